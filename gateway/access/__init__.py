@@ -1,0 +1,1 @@
+"""Who may see which execution: tokens and the policy about them. Knows no HTTP."""

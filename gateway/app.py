@@ -1,0 +1,126 @@
+"""Assembles the gateway: builds every part once and wires them together.
+
+Nothing here decides anything about events or requests; it is the one place that knows all rooms.
+It does not listen: that is `gateway.server`.
+"""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from gateway.access.policy import Ownership, Policy, RegistryOwnership, TokenOwnership
+from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.bus.canary import Canary
+from gateway.bus.connection import create_redis
+from gateway.bus.feed import Feed
+from gateway.bus.health import Health
+from gateway.bus.registry import Registry
+from gateway.bus.subscription import Subscription
+from gateway.bus.unregistered import UnregisteredWatch
+from gateway.fanout.heartbeat import Heartbeat
+from gateway.fanout.hub import Hub, QueueBounds
+from gateway.http.errors import error_middleware
+from gateway.http.health import health_handler
+from gateway.http.outlet import StallWatch
+from gateway.http.routes import add_cors, add_routes
+from gateway.http.stream import StreamHandler
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.tasks import Supervisor
+
+
+class Parts:
+    """Every part of one gateway, wired together; nothing runs yet."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.supervisor = Supervisor()
+        self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
+        self.hub = Hub(
+            QueueBounds(settings.queue_events, settings.queue_bytes),
+            self.metrics,
+            settings.max_connections,
+        )
+        self.heartbeat = Heartbeat(settings.heartbeat_seconds, settings.max_stream_seconds)
+        self.stalls = StallWatch(settings.write_timeout_seconds)
+        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
+        self.canary = Canary(self.redis, settings.channel_prefix)
+        self.health = Health(self.supervisor, self.subscription, self.canary)
+        self.registry = Registry(self.redis)
+        self.unregistered: UnregisteredWatch | None = None
+        if settings.ownership == "registry":
+            self.unregistered = UnregisteredWatch(self.registry)
+        self.feed = Feed(
+            self.subscription,
+            self.hub,
+            self.canary,
+            self.metrics,
+            prefix=settings.channel_prefix,
+            terminal_types=settings.terminal_types,
+            event_max_bytes=settings.event_max_bytes,
+            saw=self.unregistered.saw if self.unregistered else None,
+        )
+        self.policy = Policy(_verifier(settings), _ownership(settings, self.registry))
+
+    def start(self) -> None:
+        """Start every background task."""
+        self.supervisor.start("feed", self.feed.run())
+        self.supervisor.start("subscription", self.subscription.run())
+        self.supervisor.start("canary", self.canary.run())
+        self.supervisor.start("heartbeat", self.heartbeat.run())
+        self.supervisor.start("stall watch", self.stalls.run())
+        if self.unregistered is not None:
+            self.supervisor.start("unregistered watch", self.unregistered.run())
+
+    async def stop(self) -> None:
+        """Stop every background task and close the connections to Redis."""
+        await self.supervisor.stop()
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
+
+PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+
+
+def create_application(settings: Settings) -> web.Application:
+    """The aiohttp application; its background tasks run from its start-up to its clean-up."""
+    parts = Parts(settings)
+    application = web.Application(middlewares=[error_middleware(parts.metrics)])
+    application[PARTS] = parts
+    stream = StreamHandler(
+        parts.policy,
+        parts.hub,
+        parts.subscription,
+        parts.heartbeat,
+        parts.stalls,
+        settings.ownership_wait_seconds,
+    )
+    add_routes(application, stream.handle, health_handler(parts.health))
+    add_cors(application, settings.cors_origins)
+    application.cleanup_ctx.append(_running)
+    return application
+
+
+async def _running(application: web.Application) -> AsyncIterator[None]:
+    application[PARTS].start()
+    yield
+    await application[PARTS].stop()
+
+
+def _verifier(settings: Settings) -> TokenVerifier:
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+    return TokenVerifier(
+        TokenRules(
+            secret,
+            settings.organization_claim,
+            settings.jwt_issuer,
+            settings.jwt_audience,
+            settings.jwt_leeway_seconds,
+        )
+    )
+
+
+def _ownership(settings: Settings, registry: Registry) -> Ownership:
+    if settings.ownership == "token":
+        return TokenOwnership()
+    return RegistryOwnership(registry, settings.ownership_wait_seconds)

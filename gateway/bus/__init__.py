@@ -1,0 +1,1 @@
+"""Everything that asks Redis: the one subscription, the canary, whose execution it is."""

@@ -1,0 +1,72 @@
+"""The health canary: a message that goes through Redis and must come back on the subscription.
+
+PING answers on a Redis whose pub/sub is dead for us, and a socket may look open for minutes after
+its peer has gone. Only a message that came the same way as the events proves that events can come.
+It does not judge anything else: see `gateway.bus.health`.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+
+from redis.asyncio import Redis
+
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import canary_channel
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two canaries."""
+
+STALE_AFTER = 4.5
+"""Seconds without a canary after which the subscription counts as deaf."""
+
+
+class Canary:
+    """This gateway's canary; `run` is its one task."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        # Of this process alone: another instance's canary proves nothing about our ears.
+        self.instance = secrets.token_hex(8)
+        self._channel = canary_channel(prefix, self.instance)
+        self._returned_at: float | None = None
+        self._publish_trouble: str | None = None
+
+    async def run(self) -> None:
+        """Publish a canary every second, for ever."""
+        while True:
+            try:
+                await self._redis.publish(self._channel, b"{}")
+                self._publish_trouble = None
+            except REDIS_ERRORS as error:
+                self._publish_trouble = in_words(error)
+            await asyncio.sleep(INTERVAL)
+
+    def returned(self, instance: str) -> None:
+        """The subscription has brought a canary of *instance*."""
+        if instance == self.instance:
+            self._returned_at = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last canary came back; infinite before the first."""
+        if self._returned_at is None:
+            return float("inf")
+        return time.monotonic() - self._returned_at
+
+    @property
+    def trouble(self) -> str | None:
+        """In words, why events cannot be trusted to arrive; None while canaries come back."""
+        if self.age < STALE_AFTER:
+            return None
+        if self._publish_trouble is not None:
+            return self._publish_trouble
+        if self._returned_at is None:
+            return "No canary has come back through Redis yet: the gateway is starting."
+        return (
+            f"No canary has come back through Redis for {self.age:.0f} s, though Redis accepts "
+            "them: the subscription is deaf. Check the channel rights of the gateway's user."
+        )

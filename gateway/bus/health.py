@@ -1,0 +1,38 @@
+"""Whether this gateway can be trusted to deliver, in one object for whoever asks.
+
+Healthy is only what has just been shown: a canary that came back, a confirmed subscription, and
+every background task alive. It does not speak HTTP.
+"""
+
+from dataclasses import dataclass
+
+from gateway.bus.canary import Canary
+from gateway.bus.subscription import Subscription
+from gateway.tasks import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`redis` and `reasons` as `GET /api/v1/sse/health` shows them."""
+
+    redis_connected: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not self.reasons
+
+
+class Health:
+    """Asks the parts that can fail."""
+
+    def __init__(self, supervisor: Supervisor, subscription: Subscription, canary: Canary) -> None:
+        self._supervisor = supervisor
+        self._subscription = subscription
+        self._canary = canary
+
+    def verdict(self) -> Verdict:
+        """The state now; costs no I/O, so it can be asked as often as anybody likes."""
+        redis = self._subscription.trouble or self._canary.trouble
+        reasons = ([redis] if redis else []) + list(self._supervisor.failures.values())
+        return Verdict(redis is None, tuple(reasons))

@@ -1,0 +1,55 @@
+"""Whose execution it is: the `organization_id` that was registered for it in Redis.
+
+It answers from Redis each time and keeps nothing, so a registration counts from the moment it is
+written. Who may then see it is `gateway.access.policy`.
+"""
+
+from redis.asyncio import Redis
+
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import meta_key
+from gateway.errors import RedisUnavailable
+
+
+class Registry:
+    """Reads and writes registrations."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def owner(self, execution_id: str) -> str | None:
+        """The organization that *execution_id* is registered for, if any.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        try:
+            owner = await self._redis.hget(meta_key(execution_id), "organization_id")
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return owner.decode(errors="replace") if isinstance(owner, bytes) else None
+
+    async def unregistered(self, execution_ids: list[str]) -> list[str]:
+        """Those of *execution_ids* that nobody has registered, in one round trip.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for execution_id in execution_ids:
+                    pipeline.hexists(meta_key(execution_id), "organization_id")
+                known = await pipeline.execute()
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return [one for one, is_known in zip(execution_ids, known, strict=True) if not is_known]
+
+
+async def register(
+    redis: Redis, execution_id: str, organization_id: str, workflow_id: str | None = None
+) -> None:
+    """Say whose *execution_id* is, so that this organization may watch it."""
+    fields = ["organization_id", organization_id]
+    if workflow_id is not None:
+        fields += ["workflow_id", workflow_id]
+    await redis.hset(meta_key(execution_id), items=fields)

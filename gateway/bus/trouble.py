@@ -1,0 +1,30 @@
+"""Redis errors in words that may be shown to anybody: no address, no user, no command.
+
+The full error belongs in the log; health is open to whoever reaches the port.
+"""
+
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+REDIS_ERRORS = (RedisError, OSError, TimeoutError)
+"""What a command may raise when Redis is away, hangs or refuses."""
+
+
+def in_words(error: BaseException) -> str:
+    """One sentence about what is wrong with Redis and what to do."""
+    match error:
+        case NoPermissionError():
+            return "Redis refuses what the gateway needs (NOPERM): grant its user the rights."
+        case AuthenticationError():
+            return "Redis refuses the gateway's credentials: check the user and password."
+        case ResponseError():
+            return f"Redis refuses commands ({str(error).split(' ', 1)[0]}): see its log."
+        case RedisTimeoutError() | TimeoutError():
+            return "Redis does not answer in time: it hangs, or the network does."
+        case _:
+            return "Redis cannot be reached: see that it runs and that REDIS_URL names it."

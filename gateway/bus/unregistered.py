@@ -1,0 +1,68 @@
+"""Notices events of executions that nobody registered, and says so in the log.
+
+Under ownership `registry` such an execution is a 404 for everybody, which a team that only
+PUBLISHes meets on its first day. It does not decide anything: the events are delivered as usual.
+"""
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+
+from gateway.bus.registry import Registry
+from gateway.errors import RedisUnavailable
+from gateway.settings import variable
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 60.0
+"""Seconds between two checks, and so between two warnings."""
+
+_MOST = 1000
+"""Most executions remembered, known or not: a flood of new ids must not grow the process."""
+
+
+class UnregisteredWatch:
+    """Counts events of executions not known to be registered; `run` is its one task."""
+
+    def __init__(self, registry: Registry, interval: float = CHECK_INTERVAL) -> None:
+        self._registry = registry
+        self._interval = interval
+        self._registered: OrderedDict[str, None] = OrderedDict()
+        self._unknown: Counter[str] = Counter()
+
+    def saw(self, execution_id: str, events: int) -> None:
+        """*events* of this execution have arrived; costs two look-ups, no I/O."""
+        if execution_id in self._registered:
+            return
+        if execution_id in self._unknown or len(self._unknown) < _MOST:
+            self._unknown[execution_id] += events
+
+    async def run(self) -> None:
+        """Check what has been seen, for ever."""
+        while True:
+            await asyncio.sleep(self._interval)
+            if self._unknown:
+                await self._check()
+
+    async def _check(self) -> None:
+        seen, self._unknown = self._unknown, Counter()
+        try:
+            unregistered = await self._registry.unregistered(list(seen))
+        except RedisUnavailable:
+            # Health tells of it; the question is asked again at the next check.
+            self._unknown = seen + self._unknown
+            return
+        for execution_id in seen.keys() - set(unregistered):
+            self._registered[execution_id] = None
+        while len(self._registered) > _MOST:
+            self._registered.popitem(last=False)
+        if unregistered:
+            log.warning(
+                "%d events arrived for %d executions that nobody registered (one is %s), so nobody "
+                "can watch them. Register each execution when it starts (sse-gateway register), or "
+                "set %s=token to let any valid token watch.",
+                sum(seen[one] for one in unregistered),
+                len(unregistered),
+                unregistered[0],
+                variable("ownership"),
+            )

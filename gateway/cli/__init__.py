@@ -1,0 +1,1 @@
+"""The `sse-gateway` command; one file a subcommand, listed in `gateway.cli.main`."""

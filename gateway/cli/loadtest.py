@@ -1,0 +1,183 @@
+"""`sse-gateway loadtest`: many browser tabs, each checking that it gets every event in order."""
+
+import math
+import sys
+from typing import Any
+
+import click
+import orjson
+import uvloop
+from click.core import ParameterSource
+from rich.console import Console
+
+from gateway.access.tokens import issue
+from gateway.cli.options import prefix_option
+from gateway.limits import raise_file_limit
+from gateway.loadtest import report
+from gateway.loadtest.ledger import Findings
+from gateway.loadtest.plan import BadPlan, Plan, Target
+from gateway.loadtest.private import private_gateway
+from gateway.loadtest.run import LoadTest
+
+_DEFAULT_EVENTS = 50
+_OTHER_FILES = 64
+"""File descriptors that the process needs beside one a tab."""
+
+_FOR_A_URL = frozenset(
+    ("publish_url", "secret", "token", "organization", "claim", "channel_prefix", "insecure")
+)
+
+
+@click.command(
+    epilog="Example: sse-gateway loadtest http://127.0.0.1:8080 --tabs 5000 --executions 200 "
+    "--rate 50 --duration 60 --publish redis://localhost:6379/0"
+)
+@click.argument("url", required=False)
+@click.option("--tabs", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--executions",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Executions that the tabs are spread over evenly.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=500.0,
+    show_default=True,
+    help="Events published per second, all executions together; each goes to all tabs of its "
+    "execution.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(1),
+    help=f"Events per execution, the last one ends it.  [default: {_DEFAULT_EVENTS}]",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds of publishing, instead of --events.",
+)
+@click.option("--publish", "publish_url", metavar="REDIS_URL", help="Redis that URL listens on.")
+@click.option(
+    "--secret",
+    envvar="GATEWAY_JWT_SECRET",
+    help="The gateway's HS256 secret, to sign a token; better given as GATEWAY_JWT_SECRET.",
+)
+@click.option("--token", help="A token to use as it is, instead of --secret.")
+@click.option(
+    "--organization",
+    metavar="ORG",
+    help="Organization that the executions are registered for; with --token, one that it names.  "
+    "[default: loadtest]",
+)
+@click.option(
+    "--claim",
+    envvar="GATEWAY_ORGANIZATION_CLAIM",
+    default="organization_id",
+    show_default=True,
+    help="Claim that holds the organization in a token signed with --secret.",
+)
+@prefix_option
+@click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Seconds without any sign of life before tabs are given up.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.pass_context
+def loadtest(ctx: click.Context, /, url: str | None, as_json: bool, **given: Any) -> None:
+    """Open many tabs at the gateway at URL and check what each of them gets.
+
+    Opens the tabs, publishes numbered events as workers do, and checks in every tab that each of
+    its execution's events came once, in order, and then the end. Without URL it starts a gateway
+    and a Redis of its own. Latencies count from PUBLISH to the tab, this process's share included.
+
+    Exit status 0 if all was well; 1 if a tab did not open or end, or an event was lost, duplicated,
+    out of order or another execution's; 2 if it was asked for wrongly.
+    """
+    if url is None:
+        _refuse_options_of_a_url(ctx)
+    try:
+        plan = _plan(given)
+        target = None if url is None else _target(url, plan, given)
+    except BadPlan as error:
+        raise click.UsageError(str(error)) from None
+    findings = uvloop.run(_run(plan, target))
+    if as_json:
+        click.echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
+    else:
+        report.show(findings, Console(highlight=False))
+    sys.exit(0 if findings.ok else 1)
+
+
+async def _run(plan: Plan, target: Target | None) -> Findings:
+    if target is None:
+        async with private_gateway(plan.lifetime) as target:
+            return await _run(plan, target)
+    test = LoadTest(target, plan)
+    with report.progress(test, Console(stderr=True)):
+        return await test.run()
+
+
+def _plan(given: dict[str, Any]) -> Plan:
+    """How much is asked for, if this process may open that many connections."""
+    if given["events"] and given["duration"]:
+        raise BadPlan("Give either --events or --duration.")
+    events = given["events"] or _DEFAULT_EVENTS
+    if given["duration"]:
+        events = math.ceil(given["duration"] * given["rate"] / given["executions"])
+    limit, tabs = raise_file_limit(), given["tabs"]
+    if tabs + _OTHER_FILES > limit:
+        raise BadPlan(
+            f"{tabs} tabs need {tabs + _OTHER_FILES} open files and {limit} are allowed: raise the "
+            "hard limit (`ulimit -Hn`), or ask for fewer tabs."
+        )
+    return Plan(
+        tabs=tabs,
+        executions=given["executions"],
+        events=events,
+        rate=given["rate"],
+        patience=given["patience"],
+    )
+
+
+def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
+    """The gateway at *url*, with a token for it."""
+    organization, token = given["organization"], given["token"]
+    if not given["publish_url"]:
+        raise BadPlan("Say with --publish which Redis the gateway at URL listens on.")
+    if token and not organization:
+        raise BadPlan("Say with --organization which organization the token is for.")
+    if not token:
+        if not given["secret"]:
+            raise BadPlan("The gateway at URL wants a token: give --secret or --token.")
+        organization = organization or "loadtest"
+        token = issue(
+            given["secret"],
+            organization_id=organization,
+            ttl_seconds=int(plan.lifetime),
+            claim=given["claim"],
+        )
+    return Target(
+        url=url,
+        publish_url=given["publish_url"],
+        organization=organization,
+        token=token,
+        channel_prefix=given["channel_prefix"],
+        insecure=given["insecure"],
+    )
+
+
+def _refuse_options_of_a_url(ctx: click.Context) -> None:
+    """An option that would silently do nothing is a misunderstanding."""
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if option.name in _FOR_A_URL and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{option.opts[0]} is for a gateway that already runs: give its URL too."
+            )

@@ -1,0 +1,80 @@
+"""What several subcommands have in common: options, and a connection to Redis for one command."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from redis.asyncio import Redis
+
+from gateway.bus.connection import create_redis
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.errors import RedisUnavailable
+from gateway.events.envelope import EXECUTION_ID
+
+T = TypeVar("T")
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    envvar="GATEWAY_CONFIG",
+    help="TOML file with settings; the environment wins over it.",
+)
+
+redis_option = click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    default="redis://localhost:6379/0",
+    show_default=True,
+    help="The Redis that the gateway listens on.",
+)
+
+prefix_option = click.option(
+    "--channel-prefix",
+    envvar="GATEWAY_CHANNEL_PREFIX",
+    default="execution:",
+    show_default=True,
+    help="Begins the channel name of every execution.",
+)
+
+
+class ExecutionId(click.ParamType[str]):
+    """An execution id as URLs and channels allow it."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not EXECUTION_ID.fullmatch(value):
+            self.fail(f"{value!r} is no execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -")
+        return str(value)
+
+
+execution_argument = click.argument("execution_id", metavar="ID", type=ExecutionId())
+
+
+def with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """Do *work* with a connection to *url*, for a command that then ends.
+
+    Raises:
+        RedisUnavailable: Redis could not be asked.
+    """
+
+    async def connected() -> T:
+        redis = create_redis(url, max_connections=2)
+        try:
+            return await work(redis)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(f"{in_words(error)} (asked: {_shown(url)})") from error
+        finally:
+            await redis.aclose()
+            await redis.connection_pool.disconnect()
+
+    return asyncio.run(connected())
+
+
+def _shown(url: str) -> str:
+    """*url* without its credentials."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

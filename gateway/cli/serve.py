@@ -1,0 +1,44 @@
+"""`sse-gateway serve`: the gateway as systemd runs it."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from gateway import log, server
+from gateway.cli.options import config_option
+from gateway.limits import raise_file_limit
+from gateway.settings import Settings, load
+
+
+@click.command(epilog="Example: GATEWAY_JWT_SECRET=$(openssl rand -hex 32) sse-gateway serve")
+@config_option
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+def serve(config_file: Path | None, **given: Any) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C.
+
+    Every setting is an environment variable or a line of the --config file. A wrong one stops the
+    start with exit status 78 and a list of all mistakes. An absent Redis does not: health says so,
+    and the gateway goes on trying.
+    """
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = load(config_file, **overrides)
+    log.configure(settings.log_format, settings.log_level)
+    raise_file_limit()
+    server.run(settings, _banner)
+
+
+def _banner(running: server.Server, settings: Settings) -> None:
+    """Five lines: address, ownership, CORS, Redis, history."""
+    redis = urlsplit(settings.redis_url)
+    origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
+    click.echo(
+        f"Listening on  {running.url}\n"
+        f"Ownership     {settings.ownership}\n"
+        f"CORS origins  {origins}\n"
+        f"Redis         {redis.scheme}://{redis.netloc.rpartition('@')[2]}{redis.path}\n"
+        f"History       none: a stream begins with what happens after it was opened",
+        err=True,
+    )

@@ -1,0 +1,30 @@
+"""`sse-gateway token`: a token to try the gateway with. Production tokens come from your issuer."""
+
+import click
+
+from gateway.access.tokens import issue
+
+
+@click.command(epilog="Example: sse-gateway token --organization acme --ttl 600")
+@click.option("--organization", required=True, help="The organization that it is for.")
+@click.option("--subject", default="dev", show_default=True, help="Who it is for.")
+@click.option("--ttl", default=3600, show_default=True, help="Seconds that it is valid.")
+@click.option(
+    "--claim",
+    envvar="GATEWAY_ORGANIZATION_CLAIM",
+    default="organization_id",
+    show_default=True,
+    help="Claim that holds the organization.",
+)
+@click.option(
+    "--secret",
+    envvar="GATEWAY_JWT_SECRET",
+    required=True,
+    help="The gateway's HS256 secret; better given as GATEWAY_JWT_SECRET.",
+)
+def token(organization: str, subject: str, ttl: int, claim: str, secret: str) -> None:
+    """Print a signed token for development. NOT for production: your issuer signs those."""
+    click.secho("For development only: anybody with the secret can do this.", err=True, fg="yellow")
+    click.echo(
+        issue(secret, organization_id=organization, subject=subject, ttl_seconds=ttl, claim=claim)
+    )

@@ -1,0 +1,85 @@
+"""From the bytes of a Redis message to an event, or a sentence why it is none.
+
+The producer's JSON is never re-encoded: that would turn 1.10 into 1.1 and break big integers. It
+is parsed only to learn the type, and its bytes go to the browser as they came, without the raw CR
+and LF that JSON allows between tokens and SSE does not. It does not know Redis or HTTP.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.errors import MessageRefused
+
+EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+"""The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
+
+MAX_TYPE_LENGTH = 128
+
+# The gateway speaks to clients under these names; a producer's event must not pass for one.
+_RESERVED_TYPES = frozenset({"connected", "heartbeat"})
+_RESERVED_PREFIX = "stream:"
+
+# JSON may escape half a surrogate pair, browsers accept that, and orjson does not.
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of an execution, ready for the wire."""
+
+    type: str
+    frame: bytes
+    """The whole SSE frame, blank line included."""
+
+
+def decode(payload: bytes) -> Event:
+    """Read a producer's message.
+
+    Raises:
+        MessageRefused: it is not a JSON object with a usable `type`.
+    """
+    event_type = _usable_type(_parse(payload).get("type"))
+    body = payload.strip()
+    if b"\n" in body or b"\r" in body:
+        body = body.replace(b"\n", b"").replace(b"\r", b"")
+    return Event(event_type, b"event: %b\ndata: %b\n\n" % (event_type.encode(), body))
+
+
+def _parse(payload: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        if not _ESCAPED_SURROGATE.search(payload):
+            raise MessageRefused(f"it is not JSON ({error})") from None
+        document = _parse_with_surrogates(payload)
+    if not isinstance(document, dict):
+        raise MessageRefused("it is not a JSON object")
+    return document
+
+
+def _parse_with_surrogates(payload: bytes) -> Any:
+    # Only this copy loses the escapes; a type that held one is refused by `_usable_type`.
+    try:
+        return orjson.loads(_ESCAPED_SURROGATE.sub(rb"\\u0000", payload))
+    except orjson.JSONDecodeError as error:
+        raise MessageRefused(f"it is not JSON ({error})") from None
+
+
+def _usable_type(value: object) -> str:
+    """The type, if it can stand in an `event:` line.
+
+    Only printable text can: CR and LF would end the line (WHATWG HTML, section 9.2.6), and U+2028
+    and its like do so in client libraries that split lines more freely than the standard.
+    """
+    if not isinstance(value, str) or not value:
+        raise MessageRefused("its type is missing or not a text")
+    if len(value) > MAX_TYPE_LENGTH:
+        raise MessageRefused(f"its type is longer than {MAX_TYPE_LENGTH} characters")
+    if not value.isprintable():
+        raise MessageRefused("its type has a character that cannot stand in an event line")
+    if value in _RESERVED_TYPES or value.startswith(_RESERVED_PREFIX):
+        raise MessageRefused("its type is one of the gateway's own")
+    return value

@@ -1,0 +1,37 @@
+"""The frames that the gateway itself sends (design, section 2): none of them has an id.
+
+Every frame carries a `data` line holding a JSON object, since an EventSource never dispatches an
+event without data. It does not encode the producers' events: see `gateway.events.envelope`.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import orjson
+
+from gateway.events.reasons import CloseReason
+
+
+def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -> bytes:
+    """One SSE frame; *event* is one of the gateway's own names.
+
+    *retry_ms* tells an EventSource how many milliseconds to wait before it reconnects.
+    """
+    retry = b"retry: %d\n" % retry_ms if retry_ms is not None else b""
+    return b"%bevent: %b\ndata: %b\n\n" % (retry, event.encode(), orjson.dumps(data))
+
+
+def connected(execution_id: str, retry_ms: int) -> bytes:
+    """What every stream begins with."""
+    return frame("connected", {"execution_id": execution_id}, retry_ms)
+
+
+def heartbeat(now: datetime | None = None) -> bytes:
+    """A named event, because JavaScript cannot see comments."""
+    stamp = (now or datetime.now(UTC)).isoformat(timespec="milliseconds")
+    return frame("heartbeat", {"timestamp": stamp.replace("+00:00", "Z")})
+
+
+def closing(reason: CloseReason, retry_ms: int) -> bytes:
+    """Told before the gateway ends a stream that has not reached its end; *retry_ms* jittered."""
+    return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms)

@@ -1,0 +1,1 @@
+"""From one event to the subscribers of its execution. Knows asyncio, neither Redis nor HTTP."""

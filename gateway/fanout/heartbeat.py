@@ -1,0 +1,68 @@
+"""One task that gives every silent stream its heartbeat, spread over the interval.
+
+A wheel of slots stands for the next interval. Each tick visits the subscribers of one slot: a
+silent one gets the heartbeat, one that was written to meanwhile only moves to the slot in which it
+would be silent for the interval. So a tick touches a small share of the streams, and writing an
+event touches no timer at all. It also closes streams that have reached their greatest age, since
+every stream comes by here once an interval.
+"""
+
+import asyncio
+import random
+
+from gateway.events.reasons import CloseReason
+from gateway.events.sse import heartbeat
+from gateway.fanout.hub import jittered_retry_ms
+from gateway.fanout.subscriber import Burst, Subscriber
+
+_SLOTS = 240
+_EARLY = 0.2
+"""Share of the interval by which a heartbeat may come early. Tabs that saw the same event or the
+same restart would otherwise stay in step, and be served in one burst for ever."""
+
+
+class Heartbeat:
+    """The heartbeats of all subscribers; `run` is its one task."""
+
+    def __init__(self, interval: float, max_age: float = 0.0) -> None:
+        """*interval* and *max_age* in seconds; a *max_age* of 0 lets streams grow old."""
+        self._interval = interval
+        self._max_age = max_age
+        self._tick = interval / _SLOTS
+        self._slots: list[list[Subscriber]] = [[] for _ in range(_SLOTS)]
+        self._hand = 0
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Care for *subscriber* until it has left."""
+        self._place(subscriber, subscriber.last_activity)
+
+    async def run(self) -> None:
+        """Visit the slots one after the other, for ever."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            # A process that was suspended must not make up for all the ticks it slept through.
+            due = max(due + self._tick, loop.time() - self._interval)
+            await asyncio.sleep(due - loop.time())
+            self._hand = (self._hand + 1) % _SLOTS
+            self._visit(loop.time())
+
+    def _visit(self, now: float) -> None:
+        visited, self._slots[self._hand] = self._slots[self._hand], []
+        beat = Burst(heartbeat(), events=0)
+        for subscriber in visited:
+            if subscriber.left or subscriber.ended is not None:
+                continue
+            if self._max_age and now - subscriber.opened_at >= self._max_age:
+                subscriber.close(CloseReason.MAX_AGE, jittered_retry_ms(), now)
+                continue
+            if now - subscriber.last_activity >= self._interval * (1 - _EARLY) - self._tick:
+                subscriber.offer(beat, now)
+            self._place(subscriber, now)
+
+    def _place(self, subscriber: Subscriber, now: float) -> None:
+        # Two ticks less than the interval: one is lost to rounding, one to the tick's own length.
+        share = 1 - random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
+        wait = subscriber.last_activity + self._interval * share - now
+        ahead = min(max(int(wait / self._tick) - 1, 1), _SLOTS - 1)
+        self._slots[(self._hand + ahead) % _SLOTS].append(subscriber)

@@ -1,0 +1,141 @@
+"""The hub: which subscribers watch which execution, and every event to all of them.
+
+`publish` never awaits, so no reader delays another, and one broken subscriber is only ever its
+own. It knows neither Redis nor HTTP: events come in as bursts, subscribers are given out.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gateway.errors import LimitReached, Unavailable
+from gateway.events.reasons import CloseReason
+from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RETRY_MS = (1000, 3000)
+"""Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
+
+
+def jittered_retry_ms() -> int:
+    """Milliseconds after which a reader should come back (design, section 2)."""
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """Most events and bytes that may wait for one subscriber."""
+
+    events: int
+    bytes: int
+
+
+class Hub:
+    """All subscribers of this process, by execution id."""
+
+    def __init__(self, bounds: QueueBounds, metrics: Metrics, max_subscribers: int = 0) -> None:
+        self._bounds = bounds
+        self._metrics = metrics
+        self._max_subscribers = max_subscribers
+        self._topics: dict[str, dict[Subscriber, None]] = {}
+        self._count = 0
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        """All subscribers, as they were when the loop over them began."""
+        return iter([one for topic in self._topics.values() for one in topic])
+
+    async def empty(self) -> None:
+        """Wait until there is no subscriber."""
+        await self._empty.wait()
+
+    def watches(self, execution_id: str) -> bool:
+        """Whether anybody watches this execution."""
+        return execution_id in self._topics
+
+    @contextmanager
+    def subscription(self, execution_id: str, organization_id: str) -> Iterator[Subscriber]:
+        """A subscriber for as long as the block runs.
+
+        Leaving the block takes it out of its topic in the same breath, whatever the reason, so
+        that no event is ever written after the end of a response (delivery rules, section 6).
+
+        Raises:
+            LimitReached: there are as many subscribers as the settings allow.
+            Unavailable: the gateway is about to stop.
+        """
+        if self._draining:
+            raise Unavailable("This gateway is restarting; try again in a few seconds.")
+        if self._max_subscribers and self._count >= self._max_subscribers:
+            raise LimitReached("This gateway has as many streams open as it may; try again later.")
+        subscriber = Subscriber(
+            execution_id,
+            organization_id,
+            max_events=self._bounds.events,
+            max_bytes=self._bounds.bytes,
+            now=asyncio.get_running_loop().time(),
+        )
+        self._add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._remove(subscriber)
+
+    def publish(self, execution_id: str, burst: Burst) -> None:
+        """Offer *burst* to every subscriber of the execution."""
+        topic = self._topics.get(execution_id)
+        if topic is None:
+            return
+        now = asyncio.get_running_loop().time()
+        for subscriber in topic:
+            try:
+                if subscriber.offer(burst, now):
+                    self._metrics.events_delivered += burst.events
+                else:
+                    # Closed, never skipped over: a stream with a hole in it must not look whole.
+                    subscriber.close(CloseReason.SLOW_READER, jittered_retry_ms(), now)
+            except Exception:
+                log.exception("A subscriber of %s failed and is closed.", execution_id)
+                subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new subscribers and close all with `drain`, evenly spread over *seconds*."""
+        self._draining = True
+        subscribers = list(self)
+        random.shuffle(subscribers)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for index, subscriber in enumerate(subscribers):
+            due = start + seconds * index / len(subscribers)
+            if (wait := due - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            subscriber.close(CloseReason.DRAIN, jittered_retry_ms(), loop.time())
+
+    def _add(self, subscriber: Subscriber) -> None:
+        self._topics.setdefault(subscriber.execution_id, {})[subscriber] = None
+        self._count += 1
+        self._empty.clear()
+        self._metrics.streams_open += 1
+        self._metrics.streams_opened += 1
+
+    def _remove(self, subscriber: Subscriber) -> None:
+        subscriber.left = True
+        topic = self._topics[subscriber.execution_id]
+        del topic[subscriber]
+        if not topic:
+            del self._topics[subscriber.execution_id]
+        self._count -= 1
+        if not self._count:
+            self._empty.set()
+        self._metrics.streams_open -= 1
+        self._metrics.streams_closed[subscriber.ended or "gone"] += 1

@@ -1,0 +1,88 @@
+"""Listening sockets: TCP or unix, with the options that every accepted stream inherits.
+
+It opens sockets only; who accepts on them is `gateway.server`.
+"""
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+from gateway.errors import CannotListen
+from gateway.settings import Settings
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a restart brings all tabs back at once."""
+
+_UNIX_MODE = 0o660
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket that the settings ask for.
+
+    Raises:
+        CannotListen: the address is taken or not allowed.
+    """
+    path = settings.unix_socket
+    where = str(path) if path else f"{settings.host}:{settings.port}"
+    try:
+        listener = _listen_unix(path) if path else _listen_tcp(settings)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotListen(
+                f"Another program already listens on {where}: stop it, or choose another address "
+                "with GATEWAY_PORT or GATEWAY_UNIX_SOCKET."
+            ) from None
+        raise CannotListen(f"The gateway cannot listen on {where}: {error.strerror}.") from None
+    # Accepted connections inherit these. A frozen reader ties up no more than this in the kernel.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+    if not path and hasattr(socket, "TCP_USER_TIMEOUT"):
+        # A peer that vanished without a FIN never acknowledges its heartbeat.
+        milliseconds = int(settings.peer_timeout_seconds * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_tcp(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        # Narrow from the start: a chmod afterwards would leave a moment in which anybody connects.
+        umask = os.umask(0o777 & ~_UNIX_MODE)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(umask)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket file of a gateway that was killed, but never one that answers."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where *listener* can be reached, for people and for tests."""
+    address = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{address}"
+    host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
+    return f"http://{host}:{address[1]}"

@@ -1,0 +1,85 @@
+"""What a person sees of a load test: progress while it runs, a table and a verdict at its end.
+
+It only reads what the run counts anyway, a few times a second and from a thread of rich's, so that
+showing costs the tabs nothing.
+"""
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gateway.loadtest.ledger import Findings
+from gateway.loadtest.run import LoadTest
+
+_REFRESH_PER_SECOND = 2
+_TROUBLES_SHOWN = 8
+
+
+def progress(test: LoadTest, console: Console) -> Live:
+    """A context in which *console* shows how far *test* is; no animation if it is no terminal."""
+    return Live(
+        get_renderable=lambda: _bars(test),
+        console=console,
+        refresh_per_second=_REFRESH_PER_SECOND,
+    )
+
+
+def _bars(test: LoadTest) -> Table:
+    accounts, plan = test.ledger.accounts, test.plan
+    table = Table.grid(padding=(0, 2))
+    for name, done, total in (
+        ("Tabs opened", sum(account.opened for account in accounts), plan.tabs),
+        ("Events published", test.published, plan.total),
+        ("Events received", test.ledger.latencies.count, plan.tabs * plan.events),
+        ("Streams ended", sum(account.ended for account in accounts), plan.tabs),
+    ):
+        table.add_row(
+            name, ProgressBar(total=total, completed=done, width=40), f"{done:,} of {total:,}"
+        )
+    return table
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Print the findings as a table, what went wrong, and the verdict."""
+    console.print(_table(findings))
+    for trouble, count in list(findings.troubles.items())[:_TROUBLES_SHOWN]:
+        console.print(Text(f"{count:,} tabs: {trouble}", style="red"))
+    if findings.unheard:
+        console.print(
+            Text(
+                f"{findings.unheard:,} published events reached no subscription: is --publish the "
+                "Redis that the gateway listens on, and --channel-prefix its prefix?",
+                style="red",
+            )
+        )
+    if findings.ok:
+        console.print(Text("Every tab got each of its events once and in order.", "bold green"))
+    else:
+        console.print(Text("Not every tab got each of its events once and in order.", "bold red"))
+
+
+def _table(findings: Findings) -> Table:
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("Tabs opened", f"{findings.opened:,} of {findings.tabs:,}")
+    table.add_row("Streams ended", f"{findings.ended:,} of {findings.tabs:,}")
+    table.add_row("Events received", f"{findings.received:,} of {findings.expected:,}")
+    for name, count in (
+        ("Lost", findings.lost),
+        ("Duplicated", findings.duplicated),
+        ("Out of order", findings.out_of_order),
+        ("Of other executions", findings.foreign),
+    ):
+        table.add_row(f"  {name.lower()}", Text(f"{count:,}", "bold red" if count else "green"))
+    table.add_row("Opening", _rate(findings.opened, findings.opening_seconds))
+    table.add_row("Publishing", _rate(findings.published, findings.publishing_seconds))
+    for name, milliseconds in findings.latency_ms.items():
+        table.add_row(f"Latency {name}", f"{milliseconds:,.1f} ms")
+    return table
+
+
+def _rate(count: int, seconds: float) -> str:
+    return f"{count / seconds:,.0f}/s in {seconds:.1f} s" if seconds else "none"

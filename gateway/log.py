@@ -1,0 +1,89 @@
+"""How the gateway logs: one line an event, for people or as JSON, and never a token.
+
+Every line passes `redact` last, whoever wrote it and whatever exception it carries: libraries log
+request lines, and the contract allows tokens in the query. It does not decide what is logged.
+"""
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import orjson
+
+_SECRETS = (
+    # A JWT anywhere: header and payload are base64url of `{"…`, so both begin with eyJ.
+    (re.compile(r"eyJ[\w-]+(?:\.[\w-]*){1,2}"), "[redacted]"),
+    # Credentials in a query or a header, also when they are not a JWT at all.
+    (re.compile(r"(?i)(authorization['\"]?\s*[=:]\s*['\"]?)(?:bearer(?:%20|\+|\s))?[^&\s'\"]+"),
+     r"\1[redacted]"),
+    (re.compile(r"(?i)\b(bearer(?:%20|\+|\s))[^&\s'\"]+"), r"\1[redacted]"),
+    (re.compile(r"(?i)\b(ticket|token)=[^&\s'\"]+"), r"\1=[redacted]"),
+    # The password of a Redis URL.
+    (re.compile(r"(\w+://[^/:@\s]*:)[^@/\s]+@"), r"\1[redacted]@"),
+)  # fmt: skip
+
+
+def redact(text: str) -> str:
+    """*text* without tokens, tickets and passwords."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00Z INFO gateway.app: message`, times in UTC."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, and `error` with a trace."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info:
+            line["error"] = redact(self.formatException(record.exc_info))
+        return orjson.dumps(line).decode()
+
+
+def configure(form: Literal["text", "json"], level: str) -> None:
+    """Send every log line of the process to standard error in the given form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+class Sometimes:
+    """Lets a line through at most once per *interval* seconds and counts those held back."""
+
+    def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._next = float("-inf")
+        self._held_back = 0
+
+    def allows(self) -> int | None:
+        """How many lines were held back since the last one, or None when this one waits too."""
+        now = self._clock()
+        if now < self._next:
+            self._held_back += 1
+            return None
+        self._next = now + self._interval
+        held_back, self._held_back = self._held_back, 0
+        return held_back

@@ -1,0 +1,166 @@
+"""Fixtures: a real Redis for all tests, one of its own for a test that breaks it, and gateways."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from gateway.access.tokens import issue
+from gateway.app import PARTS, Parts, create_application
+from gateway.limits import raise_file_limit
+from gateway.server import Server
+from gateway.settings import Settings, load
+from tests.redis_process import RedisProcess
+from tests.support import DEADLINE, SECRET, SseReader, eventually
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _file_limit() -> None:
+    raise_file_limit()
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests reaches them."""
+    import os
+
+    for name in os.environ:
+        if name.startswith("GATEWAY_") or name == "REDIS_URL":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisProcess]:
+    """The Redis that tests share."""
+    process = RedisProcess()
+    process.start()
+    yield process
+    process.clean_up()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisProcess) -> str:
+    """The shared Redis, empty."""
+    redis_server.command("FLUSHALL")
+    return redis_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the shared Redis."""
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def redis_process() -> Iterator[Callable[..., RedisProcess]]:
+    """Starts a Redis of the test's own, which it may kill, suspend and restart."""
+    processes: list[RedisProcess] = []
+
+    def start(*arguments: str) -> RedisProcess:
+        process = RedisProcess(*arguments)
+        process.start()
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.clean_up()
+
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(redis_url: str) -> MakeSettings:
+    """Settings for a test: a secret, a free port, short times; every one can be overridden."""
+
+    def make(**overrides: Any) -> Settings:
+        defaults = {
+            "redis_url": redis_url,
+            "jwt_secret": SECRET,
+            "port": 0,
+            "ownership_wait_seconds": 1.0,
+            "drain_seconds": 0.1,
+        }
+        return load(None, **{**defaults, **overrides})
+
+    return make
+
+
+class RunningGateway:
+    """A gateway on a real socket, with a client that has credentials."""
+
+    def __init__(self, server: Server, parts: Parts, session: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.parts = parts
+        self.session = session
+        self.url = server.url
+
+    def stream_url(self, execution_id: str) -> str:
+        return f"{self.url}/api/v1/sse/executions/{execution_id}/stream"
+
+    async def get(self, execution_id: str, **headers: str) -> aiohttp.ClientResponse:
+        """Ask for a stream as organization `acme`; *headers* with _ for -."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.session.get(
+            self.stream_url(execution_id), headers={**credentials(), **given}
+        )
+
+    async def open(self, execution_id: str, **headers: str) -> SseReader:
+        """An open stream that has shown `connected`."""
+        response = await self.get(execution_id, **headers)
+        assert response.status == 200, await response.text()
+        reader = SseReader(response)
+        await reader.expect("connected")
+        return reader
+
+    async def health(self) -> tuple[int, dict[str, str]]:
+        async with self.session.get(f"{self.url}/api/v1/sse/health") as response:
+            return response.status, await response.json()
+
+    async def healthy(self) -> bool:
+        return (await self.health())[0] == 200
+
+
+StartGateway = Callable[..., Awaitable[RunningGateway]]
+
+
+def credentials(organization: str = "acme", **claims: Any) -> dict[str, str]:
+    """Headers with a valid token of *organization*."""
+    token = issue(SECRET, organization_id=organization, **claims)
+    return {"Authorization": f"Bearer {token}", "X-Organization-ID": organization}
+
+
+@pytest.fixture
+async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGateway]:
+    """Starts gateways on real sockets and waits until they are healthy (`wait=False`: does not)."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*, wait: bool = True, **overrides: Any) -> RunningGateway:
+            settings = make_settings(**overrides)
+            application = create_application(settings)
+            server = Server(settings, application)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0),
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=DEADLINE),
+                )
+            )
+            gateway = RunningGateway(server, application[PARTS], session)
+            if wait:
+                await eventually(gateway.healthy)
+            return gateway
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway that trusts a valid token alone."""
+    return await start_gateway(ownership="token")

