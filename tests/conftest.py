@@ -99,6 +99,7 @@ class RunningGateway:
         self.parts = parts
         self.session = session
         self.url = server.url
+        self.responses: list[aiohttp.ClientResponse] = []
 
     def stream_url(self, execution_id: str) -> str:
         return f"{self.url}/api/v1/sse/executions/{execution_id}/stream"
@@ -106,9 +107,12 @@ class RunningGateway:
     async def get(self, execution_id: str, **headers: str) -> aiohttp.ClientResponse:
         """Ask for a stream as organization `acme`; *headers* with _ for -."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.session.get(
+        response = await self.session.get(
             self.stream_url(execution_id), headers={**credentials(), **given}
         )
+        # A stream lives as long as its test, also when the test lets go of it.
+        self.responses.append(response)
+        return response
 
     async def open(self, execution_id: str, **headers: str) -> SseReader:
         """An open stream that has shown `connected`."""
@@ -153,6 +157,7 @@ async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGatew
                 )
             )
             gateway = RunningGateway(server, application[PARTS], session)
+            stack.callback(lambda: [response.close() for response in gateway.responses])
             if wait:
                 await eventually(gateway.healthy)
             return gateway

@@ -105,20 +105,22 @@ class RegistryOwnership:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait
         pause = _FIRST_PAUSE
-        while True:
-            trouble: RedisUnavailable | None = None
+        left = self._wait
+        trouble: RedisUnavailable | None = None
+        while left > 0:
             try:
                 async with asyncio.timeout_at(deadline):
                     if await self._registry.owner(execution_id) == organization_id:
                         return
+                trouble = None
             except RedisUnavailable as error:
                 trouble = error
             except TimeoutError:
-                trouble = RedisUnavailable("Redis does not answer in time.")
+                trouble = trouble or RedisUnavailable("Redis does not answer in time.")
             left = deadline - loop.time()
-            if left <= 0:
-                break
-            await asyncio.sleep(min(pause, left))
+            await asyncio.sleep(max(0.0, min(pause, left)))
+            # A last look without time for its answer would pass for a Redis that is away.
+            left -= pause
             pause = min(pause * 2, _LONGEST_PAUSE)
         if trouble is not None:
             raise unavailable(str(trouble))

@@ -29,11 +29,12 @@ _FOR_A_URL = frozenset(
 
 
 @click.command(
-    epilog="Example: sse-gateway loadtest http://127.0.0.1:8080 --tabs 5000 --executions 200 "
-    "--rate 50 --duration 60 --publish redis://localhost:6379/0"
+    epilog="Example: sse-gateway loadtest http://127.0.0.1:8080 --publish redis://localhost:6379/0"
 )
 @click.argument("url", required=False)
-@click.option("--tabs", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--tabs", type=click.IntRange(1), default=1000, show_default=True, help="Streams to open."
+)
 @click.option(
     "--executions",
     type=click.IntRange(1),

@@ -23,6 +23,7 @@ def progress(test: LoadTest, console: Console) -> Live:
         get_renderable=lambda: _bars(test),
         console=console,
         refresh_per_second=_REFRESH_PER_SECOND,
+        transient=True,
     )
 
 

@@ -75,7 +75,7 @@ def test_raw_line_ends_are_deleted() -> None:
 
 @pytest.mark.parametrize(("payload", "why"), UNUSABLE)
 def test_unusable(payload: bytes, why: str) -> None:
-    """Anything that is not a JSON object with a usable type is refused, and the refusal says why."""
+    """Anything but a JSON object with a usable type is refused, and the refusal says why."""
     with pytest.raises(MessageRefused, match=why):
         decode(payload)
 

@@ -1,6 +1,7 @@
 """One task beats for all streams, spread over the interval."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -42,7 +43,7 @@ async def test_every_interval() -> None:
         async with beating(heart):
             heart.add(subscriber)
             times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert min(gaps) > INTERVAL * 0.7
 
 

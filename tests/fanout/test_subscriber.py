@@ -83,7 +83,7 @@ async def test_terminal() -> None:
 
 
 async def test_close() -> None:
-    """A closed stream still writes what waits, then its reason, then ends; the first reason stays."""
+    """A closed stream writes what waits, then its reason, then ends; the first reason stays."""
     subscriber = make()
     subscriber.offer(burst("a"), 1.0)
     subscriber.close(CloseReason.SLOW_READER, 1000, 1.0)

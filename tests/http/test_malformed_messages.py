@@ -1,0 +1,61 @@
+"""What producers should not send: it is counted and logged, and no stream notices."""
+
+import logging
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import RunningGateway, StartGateway
+from tests.events.test_envelope import UNUSABLE, USABLE
+from tests.support import eventually, producer_message
+
+
+async def test_malformed_messages(
+    gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """200 malformed messages between good ones end no stream and forge no event; each is counted,
+    and the log names the channel without being flooded."""
+    reader = await gateway.open("run-1")
+    bad = [payload for payload, _ in UNUSABLE] * (200 // len(UNUSABLE) + 1)
+    for payload in bad:
+        await redis.publish("execution:run-1", payload)
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    assert [event.event for event in await reader.rest()] == ["execution:completed"]
+    assert gateway.parts.metrics.events_dropped["malformed"] == len(bad) >= 200
+    lines = [record for record in caplog.records if "Dropped" in record.message]
+    assert len(lines) == 1
+    assert "execution:run-1" in lines[0].message
+    assert lines[0].levelno == logging.WARNING
+
+
+async def test_usable_messages_arrive(gateway: RunningGateway, redis: Redis) -> None:
+    """Whatever is JSON with a usable type arrives, each as exactly one event."""
+    reader = await gateway.open("run-1")
+    for payload, _ in USABLE:
+        await redis.publish("execution:run-1", payload)
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    seen = await reader.rest()
+    assert [event.event for event in seen[:-1]] == [event_type for _, event_type in USABLE]
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["execution:", "execution:a b", "execution:" + "x" * 129, "execution:\xff", "execution:!x"],
+)
+async def test_channels_without_an_id(gateway: RunningGateway, redis: Redis, channel: str) -> None:
+    """A message on a channel that names no execution id is counted and dropped."""
+    await redis.publish(channel, producer_message("step:started"))
+    await eventually(lambda: gateway.parts.metrics.events_dropped["malformed"] == 1)
+
+
+async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
+    """A message larger than allowed is dropped and counted; one at the limit arrives."""
+    gateway = await start_gateway(ownership="token", event_max_bytes=2000)
+    reader = await gateway.open("run-1")
+    small = producer_message("step:completed", output="")
+    fits = producer_message("step:completed", output="x" * (2000 - len(small)))
+    assert len(fits) == 2000
+    await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
+    await redis.publish("execution:run-1", fits)
+    assert (await reader.expect("step:completed")).data.encode() == fits
+    assert gateway.parts.metrics.events_dropped["malformed"] == 1
