@@ -38,6 +38,10 @@ class Supervisor:
         self.failures[name] = f"The background task {name} has died ({how}); restart the gateway."
         log.critical(self.failures[name], exc_info=error)
 
+    def cancel(self, name: str) -> None:
+        """Cancel one task, as a fault would; it counts as dead."""
+        self._tasks[name].cancel()
+
     async def stop(self) -> None:
         """Cancel all tasks and wait until they have cleaned up after themselves."""
         self._stopping = True

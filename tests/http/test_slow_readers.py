@@ -1,0 +1,132 @@
+"""Readers that do not read, and readers that vanish: closed, and nobody else notices."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.events.reasons import CloseReason
+from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.support import eventually, missing, producer_message
+
+
+def frozen_reader(gateway: RunningGateway, execution_id: str) -> socket.socket:
+    """A connection that asks for a stream and never reads it, with a small receive buffer."""
+    parts = urlsplit(gateway.url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((parts.hostname, parts.port))
+    lines = [f"{name}: {value}" for name, value in credentials().items()]
+    path = f"/api/v1/sse/executions/{execution_id}/stream"
+    connection.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode())
+    return connection
+
+
+async def test_frozen_reader(start_gateway: StartGateway, redis: Redis) -> None:
+    """A reader that does not read for the write timeout is closed, and the others on the same
+    execution get every event meanwhile."""
+    gateway = await start_gateway(
+        ownership="token", write_timeout_seconds=0.5, send_buffer_bytes=8192
+    )
+    frozen = frozen_reader(gateway, "run-1")
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+    quick = await gateway.open("run-1")
+    message = producer_message("step:completed", output="x" * 20_000)
+    sent = 0
+    while len(gateway.parts.hub) == 2:
+        await redis.publish("execution:run-1", message)
+        sent += 1
+        assert (await quick.expect("step:completed")).data.encode() == message
+        assert sent < 5000
+    assert gateway.parts.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
+    frozen.close()
+
+
+async def test_overrun_reader_is_told(start_gateway: StartGateway, redis: Redis) -> None:
+    """A reader that reads, but slower than its bounded queue allows, gets what was queued, in
+    order, then `stream:closing` with `slow_reader`."""
+    gateway = await start_gateway(
+        ownership="token", queue_events=5, send_buffer_bytes=8192, write_timeout_seconds=30
+    )
+    slow = frozen_reader(gateway, "run-1")
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+    [subscriber] = gateway.parts.hub
+    number = 0
+    while subscriber.ended is None:
+        message = producer_message("step:completed", number=number, output="x" * 20_000)
+        await redis.publish("execution:run-1", message)
+        number += 1
+        await asyncio.sleep(0)
+    reader, writer = await asyncio.open_connection(sock=slow, limit=2**26)
+    text = (await reader.readuntil(b"0\r\n\r\n")).decode()
+    positions = [text.index(f'"number":{n},') for n in range(text.count('"number":'))]
+    assert positions == sorted(positions)
+    assert 0 < len(positions) < number
+    assert text.index("slow_reader") > positions[-1]
+    writer.close()
+
+
+_VANISH = """
+import socket, sys, time
+host, port, request = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+connection = socket.create_connection((host, port))
+connection.sendall(request.encode())
+while b"connected" not in connection.recv(65536): pass
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def network() -> object:
+    """A host of the test's own, reached over a cable (veth) that can be pulled."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        missing("pulling a cable needs root and iproute2")
+
+    def ip(*words: str, check: bool = True) -> None:
+        subprocess.run(["ip", *words], check=check, capture_output=True)
+
+    try:
+        ip("netns", "add", "gwtest")
+    except subprocess.CalledProcessError:
+        missing("network namespaces are not allowed here")
+    ip("link", "add", "gwtest0", "type", "veth", "peer", "name", "gwtest1", "netns", "gwtest")
+    ip("addr", "add", "198.18.77.1/30", "dev", "gwtest0")
+    ip("link", "set", "gwtest0", "up")
+    ip("-n", "gwtest", "addr", "add", "198.18.77.2/30", "dev", "gwtest1")
+    ip("-n", "gwtest", "link", "set", "gwtest1", "up")
+    yield ip
+    ip("netns", "pids", "gwtest", check=False)
+    ip("link", "del", "gwtest0", check=False)
+    ip("netns", "del", "gwtest", check=False)
+
+
+async def test_vanished_without_fin(start_gateway: StartGateway, network: object) -> None:
+    """A client that vanishes without a FIN is noticed by its heartbeats and closed."""
+    gateway = await start_gateway(
+        ownership="token", host="198.18.77.1", heartbeat_seconds=0.3, peer_timeout_seconds=2
+    )
+    parts = urlsplit(gateway.url)
+    lines = [f"{name}: {value}" for name, value in credentials().items()]
+    path = "/api/v1/sse/executions/run-1/stream"
+    request = "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""])
+    client = await asyncio.create_subprocess_exec(
+        *["ip", "netns", "exec", "gwtest", sys.executable, "-c", _VANISH],
+        *[str(parts.hostname), str(parts.port), request],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert client.stdout is not None
+        assert await asyncio.wait_for(client.stdout.readline(), 10) == b"open\n"
+        assert len(gateway.parts.hub) == 1
+        network("-n", "gwtest", "link", "set", "gwtest1", "down")  # type: ignore[operator]
+        await eventually(lambda: len(gateway.parts.hub) == 0)
+    finally:
+        client.kill()
+        await client.wait()
