@@ -13,6 +13,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+_CANCEL_AGAIN = 0.1
+"""Seconds after which a task that was cancelled and has not ended is cancelled again."""
+
 
 class Supervisor:
     """Owns the endless background tasks of one gateway."""
@@ -45,7 +48,10 @@ class Supervisor:
     async def stop(self) -> None:
         """Cancel all tasks and wait until they have cleaned up after themselves."""
         self._stopping = True
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        pending = set(self._tasks.values())
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Once is not enough: a connect under way in a library may swallow a cancellation.
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
         self._tasks.clear()

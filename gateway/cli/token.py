@@ -19,8 +19,9 @@ from gateway.access.tokens import issue
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
+    show_envvar=True,
     required=True,
-    help="The gateway's HS256 secret; better given as GATEWAY_JWT_SECRET.",
+    help="The gateway's HS256 secret; better given in the environment.",
 )
 def token(organization: str, subject: str, ttl: int, claim: str, secret: str) -> None:
     """Print a signed token for development. NOT for production: your issuer signs those."""

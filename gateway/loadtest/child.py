@@ -9,16 +9,20 @@ import signal
 import sys
 
 from gateway import log, server
+from gateway.errors import GatewayError
 from gateway.limits import raise_file_limit
 from gateway.settings import Settings, load
 
 
 def main() -> None:
     """Serve with the settings of the environment until told to stop."""
-    settings = load()
-    log.configure(settings.log_format, settings.log_level)
-    raise_file_limit()
-    server.run(settings, _ready)
+    try:
+        settings = load()
+        log.configure(settings.log_format, settings.log_level)
+        raise_file_limit()
+        server.run(settings, _ready)
+    except GatewayError as error:
+        sys.exit(str(error))
 
 
 def _ready(running: server.Server, _: Settings) -> None:

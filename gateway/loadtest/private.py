@@ -36,24 +36,32 @@ async def private_gateway(token_seconds: float) -> AsyncIterator[Target]:
     """Run a gateway and a Redis for it; the target's token is valid for *token_seconds*.
 
     Raises:
-        PrivateGatewayFailed: the gateway ended, or did not listen in time.
+        PrivateGatewayFailed: the gateway did not start.
         GatewayError: the embedded Redis did not start.
     """
     redis = await EmbeddedRedis.start()
     try:
         secret = secrets.token_hex(32)
-        with TemporaryFile() as complaints:
-            process = await _start(redis.url, secret, complaints)
-            try:
-                url = await _listening(process, complaints)
-                token = issue(secret, organization_id=_ORGANIZATION, ttl_seconds=int(token_seconds))
-                yield Target(
-                    url=url, publish_url=redis.url, organization=_ORGANIZATION, token=token
-                )
-            finally:
-                await _stop(process)
+        token = issue(secret, organization_id=_ORGANIZATION, ttl_seconds=int(token_seconds))
+        async with gateway_process(redis.url, secret) as url:
+            yield Target(url=url, publish_url=redis.url, organization=_ORGANIZATION, token=token)
     finally:
         await redis.stop()
+
+
+@asynccontextmanager
+async def gateway_process(redis_url: str, secret: str) -> AsyncIterator[str]:
+    """Run a gateway in a process of its own, on a free port; the value is its URL.
+
+    Raises:
+        PrivateGatewayFailed: it ended, or did not listen in time.
+    """
+    with TemporaryFile() as complaints:
+        process = await _start(redis_url, secret, complaints)
+        try:
+            yield await _listening(process, complaints)
+        finally:
+            await _stop(process)
 
 
 async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
@@ -80,7 +88,8 @@ async def _listening(process: Process, complaints: IO[bytes]) -> str:
     url = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):
-            url = await asyncio.wait_for(process.stdout.readline(), _START_TIMEOUT)
+            async with asyncio.timeout(_START_TIMEOUT):
+                url = await process.stdout.readline()
     if not url:
         complaints.seek(0)
         words = complaints.read().decode(errors="replace").strip() or "it said nothing."

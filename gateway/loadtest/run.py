@@ -76,8 +76,9 @@ class LoadTest:
     async def _register(self, redis: Redis) -> None:
         kept_ms = int(self.plan.lifetime * 1000)
         for execution_id in self.plan.execution_ids():
-            await register(redis, execution_id, self._target.organization)
-            await redis.pexpire(meta_key(execution_id), kept_ms)
+            async with asyncio.timeout(_REDIS_TIMEOUT):
+                await register(redis, execution_id, self._target.organization)
+                await redis.pexpire(meta_key(execution_id), kept_ms)
 
     async def _open_tabs(self) -> None:
         waiting = iter(self.ledger.accounts)
@@ -117,7 +118,8 @@ class LoadTest:
                     turn, which = divmod(index, plan.executions)
                     event = compose(executions[which], turn + 1, plan.events, time.monotonic_ns())
                     pipeline.publish(self._target.channel(executions[which]), event)
-                receivers = await pipeline.execute()
+                async with asyncio.timeout(_REDIS_TIMEOUT):
+                    receivers = await pipeline.execute()
             self.published += len(receivers)
             self._unheard += receivers.count(0)
             # Also with no time left: the tabs need their turn.
@@ -138,7 +140,9 @@ async def _redis(url: str) -> AsyncIterator[Redis]:
     """A client that never repeats a command: a repeated PUBLISH would look like a duplicate."""
     redis = Redis.from_url(
         url,
-        socket_timeout=_REDIS_TIMEOUT,
+        # Timed here instead: redis-py does it with `asyncio.wait_for`, which before Python 3.12 can
+        # swallow a cancellation, and then Ctrl-C would go unheard.
+        socket_timeout=None,
         socket_connect_timeout=_REDIS_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         protocol=2,

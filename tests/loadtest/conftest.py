@@ -3,12 +3,14 @@
 Everything else about it is right and real: it reads a real Redis and answers as the contract says.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -74,6 +76,8 @@ class FaultyGateway:
                     return
                 if fault == "ended":
                     return
+                if fault == "silent":
+                    await asyncio.Event().wait()
                 frame, held = {
                     "lost": (b"", b""),
                     "twice": (frame + frame, b""),
@@ -105,9 +109,9 @@ class FaultyGateway:
             await self._redis.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def redis_url() -> AsyncIterator[str]:
-    """A private Redis."""
+    """A private Redis for all load tests: each uses executions of its own."""
     redis = await EmbeddedRedis.start()
     yield redis.url
     await redis.stop()

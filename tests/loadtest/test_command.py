@@ -18,6 +18,7 @@ from gateway.cli.loadtest import loadtest
 from gateway.loadtest import report
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.plan import Plan, Target
+from gateway.loadtest.private import PrivateGatewayFailed, gateway_process
 from gateway.loadtest.run import LoadTest
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
@@ -62,6 +63,13 @@ async def test_one_lost_event_is_exit_status_1(
     assert process.returncode == 1, err.decode()
     assert b"Not every tab got each of its events" in out
     assert TOKEN.encode() not in out + err
+
+
+async def test_a_private_gateway_that_cannot_start_says_why() -> None:
+    """What stopped it is in the error, as it said it itself."""
+    with pytest.raises(PrivateGatewayFailed, match="did not start: GATEWAY_JWT_SECRET"):
+        async with gateway_process(REDIS, "too short"):
+            pytest.fail("it started")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])

@@ -1,5 +1,6 @@
 """Whole runs against gateways that are wrong in one thing: the load test names it."""
 
+import asyncio
 import datetime
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,13 +14,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 
+from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
 from gateway.loadtest.ledger import Findings
 from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.run import LoadTest
 
 TOKEN = "a-token-that-nobody-may-see"
-PLAN = Plan(tabs=4, executions=2, events=5, rate=500, patience=0.5)
+PATIENCE = 0.5
+
+
+def plan() -> Plan:
+    """Two tabs on each of two executions, whose ids no other test has."""
+    return Plan(tabs=4, executions=2, events=5, rate=500, patience=PATIENCE)
 
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
@@ -38,7 +45,7 @@ def run(redis_url: str, faulty_gateway: FaultyGateway) -> Run:
 
     async def against(fault: str) -> Findings:
         async with faulty_gateway(fault) as url:
-            return await LoadTest(target(url, redis_url), PLAN).run()
+            return await LoadTest(target(url, redis_url), plan()).run()
 
     return against
 
@@ -66,10 +73,11 @@ async def test_one_wrong_event_is_found(run: Run, fault: str, counts: dict[str, 
     [
         ("cut", 4, 3, "the connection was cut before the end of the stream"),
         ("ended", 4, 3, "the stream ended before its terminal event"),
+        ("silent", 4, 3, "the stream was still open when the load test gave up"),
         ("closing", 4, 3, "the gateway closed the stream early: drain"),
         ("refused", 3, 5, "HTTP 403: Nobody may."),
         ("no stream", 3, 5, "the answer is text/html, not an event stream"),
-        ("mute", 3, 5, "the stream did not open within 0.5 s"),
+        ("mute", 3, 5, f"the stream did not open within {PATIENCE} s"),
         ("stranger", 3, 5, "the gateway opened the stream of another execution"),
     ],
 )
@@ -92,20 +100,48 @@ async def test_a_right_gateway_is_ok(run: Run) -> None:
     assert findings.latency_ms["p99"] <= findings.latency_ms["max"]
 
 
-async def test_executions_are_registered_for_a_while(run: Run, redis_url: str) -> None:
+async def test_executions_are_registered_for_a_while(
+    faulty_gateway: FaultyGateway, redis_url: str
+) -> None:
     """Each execution is registered for the organization, and Redis forgets it by itself."""
-    await run("")
+    own = plan()
+    async with faulty_gateway() as url:
+        await LoadTest(target(url, redis_url), own).run()
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
-        keys = [key async for key in redis.scan_iter("sse:*:meta")]
-        assert len(keys) == PLAN.executions
-        for key in keys:
+        for execution_id in own.execution_ids():
+            key = meta_key(execution_id)
             assert await redis.hget(key, "organization_id") == "acme"
-            assert 0 < await redis.ttl(key) <= PLAN.lifetime
+            assert 0 < await redis.ttl(key) <= own.lifetime
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "the answer is not HTTP/1; is the address right?"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\n<html", "HTTP 502"),
+        (b'HTTP/1.1 503 No\r\nContent-Length: 16\r\n\r\n{"message":"No"}', "HTTP 503: No"),
+    ],
+)
+async def test_what_is_no_gateway_is_told(redis_url: str, answer: bytes, words: str) -> None:
+    """Whatever listens at the address instead of a gateway, every tab says what it found."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        findings = await LoadTest(target(url, redis_url), plan()).run()
+    assert findings.troubles == {words: 4}
+    assert (findings.opened, findings.ok) == (0, False)
 
 
 async def test_nobody_listens(redis_url: str) -> None:
     """With no gateway at the address every tab says so, and nothing is published."""
-    findings = await LoadTest(target("http://127.0.0.1:1", redis_url), PLAN).run()
+    findings = await LoadTest(target("http://127.0.0.1:1", redis_url), plan()).run()
     assert (findings.opened, findings.published, findings.ok) == (0, 0, False)
     (words,) = findings.troubles
     assert words.startswith("no connection:")
@@ -115,7 +151,7 @@ async def test_no_redis_is_one_sentence() -> None:
     """A Redis that cannot be reached ends the run with an error of ours."""
     nowhere = target("http://127.0.0.1:1", "redis://127.0.0.1:1/0")
     with pytest.raises(RedisUnavailable, match="cannot be reached"):
-        await LoadTest(nowhere, PLAN).run()
+        await LoadTest(nowhere, plan()).run()
 
 
 def certificate(folder: Path) -> ssl.SSLContext:
@@ -144,8 +180,8 @@ def certificate(folder: Path) -> ssl.SSLContext:
 async def test_tls(faulty_gateway: FaultyGateway, redis_url: str, tmp_path: Path) -> None:
     """An https gateway is refused for a certificate nobody signed, unless that was allowed."""
     async with faulty_gateway("", certificate(tmp_path)) as url:
-        refused = await LoadTest(target(url, redis_url), PLAN).run()
-        allowed = await LoadTest(target(url, redis_url, insecure=True), PLAN).run()
+        refused = await LoadTest(target(url, redis_url), plan()).run()
+        allowed = await LoadTest(target(url, redis_url, insecure=True), plan()).run()
     assert refused.opened == 0
     assert "certificate" in next(iter(refused.troubles)).lower()
     assert allowed.ok

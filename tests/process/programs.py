@@ -1,0 +1,98 @@
+"""The gateway as a real process: started, asked, signalled."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from tests.support import DEADLINE, SECRET, eventually
+
+COMMAND = (sys.executable, "-m", "gateway.cli.main")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a gateway process: nothing of ours, and *settings* by variable name."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GATEWAY_") and name != "REDIS_URL"
+    }
+    return {**kept, "GATEWAY_JWT_SECRET": SECRET, "GATEWAY_PORT": "0", **settings}
+
+
+async def run(*words: str, **settings: str) -> tuple[int, str, str]:
+    """Run `sse-gateway` to its end: exit status, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *words,
+        env=environment(**settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+class Process:
+    """One running `sse-gateway serve`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.lines: list[str] = []
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def listening(self) -> None:
+        """Read its banner until the address is known."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(DEADLINE):
+            while not self.url:
+                line = (await self._process.stderr.readline()).decode()
+                assert line, "".join(self.lines)
+                self.lines.append(line)
+                if line.startswith("Listening on"):
+                    self.url = line.split()[-1]
+
+    async def healthy(self, session: aiohttp.ClientSession) -> None:
+        async def asked() -> bool:
+            async with session.get(f"{self.url}/api/v1/sse/health") as response:
+                return response.status == 200
+
+        await eventually(asked)
+
+    def signal(self, signum: int) -> None:
+        self._process.send_signal(signum)
+
+    async def ended(self, timeout: float = DEADLINE) -> int:
+        """Its exit status; the rest of what it printed is in `lines`."""
+        async with asyncio.timeout(timeout):
+            assert self._process.stderr is not None
+            self.lines.append((await self._process.stderr.read()).decode())
+            return await self._process.wait()
+
+
+@asynccontextmanager
+async def serving(**settings: str) -> AsyncIterator[Process]:
+    """`sse-gateway serve` for as long as the block runs."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "serve",
+        env=environment(**settings),
+        stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    running = Process(process)
+    try:
+        await running.listening()
+        yield running
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+            await running.ended()

@@ -1,0 +1,190 @@
+"""`sse-gateway serve` as systemd would run it."""
+
+import asyncio
+import resource
+import signal
+import stat
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import credentials
+from tests.process.programs import run, serving
+from tests.support import SECRET, SseReader, eventually, producer_message
+
+EX_CONFIG = 78
+
+
+def embedded_servers() -> set[int]:
+    """All processes of embedded servers and their keepers."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"valkey-server" in words or b"gateway.dev.keeper" in words:
+            found.add(int(entry.name))
+    return found
+
+
+async def test_banner(redis_url: str) -> None:
+    """`serve` starts with a banner of five lines: address, ownership, CORS, Redis, history."""
+    secretive = redis_url.replace("redis://", "redis://default:hush@")
+    async with serving(REDIS_URL=secretive, GATEWAY_OWNERSHIP="token") as process:
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+    text = "".join(process.lines)
+    for word in ("Listening on", "Ownership", "CORS origins", "Redis", "History"):
+        assert word in text
+    assert "hush" not in text
+    assert SECRET not in text
+
+
+async def test_sigterm(redis_url: str, redis: Redis) -> None:
+    """SIGTERM ends within 5 s at the default drain time: every stream gets what was published,
+    `stream:closing` (`drain`) with a jittered `retry:`, and a clean end."""
+    async with (
+        serving(REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token") as process,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        await process.healthy(session)
+        readers = []
+        for number in range(30):
+            url = f"{process.url}/api/v1/sse/executions/run-{number}/stream"
+            reader = SseReader(await session.get(url, headers=credentials()))
+            await reader.expect("connected")
+            readers.append(reader)
+        for number in range(30):
+            await redis.publish(f"execution:run-{number}", producer_message("step:started"))
+        for reader in readers:
+            await reader.expect("step:started")
+        begin = time.monotonic()
+        process.signal(signal.SIGTERM)
+        ends = await asyncio.gather(*[reader.rest() for reader in readers])
+        assert await process.ended() == 0
+        assert time.monotonic() - begin < 5
+    closings = [closing for [closing] in ends]
+    assert {closing.event for closing in closings} == {"stream:closing"}
+    assert {closing.json()["reason"] for closing in closings} == {"drain"}
+    assert all(closing.json()["retry_ms"] == closing.retry for closing in closings)
+    assert len({closing.retry for closing in closings}) > 10
+
+
+async def test_sigterm_with_a_frozen_reader(redis_url: str, redis: Redis) -> None:
+    """A reader that takes nothing does not hold up the end: still within 5 s."""
+    async with (
+        serving(
+            REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_DRAIN_SECONDS="3"
+        ) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+        async with session.get(url, headers=credentials()):
+            for _ in range(30):
+                message = producer_message("step:completed", output="x" * 900_000)
+                await redis.publish("execution:run-1", message)
+            begin = time.monotonic()
+            process.signal(signal.SIGTERM)
+            assert await process.ended() == 0
+            assert time.monotonic() - begin < 5
+
+
+async def test_wrong_settings() -> None:
+    """Wrong settings: exit status 78, every mistake listed, no traceback."""
+    status, _, err = await run(
+        "serve", GATEWAY_PORT="x", GATEWAY_JWT_SECRET="short", GATEWAY_OWNERSHP="token"
+    )
+    assert status == EX_CONFIG
+    for named in ("GATEWAY_PORT", "GATEWAY_JWT_SECRET", "GATEWAY_OWNERSHP"):
+        assert named in err
+    assert "Traceback" not in err
+
+
+async def test_busy_port(redis_url: str) -> None:
+    """A busy port is named in one sentence, without a traceback."""
+    async with serving(REDIS_URL=redis_url) as process:
+        port = process.url.rpartition(":")[2]
+        status, _, err = await run("serve", REDIS_URL=redis_url, GATEWAY_PORT=port)
+    assert status == 1
+    assert f"already listens on 127.0.0.1:{port}" in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+async def test_foreign_address() -> None:
+    """An address that is not this machine's is named in one sentence."""
+    status, _, err = await run("serve", GATEWAY_HOST="192.0.2.1")
+    assert status == 1
+    assert "192.0.2.1" in err
+    assert "Traceback" not in err
+
+
+async def test_unix_socket(redis_url: str, tmp_path: Path) -> None:
+    """On a unix socket: mode 0660, taken over from a killed gateway, never from a living one."""
+    path = tmp_path / "gateway.sock"
+    settings = {"REDIS_URL": redis_url, "GATEWAY_UNIX_SOCKET": str(path)}
+    async with serving(**settings):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        status, _, err = await run("serve", **settings)
+        assert status == 1
+        assert "already listens" in err
+    assert path.exists(), "a killed gateway leaves its socket behind"
+    async with (
+        serving(**settings) as process,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+    ):
+        process.url = "http://gateway"
+        await process.healthy(session)
+
+
+async def test_file_limit(redis_url: str) -> None:
+    """`serve` raises its soft limit of open files to the hard one."""
+    async with serving(REDIS_URL=redis_url) as process:
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_embedded_redis(signum: signal.Signals) -> None:
+    """`embedded://` starts a private Valkey on loopback, and no process of it outlives the
+    gateway, even one that was killed."""
+    before = embedded_servers()
+    async with (
+        serving(REDIS_URL="embedded://", GATEWAY_OWNERSHIP="token") as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        assert len(embedded_servers() - before) == 2
+        process.signal(signum)
+        await process.ended()
+    await eventually(lambda: not embedded_servers() - before)
+
+
+async def test_token_is_in_no_log(redis_url: str) -> None:
+    """A token in the query stands in no line that the process prints, at level debug too."""
+    given = credentials()
+    token = given["Authorization"].removeprefix("Bearer ")
+    async with (
+        serving(
+            REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_LOG_LEVEL="debug"
+        ) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        query = {"Authorization": given["Authorization"], "organization_id": "acme"}
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+        async with session.get(url, params=query) as response:
+            assert response.status == 200
+        async with session.get(url, params={**query, "organization_id": "x"}) as response:
+            assert response.status == 403
+        process.signal(signal.SIGTERM)
+        await process.ended()
+    text = "".join(process.lines)
+    assert '"GET /api/v1/sse/executions/run-1/stream" 403' in text
+    for part in token.split("."):
+        assert part not in text

@@ -1,0 +1,87 @@
+"""A real nginx on loopback that includes the project's site file, with a test's own addresses."""
+
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support import DEADLINE, free_port, require
+
+SITE = Path(__file__).parents[2] / "nginx" / "sse-gateway.conf"
+
+# What Debian's nginx.conf says around a site, but with every path below the prefix.
+_AROUND = """
+daemon off;
+pid nginx.pid;
+error_log logs/error.log;
+events { worker_connections 256; }
+http {
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    access_log logs/access.log;
+    include site.conf;
+}
+"""
+
+
+class Nginx:
+    """One nginx whose site passes on to *upstream* (a URL); `site` is the text of its site file."""
+
+    def __init__(self, prefix: Path, upstream: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.prefix = prefix
+        self.site = SITE.read_text()
+        self.replace("listen 80;", f"listen 127.0.0.1:{port};")
+        self.replace("server 127.0.0.1:8080;", f"server {urlsplit(upstream).netloc};")
+        self.replace("/var/log/nginx/", "logs/")
+        (prefix / "logs").mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def replace(self, old: str, new: str) -> None:
+        assert old in self.site, f"the site no longer says {old!r}"
+        self.site = self.site.replace(old, new)
+
+    def check(self) -> str:
+        """What `nginx -t` says."""
+        self._write()
+        done = subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Start it and wait until it has written its pid, which it does once it listens."""
+        self._write()
+        with (self.prefix / "logs" / "output").open("wb") as output:
+            self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
+        deadline = time.monotonic() + DEADLINE
+        while not (self.prefix / "nginx.pid").exists():
+            assert self._process.poll() is None, self.logged()
+            assert time.monotonic() < deadline, "nginx does not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(DEADLINE)
+
+    def logged(self) -> str:
+        """All that it wrote into any log or to its output."""
+        return "".join(path.read_text() for path in sorted((self.prefix / "logs").iterdir()))
+
+    def _write(self) -> None:
+        (self.prefix / "nginx.conf").write_text(_AROUND)
+        (self.prefix / "site.conf").write_text(self.site)
+
+    def _command(self) -> list[str]:
+        return [
+            require("nginx"),
+            "-p",
+            str(self.prefix),
+            "-c",
+            "nginx.conf",
+            "-e",
+            "logs/error.log",
+        ]
