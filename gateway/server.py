@@ -8,7 +8,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
 import uvloop
 from aiohttp import web
@@ -96,16 +95,22 @@ async def reachable_redis(settings: Settings) -> AsyncIterator[Settings]:
         await embedded.stop()
 
 
+def stop_signal() -> asyncio.Event:
+    """An event that is set by SIGTERM and by Ctrl-C."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    return stopped
+
+
 async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
     """Serve until SIGTERM or SIGINT; *ready* is called once the gateway listens.
 
     Raises:
         GatewayError: the start cannot go on.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
+    stopped = stop_signal()
     async with reachable_redis(settings) as reachable:
         server = Server(reachable)
         await server.start()
@@ -119,4 +124,4 @@ async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -
 
 def run(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
     """`serve` on an event loop of its own (uvloop, which halves the cost of a small write)."""
-    uvloop.run(partial(serve, settings, ready)())
+    uvloop.run(serve(settings, ready))

@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 
 from gateway import __version__
+from gateway.cli.dev import dev
+from gateway.cli.loadtest import loadtest
 from gateway.cli.publish import publish
 from gateway.cli.register import register
 from gateway.cli.serve import serve
@@ -26,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, register, status, publish, token):
+for command in (dev, serve, register, status, publish, token, loadtest):
     cli.add_command(command)
 
 
