@@ -7,18 +7,25 @@ It does not listen: that is `gateway.server`.
 from collections.abc import AsyncIterator
 
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.access.policy import Ownership, Policy, RegistryOwnership, TokenOwnership
 from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
-from gateway.bus.feed import Feed
+from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
+from gateway.bus.history import History
+from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry
+from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.bus.unregistered import UnregisteredWatch
+from gateway.contract.scripts import HistoryLimits
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
+from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.outlet import StallWatch
@@ -41,32 +48,48 @@ class Parts:
             self.metrics,
             settings.max_connections,
         )
-        self.heartbeat = Heartbeat(settings.heartbeat_seconds, settings.max_stream_seconds)
-        self.stalls = StallWatch(settings.write_timeout_seconds)
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.canary = Canary(self.redis, settings.channel_prefix)
-        self.health = Health(self.supervisor, self.subscription, self.canary)
+        self.history = History(self.redis)
+        self.replay = Replay(self.history, self.metrics)
+        self.auditor = Auditor(self.history, self.replay, self.hub)
+        self.subscription.on_confirmed = self._subscribed
+        self.heartbeat = Heartbeat(
+            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
+        )
+        self.stalls = StallWatch(settings.write_timeout_seconds)
         self.registry = Registry(self.redis)
-        self.unregistered: UnregisteredWatch | None = None
-        if settings.ownership == "registry":
-            self.unregistered = UnregisteredWatch(self.registry)
+        self.unregistered = (
+            UnregisteredWatch(self.registry) if settings.ownership == "registry" else None
+        )
+        self.recorder = _recorder(settings, self.redis, self.metrics)
+        self.health = Health(self.supervisor, self.subscription, self.canary, self.recorder)
         self.feed = Feed(
             self.subscription,
             self.hub,
+            self.replay,
             self.canary,
             self.metrics,
-            prefix=settings.channel_prefix,
-            terminal_types=settings.terminal_types,
-            event_max_bytes=settings.event_max_bytes,
-            saw=self.unregistered.saw if self.unregistered else None,
+            Rules(
+                settings.channel_prefix,
+                frozenset(settings.terminal_types),
+                settings.event_max_bytes,
+            ),
+            self.recorder,
+            self.unregistered.saw if self.unregistered else None,
         )
         self.policy = Policy(_verifier(settings), _ownership(settings, self.registry))
+
+    def _subscribed(self) -> None:
+        self.auditor.subscribed()
+        self.canary.hurry()
 
     def start(self) -> None:
         """Start every background task."""
         self.supervisor.start("feed", self.feed.run())
         self.supervisor.start("subscription", self.subscription.run())
         self.supervisor.start("canary", self.canary.run())
+        self.supervisor.start("auditor", self.auditor.run())
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
         if self.unregistered is not None:
@@ -75,6 +98,7 @@ class Parts:
     async def stop(self) -> None:
         """Stop every background task and close the connections to Redis."""
         await self.supervisor.stop()
+        await self.replay.stop()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -91,6 +115,8 @@ def create_application(settings: Settings) -> web.Application:
         parts.policy,
         parts.hub,
         parts.subscription,
+        parts.replay,
+        CatchUp(parts.replay, parts.policy, parts.metrics),
         parts.heartbeat,
         parts.stalls,
         settings.ownership_wait_seconds,
@@ -105,6 +131,18 @@ async def _running(application: web.Application) -> AsyncIterator[None]:
     application[PARTS].start()
     yield
     await application[PARTS].stop()
+
+
+def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:
+    if not settings.record_bare_events:
+        return None
+    limits = HistoryLimits(
+        settings.history_max_events,
+        settings.history_max_bytes,
+        int(settings.open_ttl_seconds * 1000),
+        int(settings.history_ttl_seconds * 1000),
+    )
+    return Recorder(redis, limits, settings.terminal_types, metrics)
 
 
 def _verifier(settings: Settings) -> TokenVerifier:

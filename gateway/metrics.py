@@ -23,6 +23,12 @@ class Metrics:
     """Events handed to subscribers: one event to three subscribers counts three."""
     events_dropped: Counter[str] = field(default_factory=Counter)
     """Messages that are no event, by where they were dropped."""
+    history_reads: int = 0
+    """Pages of history read from Redis; one read may serve thousands of streams."""
+    gaps: int = 0
+    """`stream:gap` sent: what a reader asked for is no longer kept."""
+    resets: int = 0
+    """`stream:reset` sent: a reader's cursor belonged to another life of a history."""
     feed_connections: int = 0
     """Confirmed subscriptions; every one after the first is a reconnect."""
     refusals: Counter[str] = field(default_factory=Counter)

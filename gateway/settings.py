@@ -91,6 +91,24 @@ class Settings(BaseModel):
     event_max_bytes: int = Field(
         1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
     )
+    record_bare_events: bool = Field(
+        True,
+        description="Record events that were only PUBLISHed; without it they are delivered live "
+        "alone, and lost to whoever is not connected.",
+    )
+    history_max_events: int = Field(
+        1000, ge=10, description="Events of an execution that history keeps, about."
+    )
+    history_max_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="Bytes of an execution that history keeps."
+    )
+    history_ttl_seconds: Seconds = Field(
+        86_400.0, description="How long history is kept after the end of an execution."
+    )
+    open_ttl_seconds: Seconds = Field(
+        30 * 86_400.0,
+        description="How long history is kept after the last event of one that has not ended.",
+    )
     heartbeat_seconds: Seconds = Field(
         15.0, description="A stream silent for this long gets a heartbeat."
     )

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
@@ -32,6 +33,7 @@ class Canary:
         # Of this process alone: another instance's canary proves nothing about our ears.
         self.instance = secrets.token_hex(8)
         self._channel = canary_channel(prefix, self.instance)
+        self._hurry = asyncio.Event()
         self._returned_at: float | None = None
         self._publish_trouble: str | None = None
 
@@ -43,7 +45,14 @@ class Canary:
                 self._publish_trouble = None
             except REDIS_ERRORS as error:
                 self._publish_trouble = in_words(error)
-            await asyncio.sleep(INTERVAL)
+            self._hurry.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._hurry.wait()
+
+    def hurry(self) -> None:
+        """Publish one now: a subscription has just been confirmed, and health waits for it."""
+        self._hurry.set()
 
     def returned(self, instance: str) -> None:
         """The subscription has brought a canary of *instance*."""

@@ -1,19 +1,23 @@
 """From messages to subscribers: takes batches from the subscription and hands the hub bursts.
 
 A message that is no event is counted, logged and dropped here; it never reaches a stream and never
-ends the feed. Nothing here awaits a reader.
+ends the feed. A bare message is recorded before it is delivered. Nothing here awaits a reader.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from gateway.bus.canary import Canary
-from gateway.bus.subscription import Message, Subscription
+from gateway.bus.recorder import FORGOTTEN, Recorded, Recorder
+from gateway.bus.replay import Replay
+from gateway.bus.subscription import Batch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
-from gateway.events.envelope import EXECUTION_ID, Event, decode
+from gateway.events.burst import bursts
+from gateway.events.cursor import Id
+from gateway.events.envelope import EXECUTION_ID, Envelope, Event, decode, live, recorded
 from gateway.fanout.hub import Hub
-from gateway.fanout.subscriber import Burst
 from gateway.log import Sometimes
 from gateway.metrics import Metrics
 
@@ -23,6 +27,15 @@ DROP_LOG_INTERVAL = 10.0
 """Seconds between two log lines about dropped messages."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the feed takes for an event."""
+
+    prefix: str
+    terminal_types: frozenset[str]
+    event_max_bytes: int
+
+
 class Feed:
     """Delivers what the subscription brings; `run` is its one task."""
 
@@ -30,65 +43,77 @@ class Feed:
         self,
         subscription: Subscription,
         hub: Hub,
+        replay: Replay,
         canary: Canary,
         metrics: Metrics,
-        *,
-        prefix: str,
-        terminal_types: Collection[str],
-        event_max_bytes: int,
+        rules: Rules,
+        recorder: Recorder | None = None,
         saw: Callable[[str, int], None] | None = None,
     ) -> None:
-        """*saw* is told the execution and the number of events of each burst."""
+        """Without a *recorder* bare messages are delivered live alone. *saw* is told the execution
+        and the number of events that arrived for it."""
         self._subscription = subscription
         self._hub = hub
+        self._replay = replay
         self._canary = canary
         self._metrics = metrics
-        self._prefix = prefix
-        self._terminal_types = frozenset(terminal_types)
-        self._event_max_bytes = event_max_bytes
+        self._rules = rules
+        self._recorder = recorder
         self._saw = saw
         self._drop_log = Sometimes(DROP_LOG_INTERVAL)
 
     async def run(self) -> None:
         """Deliver batch after batch, for ever."""
         while True:
-            self._deliver(await self._subscription.batch())
+            await self._deliver(await self._subscription.batch())
 
-    def _deliver(self, batch: Iterable[Message]) -> None:
-        by_execution: dict[str, list[Event]] = {}
-        for message in batch:
-            name = message.channel.decode("utf-8", "replace").removeprefix(self._prefix)
+    async def _deliver(self, batch: Batch) -> None:
+        arrived = self._read_all(batch)
+        recorded = await self._record(batch, arrived)
+        for execution_id, envelopes in arrived.items():
+            self._metrics.events_received += len(envelopes)
+            if self._saw is not None:
+                self._saw(execution_id, len(envelopes))
+            if not self._hub.watches(execution_id) and not self._replay.wants(execution_id):
+                continue
+            events = in_order(envelopes, recorded.get(execution_id))
+            for burst in bursts(events, self._rules.terminal_types):
+                self._replay.extend(execution_id, burst)
+                self._hub.publish(execution_id, burst)
+
+    def _read_all(self, batch: Batch) -> dict[str, list[Envelope]]:
+        """The events of *batch* by execution; whatever is none is dropped here."""
+        arrived: dict[str, list[Envelope]] = {}
+        for message in batch.messages:
+            name = message.channel.decode("utf-8", "replace").removeprefix(self._rules.prefix)
             if name.startswith(CANARY_MARK):
                 self._canary.returned(name.removeprefix(CANARY_MARK))
                 continue
             try:
-                event = self._read(name, message.payload)
+                envelope = self._read(name, message.payload)
             except MessageRefused as refusal:
                 self._drop(message.channel, refusal)
             else:
-                by_execution.setdefault(name, []).append(event)
-        for execution_id, events in by_execution.items():
-            self._metrics.events_received += len(events)
-            if self._saw is not None:
-                self._saw(execution_id, len(events))
-            self._hub.publish(execution_id, self._join(events))
+                arrived.setdefault(name, []).append(envelope)
+        return arrived
 
-    def _read(self, execution_id: str, payload: bytes) -> Event:
+    async def _record(self, batch: Batch, arrived: Mapping[str, list[Envelope]]) -> Recorded:
+        if self._recorder is None:
+            return {}
+        bare = {
+            execution_id: found
+            for execution_id, envelopes in arrived.items()
+            if (found := [envelope for envelope in envelopes if envelope.id is None])
+        }
+        return await self._recorder.record(batch.life, bare) if bare else {}
+
+    def _read(self, execution_id: str, payload: bytes) -> Envelope:
         if not EXECUTION_ID.fullmatch(execution_id):
             raise MessageRefused("its channel names no execution id")
-        if len(payload) > self._event_max_bytes:
-            raise MessageRefused(
-                f"it has {len(payload)} bytes, {self._event_max_bytes} are allowed"
-            )
+        if len(payload) > self._rules.event_max_bytes:
+            allowed = self._rules.event_max_bytes
+            raise MessageRefused(f"it has {len(payload)} bytes, {allowed} are allowed")
         return decode(payload)
-
-    def _join(self, events: list[Event]) -> Burst:
-        """One write for all; what follows the terminal event never rewinds a stream."""
-        for index, event in enumerate(events):
-            if event.type in self._terminal_types:
-                taken = events[: index + 1]
-                return Burst(b"".join(one.frame for one in taken), len(taken), terminal=True)
-        return Burst(b"".join(event.frame for event in events), len(events))
 
     def _drop(self, channel: bytes, refusal: MessageRefused) -> None:
         self._metrics.events_dropped["malformed"] += 1
@@ -100,3 +125,30 @@ class Feed:
                 refusal,
                 held_back,
             )
+
+
+def in_order(envelopes: Iterable[Envelope], ids: list[Id | None] | None) -> list[Event]:
+    """The events of *envelopes*; *ids* are those of the bare ones among them, in order.
+
+    Between a bare producer and a `Publisher` of one execution no order is promised on the channel,
+    but ids give one: within a life they are put into it, or every mixture would look like a hole.
+    """
+    if ids is None:
+        return [live(envelope) for envelope in envelopes]
+    given = iter(ids)
+    events = []
+    for envelope in envelopes:
+        if envelope.id is not None or (event_id := next(given)) is None:
+            events.append(live(envelope))
+        elif event_id != FORGOTTEN:
+            events.append(recorded(envelope.type, envelope.body, event_id))
+    lives = {
+        event.id.epoch: place for place, event in reversed(list(enumerate(events))) if event.id
+    }
+    # An event without id stays behind the one that it came after.
+    last = (-1, -1)
+    keyed = []
+    for event in events:
+        last = (lives[event.id.epoch], event.id.seq) if event.id is not None else last
+        keyed.append((last, event))
+    return [event for _, event in sorted(keyed, key=lambda pair: pair[0])]

@@ -7,6 +7,7 @@ every background task alive. It does not speak HTTP.
 from dataclasses import dataclass
 
 from gateway.bus.canary import Canary
+from gateway.bus.recorder import Recorder
 from gateway.bus.subscription import Subscription
 from gateway.tasks import Supervisor
 
@@ -26,13 +27,21 @@ class Verdict:
 class Health:
     """Asks the parts that can fail."""
 
-    def __init__(self, supervisor: Supervisor, subscription: Subscription, canary: Canary) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        subscription: Subscription,
+        canary: Canary,
+        recorder: Recorder | None,
+    ) -> None:
         self._supervisor = supervisor
         self._subscription = subscription
         self._canary = canary
+        self._recorder = recorder
 
     def verdict(self) -> Verdict:
         """The state now; costs no I/O, so it can be asked as often as anybody likes."""
         redis = self._subscription.trouble or self._canary.trouble
-        reasons = ([redis] if redis else []) + list(self._supervisor.failures.values())
-        return Verdict(redis is None, tuple(reasons))
+        unrecorded = self._recorder.trouble if self._recorder is not None else None
+        reasons = [redis, unrecorded, *self._supervisor.failures.values()]
+        return Verdict(redis is None, tuple(reason for reason in reasons if reason))

@@ -23,11 +23,15 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        try:
-            owner = await self._redis.hget(meta_key(execution_id), "organization_id")
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
-        return owner.decode(errors="replace") if isinstance(owner, bytes) else None
+        return await self._field(execution_id, "organization_id")
+
+    async def workflow(self, execution_id: str) -> str | None:
+        """The workflow that *execution_id* is a run of, if whoever registered it said so.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        return await self._field(execution_id, "workflow_id")
 
     async def unregistered(self, execution_ids: list[str]) -> list[str]:
         """Those of *execution_ids* that nobody has registered, in one round trip.
@@ -43,6 +47,13 @@ class Registry:
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
         return [one for one, is_known in zip(execution_ids, known, strict=True) if not is_known]
+
+    async def _field(self, execution_id: str, name: str) -> str | None:
+        try:
+            value = await self._redis.hget(meta_key(execution_id), name)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return value.decode(errors="replace") if isinstance(value, bytes) else None
 
 
 async def register(

@@ -39,6 +39,13 @@ def _banner(running: server.Server, settings: Settings) -> None:
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
         f"Redis         {redis.scheme}://{redis.netloc.rpartition('@')[2]}{redis.path}\n"
-        f"History       none: a stream begins with what happens after it was opened",
+        f"History       {_history(settings)}",
         err=True,
     )
+
+
+def _history(settings: Settings) -> str:
+    kept = f"the last {settings.history_max_events} events"
+    hours = settings.history_ttl_seconds / 3600
+    bare = "recorded" if settings.record_bare_events else "not recorded, so lost on a reconnect"
+    return f"{kept}, for {hours:g} h after the end; bare PUBLISHes are {bare}"

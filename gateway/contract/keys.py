@@ -21,3 +21,28 @@ def canary_channel(prefix: str, instance: str) -> str:
 def meta_key(execution_id: str) -> str:
     """The hash that says whose execution it is."""
     return f"sse:{{{execution_id}}}:meta"
+
+
+def events_key(execution_id: str) -> str:
+    """The stream that holds its history."""
+    return f"sse:{{{execution_id}}}:events"
+
+
+def once_key(execution_id: str, idempotency_key: str) -> str:
+    """Remembers the id that an idempotency key was given."""
+    return f"sse:{{{execution_id}}}:once:{idempotency_key}"
+
+
+def seen_key(execution_id: str) -> str:
+    """The bare messages that were recorded, by digest."""
+    return f"sse:{{{execution_id}}}:seen"
+
+
+def order_key(execution_id: str) -> str:
+    """The digests of recorded bare messages, oldest first."""
+    return f"sse:{{{execution_id}}}:order"
+
+
+def answer_key(execution_id: str, instance: str) -> str:
+    """What the recorder last answered one instance."""
+    return f"sse:{{{execution_id}}}:answer:{instance}"

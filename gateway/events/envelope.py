@@ -1,8 +1,8 @@
 """From the bytes of a Redis message to an event, or a sentence why it is none.
 
 The producer's JSON is never re-encoded: that would turn 1.10 into 1.1 and break big integers. It
-is parsed only to learn the type, and its bytes go to the browser as they came, without the raw CR
-and LF that JSON allows between tokens and SSE does not. It does not know Redis or HTTP.
+is parsed only to learn `type` and `id`, and its bytes go to the browser as they came, without the
+raw CR and LF that JSON allows between tokens and SSE does not. It does not know Redis or HTTP.
 """
 
 import re
@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 
 from gateway.errors import MessageRefused
+from gateway.events.cursor import Id, parse_id
+from gateway.events.members import without_member
 
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
@@ -27,25 +29,73 @@ _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message as it was published."""
+
+    type: str
+    id: Id | None
+    """Set when the message was recorded before it was published; None makes it a bare one."""
+    body: bytes
+    """Its JSON on one line; it has a member `id` only where `id` is set."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event of an execution, ready for the wire."""
 
     type: str
+    id: Id | None
+    """None only where recording is off or was refused: such an event is delivered live alone."""
     frame: bytes
     """The whole SSE frame, blank line included."""
 
 
-def decode(payload: bytes) -> Event:
+def decode(payload: bytes) -> Envelope:
     """Read a producer's message.
+
+    An `id` that is not of the form of ours would silence or crash a stream, so it is taken out and
+    the message is a bare one (delivery rules, section 1).
 
     Raises:
         MessageRefused: it is not a JSON object with a usable `type`.
     """
-    event_type = _usable_type(_parse(payload).get("type"))
+    document = _parse(payload)
+    event_type = _usable_type(document.get("type"))
+    body = one_line(payload)
+    event_id = None
+    if "id" in document and (event_id := parse_id(document["id"])) is None:
+        body = without_member(body, "id")
+    return Envelope(event_type, event_id, body)
+
+
+def one_line(payload: bytes) -> bytes:
+    """*payload* without the line ends and spaces that JSON allows around and between tokens."""
     body = payload.strip()
     if b"\n" in body or b"\r" in body:
         body = body.replace(b"\n", b"").replace(b"\r", b"")
-    return Event(event_type, b"event: %b\ndata: %b\n\n" % (event_type.encode(), body))
+    return body
+
+
+def with_id(body: bytes, event_id: Id) -> bytes:
+    """The envelope of a recorded event: *body*, a JSON object without `id`, with its id first."""
+    return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
+
+
+def live(envelope: Envelope) -> Event:
+    """The event of a message that came with its id, or that has none."""
+    event_id = envelope.id
+    line = b"" if event_id is None else b"id: %d-%d\n" % event_id
+    return _event(envelope.type, event_id, line, envelope.body)
+
+
+def recorded(event_type: str, body: bytes, event_id: Id) -> Event:
+    """The event of a *body* without id that history holds under *event_id*."""
+    return _event(event_type, event_id, b"id: %d-%d\n" % event_id, with_id(body, event_id))
+
+
+def _event(event_type: str, event_id: Id | None, line: bytes, body: bytes) -> Event:
+    frame = b"%bevent: %b\ndata: %b\n\n" % (line, event_type.encode(), body)
+    return Event(event_type, event_id, frame)
 
 
 def _parse(payload: bytes) -> dict[str, Any]:

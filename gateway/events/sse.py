@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 
 
@@ -21,9 +22,12 @@ def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -
     return b"%bevent: %b\ndata: %b\n\n" % (retry, event.encode(), orjson.dumps(data))
 
 
-def connected(execution_id: str, retry_ms: int) -> bytes:
-    """What every stream begins with."""
-    return frame("connected", {"execution_id": execution_id}, retry_ms)
+def connected(execution_id: str, retry_ms: int, status: str | None = None) -> bytes:
+    """What every stream begins with; *status* tells how an execution ended that has ended."""
+    data = {"execution_id": execution_id}
+    if status is not None:
+        data["status"] = status
+    return frame("connected", data, retry_ms)
 
 
 def heartbeat(now: datetime | None = None) -> bytes:
@@ -35,3 +39,14 @@ def heartbeat(now: datetime | None = None) -> bytes:
 def closing(reason: CloseReason, retry_ms: int) -> bytes:
     """Told before the gateway ends a stream that has not reached its end; *retry_ms* jittered."""
     return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms)
+
+
+def gap(first: Id, last: Id) -> bytes:
+    """Events *first* to *last*, both of one life, were asked for and are no longer kept."""
+    missed = last.seq - first.seq + 1
+    return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
+
+
+def reset(reason: CloseReason) -> bytes:
+    """The cursor belongs to another life of the history; the whole kept history follows."""
+    return frame("stream:reset", {"reason": reason})

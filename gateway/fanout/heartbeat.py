@@ -9,11 +9,12 @@ every stream comes by here once an interval.
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from gateway.events.reasons import CloseReason
 from gateway.events.sse import heartbeat
 from gateway.fanout.hub import jittered_retry_ms
-from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.fanout.subscriber import Subscriber
 
 _SLOTS = 240
 _EARLY = 0.2
@@ -24,10 +25,19 @@ same restart would otherwise stay in step, and be served in one burst for ever."
 class Heartbeat:
     """The heartbeats of all subscribers; `run` is its one task."""
 
-    def __init__(self, interval: float, max_age: float = 0.0) -> None:
-        """*interval* and *max_age* in seconds; a *max_age* of 0 lets streams grow old."""
+    def __init__(
+        self,
+        interval: float,
+        max_age: float = 0.0,
+        on_silence: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """*interval* and *max_age* in seconds; a *max_age* of 0 lets streams grow old.
+
+        *on_silence* is told the execution of each stream that gets a heartbeat.
+        """
         self._interval = interval
         self._max_age = max_age
+        self._on_silence = on_silence
         self._tick = interval / _SLOTS
         self._slots: list[list[Subscriber]] = [[] for _ in range(_SLOTS)]
         self._hand = 0
@@ -49,7 +59,7 @@ class Heartbeat:
 
     def _visit(self, now: float) -> None:
         visited, self._slots[self._hand] = self._slots[self._hand], []
-        beat = Burst(heartbeat(), events=0)
+        beat = heartbeat()
         for subscriber in visited:
             if subscriber.left or subscriber.ended is not None:
                 continue
@@ -57,7 +67,8 @@ class Heartbeat:
                 subscriber.close(CloseReason.MAX_AGE, jittered_retry_ms(), now)
                 continue
             if now - subscriber.last_activity >= self._interval * (1 - _EARLY) - self._tick:
-                subscriber.offer(beat, now)
+                subscriber.send(beat, now)
+                self._on_silence(subscriber.execution_id)
             self._place(subscriber, now)
 
     def _place(self, subscriber: Subscriber, now: float) -> None:

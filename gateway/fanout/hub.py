@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.errors import LimitReached, Unavailable
+from gateway.events.burst import Burst
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
-from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -100,13 +102,20 @@ class Hub:
         for subscriber in topic:
             try:
                 if subscriber.offer(burst, now):
-                    self._metrics.events_delivered += burst.events
-                else:
-                    # Closed, never skipped over: a stream with a hole in it must not look whole.
-                    subscriber.close(CloseReason.SLOW_READER, jittered_retry_ms(), now)
+                    self._metrics.events_delivered += len(burst)
             except Exception:
                 log.exception("A subscriber of %s failed and is closed.", execution_id)
                 subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
+
+    def audit(self, execution_id: str, last: Id | None) -> bool:
+        """Compare its subscribers with the *last* id of history; True if one missed something."""
+        topic = self._topics.get(execution_id, ())
+        return bool([one for one in topic if one.audit(last)])
+
+    @property
+    def executions(self) -> list[str]:
+        """The executions that somebody watches."""
+        return list(self._topics)
 
     async def drain(self, seconds: float) -> None:
         """Take no new subscribers and close all with `drain`, evenly spread over *seconds*."""

@@ -1,42 +1,36 @@
 """A subscriber is one open stream: the bounded queue between the feed and one reader's socket.
 
-The feed offers, and never waits; the stream's handler takes, and is the only one that writes to
-the socket. It does not write, and it does not know which event it carries.
+It is *live* or *held*. Live, it takes an event only if its id follows the last one; whatever does
+not follow makes it held: a hole, another life, a full queue. Held, it catches up from history and
+is live again. No gap and no duplicate, by id: this one rule is first replay, reconnect, repair,
+slow reader and failover (delivery rules, section 1).
 
-The queue is a list with a byte count and a future instead of `asyncio.Queue`, which can neither be
-bounded by bytes nor be emptied in one step, and costs three deques for every idle tab.
+The feed offers, and never waits; the stream's handler takes, and is the only one that writes to
+the socket. The queue is a list with a byte count and a future instead of `asyncio.Queue`, which
+can neither be bounded by bytes nor be emptied in one step, and costs three deques an idle tab.
 """
 
 import asyncio
-from dataclasses import dataclass
 
+from gateway.events.burst import Burst
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.events.sse import closing
 
 COMPLETED = "completed"
 """The end of a stream whose execution has ended; every other end is a CloseReason."""
 
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Consecutive events of one execution, joined once for all of its subscribers."""
-
-    data: bytes
-    events: int
-    terminal: bool = False
-    """The last of them ends the execution, and with it every stream."""
+HELD = b""
+"""What `take` gives when nothing waits and the reader must catch up from history."""
 
 
 class Subscriber:
-    """One open stream of one execution.
-
-    `offer` and `close` never await, so that no reader can hold up the feed. Once `ended` is set
-    nothing more is taken in: what waits is still written, then the stream ends.
-    """
+    """One open stream of one execution; it begins held, and nothing it does awaits but `take`."""
 
     __slots__ = (
-        "_bytes", "_events", "_max_bytes", "_max_events", "_waiting", "_waker",
-        "ended", "execution_id", "last_activity", "left", "opened_at", "organization_id",
+        "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_waiting",
+        "_waker", "ended", "execution_id", "held", "last_activity", "left", "opened_at",
+        "organization_id", "overrun", "position",
     )  # fmt: skip
 
     def __init__(
@@ -57,12 +51,19 @@ class Subscriber:
         """Why nothing more is taken in: `completed` or a close reason."""
         self.left = False
         """The stream is over and out of the hub; nobody may write to it."""
+        self.position: Id | None = None
+        """The last event that was taken in: the next one must follow it."""
+        self.held = True
+        self.overrun = False
+        """More came than its queue holds while its reader was catching up or slow."""
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._waiting: list[bytes] | None = None
         self._events = 0
         self._bytes = 0
         self._waker: asyncio.Future[None] | None = None
+        self._early: list[Burst] | None = []
+        self._early_bytes = 0
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -70,50 +71,131 @@ class Subscriber:
         return self._events, self._bytes
 
     def offer(self, burst: Burst, now: float) -> bool:
-        """Queue *burst*, or return False: the reader is too far behind, or the stream has ended.
-
-        A burst that alone is larger than the queue is taken when nothing else waits; otherwise a
-        single large event could never be delivered.
-        """
+        """Take *burst* in if it follows; False if it does not, or not yet. Nothing is lost by
+        that: what has an id is in history, from where a held subscriber gets it."""
         if self.ended is not None:
             return False
-        full = (
-            self._events + burst.events > self._max_events
-            or self._bytes + len(burst.data) > self._max_bytes
-        )
-        if full and self._waiting:
+        if self.held:
+            self._keep_early(burst)
             return False
-        self._events += burst.events
-        self._put(burst.data, now)
-        if burst.terminal:
+        following = burst if burst.first is None else self._following(burst)
+        if following is None:
+            return False
+        if self._is_full_for(following):
+            self.overrun = True
+            self.hold()
+            return False
+        self._events += len(following)
+        if following.last is not None:
+            self.position = following.last
+        self.send(following.data, now)
+        if following.terminal:
             self.ended = COMPLETED
         return True
 
-    def close(self, reason: CloseReason, retry_ms: int, now: float) -> None:
-        """End the stream after what waits, telling the reader why; later calls change nothing."""
-        if self.ended is None:
-            self._put(closing(reason, retry_ms), now)
-            self.ended = reason
+    def _following(self, burst: Burst) -> Burst | None:
+        position, first, last = self.position, burst.first, burst.last
+        if position is not None and first is not None and last is not None:
+            if first == position.next():
+                return burst
+            if position.reaches(last):
+                return None
+            if position.reaches(first):
+                return burst.after(position)
+        # Also without a position: only what history holds may become one.
+        self.hold()
+        return None
 
-    def _put(self, data: bytes, now: float) -> None:
+    def _is_full_for(self, burst: Burst) -> bool:
+        # A burst larger than the whole queue is taken when nothing else waits, or it never could.
+        if self._waiting is None:
+            return False
+        return (
+            self._events + len(burst) > self._max_events
+            or self._bytes + len(burst.data) > self._max_bytes
+        )
+
+    def hold(self) -> None:
+        """Let the reader catch up from history once it has taken what waits."""
+        self.held = True
+        self._early = None
+        self._wake()
+
+    def collect(self) -> None:
+        """Keep from now on what is offered: history is about to be read. What was offered before
+        is in that history."""
+        self._early = []
+        self._early_bytes = 0
+
+    def _keep_early(self, burst: Burst) -> None:
+        self._early_bytes += len(burst.data)
+        if self._early is None or self._early_bytes > self._max_bytes:
+            self._early = None
+            self.overrun = True
+        else:
+            self._early.append(burst)
+
+    def release(self, now: float) -> None:
+        """Be live again: history was read to its end. If what came meanwhile does not follow,
+        it is held again, and history is to be read again."""
+        early, self._early = self._early, None
+        if early is None:
+            return
+        self.held = self.overrun = False
+        for burst in early:
+            self.offer(burst, now)
+
+    def audit(self, last: Id | None) -> bool:
+        """Compare with the *last* id of history; True if something was missed, and it is held."""
+        if self.held or self.ended is not None or self.position == last:
+            return False
+        if self.position is not None and last is not None and self.position.reaches(last):
+            return False
+        self.hold()
+        return True
+
+    def send(self, data: bytes, now: float) -> None:
+        """Queue *data*, which is whole frames and moves no position."""
         self.last_activity = now
         self._bytes += len(data)
         if self._waiting is None:
             self._waiting = [data]
         else:
             self._waiting.append(data)
+        self._wake()
+
+    def close(self, reason: CloseReason, retry_ms: int, now: float) -> None:
+        """End the stream after what waits, telling the reader why; later calls change nothing."""
+        if self.ended is None:
+            self.send(closing(reason, retry_ms), now)
+            self.ended = reason
+
+    def complete(self) -> None:
+        """End the stream after what waits: the execution has ended."""
+        self.ended = self.ended or COMPLETED
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waker is not None:
             if not self._waker.done():
                 self._waker.set_result(None)
             self._waker = None
 
     async def take(self) -> bytes | None:
-        """Everything that waits, as one write; None when the stream has ended."""
+        """All that waits, as one write; HELD when it must catch up; None when it has ended."""
         while self._waiting is None:
             if self.ended is not None:
                 return None
+            if self.held:
+                return HELD
             self._waker = asyncio.get_running_loop().create_future()
             await self._waker
+        return self.take_waiting()
+
+    def take_waiting(self) -> bytes:
+        """All that waits now, if anything."""
+        if self._waiting is None:
+            return b""
         data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
         # An empty list would cost every idle tab its 56 bytes and more.
         self._waiting = None

@@ -87,9 +87,11 @@ class Outlet:
         self._written += len(data)
         # Before the write, which may not return until the stall watch has aborted it.
         self._stalls.behind(self)
-        await self._response.write(data)
-        if self.buffered == 0:
-            self._stalls.even(self)
+        try:
+            await self._response.write(data)
+        finally:
+            if self.buffered == 0 or self._transport.is_closing():
+                self._stalls.even(self)
 
     def abort(self) -> None:
         """Cut the connection at once: a reader that does not read gets no last words."""

@@ -4,19 +4,28 @@ The handler is the only writer of its connection. It subscribes first and asks q
 that nothing published while the request is held is lost; nothing is written before it is admitted.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, web
 
-from gateway.access.policy import Policy, hold
+from gateway.access.policy import Policy, unavailable
+from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
+from gateway.errors import RedisUnavailable
+from gateway.events.cursor import Id, parse_id
 from gateway.events.sse import connected
+from gateway.events.stretch import Stretch
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
-from gateway.fanout.subscriber import Subscriber
+from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
 from gateway.http.outlet import Outlet, StallWatch
+
+_PAUSE = 0.1
+"""Seconds between two tries to read history while Redis is away and the request is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,8 @@ class StreamHandler:
     policy: Policy
     hub: Hub
     subscription: Subscription
+    replay: Replay
+    catch_up: CatchUp
     heartbeat: Heartbeat
     stalls: StallWatch
     wait: float
@@ -35,39 +46,78 @@ class StreamHandler:
         execution_id = request.match_info["execution_id"]
         credentials = read_credentials(request)
         self.policy.identify(execution_id, credentials)
-        organization_id = credentials.organization_id or ""
         response = web.StreamResponse(headers=STREAM_HEADERS)
         if request.version < HttpVersion11:
             # Without chunks only the end of the connection can end the body.
             response.force_close()
+        organization_id = credentials.organization_id or ""
         try:
             with self.hub.subscription(execution_id, organization_id) as subscriber:
-                await self._admit(execution_id, organization_id)
-                await response.prepare(request)
-                await self._pump(request, response, subscriber)
+                subscriber.position = read_cursor(request)
+                await self.policy.admit(execution_id, organization_id)
+                outlet = await self._open(request, response, subscriber)
+                if outlet is None:
+                    return web.Response(status=204, headers={"Cache-Control": "no-store"})
+                await self._follow(subscriber, outlet)
             await response.write_eof()
         except ConnectionResetError:
             # The reader has left: the usual end of a stream, and nobody is there to be told.
             pass
         return response
 
-    async def _admit(self, execution_id: str, organization_id: str) -> None:
-        await self.policy.admit(execution_id, organization_id)
-        # `connected` is a promise that events arrive: it takes a subscription that is confirmed.
-        trouble = self.subscription.trouble or ""
-        await hold(self.subscription.confirmed(), self.wait, trouble)
-
-    async def _pump(
+    async def _open(
         self, request: web.Request, response: web.StreamResponse, subscriber: Subscriber
-    ) -> None:
-        transport = request.transport
-        if transport is None:
+    ) -> Outlet | None:
+        """Write `connected` and the first page; None for a reader that has seen the end.
+
+        A function that returns, so that an idle stream does not keep its first page.
+        """
+        stretch = await self._begin(subscriber)
+        if stretch.is_over_for(subscriber.position):
+            return None
+        await response.prepare(request)
+        if request.transport is None:
             raise ConnectionResetError
-        outlet = Outlet(response, transport, subscriber, self.stalls)
-        try:
-            await outlet.write(connected(subscriber.execution_id, jittered_retry_ms()))
-            self.heartbeat.add(subscriber)
-            while (data := await subscriber.take()) is not None:
+        outlet = Outlet(response, request.transport, subscriber, self.stalls)
+        status = stretch.ending.status if stretch.ending is not None else None
+        await outlet.write(connected(subscriber.execution_id, jittered_retry_ms(), status))
+        self.heartbeat.add(subscriber)
+        await self.catch_up.run(subscriber, outlet, stretch)
+        return outlet
+
+    async def _follow(self, subscriber: Subscriber, outlet: Outlet) -> None:
+        while (data := await subscriber.take()) is not None:
+            if data is HELD:
+                await self.catch_up.run(subscriber, outlet)
+            else:
                 await outlet.write(data)
-        finally:
-            self.stalls.even(outlet)
+
+    async def _begin(self, subscriber: Subscriber) -> Stretch:
+        """The first page of history, once the subscription that continues it is confirmed.
+
+        Raises:
+            Unavailable: Redis was away for as long as a request is held.
+        """
+        trouble = ""
+        try:
+            async with asyncio.timeout(self.wait):
+                while True:
+                    trouble = self.subscription.trouble or trouble
+                    # `connected` is a promise that events arrive.
+                    await self.subscription.confirmed()
+                    subscriber.collect()
+                    try:
+                        return await self.replay.after(subscriber.execution_id, subscriber.position)
+                    except RedisUnavailable as error:
+                        trouble = str(error)
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise unavailable(trouble or "Redis does not answer in time.") from None
+
+
+def read_cursor(request: web.Request) -> Id | None:
+    """Where a returning reader stands: the header, else the query for objects without headers.
+
+    Anything that is no id of ours means full history, not an error: some SDKs send `-1`.
+    """
+    return parse_id(request.headers.get("Last-Event-ID") or request.query.get("last_event_id"))

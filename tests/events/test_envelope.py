@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MessageRefused
-from gateway.events.envelope import MAX_TYPE_LENGTH, decode
+from gateway.events.cursor import Id
+from gateway.events.envelope import MAX_TYPE_LENGTH, decode, live, recorded
 from tests.support import parse_sse
 
 USABLE = [
@@ -53,23 +54,23 @@ UNUSABLE = [
 @pytest.mark.parametrize(("payload", "event_type"), USABLE)
 def test_usable(payload: bytes, event_type: str) -> None:
     """A JSON object with a usable type becomes one SSE event of that type."""
-    event = decode(payload)
-    assert event.type == event_type
-    [seen] = parse_sse(event.frame)
-    assert seen.event == event_type
+    envelope = decode(payload)
+    assert (envelope.type, envelope.id) == (event_type, None)
+    [seen] = parse_sse(live(envelope).frame)
+    assert (seen.event, seen.id) == (event_type, None)
 
 
 @pytest.mark.parametrize(("payload", "event_type"), USABLE)
 def test_bytes_are_kept(payload: bytes, event_type: str) -> None:
     """The producer's JSON reaches the browser byte for byte, but for raw line ends around it."""
-    [seen] = parse_sse(decode(payload).frame)
+    [seen] = parse_sse(live(decode(payload)).frame)
     assert seen.data.encode() == payload.strip()
 
 
 def test_raw_line_ends_are_deleted() -> None:
     """A payload of several lines becomes one line by deleting raw CR and LF, nothing else."""
     payload = b'{\r\n  "type": "a",\n\r\n\n  "data": {"price": 1.10}\r}'
-    [seen] = parse_sse(decode(payload).frame)
+    [seen] = parse_sse(live(decode(payload)).frame)
     assert seen.data == '{  "type": "a",  "data": {"price": 1.10}}'
 
 
@@ -84,7 +85,7 @@ def test_unusable(payload: bytes, why: str) -> None:
 def test_any_bytes(payload: bytes) -> None:
     """No bytes whatever do more than be refused or become exactly one event."""
     try:
-        event = decode(payload)
+        event = live(decode(payload))
     except MessageRefused:
         return
     [seen] = parse_sse(event.frame)
@@ -106,9 +107,50 @@ def test_no_payload_injects(event_type: str, data: object, indent: int | None, a
 
     text = json.dumps({"type": event_type, "data": data}, indent=indent, ensure_ascii=ascii)
     try:
-        event = decode(text.encode("utf-8", "surrogatepass"))
+        envelope = decode(text.encode("utf-8", "surrogatepass"))
     except MessageRefused:
         return
+    event = recorded(envelope.type, envelope.body, Id(5, 7))
     [seen] = parse_sse(event.frame)
-    assert seen.event == event_type
-    assert json.loads(seen.data) == {"type": event_type, "data": data}
+    assert (seen.event, seen.id) == (event_type, "5-7")
+    assert json.loads(seen.data) == {"id": "5-7", "type": event_type, "data": data}
+
+
+IDS = [
+    (b'{"type":"a","id":"1795377945746-3"}', Id(1795377945746, 3)),
+    (b'{"id":"1-1","type":"a"}', Id(1, 1)),
+    (b'{"id":"9999999999999-1","type":"a"}', Id(9999999999999, 1)),
+]
+
+FOREIGN_IDS = [
+    b'{"type":"a","id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","n":1.10}',
+    b'{"id":7,"type":"a","n":1.10}',
+    b'{"type":"a", "id" : {"x":[1,"}"],"id":2} ,"n":1.10}',
+    b'{"type":"a","n":1.10,"id":null}',
+    b'{"type":"a","\\u0069d":"-1","n":1.10}',
+    b'{"type":"a","id":"1-1-1","n":1.10}',
+    b'{"type":"a","id":"99999999999999999999-1","n":1.10}',
+    b'{"id":"x","type":"a","id":"y","n":1.10}',
+]
+
+
+@pytest.mark.parametrize(("payload", "event_id"), IDS)
+def test_id(payload: bytes, event_id: Id) -> None:
+    """An id of our form makes the message a recorded one; its bytes pass unchanged."""
+    envelope = decode(payload)
+    assert envelope.id == event_id
+    [seen] = parse_sse(live(envelope).frame)
+    assert (seen.id, seen.data.encode()) == (str(event_id), payload)
+
+
+@pytest.mark.parametrize("payload", FOREIGN_IDS)
+def test_foreign_id(payload: bytes) -> None:
+    """An id of any other form makes the message a bare one: it is taken out, and replaced by the
+    recorded one, without touching a byte of the rest."""
+    envelope = decode(payload)
+    assert envelope.id is None
+    event = recorded(envelope.type, envelope.body, Id(5, 7))
+    [seen] = parse_sse(event.frame)
+    assert seen.data.startswith('{"id":"5-7",')
+    assert "1.10" in seen.data
+    assert seen.json() == {"id": "5-7", "type": "a", "n": 1.1}

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
-from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
+from tests.fanout.support import EPOCH, burst
 
 INTERVAL = 0.5
 
@@ -28,6 +30,13 @@ async def beating(heart: Heartbeat) -> AsyncIterator[None]:
         task.cancel()
 
 
+def live(subscriber: Subscriber) -> Subscriber:
+    """As one that has caught up with an execution of which nothing has happened."""
+    subscriber.position = Id(EPOCH, 0)
+    subscriber.release(subscriber.opened_at)
+    return subscriber
+
+
 async def beat(subscriber: Subscriber) -> float:
     """The loop time at which the next heartbeat came."""
     data = await subscriber.take()
@@ -36,12 +45,23 @@ async def beat(subscriber: Subscriber) -> float:
     return asyncio.get_running_loop().time()
 
 
+async def test_silence_is_told() -> None:
+    """Whose stream was silent is told, so that it can be compared with its history."""
+    silent: list[str] = []
+    heart = Heartbeat(0.05, on_silence=silent.append)
+    with hub().subscription("a", "acme") as subscriber:
+        heart.add(live(subscriber))
+        async with beating(heart):
+            await beat(subscriber)
+    assert silent == ["a"]
+
+
 async def test_every_interval() -> None:
     """A silent stream gets one heartbeat an interval, a little early, never two in a row."""
     heart = Heartbeat(INTERVAL)
     with hub().subscription("a", "acme") as subscriber:
         async with beating(heart):
-            heart.add(subscriber)
+            heart.add(live(subscriber))
             times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert min(gaps) > INTERVAL * 0.7
@@ -53,12 +73,14 @@ async def test_only_when_silent() -> None:
     one = hub()
     with one.subscription("a", "acme") as subscriber:
         async with beating(heart):
-            heart.add(subscriber)
+            heart.add(live(subscriber))
             loop = asyncio.get_running_loop()
             until = loop.time() + INTERVAL * 2.5
+            seqs = itertools.count(1)
             while loop.time() < until:
-                one.publish("a", Burst(b"x", 1))
-                assert await subscriber.take() == b"x"
+                seq = next(seqs)
+                one.publish("a", burst(seq))
+                assert await subscriber.take() == f"<{seq}>".encode()
                 await asyncio.sleep(INTERVAL / 20)
             last = subscriber.last_activity
             assert await beat(subscriber) - last > INTERVAL * 0.7
@@ -72,7 +94,7 @@ async def test_spread() -> None:
         subscribers = [stack.enter_context(one.subscription("a", "acme")) for _ in range(200)]
         async with beating(heart):
             for subscriber in subscribers:
-                heart.add(subscriber)
+                heart.add(live(subscriber))
             times = await asyncio.gather(*[beat(subscriber) for subscriber in subscribers])
     ticks = Counter(int(time / (INTERVAL / 100)) for time in times)
     assert max(ticks.values()) < 100
@@ -83,12 +105,12 @@ async def test_left_and_ended_get_none() -> None:
     heart = Heartbeat(0.05)
     one = hub()
     with one.subscription("a", "acme") as gone:
-        heart.add(gone)
+        heart.add(live(gone))
     with one.subscription("a", "acme") as ended, one.subscription("a", "acme") as silent:
-        ended.offer(Burst(b"end", 1, terminal=True), 0.0)
-        assert await ended.take() == b"end"
+        live(ended).offer(burst(1, terminal=True), 0.0)
+        assert await ended.take() == b"<1>"
         heart.add(ended)
-        heart.add(silent)
+        heart.add(live(silent))
         async with beating(heart):
             await beat(silent)
             await beat(silent)
@@ -99,7 +121,7 @@ async def test_greatest_age() -> None:
     """A stream older than allowed is closed with `max_age`."""
     heart = Heartbeat(0.05, max_age=0.1)
     with hub().subscription("a", "acme") as subscriber:
-        heart.add(subscriber)
+        heart.add(live(subscriber))
         async with beating(heart):
             while await asyncio.wait_for(subscriber.take(), 5) is not None:
                 pass

@@ -6,15 +6,25 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.errors import LimitReached, Unavailable
+from gateway.events.burst import Burst
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
-from gateway.fanout.subscriber import Burst, Subscriber
+from gateway.fanout.subscriber import HELD, Subscriber
 from gateway.metrics import Metrics
+from tests.fanout.support import EPOCH, burst
 
 
 def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
     metrics = Metrics()
     return Hub(QueueBounds(events, 10_000), metrics, most), metrics
+
+
+def live(subscriber: Subscriber) -> Subscriber:
+    """As one that has caught up with an execution of which nothing has happened."""
+    subscriber.position = Id(EPOCH, 0)
+    subscriber.release(0.0)
+    return subscriber
 
 
 async def test_keyed_by_execution() -> None:
@@ -25,9 +35,11 @@ async def test_keyed_by_execution() -> None:
         hub.subscription("a", "acme") as second,
         hub.subscription("b", "acme") as other,
     ):
-        hub.publish("a", Burst(b"x", 1))
-        hub.publish("nobody", Burst(b"y", 1))
-        assert await first.take() == await second.take() == b"x"
+        for subscriber in (first, second, other):
+            live(subscriber)
+        hub.publish("a", burst(1))
+        hub.publish("nobody", burst(1))
+        assert await first.take() == await second.take() == b"<1>"
         assert other.waiting == (0, 0)
         assert metrics.events_delivered == 2
 
@@ -37,7 +49,7 @@ async def test_leaving() -> None:
     hub, metrics = make()
     with pytest.raises(RuntimeError), hub.subscription("a", "acme") as subscriber:
         raise RuntimeError
-    hub.publish("a", Burst(b"x", 1))
+    hub.publish("a", burst(1))
     assert subscriber.waiting == (0, 0)
     assert subscriber.left
     assert (len(hub), hub.watches("a"), metrics.streams_open) == (0, False, 0)
@@ -45,17 +57,29 @@ async def test_leaving() -> None:
 
 
 async def test_slow_subscriber_slows_no_other() -> None:
-    """A full queue closes that subscriber with a reason; the others get every event."""
-    hub, metrics = make(events=2)
+    """A full queue holds that subscriber alone; the others get every event."""
+    hub, _ = make(events=2)
     with hub.subscription("a", "acme") as slow, hub.subscription("a", "acme") as quick:
-        for number in range(5):
-            hub.publish("a", Burst(str(number).encode(), 1))
-            assert await quick.take() == str(number).encode()
-        data = await slow.take()
-        assert data is not None
-        assert data.startswith(b"01retry:")
-        assert slow.ended == CloseReason.SLOW_READER
-    assert metrics.streams_closed == {CloseReason.SLOW_READER: 1, "gone": 1}
+        live(slow)
+        live(quick)
+        for number in range(1, 6):
+            hub.publish("a", burst(number))
+            assert await quick.take() == f"<{number}>".encode()
+        assert await slow.take() == b"<1><2>"
+        assert await slow.take() == HELD
+
+
+async def test_audit() -> None:
+    """An audit holds each subscriber that has missed something, and tells whether one has."""
+    hub, _ = make()
+    with hub.subscription("a", "acme") as behind, hub.subscription("a", "acme") as ahead:
+        live(behind)
+        live(ahead).position = Id(EPOCH, 1)
+        assert hub.executions == ["a"]
+        assert hub.audit("a", Id(EPOCH, 1))
+        assert (behind.held, ahead.held) == (True, False)
+        assert not hub.audit("a", Id(EPOCH, 1))
+        assert not hub.audit("nobody", Id(EPOCH, 1))
 
 
 async def test_broken_subscriber_is_only_its_own(
@@ -71,9 +95,11 @@ async def test_broken_subscriber_is_only_its_own(
                 raise ValueError("broken")
             return offer(self, burst, now)
 
+        live(broken)
+        live(whole)
         monkeypatch.setattr(Subscriber, "offer", breaks)
-        hub.publish("a", Burst(b"x", 1))
-        assert await whole.take() == b"x"
+        hub.publish("a", burst(1))
+        assert await whole.take() == b"<1>"
         assert broken.ended == CloseReason.UNAVAILABLE
     assert "failed and is closed" in caplog.text
 
@@ -96,6 +122,7 @@ async def test_drain_is_spread() -> None:
     ends: list[float] = []
 
     async def watch(subscriber: Subscriber) -> None:
+        live(subscriber)
         while await subscriber.take() is not None:
             pass
         ends.append(loop.time())

@@ -1,105 +1,210 @@
-"""The bounded queue of one stream."""
+"""One stream: its bounded queue, and the rule by which it is live or held."""
 
 import asyncio
 
 import pytest
 
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
-from gateway.fanout.subscriber import COMPLETED, Burst, Subscriber
+from gateway.fanout.subscriber import COMPLETED, HELD, Subscriber
+from tests.fanout.support import EPOCH, burst
 
 
-def make(max_events: int = 3, max_bytes: int = 100) -> Subscriber:
-    return Subscriber("run-1", "acme", max_events=max_events, max_bytes=max_bytes, now=0.0)
-
-
-def burst(text: str, events: int = 1, terminal: bool = False) -> Burst:
-    return Burst(text.encode(), events, terminal)
+def make(max_events: int = 3, max_bytes: int = 100, after: int | None = None) -> Subscriber:
+    """A held subscriber, or a live one that has seen all up to *after*."""
+    made = Subscriber("run-1", "acme", max_events=max_events, max_bytes=max_bytes, now=0.0)
+    if after is not None:
+        made.position = Id(EPOCH, after)
+        made.collect()
+        made.release(0.0)
+    return made
 
 
 async def test_order_and_joining() -> None:
     """What waits is taken in order, as one write."""
-    subscriber = make()
-    assert subscriber.offer(burst("a"), 1.0)
-    assert subscriber.offer(burst("b"), 1.0)
-    assert await subscriber.take() == b"ab"
+    subscriber = make(after=0)
+    assert subscriber.offer(burst(1), 1.0)
+    assert subscriber.offer(burst(2, 3), 1.0)
+    assert await subscriber.take() == b"<1><2><3>"
+    assert subscriber.position == Id(EPOCH, 3)
 
 
 async def test_waiting_reader_is_woken() -> None:
     """A reader that waits gets the next burst at once."""
-    subscriber = make()
+    subscriber = make(after=0)
     taking = asyncio.ensure_future(subscriber.take())
     await asyncio.sleep(0)
     assert not taking.done()
-    subscriber.offer(burst("a"), 1.0)
-    assert await taking == b"a"
+    subscriber.offer(burst(1), 1.0)
+    assert await taking == b"<1>"
 
 
 async def test_cancelled_reader_loses_nothing() -> None:
     """A take that is cancelled leaves the queue whole and wakeable."""
-    subscriber = make()
+    subscriber = make(after=0)
     taking = asyncio.ensure_future(subscriber.take())
     await asyncio.sleep(0)
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking
-    subscriber.offer(burst("a"), 1.0)
-    assert await subscriber.take() == b"a"
+    subscriber.offer(burst(1), 1.0)
+    assert await subscriber.take() == b"<1>"
+
+
+FOLLOWS = [
+    # position, offered, written, held after it
+    (3, burst(4), b"<4>", False),
+    (3, burst(4, 5), b"<4><5>", False),
+    (3, burst(3), b"", False),
+    (3, burst(1, 2, 3), b"", False),
+    (3, burst(2, 3, 4, 5), b"<4><5>", False),
+    (3, burst(5), b"", True),
+    (3, burst(1, epoch=EPOCH + 1), b"", True),
+    (3, burst(1, epoch=EPOCH - 1), b"", True),
+    (3, burst(4, epoch=EPOCH + 1), b"", True),
+    (3, burst(None), b"-", False),
+]
+
+
+@pytest.mark.parametrize(("position", "offered", "written", "held"), FOLLOWS)
+def test_only_what_follows(position: int, offered: object, written: bytes, held: bool) -> None:
+    """Live, only what follows the position is taken; what was seen is dropped; anything else
+    holds the stream. Epochs are compared for equality only."""
+    subscriber = make(after=position)
+    subscriber.offer(offered, 1.0)  # type: ignore[arg-type]
+    assert subscriber.take_waiting() == written
+    assert subscriber.held == held
+
+
+def test_no_position_takes_nothing() -> None:
+    """Without a position nothing live is taken: only what history holds may become one."""
+    subscriber = make()
+    subscriber.collect()
+    subscriber.release(0.0)
+    assert not subscriber.held
+    assert not subscriber.offer(burst(1), 1.0)
+    assert subscriber.held
+    assert subscriber.position is None
+
+
+async def test_held_collects_and_releases() -> None:
+    """What comes while history is read is delivered after it: no gap, no duplicate."""
+    subscriber = make()
+    subscriber.collect()
+    subscriber.offer(burst(3), 1.0)
+    subscriber.offer(burst(4), 1.0)
+    subscriber.position = Id(EPOCH, 3)  # history was read up to here
+    subscriber.release(1.0)
+    assert not subscriber.held
+    assert await subscriber.take() == b"<4>"
+
+
+def test_release_into_a_hole() -> None:
+    """What came while history was read does not follow it: held again, nothing delivered."""
+    subscriber = make()
+    subscriber.collect()
+    subscriber.offer(burst(7), 1.0)
+    subscriber.position = Id(EPOCH, 3)
+    subscriber.release(1.0)
+    assert subscriber.held
+    assert subscriber.take_waiting() == b""
+
+
+def test_collecting_is_bounded() -> None:
+    """Too much for the queue while history is read: history is to be read again."""
+    subscriber = make(max_bytes=100)
+    subscriber.collect()
+    for seq in range(1, 6):
+        subscriber.offer(burst(seq, size=50), 1.0)
+    subscriber.position = Id(EPOCH, 0)
+    subscriber.release(1.0)
+    assert subscriber.held
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (burst("x", events=3), burst("y")),
-        (burst("x" * 90), burst("y" * 11)),
-    ],
+    ("first", "second"), [(burst(1, 2, 3), burst(4)), (burst(1, size=90), burst(2, size=11))]
 )
-async def test_full(first: Burst, second: Burst) -> None:
-    """The queue is bounded by events and by bytes; what does not fit is refused, not dropped."""
-    subscriber = make()
-    assert subscriber.offer(first, 1.0)
-    assert not subscriber.offer(second, 1.0)
-    assert await subscriber.take() == first.data
-    assert subscriber.offer(second, 1.0)
+async def test_full_queue_holds(first: object, second: object) -> None:
+    """The queue is bounded by events and by bytes. A full one drops nothing: what waits is
+    written, and the rest is caught up with from history."""
+    subscriber = make(after=0)
+    assert subscriber.offer(first, 1.0)  # type: ignore[arg-type]
+    assert not subscriber.offer(second, 1.0)  # type: ignore[arg-type]
+    assert subscriber.held
+    assert subscriber.overrun
+    assert await subscriber.take() == first.data  # type: ignore[attr-defined]
+    assert await subscriber.take() == HELD
 
 
 async def test_larger_than_the_queue() -> None:
     """One burst larger than the whole queue is still delivered when nothing else waits."""
-    subscriber = make()
-    huge = burst("x" * 1000, events=50)
+    subscriber = make(after=0)
+    huge = burst(*range(1, 51), size=100)
     assert subscriber.offer(huge, 1.0)
-    assert not subscriber.offer(burst("y"), 1.0)
     assert await subscriber.take() == huge.data
+    assert not subscriber.held
 
 
 async def test_terminal() -> None:
     """After the terminal burst nothing is taken in, and the stream ends when it is written."""
-    subscriber = make()
-    assert subscriber.offer(burst("end", terminal=True), 1.0)
-    assert not subscriber.offer(burst("late"), 1.0)
+    subscriber = make(after=0)
+    assert subscriber.offer(burst(1, terminal=True), 1.0)
+    assert not subscriber.offer(burst(2), 1.0)
     subscriber.close(CloseReason.DRAIN, 1000, 1.0)
-    assert await subscriber.take() == b"end"
+    assert await subscriber.take() == b"<1>"
     assert await subscriber.take() is None
     assert subscriber.ended == COMPLETED
 
 
 async def test_close() -> None:
     """A closed stream writes what waits, then its reason, then ends; the first reason stays."""
-    subscriber = make()
-    subscriber.offer(burst("a"), 1.0)
+    subscriber = make(after=0)
+    subscriber.offer(burst(1), 1.0)
     subscriber.close(CloseReason.SLOW_READER, 1000, 1.0)
     subscriber.close(CloseReason.DRAIN, 1000, 1.0)
+    subscriber.complete()
     data = await subscriber.take()
     assert data is not None
-    assert data.startswith(b"a")
+    assert data.startswith(b"<1>")
     assert data.count(b"stream:closing") == 1
     assert await subscriber.take() is None
     assert subscriber.ended == CloseReason.SLOW_READER
 
 
-async def test_waiting_counts() -> None:
+async def test_complete_wakes() -> None:
+    """A stream whose execution has ended while its reader waited ends."""
+    subscriber = make(after=0)
+    taking = asyncio.ensure_future(subscriber.take())
+    await asyncio.sleep(0)
+    subscriber.complete()
+    assert await taking is None
+
+
+AUDITS = [
+    # position, last of history, missed something
+    (None, None, False),
+    (3, Id(EPOCH, 3), False),
+    (3, Id(EPOCH, 2), False),
+    (3, Id(EPOCH, 4), True),
+    (3, Id(EPOCH + 1, 1), True),
+    (3, None, True),
+    (None, Id(EPOCH, 1), True),
+]
+
+
+@pytest.mark.parametrize(("position", "last", "missed"), AUDITS)
+def test_audit(position: int | None, last: Id | None, missed: bool) -> None:
+    """A live stream whose history has gone on without it, or is another one, is held."""
+    subscriber = make(after=0)
+    subscriber.position = Id(EPOCH, position) if position is not None else None
+    assert subscriber.audit(last) == missed
+    assert subscriber.held == missed
+
+
+def test_waiting_counts() -> None:
     """How much waits can be seen, and is nothing once it was taken."""
-    subscriber = make()
-    subscriber.offer(burst("abc", events=2), 1.0)
-    assert subscriber.waiting == (2, 3)
-    await subscriber.take()
+    subscriber = make(after=0)
+    subscriber.offer(burst(1, 2), 1.0)
+    assert subscriber.waiting == (2, 6)
+    subscriber.take_waiting()
     assert subscriber.waiting == (0, 0)

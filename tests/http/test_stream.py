@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SseParser, eventually, producer_message
+from tests.support import SseParser, eventually, parse_sse, producer_message
 
 TERMINAL = [
     "execution:completed",
@@ -28,9 +28,14 @@ async def test_one_run(gateway: RunningGateway, redis: Redis) -> None:
     for payload in sent:
         await redis.publish("execution:run-1", payload)
     seen = await reader.rest()
-    assert [event.data.encode() for event in seen] == sent
+    epoch = seen[0].id.partition("-")[0] if seen[0].id else ""
+    ids = [f"{epoch}-{seq}" for seq in range(1, len(sent) + 1)]
+    assert [event.id for event in seen] == ids
+    assert [event.data.encode() for event in seen] == [
+        b'{"id":"%b",' % event_id.encode() + payload[1:]
+        for event_id, payload in zip(ids, sent, strict=True)
+    ]
     assert [event.event for event in seen] == [json.loads(payload)["type"] for payload in sent]
-    assert all(event.id is None for event in seen)
     assert reader.response.content.at_eof()
 
 
@@ -97,7 +102,7 @@ async def test_connection_serves_the_next_request(gateway: RunningGateway, redis
                 await response.content.readuntil(b"\n\n")
                 end = producer_message("execution:completed", number=number)
                 await redis.publish(f"execution:run-{number}", end)
-                assert end in await response.content.read()
+                assert end[1:] in await response.content.read()
             async with session.get(f"{gateway.url}/api/v1/sse/health") as response:
                 assert await response.json() == {"status": "healthy", "redis": "connected"}
 
@@ -114,7 +119,9 @@ async def test_http_1_0(gateway: RunningGateway, redis: Redis) -> None:
     await reader.readuntil(b"\n\n")
     payload = producer_message("execution:completed")
     await redis.publish("execution:run-1", payload)
-    assert await reader.read() == b"event: execution:completed\ndata: " + payload + b"\n\n"
+    [end] = parse_sse(await reader.read())
+    assert end.event == "execution:completed"
+    assert end.data.encode().endswith(payload[1:])
     writer.close()
 
 

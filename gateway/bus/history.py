@@ -1,0 +1,101 @@
+"""Reads the histories of executions from Redis, in pages of at most 1 MiB.
+
+It answers from Redis each time; sharing one read among many streams is `gateway.bus.replay`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from redis.asyncio import Redis
+
+from gateway.bus import scripts
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import meta_key
+from gateway.contract.scripts import read_call
+from gateway.errors import RedisUnavailable
+from gateway.events.cursor import Id, parse_id
+from gateway.events.stretch import Verdict
+
+PAGE_BYTES = 1024 * 1024
+"""Most bytes of history that one stream holds at a time."""
+
+
+class Entry(NamedTuple):
+    """One event as history keeps it: the producer's JSON has no id."""
+
+    id: Id
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What `read.lua` answers; see `gateway.events.stretch` for the verdicts."""
+
+    verdict: Verdict
+    first: Id | None
+    terminal: Id | None
+    terminal_type: str
+    terminal_kept: bool
+    more: bool
+    entries: list[Entry]
+
+
+class History:
+    """The histories in one Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def page(self, execution_id: str, cursor: Id | None) -> Page:
+        """The events after *cursor*, as many as one page holds, never beyond the terminal one.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        call = read_call(execution_id, str(cursor) if cursor is not None else "", PAGE_BYTES)
+        try:
+            answer = await scripts.run(self._redis, call)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return _page(answer)
+
+    async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
+        """The last id of each history, in one round trip.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for execution_id in execution_ids:
+                    pipeline.hmget(meta_key(execution_id), "epoch", "seq")
+                answers = await pipeline.execute()
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return {
+            execution_id: Id(int(epoch), int(seq)) if epoch and seq else None
+            for execution_id, (epoch, seq) in zip(execution_ids, answers, strict=True)
+        }
+
+
+def _page(answer: list[Any]) -> Page:
+    verdict, first, terminal, terminal_type, terminal_kept, more, *rest = answer
+    entries = [
+        Entry(_id(event_id), payload)
+        for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
+    ]
+    return Page(
+        verdict=cast(Verdict, verdict.decode()),
+        first=parse_id(first.decode()),
+        terminal=parse_id(terminal.decode()),
+        terminal_type=terminal_type.decode(),
+        terminal_kept=bool(terminal_kept),
+        more=bool(more),
+        entries=entries,
+    )
+
+
+def _id(text: bytes) -> Id:
+    epoch, _, seq = text.partition(b"-")
+    return Id(int(epoch), int(seq))

@@ -1,0 +1,129 @@
+"""Gives bare messages their ids: appends them to history, agreed among all instances.
+
+A batch is held until it is recorded, since what is not in history cannot be repaired. It does not
+deliver anything.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from gateway.bus import scripts
+from gateway.bus.subscription import Life
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
+from gateway.events.cursor import Id, parse_id
+from gateway.events.envelope import Envelope
+from gateway.log import Sometimes
+from gateway.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+REFUSAL_DEADLINE = 5.0
+"""Seconds that a batch is held while Redis refuses to record it (out of memory, no right)."""
+
+_AT_ONCE = 100
+"""Messages of one execution recorded in one call; a call stops everything else in Redis."""
+
+_BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
+
+FORGOTTEN = Id(0, 0)
+"""Given to a message that was recorded so long ago that nobody remembers its id."""
+
+Recorded = Mapping[str, list[Id | None]]
+"""By execution, an id for each of its messages, in order; None where recording was refused."""
+
+
+class Recorder:
+    """Records the bare messages of one gateway."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        limits: HistoryLimits,
+        terminal_types: Collection[str],
+        metrics: Metrics,
+    ) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._terminal_types = frozenset(terminal_types)
+        self._metrics = metrics
+        self._batch = 0
+        self._refusal_log = Sometimes(10.0)
+        self.trouble: str | None = None
+        """In words, why events go out without being recorded; None while they are."""
+
+    async def record(self, life: Life, bare: Mapping[str, Sequence[Envelope]]) -> Recorded:
+        """Record *bare* messages seen in one *life* of the subscription; waits until it is done.
+
+        A Redis that is away is waited for as long as it takes; one that refuses, to a deadline.
+        """
+        parts = [
+            (execution_id, envelopes[begin : begin + _AT_ONCE])
+            for execution_id, envelopes in bare.items()
+            for begin in range(0, len(envelopes), _AT_ONCE)
+        ]
+        answers = await self._insist([self._call(life, *part) for part in parts])
+        ids: dict[str, list[Id | None]] = {execution_id: [] for execution_id in bare}
+        for (execution_id, envelopes), answer in zip(parts, answers, strict=True):
+            ids[execution_id] += self._ids(len(envelopes), answer)
+        return ids
+
+    def _call(self, life: Life, execution_id: str, envelopes: Sequence[Envelope]) -> Call:
+        self._batch += 1
+        messages = [
+            BareMessage(
+                envelope.body,
+                hashlib.blake2b(envelope.body, digest_size=16).digest(),
+                envelope.type if envelope.type in self._terminal_types else "",
+            )
+            for envelope in envelopes
+        ]
+        return record_call(
+            execution_id,
+            messages,
+            instance=life.name,
+            since=life.since,
+            batch=self._batch,
+            limits=self._limits,
+        )
+
+    async def _insist(self, calls: Sequence[Call]) -> list[Any]:
+        """Repeat *calls* until each is answered; a repeated one answers what it did before."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REFUSAL_DEADLINE
+        failures = 0
+        while True:
+            refusal: BaseException | None = None
+            try:
+                answers = await scripts.run_all(self._redis, calls)
+                refusal = next((one for one in answers if isinstance(one, RedisError)), None)
+                if refusal is None:
+                    self.trouble = None
+                    return answers
+                if loop.time() > deadline:
+                    self._give_up(refusal)
+                    return answers
+            except REDIS_ERRORS as error:
+                # Away, not refusing: nothing else arrives either, so nobody waits for this.
+                refusal = error
+                deadline = loop.time() + REFUSAL_DEADLINE
+            failures += 1
+            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+
+    def _give_up(self, refusal: BaseException) -> None:
+        self.trouble = f"Events are delivered without being recorded: {in_words(refusal)}"
+        if (held_back := self._refusal_log.allows()) is not None:
+            log.error("%s (%s; %d more since)", self.trouble, refusal, held_back)
+
+    def _ids(self, count: int, answer: Any) -> list[Id | None]:
+        if isinstance(answer, list):
+            return [parse_id(one.decode()) or FORGOTTEN for one in answer]
+        self._metrics.events_dropped["unrecorded"] += count
+        return [None] * count

@@ -1,0 +1,217 @@
+"""Shares what was read of a history among all streams that need it.
+
+A restart brings 5,000 tabs of one execution back at once, and each needs what it missed. One of
+them reads; the others join that read, or are served from what it left here.
+
+A read may be shared only if nothing can be missing from it that its reader will not get live. So
+what is kept is the *tail* of a history, kept contiguous by what the feed delivers, and thrown away
+at the first doubt: a one-second cache left a hole for nearly every tab (delivery rules, section 5).
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.bus.history import History, Page
+from gateway.errors import MessageRefused
+from gateway.events.burst import Burst
+from gateway.events.cursor import Id
+from gateway.events.envelope import Event, decode, recorded
+from gateway.events.stretch import Ending, Stretch, Verdict
+from gateway.metrics import Metrics
+
+TAIL_SECONDS = 10.0
+"""How long a tail is kept after it was last asked for."""
+
+TAIL_BYTES = 1024 * 1024
+"""A tail that grows beyond this is thrown away."""
+
+
+@dataclass(slots=True)
+class Tail:
+    """The contiguous end of a history: all that follows `begin`."""
+
+    begin: Id | None
+    """None: all that is kept."""
+    first_kept: Id | None
+    events: list[Event]
+    ending: Ending | None
+    size: int
+    asked_at: float
+
+    def after(self, cursor: Id | None) -> Stretch | None:
+        """What follows *cursor*, if that is certain from here."""
+        if cursor == self.begin:
+            rest = list(self.events)
+        elif cursor is not None and (index := self._index(cursor)) is not None:
+            rest = self.events[index + 1 :]
+        else:
+            return None
+        verdict: Verdict = "start" if cursor is None else "honoured"
+        return Stretch(verdict, rest, self.first_kept, self.ending, more=False)
+
+    def _index(self, cursor: Id) -> int | None:
+        # Reconnecting tabs have seen nearly all of it.
+        for index in range(len(self.events) - 1, -1, -1):
+            if self.events[index].id == cursor:
+                return index
+        return None
+
+    def extend(self, burst: Burst) -> bool:
+        """Append what the feed delivers; False if this is no longer the end of the history."""
+        if self.ending is not None or burst.first is None or burst.last is None:
+            # What follows the end is in history, and no stream is given it.
+            return True
+        last = self.events[-1].id if self.events else self.begin
+        if last is None:
+            return False
+        if last.reaches(burst.last):
+            return True
+        following = burst if burst.first == last.next() else None
+        if following is None and last.reaches(burst.first):
+            following = burst.after(last)
+        if following is None:
+            return False
+        self.events += following.events
+        self.size += len(following.data)
+        if following.terminal and following.last is not None:
+            self.ending = Ending(following.last, following.events[-1].type, kept=True)
+        return self.size <= TAIL_BYTES
+
+
+@dataclass(slots=True)
+class Flight:
+    """A read under way, and what the feed delivers meanwhile."""
+
+    task: "asyncio.Task[tuple[Stretch, bool]]"
+    early: list[Burst] = field(default_factory=list)
+
+
+class Replay:
+    """The tails and the reads under way of all executions."""
+
+    def __init__(self, history: History, metrics: Metrics) -> None:
+        self._history = history
+        self._metrics = metrics
+        self._tails: dict[str, Tail] = {}
+        self._flights: dict[str, dict[Id | None, Flight]] = {}
+        self._doubts = 0
+
+    async def after(self, execution_id: str, cursor: Id | None) -> Stretch:
+        """What follows *cursor*, for a subscriber that collects what the feed brings from now on.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        while True:
+            if (known := self._from_tail(execution_id, cursor)) is not None:
+                return known
+            flights = self._flights.setdefault(execution_id, {})
+            joined = cursor in flights
+            if not joined:
+                flights[cursor] = Flight(self._begin(execution_id, cursor))
+            # Shielded: the reader that began it may leave, and the others still wait for it.
+            stretch, may_be_shared = await asyncio.shield(flights[cursor].task)
+            if may_be_shared or not joined:
+                return stretch
+
+    def _begin(self, execution_id: str, cursor: Id | None) -> "asyncio.Task[tuple[Stretch, bool]]":
+        task = asyncio.create_task(self._read(execution_id, cursor))
+        # When all who waited have left, nobody else looks at its error.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    def wants(self, execution_id: str) -> bool:
+        """Whether `extend` must be told what the feed delivers for this execution."""
+        return execution_id in self._tails or execution_id in self._flights
+
+    def extend(self, execution_id: str, burst: Burst) -> None:
+        """The feed delivers *burst*: tails grow by it, and reads under way learn of it."""
+        for flight in self._flights.get(execution_id, {}).values():
+            flight.early.append(burst)
+        tail = self._tails.get(execution_id)
+        if tail is not None and not tail.extend(burst):
+            self.forget(execution_id)
+
+    def forget(self, execution_id: str) -> None:
+        """Something of this history may have been missed."""
+        self._tails.pop(execution_id, None)
+
+    def forget_all(self) -> None:
+        """Something of any history may have been missed, also by the reads under way."""
+        self._tails.clear()
+        self._doubts += 1
+
+    def _from_tail(self, execution_id: str, cursor: Id | None) -> Stretch | None:
+        tail = self._tails.get(execution_id)
+        if tail is None:
+            return None
+        tail.asked_at = asyncio.get_running_loop().time()
+        return tail.after(cursor)
+
+    async def stop(self) -> None:
+        """Give up the reads under way."""
+        tasks = [flight.task for flights in self._flights.values() for flight in flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, execution_id: str, cursor: Id | None) -> tuple[Stretch, bool]:
+        doubts = self._doubts
+        try:
+            page = await self._history.page(execution_id, cursor)
+        finally:
+            flights = self._flights[execution_id]
+            flight = flights.pop(cursor)
+            if not flights:
+                del self._flights[execution_id]
+        self._metrics.history_reads += 1
+        stretch = stretch_of(page, self._metrics)
+        if stretch.more:
+            # A page that is not the last one never changes any more.
+            return stretch, True
+        if doubts != self._doubts:
+            return stretch, False
+        self._keep(execution_id, cursor, stretch, flight)
+        # Those who joined did so after the read began: what came meanwhile must be in it.
+        return stretch, not flight.early
+
+    def _keep(self, execution_id: str, cursor: Id | None, stretch: Stretch, flight: Flight) -> None:
+        """Make *stretch* the tail, with what came meanwhile, unless something is missing."""
+        loop = asyncio.get_running_loop()
+        tail = Tail(
+            begin=cursor if stretch.verdict == "honoured" else None,
+            first_kept=stretch.first_kept,
+            events=list(stretch.events),
+            ending=stretch.ending,
+            size=sum(len(event.frame) for event in stretch.events),
+            asked_at=loop.time(),
+        )
+        if tail.size <= TAIL_BYTES and all(tail.extend(burst) for burst in flight.early):
+            self._tails[execution_id] = tail
+            loop.call_later(TAIL_SECONDS, self._expire, execution_id, tail)
+
+    def _expire(self, execution_id: str, tail: Tail) -> None:
+        if self._tails.get(execution_id) is not tail:
+            return
+        loop = asyncio.get_running_loop()
+        left = tail.asked_at + TAIL_SECONDS - loop.time()
+        if left > 0:
+            loop.call_later(left, self._expire, execution_id, tail)
+        else:
+            del self._tails[execution_id]
+
+
+def stretch_of(page: Page, metrics: Metrics) -> Stretch:
+    """A page as events. What somebody else wrote into the stream and is no event is left out."""
+    events = []
+    for entry in page.entries:
+        try:
+            envelope = decode(entry.payload)
+        except MessageRefused:
+            metrics.events_dropped["history"] += 1
+        else:
+            events.append(recorded(envelope.type, envelope.body, entry.id))
+    ending = None
+    if page.terminal is not None:
+        ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
+    return Stretch(page.verdict, events, page.first, ending, page.more)

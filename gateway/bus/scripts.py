@@ -1,0 +1,35 @@
+"""Calling the Lua scripts of `gateway.contract`, alone and many in one round trip.
+
+redis-py's own `Script` asks in a pipeline whether Redis knows the script, a round trip more each
+time; and a promoted replica may not know what its master knew. Neither matters here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from gateway.contract.scripts import Call
+
+
+async def run(redis: Redis, call: Call) -> Any:
+    """Run one script and return its answer; raises as redis-py does."""
+    script, keys, arguments = call
+    try:
+        return await redis.evalsha(script.sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return await redis.eval(script.text, len(keys), *keys, *arguments)
+
+
+async def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run calls of one script in one round trip; a refused call's answer is its exception."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for index, (script, keys, arguments) in enumerate(calls):
+            # The first brings the script along, so that the others find it.
+            if index == 0:
+                pipeline.eval(script.text, len(keys), *keys, *arguments)
+            else:
+                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    return answers

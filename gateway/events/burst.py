@@ -1,0 +1,53 @@
+"""Consecutive events of one execution, joined once for all of its subscribers.
+
+One write for many events is what makes bursts cheap: most of the cost of a delivery is the system
+call. Pure: it does not know who gets it.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+
+from gateway.events.cursor import Id
+from gateway.events.envelope import Event
+
+
+class Burst:
+    """Events whose ids follow one another, or events without ids."""
+
+    __slots__ = ("data", "events", "first", "last", "terminal")
+
+    def __init__(self, events: list[Event], terminal: bool = False) -> None:
+        """*terminal*: the last of *events* ends the execution, and with it every stream."""
+        self.events = events
+        self.terminal = terminal
+        self.first = events[0].id
+        self.last = events[-1].id
+        self.data = events[0].frame if len(events) == 1 else b"".join(e.frame for e in events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def after(self, position: Id) -> "Burst | None":
+        """What of it comes after *position*, an id of the same life; None if nothing does."""
+        rest = [event for event in self.events if event.id and event.id.seq > position.seq]
+        return Burst(rest, self.terminal) if rest else None
+
+
+def bursts(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[Burst]:
+    """*events* as bursts: a new one begins after every hole, new life and terminal event."""
+    together: list[Event] = []
+    for event in events:
+        if together and not _follows(together[-1].id, event.id):
+            yield Burst(together)
+            together = []
+        together.append(event)
+        if event.type in terminal_types:
+            yield Burst(together, terminal=True)
+            together = []
+    if together:
+        yield Burst(together)
+
+
+def _follows(before: Id | None, after: Id | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    return after == before.next()

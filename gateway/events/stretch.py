@@ -1,0 +1,92 @@
+"""A stretch of an execution's history as one reader needs it: events, and what the cursor is worth.
+
+Pure: it decides what a reader is told (gap, reset, the end), not how history is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.events import sse
+from gateway.events.cursor import Id
+from gateway.events.envelope import Event
+from gateway.events.reasons import CloseReason
+
+Verdict = Literal["start", "honoured", "gap", "reset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an execution ended: its first terminal event."""
+
+    id: Id
+    type: str
+    kept: bool
+    """Whether history still holds that event."""
+
+    @property
+    def status(self) -> str:
+        """`completed` of `execution:completed`."""
+        return self.type.rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The events that follow a cursor, as far as one page goes."""
+
+    verdict: Verdict
+    """`start`: no cursor; `honoured`: the events follow it; `gap`: it lies before what is kept;
+    `reset`: it belongs to another life of the history."""
+    events: Sequence[Event]
+    first_kept: Id | None
+    ending: Ending | None
+    more: bool
+    """Another page follows."""
+
+    @property
+    def is_last(self) -> bool:
+        """After these events the execution has ended, also when its end is no longer kept."""
+        if self.ending is None or self.more:
+            return False
+        if not self.ending.kept:
+            return True
+        return bool(self.events) and self.events[-1].id == self.ending.id
+
+    @property
+    def is_end_lost(self) -> bool:
+        """The execution has ended, and history no longer holds how."""
+        return self.ending is not None and not self.ending.kept
+
+    def is_over_for(self, cursor: Id | None) -> bool:
+        """Whether a reader with *cursor* has seen the end: it gets a 204 (design, section 2)."""
+        return self.ending is not None and cursor is not None and cursor.reaches(self.ending.id)
+
+    def notices(self, cursor: Id | None) -> bytes:
+        """What a reader with *cursor* must be told before the events."""
+        if self.verdict == "reset":
+            return sse.reset(CloseReason.HISTORY_LOST)
+        if self.is_end_lost:
+            return self._gap_to_the_end(cursor)
+        if self.verdict == "honoured" or self.first_kept is None:
+            return b""
+        asked_from = cursor.seq + 1 if self.verdict == "gap" and cursor is not None else 1
+        return _gap(self.first_kept.epoch, asked_from, self.first_kept.seq - 1)
+
+    def after_reset(self) -> bytes:
+        """What follows a `stream:reset`: the gap before what is kept, if there is one."""
+        if self.is_end_lost:
+            return self._gap_to_the_end(None)
+        if self.first_kept is None:
+            return b""
+        return _gap(self.first_kept.epoch, 1, self.first_kept.seq - 1)
+
+    def _gap_to_the_end(self, cursor: Id | None) -> bytes:
+        if self.ending is None:
+            return b""
+        end = self.ending.id
+        known = cursor.seq if cursor is not None and cursor.epoch == end.epoch else 0
+        return _gap(end.epoch, known + 1, end.seq)
+
+
+def _gap(epoch: int, first: int, last: int) -> bytes:
+    return sse.gap(Id(epoch, first), Id(epoch, last)) if first <= last else b""

@@ -1,0 +1,107 @@
+"""Brings a held subscriber back to live: from history to its socket, page by page.
+
+One path for the first replay, a reconnect, a hole, a slow reader and a Redis that failed over.
+Which events those are is decided by `gateway.bus.replay` and `gateway.events.stretch`; here they
+are written, in order, and the reader is told what history could not give.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from gateway.access.policy import Policy
+from gateway.bus.replay import Replay
+from gateway.errors import RedisUnavailable, RequestRefused
+from gateway.events.reasons import CloseReason
+from gateway.events.stretch import Stretch
+from gateway.fanout.hub import jittered_retry_ms
+from gateway.fanout.subscriber import Subscriber
+from gateway.http.outlet import Outlet
+from gateway.metrics import Metrics
+
+_PAUSE = (0.1, 0.5)
+"""Seconds between two tries to read while Redis is away, drawn anew each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Writes what held subscribers have missed."""
+
+    replay: Replay
+    policy: Policy
+    metrics: Metrics
+
+    async def run(
+        self, subscriber: Subscriber, outlet: Outlet, stretch: Stretch | None = None
+    ) -> None:
+        """Catch up until *subscriber* is live or has ended; *stretch* is what was read already.
+
+        Raises:
+            ConnectionResetError: the reader has gone.
+        """
+        while subscriber.held and subscriber.ended is None:
+            if stretch is None:
+                stretch = await self._read(subscriber, outlet)
+            if stretch is not None:
+                await self._write(subscriber, outlet, stretch)
+            # Not kept while the next one is read: a stream holds one page at a time.
+            stretch = None
+
+    async def _read(self, subscriber: Subscriber, outlet: Outlet) -> Stretch | None:
+        subscriber.collect()
+        try:
+            return await self.replay.after(subscriber.execution_id, subscriber.position)
+        except RedisUnavailable:
+            # The heartbeats go on meanwhile: the reader must not take us for dead.
+            if waiting := subscriber.take_waiting():
+                await outlet.write(waiting)
+            await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 - spreads load
+            return None
+
+    async def _write(self, subscriber: Subscriber, outlet: Outlet, stretch: Stretch) -> None:
+        if not await self._may_go_on(subscriber, stretch):
+            return
+        now = asyncio.get_running_loop().time
+        if stretch.verdict == "gap" and subscriber.overrun:
+            subscriber.close(CloseReason.HISTORY_LOST, jittered_retry_ms(), now())
+            return
+        data = [self._notices(subscriber, stretch), *(event.frame for event in stretch.events)]
+        if stretch.verdict == "reset":
+            subscriber.position = None
+        if joined := b"".join(data):
+            subscriber.last_activity = now()
+            await outlet.write(joined)
+        if stretch.events:
+            subscriber.position = stretch.events[-1].id
+            self.metrics.events_delivered += len(stretch.events)
+        if stretch.is_last:
+            subscriber.complete()
+        elif not stretch.more:
+            subscriber.release(now())
+
+    def _notices(self, subscriber: Subscriber, stretch: Stretch) -> bytes:
+        notices = stretch.notices(subscriber.position)
+        if stretch.verdict == "reset":
+            self.metrics.resets += 1
+            notices += stretch.after_reset()
+        elif notices:
+            self.metrics.gaps += 1
+        return notices
+
+    async def _may_go_on(self, subscriber: Subscriber, stretch: Stretch) -> bool:
+        """In a new life the execution may be another organization's: asked again before it is
+        shown (delivery rules, section 5)."""
+        before = subscriber.position
+        after = stretch.events[-1].id if stretch.events else None
+        if before is None or (after is not None and after.epoch == before.epoch):
+            return True
+        if after is None and stretch.verdict != "reset":
+            return True
+        try:
+            await self.policy.admit(subscriber.execution_id, subscriber.organization_id)
+        except RequestRefused as refusal:
+            reason = CloseReason.UNAVAILABLE if refusal.passing else CloseReason.REVOKED
+            now = asyncio.get_running_loop().time()
+            subscriber.close(reason, jittered_retry_ms(), now)
+            return False
+        return True
