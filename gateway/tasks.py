@@ -3,7 +3,7 @@
 A bare `create_task` can be garbage-collected in mid-run, and its exception is seen by nobody: the
 feed of a prototype went silent that way. Every endless task of the gateway is started here, and
 one that ends is an error, shown in the log and in health. It does not restart anything: a task
-that died of a bug would die again, and systemd restarts the whole process cleanly.
+that died of a bug would die of it again, and health keeps saying so until somebody looks.
 """
 
 import asyncio

@@ -114,6 +114,10 @@ class RunningGateway:
         self.responses.append(response)
         return response
 
+    def close_streams(self) -> None:
+        for response in self.responses:
+            response.close()
+
     async def open(self, execution_id: str, **headers: str) -> SseReader:
         """An open stream that has shown `connected`."""
         response = await self.get(execution_id, **headers)
@@ -157,7 +161,7 @@ async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGatew
                 )
             )
             gateway = RunningGateway(server, application[PARTS], session)
-            stack.callback(lambda: [response.close() for response in gateway.responses])
+            stack.callback(gateway.close_streams)
             if wait:
                 await eventually(gateway.healthy)
             return gateway

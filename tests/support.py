@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import pytest
@@ -28,7 +28,7 @@ def require(program: str) -> str:
     return path
 
 
-def missing(what: str) -> Any:
+def missing(what: str) -> NoReturn:
     """Skip for want of *what*; fail instead where CI is set."""
     if os.environ.get("CI"):
         pytest.fail(what)

@@ -1,5 +1,6 @@
-"""The files of this project: those that git tracks, or would track."""
+"""This checkout: its files (those that git tracks, or would track), and make called in it."""
 
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Their paths, relative to the top; without git (an unpacked archive) the test is skipped."""
+    """The paths of its files; without git (an unpacked archive) the test is skipped."""
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     command = [require("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -24,7 +25,13 @@ def files() -> tuple[Path, ...]:
 
 
 def copy_checkout(to: Path) -> None:
-    """A copy of them, as a fresh clone would be."""
+    """A copy of its files, as a fresh clone would be."""
     for path in files():
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, to / path)
+
+
+def without_make() -> dict[str, str]:
+    """The environment without what the make that runs the tests hands down to another make."""
+    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    return {name: value for name, value in os.environ.items() if name not in handed_down}

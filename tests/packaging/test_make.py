@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.checkout import ROOT
+from tests.packaging.checkout import ROOT, without_make
 from tests.support import require
 
 # Stands for any Python: asked something, it says what the real one would with `{change}` done
@@ -53,11 +53,9 @@ class Project:
         self.add("python", _PYTHON.format(real=sys.executable, change=change))
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Without what the make that runs these tests would hand down.
-        names = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
         return subprocess.run(
             [require("make"), *arguments, f"PYTHON={self.directory}/python"],
-            env={name: value for name, value in os.environ.items() if name not in names},
+            env=without_make(),
             cwd=self.directory,
             capture_output=True,
             text=True,
@@ -89,7 +87,7 @@ def test_too_old(project: Project, version: str) -> None:
     [line] = done.stderr.splitlines()
     shown = ".".join(version.strip("()").split(", ")[:2])
     assert f"Python 3.11 or newer is needed; this one is {shown}: " in line
-    assert "install python3.11 and call make PYTHON=python3.11 run." in line
+    assert "install python3.11 and call make PYTHON=python3.11 run.  Stop." in line
     assert (done.returncode, done.stdout) == (2, "")
 
 
@@ -106,8 +104,8 @@ def test_missing_python(project: Project) -> None:
 def test_missing_venv(project: Project, module: str) -> None:
     """A Python without its venv module gets one sentence that says what to do."""
     project.python(
-        "import importlib.util as u; find = u.find_spec; "
-        f"u.find_spec = lambda name: None if name == {module!r} else find(name)"
+        "import importlib.util; real = importlib.util.find_spec; "
+        f"importlib.util.find_spec = lambda name: None if name == {module!r} else real(name)"
     )
     done = project.make("run")
     [line] = done.stderr.splitlines()

@@ -4,11 +4,13 @@ import asyncio
 import re
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, credentials
@@ -114,7 +116,7 @@ async def test_token_stays_secret(make_nginx: MakeNginx) -> None:
         for nginx, statuses in ((dead, [502, 414]), (broken, [200, 414])):
             nginx.start()
             assert await _statuses(nginx) == statuses
-            await eventually(lambda nginx=nginx: _logged_requests(nginx) == 2)
+            await eventually(partial(_has_logged, nginx, 2))
             assert TOKEN not in nginx.logged()
             assert f'"GET {STREAM} HTTP/1.1" {statuses[0]}' in nginx.logged()
 
@@ -128,7 +130,7 @@ async def test_why_the_error_log_is_silent(make_nginx: MakeNginx) -> None:
     await eventually(lambda: TOKEN in nginx.logged())
 
 
-def _application(handler: Callable[[web.Request], object]) -> web.Application:
+def _application(handler: Handler) -> web.Application:
     application = web.Application()
     application.router.add_get(STREAM, handler)
     return application
@@ -158,6 +160,6 @@ async def _statuses(nginx: Nginx) -> list[int]:
     return statuses
 
 
-def _logged_requests(nginx: Nginx) -> int:
+def _has_logged(nginx: Nginx, requests: int) -> bool:
     log = nginx.prefix / "logs" / "sse-gateway.access.log"
-    return len(log.read_text().splitlines())
+    return len(log.read_text().splitlines()) == requests

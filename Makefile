@@ -1,0 +1,85 @@
+# The commands of whoever uses or works on this project; `make help` lists them.
+# Everything is installed into .venv, by package names, in the versions of config/constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := config/constraints.txt
+# More for the program that a target runs: make test ARGS='-k nginx'
+ARGS ?=
+
+# That a newer pip exists is of no use to whoever wants to see the gateway.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format loadtest constraints build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, simulated workflows, a page
+	@$(BIN)/sse-gateway dev $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests and report the coverage of gateway/
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Put the code into its format
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
+	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)
+
+constraints: $(VENV)/.made ## Renew the tested versions in config/constraints.txt
+	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
+	@build/constraints/bin/python -m pip install --quiet '.[dev]'
+	@{ echo '# The versions that were tested; renewed by `make constraints`.'; \
+	build/constraints/bin/python -m pip freeze --exclude sse-gateway; } > build/constraints.txt
+	@mv build/constraints.txt $(CONSTRAINTS)
+
+build: $(VENV)/.made ## Build the wheel into dist/
+	@rm -rf build/lib build/bdist.*
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove all that was built or installed, .venv too
+	@rm -rf $(VENV) build dist *.egg-info .coverage* .*_cache .hypothesis artefacts
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is touched only after its install went through, so one that failed is done again.
+$(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(call install,.[embedded])
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(call install,.[dev])
+	@touch $@ $(VENV)/.embedded
+
+define install
+@echo 'Installing into $(VENV) (this time only) ...'
+@$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '$(1)'
+endef
+
+# A virtual environment that works is kept, whoever made it; anything else there is made anew.
+$(VENV)/.made:
+	$(if $(works),,$(if $(trouble),$(error $(trouble))))
+	@$(if $(works),,$(PYTHON) -m venv --clear $(VENV))
+	@touch $@
+
+works = $(shell $(BIN)/python -c 'import sys, pip; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
+
+# What keeps $(PYTHON) from making the environment, in one sentence with the remedy. Any Python,
+# however old, must understand the question. (`error` adds the full stop.)
+trouble = $(shell $(PYTHON) -c '$(question)' 2>/dev/null || echo '$(no_python)')
+question = import sys; v = sys.version_info[:2]; said = sys.stdout.write; \
+	v < (3, 11) and sys.exit(said("Python 3.11 or newer is needed; this one is %d.%d: $(newer)" % v) and 0); \
+	import importlib.util as find; \
+	all(map(find.find_spec, ("venv", "ensurepip"))) or said("$(no_venv)")
+newer = install python3.11 and call make PYTHON=python3.11 $(MAKECMDGOALS)
+no_python = Python 3.11 or newer is needed, and $(PYTHON) cannot be started: $(newer)
+no_venv = The venv module of this Python is missing: install it (on Debian and Ubuntu: apt-get install python3-venv) and call make $(MAKECMDGOALS) again

@@ -1,0 +1,58 @@
+"""The README's JavaScript, run in Chromium as it stands."""
+
+from typing import Any
+
+from playwright.async_api import async_playwright
+from redis.asyncio import Redis
+
+from gateway.access.tokens import issue
+from tests.conftest import RunningGateway, StartGateway
+from tests.readme.blocks import blocks
+from tests.support import SECRET, eventually, producer_message, require
+
+_FOLLOW = """([api, token]) => {
+  window.seen = [];
+  window.stream = followExecution(api, "run-42", token, "acme", (event) => seen.push(event));
+}"""
+
+
+async def test_snippet(start_gateway: StartGateway, redis: Redis) -> None:
+    """The function of the README shows a page of another origin each event until the last one,
+    closes the stream there, and says when it is refused."""
+    gateway = await start_gateway(ownership="token", cors_origins="*")
+    elsewhere = await start_gateway(ownership="token")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=require("chromium"), args=["--no-sandbox"]
+        )
+        page = await browser.new_page()
+        # Any page of another origin will do; scripts of the page itself stay out of the way.
+        await page.goto(f"{elsewhere.url}/api/v1/sse/health")
+        [block] = blocks("js")
+        await page.add_script_tag(content=block.text)
+
+        async def seen() -> list[Any]:
+            return list(await page.evaluate("seen"))
+
+        token = issue(SECRET, organization_id="acme")
+        await page.evaluate(_FOLLOW, [gateway.url, token])
+        await _opened(gateway)
+        await redis.publish("execution:run-42", producer_message("step:started", node_id="a"))
+        await redis.publish("execution:run-42", producer_message("execution:completed"))
+        await eventually(lambda: _last_is("execution:completed", seen))
+        assert [event["type"] for event in await seen()] == ["step:started", "execution:completed"]
+        assert (await seen())[0]["data"] == {"node_id": "a"}
+        assert await page.evaluate("stream.readyState === EventSource.CLOSED")
+
+        await page.evaluate(_FOLLOW, [gateway.url, "nonsense"])
+        await eventually(lambda: _last_is("refused", seen))
+        await browser.close()
+
+
+async def _opened(gateway: RunningGateway) -> None:
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+
+
+async def _last_is(event_type: str, seen: Any) -> bool:
+    events = await seen()
+    return bool(events) and events[-1]["type"] == event_type
