@@ -203,6 +203,12 @@ class Replay:
 
 def stretch_of(page: Page, metrics: Metrics) -> Stretch:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
+    ending = None
+    if page.terminal is not None:
+        ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
+        if not ending.kept:
+            # All that is kept came after the end, and is given to no stream.
+            return Stretch(page.verdict, [], page.first, ending, more=False)
     events = []
     for entry in page.entries:
         try:
@@ -211,7 +217,4 @@ def stretch_of(page: Page, metrics: Metrics) -> Stretch:
             metrics.events_dropped["history"] += 1
         else:
             events.append(recorded(envelope.type, envelope.body, entry.id))
-    ending = None
-    if page.terminal is not None:
-        ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
     return Stretch(page.verdict, events, page.first, ending, page.more)

@@ -6,6 +6,8 @@ The full error belongs in the log; health is open to whoever reaches the port.
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -22,6 +24,10 @@ def in_words(error: BaseException) -> str:
             return "Redis refuses what the gateway needs (NOPERM): grant its user the rights."
         case AuthenticationError():
             return "Redis refuses the gateway's credentials: check the user and password."
+        case OutOfMemoryError():
+            return "Redis refuses to write (OOM): give it more memory."
+        case ReadOnlyError():
+            return "Redis refuses to write (READONLY): it is a replica; name the master."
         case ResponseError():
             return f"Redis refuses commands ({str(error).split(' ', 1)[0]}): see its log."
         case RedisTimeoutError() | TimeoutError():

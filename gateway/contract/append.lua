@@ -54,7 +54,8 @@ local function trim_bytes()
   while true do
     local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 2)
     if #first < 2 then return end
-    if tonumber(first[1][2][4]) > excess then return end
+    local before_first = tonumber(first[1][2][4]) - #first[1][2][2]
+    if before_first >= excess then return end
     redis.call('XTRIM', events, 'MINID', '=', first[2][1])
   end
 end

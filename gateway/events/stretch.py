@@ -63,22 +63,17 @@ class Stretch:
 
     def notices(self, cursor: Id | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""
-        if self.verdict == "reset":
-            return sse.reset(CloseReason.HISTORY_LOST)
         if self.is_end_lost:
             return self._gap_to_the_end(cursor)
-        if self.verdict == "honoured" or self.first_kept is None:
+        if self.verdict == "honoured":
             return b""
-        asked_from = cursor.seq + 1 if self.verdict == "gap" and cursor is not None else 1
-        return _gap(self.first_kept.epoch, asked_from, self.first_kept.seq - 1)
+        if self.verdict == "reset":
+            return sse.reset(CloseReason.HISTORY_LOST) + self._gap_before_the_first(0)
+        return self._gap_before_the_first(cursor.seq if cursor is not None else 0)
 
-    def after_reset(self) -> bytes:
-        """What follows a `stream:reset`: the gap before what is kept, if there is one."""
-        if self.is_end_lost:
-            return self._gap_to_the_end(None)
-        if self.first_kept is None:
-            return b""
-        return _gap(self.first_kept.epoch, 1, self.first_kept.seq - 1)
+    def _gap_before_the_first(self, seen: int) -> bytes:
+        first = self.first_kept
+        return _gap(first.epoch, seen + 1, first.seq - 1) if first is not None else b""
 
     def _gap_to_the_end(self, cursor: Id | None) -> bytes:
         if self.ending is None:

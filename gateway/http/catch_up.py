@@ -83,7 +83,6 @@ class CatchUp:
         notices = stretch.notices(subscriber.position)
         if stretch.verdict == "reset":
             self.metrics.resets += 1
-            notices += stretch.after_reset()
         elif notices:
             self.metrics.gaps += 1
         return notices

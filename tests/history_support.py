@@ -1,0 +1,68 @@
+"""Writing history as `Publisher` and the recorder do, for tests of those who read it."""
+
+import hashlib
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from gateway.bus import scripts
+from gateway.contract.scripts import BareMessage, HistoryLimits, publish_call, record_call
+from gateway.events.cursor import Id, parse_id
+from gateway.settings import TERMINAL_TYPES
+
+LIMITS = HistoryLimits()
+
+
+def payload(event_type: str, **data: Any) -> bytes:
+    return orjson.dumps({"type": event_type, "data": data})
+
+
+async def append(
+    redis: Redis,
+    execution_id: str,
+    event_type: str = "step:started",
+    *,
+    prefix: str = "execution:",
+    key: str | None = None,
+    limits: dict[str, int] | None = None,
+    **data: Any,
+) -> Id:
+    """Append one event and publish it, in one step, as `Publisher` does."""
+    call = publish_call(
+        execution_id,
+        payload(event_type, **data),
+        channel=prefix + execution_id,
+        idempotency_key=key or secrets.token_hex(8),
+        terminal_type=event_type if event_type in TERMINAL_TYPES else "",
+        limits=replace(LIMITS, **(limits or {})),
+    )
+    event_id = parse_id((await scripts.run(redis, call)).decode())
+    assert event_id is not None
+    return event_id
+
+
+async def record(
+    redis: Redis,
+    execution_id: str,
+    *payloads: bytes,
+    instance: str = "one",
+    since: int = 0,
+    batch: int = 1,
+) -> list[Id | None]:
+    """Record bare messages, as the gateway *instance* does."""
+    messages = [
+        BareMessage(one, hashlib.blake2b(one, digest_size=16).digest(), "") for one in payloads
+    ]
+    call = record_call(
+        execution_id, messages, instance=instance, since=since, batch=batch, limits=LIMITS
+    )
+    return [parse_id(one.decode()) for one in await scripts.run(redis, call)]
+
+
+async def ids(redis: Redis, execution_id: str) -> list[str]:
+    """All ids that its history holds."""
+    entries = await redis.xrange(f"sse:{{{execution_id}}}:events")
+    return [entry.decode() for entry, _ in entries]

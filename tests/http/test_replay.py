@@ -1,0 +1,342 @@
+"""What already happened, then what happens: no gap, no duplicate, at whatever moment one comes."""
+
+import asyncio
+import random
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus import recorder
+from gateway.bus.registry import register
+from gateway.events.cursor import Id
+from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.history_support import append, ids
+from tests.redis_process import RedisProcess
+from tests.support import Seen, SseReader, eventually, producer_message
+
+EVENTS = "sse:{run-1}:events"
+META = "sse:{run-1}:meta"
+
+
+async def read(reader: SseReader, count: int) -> list[Seen]:
+    """The next *count* frames but heartbeats."""
+    seen: list[Seen] = []
+    while len(seen) < count:
+        one = await reader.next()
+        assert one is not None
+        if one.event != "heartbeat":
+            seen.append(one)
+    return seen
+
+
+def ids_of(seen: list[Seen]) -> list[str | None]:
+    return [one.id for one in seen]
+
+
+async def test_first_connect(gateway: RunningGateway, redis: Redis) -> None:
+    """A first connect gets the whole history, then what happens, each with its id, to the end."""
+    past = [await append(redis, "run-1", n=n) for n in range(30)]
+    reader = await gateway.open("run-1")
+    assert ids_of(await read(reader, 30)) == [str(one) for one in past]
+    now = [await append(redis, "run-1", n=30), await append(redis, "run-1", "execution:completed")]
+    assert ids_of(await reader.rest()) == [str(one) for one in now]
+
+
+@pytest.mark.parametrize("where", ["header", "query"])
+async def test_last_event_id(gateway: RunningGateway, redis: Redis, where: str) -> None:
+    """A returning reader gets all after its `Last-Event-ID`, in header or query."""
+    past = [await append(redis, "run-1", n=n) for n in range(10)]
+    cursor = str(past[6])
+    url = gateway.stream_url("run-1")
+    headers = {"Last-Event-ID": cursor} if where == "header" else {}
+    params = {"last_event_id": cursor} if where == "query" else {}
+    async with gateway.session.get(url, headers={**credentials(), **headers}, params=params) as one:
+        reader = SseReader(one)
+        await reader.expect("connected")
+        await append(redis, "run-1", "execution:completed")
+        seen = await reader.rest()
+    assert ids_of(seen)[:3] == [str(one) for one in past[7:]]
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("cursor", ["-1", "abc", "1-2-3", "99999999999999999999999-1", " ", "1-é"])
+async def test_malformed_cursor(gateway: RunningGateway, redis: Redis, cursor: str) -> None:
+    """A malformed cursor means full history, not an error."""
+    past = [await append(redis, "run-1", n=n) for n in range(3)]
+    reader = await gateway.open("run-1", Last_Event_ID=cursor)
+    assert ids_of(await read(reader, 3)) == [str(one) for one in past]
+
+
+async def test_any_moment(gateway: RunningGateway, redis: Redis) -> None:
+    """Readers that come at random moments of a run, with random cursors, each get exactly what
+    follows, in order, at the seam between history and live too."""
+    choose = random.Random(3)
+    readers: list[tuple[str | None, SseReader]] = []
+    given: list[str] = []
+
+    async def come() -> None:
+        cursor = choose.choice([None, *given]) if given else None
+        headers = {"Last_Event_ID": cursor} if cursor else {}
+        readers.append((cursor, SseReader(await gateway.get("run-1", **headers))))
+
+    async def produce() -> None:
+        for number in range(300):
+            event_id = await append(redis, "run-1", n=number)
+            given.append(str(event_id))
+        given.append(str(await append(redis, "run-1", "execution:completed")))
+
+    producing = asyncio.ensure_future(produce())
+    while not producing.done():
+        await asyncio.gather(*[come() for _ in range(choose.randint(1, 4))])
+    await producing
+    assert len(readers) > 30
+    for cursor, reader in readers:
+        seen = [one for one in await reader.rest() if one.event != "connected"]
+        begin = given.index(cursor) + 1 if cursor else 0
+        assert ids_of(seen) == given[begin:]
+
+
+async def test_gap(gateway: RunningGateway, redis: Redis) -> None:
+    """Asked-for events that are no longer kept are told as `stream:gap`, first and last missing
+    id; a first connect to a trimmed history gets one as well."""
+    past = [await append(redis, "run-1", n=n) for n in range(10)]
+    await redis.xtrim(EVENTS, minid=str(past[7]), approximate=False)
+    epoch = past[0].epoch
+    for headers, first in (({"Last_Event_ID": str(past[2])}, 4), ({}, 1)):
+        reader = await gateway.open("run-1", **headers)
+        gap, *events = await read(reader, 4)
+        assert (gap.event, gap.id) == ("stream:gap", None)
+        assert gap.json() == {"from": f"{epoch}-{first}", "to": f"{epoch}-7", "missed": 8 - first}
+        assert ids_of(events) == [str(one) for one in past[7:]]
+
+
+async def test_reset(gateway: RunningGateway, redis: Redis) -> None:
+    """A cursor from another life of the history: `stream:reset`, then the whole kept history."""
+    past = [await append(redis, "run-1", n=n) for n in range(3)]
+    for cursor in (Id(past[0].epoch - 1, 2), Id(past[0].epoch, 9), Id(past[0].epoch + 1, 1)):
+        reader = await gateway.open("run-1", Last_Event_ID=str(cursor))
+        reset, *events = await read(reader, 4)
+        assert (reset.event, reset.id) == ("stream:reset", None)
+        assert reset.json() == {"reason": "history_lost"}
+        assert ids_of(events) == [str(one) for one in past]
+
+
+async def test_no_content_after_the_end(gateway: RunningGateway, redis: Redis) -> None:
+    """A reconnect whose cursor is the terminal event or later gets 204; one before it gets the
+    rest, and the end."""
+    before = await append(redis, "run-1")
+    end = await append(redis, "run-1", "execution:failed")
+    late = await append(redis, "run-1", "step:completed")
+    for cursor in (end, late):
+        response = await gateway.get("run-1", Last_Event_ID=str(cursor))
+        assert response.status == 204
+        assert await response.read() == b""
+    reader = await gateway.open("run-1", Last_Event_ID=str(before))
+    assert ids_of(await reader.rest()) == [str(end)]
+    first = SseReader(await gateway.get("run-1"))
+    connected = await first.expect("connected")
+    assert connected.json() == {"execution_id": "run-1", "status": "failed"}
+    assert ids_of(await first.rest()) == [str(before), str(end)]
+
+
+async def test_end_known_but_history_gone(gateway: RunningGateway, redis: Redis) -> None:
+    """History has expired, but `meta` still knows the end: 204 at it; any other cursor gets
+    `connected` with the status, `stream:gap`, and the end."""
+    for number in range(4):
+        await append(redis, "run-1", n=number)
+    end = await append(redis, "run-1", "execution:completed")
+    await redis.delete(EVENTS)
+    assert (await gateway.get("run-1", Last_Event_ID=str(end))).status == 204
+    for headers, missed in (({"Last_Event_ID": f"{end.epoch}-2"}, 3), ({}, 5)):
+        reader = SseReader(await gateway.get("run-1", **headers))
+        connected, gap = await reader.rest()
+        assert connected.json()["status"] == "completed"
+        assert gap.json() == {
+            "from": f"{end.epoch}-{6 - missed}",
+            "to": str(end),
+            "missed": missed,
+        }
+
+
+async def test_nothing_kept(start_gateway: StartGateway, redis: Redis) -> None:
+    """Nothing kept at all: 404 under `registry`; under `token` a sent cursor gets `stream:reset`
+    and the stream goes on."""
+    strict = await start_gateway(ownership_wait_seconds=0.2)
+    assert (await strict.get("run-1", Last_Event_ID="5-5")).status == 404
+    trusting = await start_gateway(ownership="token")
+    reader = await trusting.open("run-1", Last_Event_ID="5-5")
+    await reader.expect("stream:reset")
+    event_id = await append(redis, "run-1", "execution:completed")
+    assert ids_of(await reader.rest()) == [str(event_id)]
+
+
+async def test_a_forged_id_silences_nothing(gateway: RunningGateway, redis: Redis) -> None:
+    """A published id that history does not hold moves no position: the events that follow come
+    to new and old readers alike."""
+    old = await gateway.open("run-1")
+    forged = b'{"id":"9999999999999-1","type":"step:started","data":{}}'
+    await redis.publish("execution:run-1", forged)
+    first = await append(redis, "run-1")
+    new = await gateway.open("run-1")
+    await redis.publish("execution:run-1", forged)
+    end = await append(redis, "run-1", "execution:completed")
+    for reader in (old, new):
+        assert ids_of(await reader.rest()) == [str(first), str(end)]
+
+
+async def test_a_hole_is_repaired(gateway: RunningGateway, redis: Redis) -> None:
+    """Events that were appended without being published are delivered before anything newer."""
+    reader = await gateway.open("run-1")
+    await append(redis, "run-1", n=0)
+    await reader.expect("step:started")
+    hidden = [await append(redis, "run-1", prefix="elsewhere:", n=n) for n in (1, 2)]
+    end = await append(redis, "run-1", "execution:completed")
+    assert ids_of(await reader.rest()) == [str(one) for one in (*hidden, end)]
+
+
+async def test_a_missed_end_is_found(start_gateway: StartGateway, redis: Redis) -> None:
+    """A stream that missed its terminal event without any sign ends all the same: a silent stream
+    is compared with its history every heartbeat interval."""
+    gateway = await start_gateway(ownership="token", heartbeat_seconds=0.3)
+    reader = await gateway.open("run-1")
+    await append(redis, "run-1")
+    await reader.expect("step:started")
+    end = await append(redis, "run-1", "execution:completed", prefix="elsewhere:")
+    assert ids_of(await reader.rest()) == [str(end)]
+
+
+async def test_lost_subscription_is_repaired(gateway: RunningGateway, redis: Redis) -> None:
+    """What was published while the subscription was cut arrives at its confirmation."""
+    reader = await gateway.open("run-1")
+    await append(redis, "run-1", n=0)
+    await reader.expect("step:started")
+    await redis.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
+    given = [await append(redis, "run-1", n=n) for n in range(1, 20)]
+    given.append(await append(redis, "run-1", "execution:completed"))
+    assert ids_of(await reader.rest()) == [str(one) for one in given]
+
+
+async def test_flushed_under_an_open_stream(start_gateway: StartGateway, redis: Redis) -> None:
+    """History that was flushed under an open stream: `stream:reset`, then the new life."""
+    gateway = await start_gateway(ownership="token", heartbeat_seconds=0.3)
+    reader = await gateway.open("run-1")
+    await append(redis, "run-1", n=0)
+    await reader.expect("step:started")
+    await redis.flushall()
+    await reader.expect("stream:reset")
+    new = [await append(redis, "run-1", n=1), await append(redis, "run-1", "execution:completed")]
+    assert ids_of(await reader.rest()) == [str(one) for one in new]
+
+
+async def test_a_new_life_may_have_another_owner(start_gateway: StartGateway, redis: Redis) -> None:
+    """After a flush the same id may become another organization's: its events do not reach a
+    stream that was opened before."""
+    gateway = await start_gateway(heartbeat_seconds=0.3, ownership_wait_seconds=0.3)
+    await register(redis, "run-1", "acme")
+    reader = await gateway.open("run-1")
+    await append(redis, "run-1", n=0)
+    await reader.expect("step:started")
+    await redis.flushall()
+    await register(redis, "run-1", "other")
+    await append(redis, "run-1", secret="of another")
+    [closing] = await reader.rest()
+    assert closing.json()["reason"] == "revoked"
+
+
+async def test_thousands_share_a_read(gateway: RunningGateway, redis: Redis) -> None:
+    """Very many tabs coming back to one execution cost Redis a handful of reads."""
+    past = [await append(redis, "run-1", n=n) for n in range(20)]
+    cursors = [None, *[str(one) for one in past[-3:]]]
+    headers = [{"Last_Event_ID": one} if one else {} for one in cursors]
+    readers = await asyncio.gather(*[gateway.open("run-1", **headers[n % 4]) for n in range(600)])
+    assert gateway.parts.metrics.history_reads <= 8
+    await append(redis, "run-1", "execution:completed")
+    for index, reader in enumerate(readers):
+        seen = await reader.rest()
+        assert len(seen) == [21, 3, 2, 1][index % 4]
+
+
+async def test_bare_messages_are_recorded(start_gateway: StartGateway, redis: Redis) -> None:
+    """Bare messages get ids in history before they are delivered, the same from two instances,
+    and equal payloads are kept twice."""
+    one = await start_gateway(ownership="token")
+    two = await start_gateway(ownership="token")
+    first, second = await one.open("run-1"), await two.open("run-1")
+    message = producer_message("step:started", n=1)
+    for _ in range(2):
+        await redis.publish("execution:run-1", message)
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    seen = await first.rest()
+    assert ids_of(seen) == ids_of(await second.rest()) == await ids(redis, "run-1")
+    assert len(seen) == 3
+    assert seen[0].data.partition(",")[2] == seen[1].data.partition(",")[2]
+
+
+async def test_unwatched_events_are_recorded(gateway: RunningGateway, redis: Redis) -> None:
+    """Events that nobody watches, of an execution nobody registered, are recorded all the same."""
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    await eventually(lambda: redis.exists(EVENTS))
+    reader = await gateway.open("run-1")
+    await reader.expect("step:started")
+
+
+async def test_recording_off(start_gateway: StartGateway, redis: Redis) -> None:
+    """With recording off bare events are delivered live, without id, and not kept."""
+    gateway = await start_gateway(ownership="token", record_bare_events=False)
+    reader = await gateway.open("run-1")
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    assert (await reader.expect("step:started")).id is None
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    assert len(await reader.rest()) == 1
+    assert not await redis.exists(EVENTS)
+
+
+async def test_recording_refused(
+    start_gateway: StartGateway, redis_process: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that refuses to record (out of memory) holds the batch to a deadline; then events
+    go out without id, counted, and health says so, until recording works again."""
+    monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 0.5)
+    process = redis_process()  # type: ignore[operator]
+    assert isinstance(process, RedisProcess)
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
+    assert (await reader.expect("step:started")).id is None
+    assert gateway.parts.metrics.events_dropped["unrecorded"] == 1
+    status, document = await gateway.health()
+    assert status == 503
+    assert "without being recorded" in document["reason"]
+    assert "OOM" in document["reason"]
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:completed").decode())
+    assert (await reader.expect("step:completed")).id is not None
+    await eventually(gateway.healthy)
+
+
+async def test_a_second_of_refusal_loses_nothing(
+    start_gateway: StartGateway, redis_process: object
+) -> None:
+    """A refusal that passes within the deadline loses nothing, not even the ids."""
+    process = redis_process()  # type: ignore[operator]
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    for number in range(20):
+        message = producer_message("step:started", n=number)
+        process.command("PUBLISH", "execution:run-1", message.decode())
+    await asyncio.sleep(0.5)
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    process.command("PUBLISH", "execution:run-1", producer_message("execution:completed").decode())
+    seen = await reader.rest()
+    assert [one.id is not None for one in seen] == [True] * 21
+    assert [one.json()["data"].get("n") for one in seen[:-1]] == list(range(20))
+
+
+async def test_history_larger_than_a_page(gateway: RunningGateway, redis: Redis) -> None:
+    """A history of several pages is read to its end, in order, and goes on live."""
+    given = [await append(redis, "run-1", n=n, text="x" * 90_000) for n in range(40)]
+    reader = await gateway.open("run-1")
+    given.append(await append(redis, "run-1", "execution:completed"))
+    assert ids_of(await reader.rest()) == [str(one) for one in given]
