@@ -1,13 +1,17 @@
 """Whose execution it is: the `organization_id` that was registered for it in Redis.
 
-It answers from Redis each time and keeps nothing, so a registration counts from the moment it is
-written. Who may then see it is `gateway.access.policy`.
+It answers from Redis and keeps nothing, so a registration counts from the moment it is written.
+Who may then see it is `gateway.access.policy`.
 """
+
+import asyncio
 
 from redis.asyncio import Redis
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
+from gateway.contract.registration import Registration
+from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
 
 
@@ -16,14 +20,29 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._asking: dict[str, asyncio.Task[str | None]] = {}
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
 
+        All who ask while an answer is under way share it: after a restart, thousands ask at once.
+
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        return await self._field(execution_id, "organization_id")
+        asking = self._asking.get(execution_id)
+        if asking is None:
+            asking = asyncio.create_task(self._field(execution_id, "organization_id"))
+            self._asking[execution_id] = asking
+            asking.add_done_callback(lambda done: self._answered(execution_id, done))
+        # Shielded: the request that asked first may be given up before the others.
+        return await asyncio.shield(asking)
+
+    def _answered(self, execution_id: str, done: "asyncio.Task[str | None]") -> None:
+        del self._asking[execution_id]
+        # When all who asked have left, nobody else looks at its error.
+        if not done.cancelled():
+            done.exception()
 
     async def workflow(self, execution_id: str) -> str | None:
         """The workflow that *execution_id* is a run of, if whoever registered it said so.
@@ -59,8 +78,13 @@ class Registry:
 async def register(
     redis: Redis, execution_id: str, organization_id: str, workflow_id: str | None = None
 ) -> None:
-    """Say whose *execution_id* is, so that this organization may watch it."""
-    fields = ["organization_id", organization_id]
-    if workflow_id is not None:
-        fields += ["workflow_id", workflow_id]
-    await redis.hset(meta_key(execution_id), items=fields)
+    """Say whose *execution_id* is, so that this organization may watch it.
+
+    Raises:
+        RegistrationRefused: it is registered for another organization or workflow already.
+    """
+    registration = Registration(execution_id, organization_id, workflow_id)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for command in registration.commands(HistoryLimits().open_ttl_ms):
+            pipeline.execute_command(*command)
+        registration.check(await pipeline.execute())

@@ -1,14 +1,12 @@
-"""`sse-gateway publish`: one event, as a worker would publish it."""
+"""`sse-gateway publish`: one event, as a worker that uses `gateway.publisher` would publish it."""
 
-from datetime import UTC, datetime
+import asyncio
 
 import click
 import orjson
 
-from gateway.cli.options import execution_argument, prefix_option, redis_option, with_redis
-from gateway.contract.keys import channel
-from gateway.errors import MessageRefused
-from gateway.events.envelope import decode
+from gateway.cli.options import execution_argument, prefix_option, redis_option
+from gateway.publisher import EventRefused, Publisher
 
 
 @click.command(
@@ -22,29 +20,25 @@ from gateway.events.envelope import decode
 def publish(
     execution_id: str, event_type: str, data: str, redis_url: str, channel_prefix: str
 ) -> None:
-    """Publish an event of TYPE in execution ID."""
-    payload = _envelope(event_type, data)
-    listeners = with_redis(
-        redis_url,
-        lambda redis: redis.publish(channel(channel_prefix, execution_id), payload),
-    )
-    gateways = "1 listener" if listeners == 1 else f"{listeners} listeners"
-    click.echo(f"Published {event_type} in {execution_id}; Redis gave it to {gateways}.")
-    if not listeners:
-        raise click.ClickException("No gateway is subscribed there: is it running on this Redis?")
+    """Publish an event of TYPE in execution ID, and print the id that history keeps it under."""
+    document = _object(data)
+
+    async def send() -> str:
+        async with Publisher(redis_url, channel_prefix=channel_prefix) as publisher:
+            return await publisher.publish(execution_id, event_type, document)
+
+    try:
+        event_id = asyncio.run(send())
+    except EventRefused as refusal:
+        raise click.BadParameter(str(refusal), param_hint="TYPE") from None
+    click.echo(f"Published {event_type} in {execution_id} as {event_id}.")
 
 
-def _envelope(event_type: str, data: str) -> bytes:
+def _object(data: str) -> dict[str, object]:
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise click.BadParameter(f"it is not JSON: {error}", param_hint="--data") from None
     if not isinstance(document, dict):
         raise click.BadParameter("it is not a JSON object", param_hint="--data")
-    stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    payload = orjson.dumps({"type": event_type, "data": document, "timestamp": stamp})
-    try:
-        decode(payload)
-    except MessageRefused as refusal:
-        raise click.BadParameter(str(refusal), param_hint="TYPE") from None
-    return payload
+    return document

@@ -53,17 +53,31 @@ async def test_publish(gateway: RunningGateway, redis_url: str) -> None:
     words = ("publish", "run-1", "step:started", "--data", data)
     status, out, _ = await run(*words, REDIS_URL=redis_url)
     assert status == 0
-    assert "1 listener" in out
-    document = (await reader.expect("step:started")).json()
+    seen = await reader.expect("step:started")
+    assert seen.id is not None
+    assert seen.id in out
+    document = seen.json()
     assert document["data"] == orjson.loads(data)
     assert document["timestamp"].endswith("Z")
 
 
-async def test_publish_to_nobody(redis_url: str) -> None:
-    """An event that no gateway hears is said, with exit status 1."""
-    status, _, err = await run("publish", "run-1", "step:started", REDIS_URL=redis_url)
+async def test_publish_to_nobody(start_gateway: StartGateway, redis_url: str) -> None:
+    """An event that nobody hears now is kept for whoever comes later."""
+    status, _, _ = await run("publish", "run-1", "step:started", REDIS_URL=redis_url)
+    assert status == 0
+    gateway = await start_gateway(ownership="token")
+    reader = await gateway.open("run-1")
+    await reader.expect("step:started")
+
+
+async def test_register_for_another(redis_url: str) -> None:
+    """An execution that belongs to one organization cannot be registered for another."""
+    words = ("register", "run-1", "--organization")
+    assert (await run(*words, "acme", REDIS_URL=redis_url))[0] == 0
+    assert (await run(*words, "acme", REDIS_URL=redis_url))[0] == 0
+    status, _, err = await run(*words, "other", REDIS_URL=redis_url)
     assert status == 1
-    assert "No gateway is subscribed" in err
+    assert "registered with another organization" in err
 
 
 @pytest.mark.parametrize(

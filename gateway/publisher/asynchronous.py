@@ -1,0 +1,156 @@
+"""The publisher of asyncio programs, and its buffer. Both belong to the loop they are used in."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gateway.bus import scripts
+from gateway.bus.connection import create_redis
+from gateway.bus.trouble import REDIS_ERRORS
+from gateway.contract.registration import Registration
+from gateway.publisher.base import Buffer, Producer
+from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.patience import Patience, attempt_seconds
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 8
+"""Most connections to Redis of one publisher; one round trip an event needs no more."""
+
+T = TypeVar("T")
+
+
+class Publisher(Producer[Coroutine[Any, Any, str]]):
+    """Publishes events from asyncio; awaiting a method gives the event's id."""
+
+    buffered: "AsyncBuffer"
+    """The same methods for code that must not wait: they only put the event into a buffer."""
+
+    def _connect(self, redis_url: str, buffer_events: int) -> None:
+        self._redis = create_redis(redis_url, max_connections=CONNECTIONS)
+        self.buffered = AsyncBuffer(self._composer, buffer_events, self._deadline, self._send)
+
+    async def register(
+        self, execution_id: str, organization_id: str, workflow_id: str | None = None
+    ) -> None:
+        """Say whose execution it is; only this organization may watch it. Repeating is harmless.
+
+        Raises:
+            RegistrationRefused: it is registered for another organization or workflow.
+            PublishFailed: Redis did not take it before the deadline.
+        """
+        registration = Registration(execution_id, organization_id, workflow_id)
+        commands = registration.commands(self._composer.limits.open_ttl_ms)
+
+        async def run() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                answers: list[Any] = await pipeline.execute()
+                return answers
+
+        registration.check(await self._insist(run, Patience(self._deadline)))
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
+
+        Raises:
+            PublishFailed: events still wait; they are still being tried.
+        """
+        await self.buffered.flush(timeout)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Flush the buffer, stop it, and let go of Redis.
+
+        Raises:
+            PublishFailed: events still waited after *timeout* seconds; they are lost.
+        """
+        try:
+            await self.buffered.close(timeout)
+        finally:
+            await self._redis.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _deliver(self, event: Outgoing) -> str:
+        patience = Patience(self._deadline, event.idempotency_key)
+        answer: bytes = await self._insist(lambda: scripts.run(self._redis, event.call), patience)
+        return answer.decode()
+
+    async def _send(self, event: Outgoing) -> None:
+        await self._attempt(lambda: scripts.run(self._redis, event.call))
+
+    async def _insist(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
+        while True:
+            try:
+                return await self._attempt(call)
+            except REDIS_ERRORS as error:
+                pause = patience.pause_after(error)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, call: Callable[[], Awaitable[T]]) -> T:
+        async with asyncio.timeout(attempt_seconds(self._deadline)):
+            return await call()
+
+
+class AsyncBuffer(Buffer):
+    """Sends in a task that lives while events wait. Its methods return at once, with nothing."""
+
+    def __init__(
+        self,
+        composer: Composer,
+        max_events: int,
+        deadline: float,
+        send: Callable[[Outgoing], Awaitable[None]],
+    ) -> None:
+        super().__init__(composer, max_events, deadline)
+        self._send = send
+        self._task: asyncio.Task[None] | None = None
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """See `Publisher.flush`."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=self._deadline if timeout is None else timeout)
+        if self._waiting:
+            raise self._unsent()
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Flush, then end; takes no more events."""
+        self._closed = True
+        try:
+            await self.flush(timeout)
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+            self._waiting.clear()
+
+    def _deliver(self, event: Outgoing) -> None:
+        self._take(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                try:
+                    await self._send(self._waiting[0])
+                except REDIS_ERRORS as error:
+                    await asyncio.sleep(self._pause_after(error))
+                else:
+                    self._sent()
+        finally:
+            # `close` tells its caller; a loop that ends without it would tell nobody.
+            if self._waiting and not self._closed:
+                log.error("%d events are not sent: close a publisher before its loop.", len(self))

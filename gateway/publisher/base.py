@@ -1,0 +1,112 @@
+"""What both publishers are made from: their settings, and the bounded buffer without its worker."""
+
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterable
+
+from gateway.bus.trouble import in_words
+from gateway.contract.scripts import HistoryLimits
+from gateway.errors import ConfigurationError
+from gateway.log import Sometimes
+from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.errors import BufferFull, PublishFailed
+from gateway.publisher.events import EventMethods, R
+from gateway.publisher.patience import Pauses
+from gateway.settings import TERMINAL_TYPES
+
+log = logging.getLogger(__name__)
+
+LOG_INTERVAL = 10.0
+"""Seconds between two log lines about a buffer that cannot send."""
+
+_DEFAULT_LIMITS = HistoryLimits()
+
+
+class Producer(EventMethods[R]):
+    """A publisher of events: each call of a method sends its event before it returns."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        deadline: float = 5.0,
+        buffer_events: int = 1000,
+        channel_prefix: str = "execution:",
+        terminal_types: Iterable[str] = TERMINAL_TYPES,
+        limits: HistoryLimits = _DEFAULT_LIMITS,
+        event_max_bytes: int = 1024 * 1024,
+    ) -> None:
+        """Nothing is connected yet.
+
+        *deadline*: seconds after which a call gives up, however often it has tried by then.
+        *buffer_events*: most events that `buffered` holds. All after it must be as the gateway has
+        it, and is so by default.
+
+        Raises:
+            ConfigurationError: *redis_url* is none, *deadline* or *buffer_events* is not positive.
+        """
+        mistakes = [
+            f"{name} is {value}: make it more than 0."
+            for name, value in (("deadline", deadline), ("buffer_events", buffer_events))
+            if not value > 0
+        ]
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        super().__init__(
+            Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes)
+        )
+        self._deadline = deadline
+        try:
+            self._connect(redis_url, buffer_events)
+        except ValueError as error:
+            raise ConfigurationError([f"redis_url is no URL of a Redis: {error}"]) from None
+
+    @abstractmethod
+    def _connect(self, redis_url: str, buffer_events: int) -> None:
+        """Make the client and the buffer; called once."""
+
+
+class Buffer(EventMethods[None]):
+    """Takes events at once and sends them in the background, in order, for as long as it takes.
+
+    What can be no event is refused at once, as by the publisher itself. `len` is how many wait.
+    """
+
+    def __init__(self, composer: Composer, max_events: int, deadline: float) -> None:
+        super().__init__(composer)
+        self._max_events = max_events
+        self._deadline = deadline
+        self._waiting: deque[Outgoing] = deque()
+        self._closed = False
+        self._trouble = ""
+        self._pauses = Pauses()
+        self._log = Sometimes(LOG_INTERVAL)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def _take(self, event: Outgoing) -> None:
+        if self._closed:
+            raise PublishFailed("Not published: this publisher is closed.", event.idempotency_key)
+        if len(self._waiting) >= self._max_events:
+            raise BufferFull(
+                f"{self._max_events} events wait already, so this one was not taken. "
+                f"{self._trouble or 'Redis is slower than the producer.'}"
+            )
+        self._waiting.append(event)
+
+    def _sent(self) -> None:
+        self._waiting.popleft()
+        self._trouble = ""
+        self._pauses = Pauses()
+
+    def _pause_after(self, error: Exception) -> float:
+        """Seconds until the next attempt: there is always one, also where Redis refuses."""
+        self._trouble = in_words(error)
+        if self._log.allows() is not None:
+            log.warning("%d events wait. %s (%s)", len(self), self._trouble, error)
+        return next(self._pauses)
+
+    def _unsent(self) -> PublishFailed:
+        return PublishFailed(f"{len(self)} events are not sent yet. {self._trouble}".strip())

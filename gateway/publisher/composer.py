@@ -1,0 +1,151 @@
+"""From a type and data to the one script call that records and publishes them, or a refusal.
+
+Everything that can be wrong with an event is found here, before anything is sent. Pure but for the
+random idempotency key and the clock of an event that brings no time.
+"""
+
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from gateway.contract.keys import channel
+from gateway.contract.scripts import Call, HistoryLimits, publish_call
+from gateway.errors import MessageRefused
+from gateway.events.envelope import EXECUTION_ID, decode
+from gateway.publisher.errors import EventRefused, EventTooLarge
+from gateway.publisher.moments import Moment, instant, stamp
+
+MAX_KEY_LENGTH = 256
+"""Most characters of an idempotency key: Redis keeps each for five minutes."""
+
+_ID_ROOM = len(b'"id":"-",') + 2 * 20
+"""Bytes that the id adds: the gateway's limit counts them."""
+
+
+class Outgoing(NamedTuple):
+    """One event, ready to be sent as often as it takes: repeating the call does not double it."""
+
+    idempotency_key: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """What all events of one publisher have in common."""
+
+    channel_prefix: str
+    terminal_types: frozenset[str]
+    limits: HistoryLimits
+    event_max_bytes: int
+
+    def compose(
+        self,
+        execution_id: str,
+        event_type: str,
+        data: object,
+        *,
+        timestamp: Moment | None,
+        idempotency_key: str | None,
+    ) -> Outgoing:
+        """The event; without a *timestamp* it happens now.
+
+        Raises:
+            EventRefused: it can be no event.
+        """
+        _check_execution_id(execution_id)
+        _check_type(event_type)
+        key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
+        payload = self._payload(event_type, data, stamp(instant(timestamp)))
+        call = publish_call(
+            execution_id,
+            payload,
+            channel=channel(self.channel_prefix, execution_id),
+            idempotency_key=key,
+            terminal_type=event_type if event_type in self.terminal_types else "",
+            limits=self.limits,
+        )
+        return Outgoing(key, call)
+
+    def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
+        fragment = orjson.Fragment(_encoded(data))
+        payload = orjson.dumps({"type": event_type, "data": fragment, "timestamp": timestamp})
+        size = len(payload) + _ID_ROOM
+        if size > self.event_max_bytes:
+            raise EventTooLarge(
+                f"The event {event_type!r} has {size} bytes, {self.event_max_bytes} are allowed: "
+                "publish where its data is, instead of the data."
+            )
+        return payload
+
+
+def _check_execution_id(execution_id: object) -> None:
+    if not isinstance(execution_id, str) or not EXECUTION_ID.fullmatch(execution_id):
+        raise EventRefused(
+            f"{_short(execution_id)} is no execution id: 1 to 128 letters, digits and any of "
+            "_ . : - make one."
+        )
+
+
+def _check_type(event_type: object) -> None:
+    try:
+        # The gateway's own judgement, so that it never drops what was published here.
+        decode(orjson.dumps({"type": event_type}))
+    except (MessageRefused, TypeError) as error:
+        raise EventRefused(f"The event {_short(event_type)} is refused: {error}.") from None
+
+
+def _checked_key(key: object) -> str:
+    # Half a surrogate pair is not printable either; Redis could not be sent one.
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise EventRefused(
+            f"{_short(key)} is no idempotency key: give 1 to {MAX_KEY_LENGTH} printable characters."
+        )
+    return key
+
+
+def _encoded(data: object) -> bytes:
+    try:
+        encoded = orjson.dumps(
+            data,
+            default=_encode_other,
+            option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS,
+        )
+    except TypeError as error:
+        raise EventRefused(f"The event's data is not JSON: {error}.") from None
+    if not encoded.startswith(b"{"):
+        raise EventRefused(f"The event's data is no JSON object but {_short(data)}: give a dict.")
+    # orjson writes null for NaN and the infinities, which would hide a mistake.
+    if b"null" in encoded and _has_non_finite(data):
+        raise EventRefused("The event's data is not JSON: it holds NaN or an infinite number.")
+    return encoded
+
+
+def _encode_other(value: object) -> object:
+    match value:
+        case datetime():
+            return stamp(instant(value))
+        case Mapping():
+            return dict(value)
+        case _:
+            raise TypeError  # orjson says of which type it is
+
+
+def _has_non_finite(value: object) -> bool:
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case Mapping():
+            return any(map(_has_non_finite, value.values()))
+        case list() | tuple():
+            return any(map(_has_non_finite, value))
+        case _:
+            return False
+
+
+def _short(value: object) -> str:
+    return repr(value)[:100]

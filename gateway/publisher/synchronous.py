@@ -1,0 +1,221 @@
+"""The publisher of Flask, Celery and plain threads, and its buffer.
+
+Any number of threads may share one. After a fork the child opens connections of its own, and its
+buffer is empty: what waited there is the parent's to send.
+"""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from redis import ConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from gateway.bus.trouble import REDIS_ERRORS
+from gateway.contract.registration import Registration
+from gateway.publisher.base import Buffer, Producer
+from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.patience import Patience, attempt_seconds
+
+T = TypeVar("T")
+
+
+class SyncPublisher(Producer[str]):
+    """Publishes events from threads; a method returns the event's id."""
+
+    buffered: "SyncBuffer"
+    """The same methods for code that must not wait: they only put the event into a buffer.
+
+    A program that ends without `close` still flushes it, unless it is killed or ends by `os._exit`,
+    as children of a Celery pool do.
+    """
+
+    def _connect(self, redis_url: str, buffer_events: int) -> None:
+        attempt = attempt_seconds(self._deadline)
+        # As many connections as threads publish at one moment: nobody waits for a free one.
+        pool = ConnectionPool.from_url(
+            redis_url,
+            socket_timeout=attempt,
+            socket_connect_timeout=attempt,
+            # Trying again is `_insist`'s.
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,
+        )
+        self._redis = Redis.from_pool(pool)
+        self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
+
+    def register(
+        self, execution_id: str, organization_id: str, workflow_id: str | None = None
+    ) -> None:
+        """Say whose execution it is; only this organization may watch it. Repeating is harmless.
+
+        Raises:
+            RegistrationRefused: it is registered for another organization or workflow.
+            PublishFailed: Redis did not take it before the deadline.
+        """
+        registration = Registration(execution_id, organization_id, workflow_id)
+        commands = registration.commands(self._composer.limits.open_ttl_ms)
+
+        def run() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return pipeline.execute()
+
+        registration.check(self._insist(run, Patience(self._deadline)))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
+
+        Raises:
+            PublishFailed: events still wait; they are still being tried.
+        """
+        self.buffered.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Flush the buffer, stop it, and let go of Redis.
+
+        Raises:
+            PublishFailed: events still waited after *timeout* seconds; they are lost.
+        """
+        try:
+            self.buffered.close(timeout)
+        finally:
+            self._redis.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _deliver(self, event: Outgoing) -> str:
+        patience = Patience(self._deadline, event.idempotency_key)
+        return self._insist(lambda: self._send(event), patience)
+
+    def _send(self, event: Outgoing) -> str:
+        script, keys, arguments = event.call
+        answer: bytes
+        try:
+            answer = self._redis.evalsha(script.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
+        return answer.decode()
+
+    def _insist(self, call: Callable[[], T], patience: Patience) -> T:
+        while True:
+            try:
+                return call()
+            except REDIS_ERRORS as error:
+                pause = patience.pause_after(error)
+            time.sleep(pause)
+
+
+class SyncBuffer(Buffer):
+    """Sends in a thread that lives while events wait. Its methods return at once, with nothing."""
+
+    def __init__(
+        self,
+        composer: Composer,
+        max_events: int,
+        deadline: float,
+        send: Callable[[Outgoing], object],
+    ) -> None:
+        super().__init__(composer, max_events, deadline)
+        self._send = send
+        self._begin()
+        _buffers.add(self)
+
+    def _begin(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._changed = threading.Condition()
+        """Guards the events and the thread; notified when an event has been sent."""
+
+    def _forget(self) -> None:
+        """Be empty in a child process, whatever the parent's threads were doing at the fork."""
+        self._waiting.clear()
+        self._begin()
+
+    def flush(self, timeout: float | None = None) -> None:
+        """See `SyncPublisher.flush`."""
+        seconds = self._deadline if timeout is None else timeout
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._waiting, seconds):
+                raise self._unsent()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Flush, then end; takes no more events."""
+        with self._changed:
+            self._closed = True
+        try:
+            self.flush(timeout)
+        finally:
+            self._stopped.set()
+            with self._changed:
+                thread = self._thread
+            if thread is not None:
+                # It may be in its last attempt, which has a time limit.
+                thread.join()
+            self._waiting.clear()
+
+    def _deliver(self, event: Outgoing) -> None:
+        with self._changed:
+            self._take(event)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._drain, name="publisher-buffer", daemon=True
+                )
+                self._thread.start()
+
+    def _drain(self) -> None:
+        while (event := self._next()) is not None:
+            try:
+                self._send(event)
+            except REDIS_ERRORS as error:
+                self._stopped.wait(self._pause_after(error))
+            else:
+                with self._changed:
+                    self._sent()
+                    self._changed.notify_all()
+
+    def _next(self) -> Outgoing | None:
+        """The event to send now; None ends the thread."""
+        with self._changed:
+            if self._waiting and not self._stopped.is_set():
+                return self._waiting[0]
+            self._thread = None
+            return None
+
+
+_buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for buffer in list(_buffers):
+        buffer._forget()
+
+
+def _flush_at_exit() -> None:
+    with ExitStack() as stack:
+        for buffer in list(_buffers):
+            stack.callback(buffer.flush)
+
+
+atexit.register(_flush_at_exit)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,69 @@
+"""Both kinds of publisher behind one face, so that every case is a case of both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
+
+
+class Either:
+    """A publisher of one kind; `await either.publish(...)` whichever it is."""
+
+    def __init__(self, publisher: Publisher | SyncPublisher) -> None:
+        self.publisher = publisher
+
+    @property
+    def buffered(self) -> AsyncBuffer | SyncBuffer:
+        return self.publisher.buffered
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.publisher, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            if isinstance(self.publisher, SyncPublisher):
+                return await asyncio.to_thread(method, *arguments, **named)
+            return await method(*arguments, **named)
+
+        return call
+
+
+MakePublisher = Callable[..., Either]
+
+
+@pytest.fixture(params=[Publisher, SyncPublisher])
+async def make_publisher(
+    request: pytest.FixtureRequest, redis_url: str
+) -> AsyncIterator[MakePublisher]:
+    """Makes publishers of one kind, for the shared Redis if no other is named."""
+    made: list[Either] = []
+
+    def make(url: str = redis_url, **options: Any) -> Either:
+        made.append(Either(request.param(url, **options)))
+        return made[-1]
+
+    yield make
+    for publisher in made:
+        await publisher.close()
+
+
+@pytest.fixture
+async def publisher(make_publisher: MakePublisher) -> Either:
+    return make_publisher()
+
+
+async def history(redis: Redis, execution_id: str = "run-1") -> list[tuple[str, bytes]]:
+    """Id and payload of every event kept of an execution."""
+    entries = await redis.xrange(f"sse:{{{execution_id}}}:events")
+    return [(event_id.decode(), fields[b"event"]) for event_id, fields in entries]
+
+
+async def numbers(redis: Redis, execution_id: str = "run-1") -> list[int]:
+    """The `number` in the data of every event kept of an execution."""
+    return [
+        orjson.loads(payload)["data"]["number"] for _, payload in await history(redis, execution_id)
+    ]

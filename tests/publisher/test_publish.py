@@ -1,0 +1,245 @@
+"""One event: in history and on the channel at once, once, or refused before it is sent."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from gateway.contract.scripts import HistoryLimits
+from gateway.errors import ConfigurationError
+from gateway.publisher import EventRefused, EventTooLarge, Publisher, SyncPublisher
+from gateway.settings import Settings
+from tests.publisher.conftest import Either, MakePublisher, history, numbers
+from tests.redis_process import RedisProcess
+
+
+async def test_history_and_channel(publisher: Either, redis: Redis) -> None:
+    """The id that is returned is the one in history and the one in the envelope on the channel,
+    which is otherwise the payload in history."""
+    async with redis.pubsub() as channel:
+        await channel.subscribe("execution:run-1")
+        await channel.get_message(timeout=5)
+        returned = [
+            await publisher.publish("run-1", "step:started", {"number": n}) for n in range(3)
+        ]
+        published = [(await channel.get_message(timeout=5))["data"] for _ in range(3)]
+    kept = await history(redis)
+    epoch = returned[0].partition("-")[0]
+    assert returned == [f"{epoch}-{seq}" for seq in (1, 2, 3)]
+    assert [event_id for event_id, _ in kept] == returned
+    assert published == [
+        b'{"id":"%b",%b' % (event_id.encode(), payload[1:]) for event_id, payload in kept
+    ]
+
+
+async def test_one_round_trip(publisher: Either, redis: Redis) -> None:
+    """An event costs one command."""
+    await publisher.publish("run-1", "a", {})
+    await redis.config_resetstat()
+    for _ in range(10):
+        await publisher.publish("run-1", "a", {})
+    used = await redis.info("commandstats")
+    assert used["cmdstat_evalsha"]["calls"] == 10
+    in_script = {"get", "set", "hget", "hmget", "hset", "hexists", "info", "exists", "xadd"}
+    in_script |= {"pexpire", "publish", "config|resetstat", "evalsha"}
+    assert {name.removeprefix("cmdstat_") for name in used} <= in_script
+
+
+async def test_script_unknown(publisher: Either, redis: Redis) -> None:
+    """A Redis that has forgotten the script, as a promoted replica may, is sent it."""
+    await publisher.publish("run-1", "a", {"number": 1})
+    await redis.script_flush()
+    await publisher.publish("run-1", "a", {"number": 2})
+    assert await numbers(redis) == [1, 2]
+
+
+async def test_idempotency_key(publisher: Either, redis: Redis) -> None:
+    """A second event with a known key is the first one; without a key each is its own."""
+    first = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
+    again = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
+    assert first == again
+    await publisher.publish("run-1", "a", {})
+    await publisher.publish("run-1", "a", {})
+    await publisher.publish("run-2", "a", {}, idempotency_key="k")
+    assert len(await history(redis)) == 3
+    assert len(await history(redis, "run-2")) == 1
+
+
+async def test_settings(make_publisher: MakePublisher, redis: Redis) -> None:
+    """Prefix, terminal types, and the bounds of history are the publisher's to set."""
+    limits = HistoryLimits(open_ttl_ms=50_000, history_ttl_ms=10_000)
+    publisher = make_publisher(channel_prefix="x:", terminal_types=["done"], limits=limits)
+    async with redis.pubsub() as channel:
+        await channel.subscribe("x:run-1")
+        await channel.get_message(timeout=5)
+        await publisher.publish("run-1", "execution:completed", {})
+        assert (await channel.get_message(timeout=5))["type"] == "message"
+    assert not await redis.hexists("sse:{run-1}:meta", "terminal")
+    assert 10_000 < await redis.pttl("sse:{run-1}:events") <= 50_000
+    last = await publisher.publish("run-1", "done", {})
+    assert await redis.hget("sse:{run-1}:meta", "terminal") == last.encode()
+    assert await redis.pttl("sse:{run-1}:events") <= 10_000
+
+
+@pytest.mark.parametrize("ending", ["completed", "failed", "canceled"])
+async def test_terminal(publisher: Either, redis: Redis, ending: str) -> None:
+    """The events that end an execution are known as such."""
+    given = {"error_message": "no"} if ending == "failed" else {}
+    last = await getattr(publisher, f"execution_{ending}")("run-1", **given)
+    terminal = await redis.hmget("sse:{run-1}:meta", "terminal", "terminal_type")
+    assert terminal == [last.encode(), f"execution:{ending}".encode()]
+
+
+def test_defaults(redis_url: str) -> None:
+    """A publisher made without options agrees with a gateway run without settings."""
+    fields = {name: field.default for name, field in Settings.model_fields.items()}
+    defaults = {**SyncPublisher.__init__.__kwdefaults__}
+    for name in ("channel_prefix", "terminal_types", "event_max_bytes"):
+        assert defaults[name] == fields[name]
+    limits = defaults["limits"]
+    assert limits.max_events == fields["history_max_events"]
+    assert limits.max_bytes == fields["history_max_bytes"]
+    assert limits.history_ttl_ms == fields["history_ttl_seconds"] * 1000
+    assert limits.open_ttl_ms == fields["open_ttl_seconds"] * 1000
+
+
+@dataclass
+class Thing:
+    """What JSON does not know."""
+
+
+DEEP: dict[str, Any] = {}
+_inner = DEEP
+for _ in range(1000):
+    _inner["x"] = {}
+    _inner = _inner["x"]
+
+REFUSED = [
+    ({"execution_id": "no/slash"}, "is no execution id"),
+    ({"execution_id": ""}, "is no execution id"),
+    ({"execution_id": "x" * 129}, "is no execution id"),
+    ({"execution_id": 7}, "is no execution id"),
+    ({"type": ""}, "type is missing"),
+    ({"type": None}, "type is missing"),
+    ({"type": "a\nb"}, "cannot stand in an event line"),
+    ({"type": "x" * 129}, "longer than 128"),
+    ({"type": "heartbeat"}, "one of the gateway's own"),
+    ({"type": "stream:gap"}, "one of the gateway's own"),
+    ({"type": "\ud800"}, "refused"),
+    ({"type": Thing()}, "refused"),
+    ({"data": [1]}, "no JSON object"),
+    ({"data": None}, "no JSON object"),
+    ({"data": "text"}, "no JSON object"),
+    ({"data": {"x": Thing()}}, "not JSON.*Thing"),
+    ({"data": {"x": object()}}, "not JSON.*object"),
+    ({"data": {"x": Decimal(1)}}, "not JSON.*Decimal"),
+    ({"data": {"x": date(2024, 1, 1)}}, "not JSON.*date"),
+    ({"data": {"x": {1}}}, "not JSON.*set"),
+    ({"data": {1: "x"}}, "not JSON"),
+    ({"data": {"x": "\ud800"}}, "not JSON"),
+    ({"data": {"x": 2**64}}, "not JSON"),
+    ({"data": DEEP}, "not JSON"),
+    ({"data": {"x": float("nan")}}, "NaN"),
+    ({"data": {"x": [None, ({"y": float("inf")},)]}}, "infinite"),
+    ({"data": {"x": MappingProxyType({"y": float("-inf")})}}, "infinite"),
+    ({"timestamp": "yesterday"}, "is no time"),
+    ({"idempotency_key": ""}, "is no idempotency key"),
+    ({"idempotency_key": "x" * 257}, "is no idempotency key"),
+    ({"idempotency_key": "\ud800"}, "is no idempotency key"),
+    ({"idempotency_key": 7}, "is no idempotency key"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), REFUSED)
+async def test_refused(
+    publisher: Either, redis: Redis, wrong: dict[str, Any], message: str
+) -> None:
+    """What can be no event is refused at once, by publisher and buffer, and nothing is sent."""
+    event = {"execution_id": "run-1", "type": "a", "data": {}, **wrong}
+    with pytest.raises(EventRefused, match=message):
+        await publisher.publish(**event)
+    with pytest.raises(EventRefused, match=message):
+        publisher.buffered.publish(**event)
+    assert await redis.dbsize() == 0
+
+
+async def test_any_mapping(publisher: Either, redis: Redis) -> None:
+    """Data may be any mapping, at the top and below."""
+    await publisher.publish("run-1", "a", MappingProxyType({"x": MappingProxyType({"y": 1})}))
+    [(_, payload)] = await history(redis)
+    assert orjson.loads(payload)["data"] == {"x": {"y": 1}}
+
+
+async def test_too_large(make_publisher: MakePublisher, redis: Redis) -> None:
+    """The limit holds for the envelope with its id; an event below it arrives, one above is
+    refused before it is sent."""
+    publisher = make_publisher(event_max_bytes=2000)
+    # With the longest id that there can be, this event has 2,000 bytes.
+    around = len(
+        b'{"id":"%d-%d","type":"a","data":{"x":""},"timestamp":"2024-01-15T10:30:00.000Z"}'
+        % (2**64 - 1, 2**64 - 1)
+    )
+    with pytest.raises(EventTooLarge, match="event 'a' has 2001 bytes, 2000 are allowed"):
+        await publisher.publish("run-1", "a", {"x": "y" * (2001 - around)})
+    assert await redis.dbsize() == 0
+    async with redis.pubsub() as channel:
+        await channel.subscribe("execution:run-1")
+        await channel.get_message(timeout=5)
+        await publisher.publish("run-1", "a", {"x": "y" * (2000 - around)})
+        assert 1950 < len((await channel.get_message(timeout=5))["data"]) <= 2000
+
+
+async def test_threads_and_tasks(make_publisher: MakePublisher, redis: Redis) -> None:
+    """Any number of threads or tasks share a publisher: every event has one id of its own."""
+    publisher = make_publisher(deadline=10)
+    ids = await asyncio.gather(
+        *(publisher.publish("run-1", "a", {"number": n}) for n in range(300))
+    )
+    kept = await history(redis)
+    assert sorted(ids) == sorted(event_id for event_id, _ in kept)
+    assert [event_id.partition("-")[2] for event_id, _ in kept] == [
+        str(seq) for seq in range(1, 301)
+    ]
+    assert sorted(await numbers(redis)) == list(range(300))
+
+
+async def test_context_managers(redis: Redis, redis_url: str) -> None:
+    """Leaving a publisher sends what its buffer holds."""
+    async with Publisher(redis_url) as publisher:
+        publisher.buffered.publish("run-1", "a", {"number": 1})
+
+    def in_thread() -> None:
+        with SyncPublisher(redis_url) as publisher:
+            publisher.buffered.publish("run-1", "a", {"number": 2})
+
+    await asyncio.to_thread(in_thread)
+    assert await numbers(redis) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [Publisher, SyncPublisher])
+def test_configuration(kind: type[Publisher | SyncPublisher], redis_url: str) -> None:
+    """A publisher that could not work is not made; every mistake is named."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(redis_url, deadline=0, buffer_events=0)
+    assert len(caught.value.mistakes) == 2
+    with pytest.raises(ConfigurationError, match="redis_url"):
+        kind("http://localhost")
+
+
+async def test_password(
+    make_publisher: MakePublisher, redis_process: Callable[..., RedisProcess]
+) -> None:
+    """Password, user and database number of the URL are used."""
+    process = redis_process()
+    process.command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
+    url = process.url.replace("//", "//worker:secret@").replace("/0", "/3")
+    await make_publisher(url).publish("run-1", "a", {})
+    async with Redis.from_url(url) as client:
+        assert len(await history(client)) == 1

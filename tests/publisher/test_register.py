@@ -1,0 +1,85 @@
+"""Whose execution it is: the first registration wins."""
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus.registry import Registry
+from gateway.contract.scripts import HistoryLimits
+from gateway.publisher import PublishFailed, RegistrationRefused
+from tests.publisher.conftest import Either, MakePublisher
+
+META = "sse:{run-1}:meta"
+
+
+async def test_register(make_publisher: MakePublisher, redis: Redis) -> None:
+    """The registry knows the organization, `meta` the workflow, and it is kept while open."""
+    publisher = make_publisher(limits=HistoryLimits(open_ttl_ms=60_000))
+    await publisher.register("run-1", "acme", "invoices")
+    assert await Registry(redis).owner("run-1") == "acme"
+    assert await redis.hgetall(META) == {b"organization_id": b"acme", b"workflow_id": b"invoices"}
+    assert 50_000 < await redis.pttl(META) <= 60_000
+
+
+# Registrations one after the other, and what the last one is told.
+SEQUENCES: list[tuple[list[tuple[str | None, ...]], str]] = [
+    ([("acme", "w"), ("acme", "w")], ""),
+    ([("acme", "w"), ("acme", None)], ""),
+    ([("acme", None), ("acme", "w")], ""),
+    ([("açaí", "é"), ("açaí", "é")], ""),
+    ([("acme", "w"), ("other", "w")], "another organization_id"),
+    ([("acme", None), ("other", None)], "another organization_id"),
+    ([("acme", "w"), ("acme", "v")], "another workflow_id"),
+]
+
+
+@pytest.mark.parametrize(("registrations", "refusal"), SEQUENCES)
+async def test_again(
+    publisher: Either, redis: Redis, registrations: list[tuple[Any, ...]], refusal: str
+) -> None:
+    """The same registration again is accepted, another one refused, and the first one stays."""
+    *earlier, last = registrations
+    for organization, workflow in earlier:
+        await publisher.register("run-1", organization, workflow)
+    if refusal:
+        with pytest.raises(RegistrationRefused, match=refusal):
+            await publisher.register("run-1", *last)
+    else:
+        await publisher.register("run-1", *last)
+    assert await redis.hget(META, "organization_id") == earlier[0][0].encode()
+
+
+async def test_after_events(publisher: Either, redis: Redis) -> None:
+    """Events may come before the registration, and what the scripts keep is left alone."""
+    event_id = await publisher.execution_completed("run-1")
+    await publisher.register("run-1", "acme")
+    assert await redis.hmget(META, "terminal", "organization_id") == [event_id.encode(), b"acme"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("no/slash", "acme", None), "no execution id"),
+        ((7, "acme", None), "no execution id"),
+        (("run-1", "", None), "no organization_id"),
+        (("run-1", None, None), "no organization_id"),
+        (("run-1", "a\nb", None), "no organization_id"),
+        (("run-1", "\ud800", None), "no organization_id"),
+        (("run-1", "acme", ""), "no workflow_id"),
+    ],
+)
+async def test_refused(
+    publisher: Either, redis: Redis, given: tuple[Any, ...], message: str
+) -> None:
+    """What is no id is refused before anything is sent."""
+    with pytest.raises(RegistrationRefused, match=message):
+        await publisher.register(*given)
+    assert await redis.dbsize() == 0
+
+
+async def test_redis_away(make_publisher: MakePublisher) -> None:
+    """Without Redis a registration fails after the deadline, as an event does."""
+    publisher = make_publisher("redis://127.0.0.1:1/0", deadline=0.3)
+    with pytest.raises(PublishFailed, match=r"within 0.3 s.* Redis cannot be reached"):
+        await publisher.register("run-1", "acme")
