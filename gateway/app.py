@@ -30,6 +30,7 @@ from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.outlet import StallWatch
 from gateway.http.routes import add_cors, add_routes
+from gateway.http.runs import RunsHandler
 from gateway.http.stream import StreamHandler
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -121,7 +122,8 @@ def create_application(settings: Settings) -> web.Application:
         parts.stalls,
         settings.ownership_wait_seconds,
     )
-    add_routes(application, stream.handle, health_handler(parts.health))
+    runs = RunsHandler(parts.policy, parts.registry, parts.history)
+    add_routes(application, stream.handle, runs.handle, health_handler(parts.health))
     add_cors(application, settings.cors_origins)
     application.cleanup_ctx.append(_running)
     return application

@@ -16,6 +16,7 @@ from gateway.errors import MessageRefused
 from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.envelope import Event, decode, recorded
+from gateway.events.members import without_member
 from gateway.events.stretch import Ending, Stretch, Verdict
 from gateway.metrics import Metrics
 
@@ -216,5 +217,9 @@ def stretch_of(page: Page, metrics: Metrics) -> Stretch:
         except MessageRefused:
             metrics.events_dropped["history"] += 1
         else:
-            events.append(recorded(envelope.type, envelope.body, entry.id))
+            body = envelope.body
+            if envelope.id is not None:
+                # Of a producer that called the script with an id in its payload.
+                body = without_member(body, "id")
+            events.append(recorded(envelope.type, body, entry.id))
     return Stretch(page.verdict, events, page.first, ending, page.more)

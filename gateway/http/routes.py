@@ -5,6 +5,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
+RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
 HEALTH_PATH = "/api/v1/sse/health"
 
 _ALLOWED_HEADERS = (
@@ -19,10 +20,13 @@ _EXPOSED_HEADERS = ("ETag", "Retry-After")
 _PREFLIGHT_SECONDS = 600
 
 
-def add_routes(application: web.Application, stream: Handler, health: Handler) -> None:
+def add_routes(
+    application: web.Application, stream: Handler, runs: Handler, health: Handler
+) -> None:
     """Everything that the contract names."""
     # HEAD would run the stream handler, whose body then corrupts the connection's next response.
     application.router.add_get(STREAM_PATH, stream, allow_head=False)
+    application.router.add_get(RUNS_PATH, runs)
     application.router.add_get(HEALTH_PATH, health)
 
 

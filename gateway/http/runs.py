@@ -31,7 +31,7 @@ from gateway.http.credentials import read_credentials
 from gateway.http.errors import json_response
 
 _AT_ONCE = 4
-"""Histories that are read with their logs at a time: each may take tens of MiB of memory."""
+"""Histories that are read with their logs at a time: the largest takes some 100 MiB of memory."""
 
 
 class Asked(NamedTuple):
@@ -62,7 +62,8 @@ class Reading:
         self._begin(None)
 
     def _begin(self, first: Id | None) -> None:
-        self.run = RunFold(keep_logs=self._asked.with_logs, pack=_encoded)
+        # No types: which event ended the execution stands in its history, as for the streams.
+        self.run = RunFold(keep_logs=self._asked.with_logs, terminal_types=(), pack=_encoded)
         self.cursor: Id | None = None
         self._first = first
         self._has_end = False

@@ -1,6 +1,6 @@
 """Histories for tests, written by the script that every producer's library calls."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from redis.asyncio import Redis
 
@@ -15,11 +15,17 @@ class Producer:
     """Publishes the events of one execution, each into its history too."""
 
     def __init__(
-        self, redis: Redis, execution_id: str = "run-1", limits: HistoryLimits | None = None
+        self,
+        redis: Redis,
+        execution_id: str = "run-1",
+        *,
+        limits: HistoryLimits | None = None,
+        terminal_types: Collection[str] = TERMINAL_TYPES,
     ) -> None:
         self._redis = redis
         self._execution_id = execution_id
         self._limits = limits or HistoryLimits()
+        self._terminal_types = terminal_types
         self._published = 0
 
     async def publish(self, event_type: str, **data: object) -> str:
@@ -34,7 +40,7 @@ class Producer:
             payload,
             channel=channel("execution:", self._execution_id),
             idempotency_key=f"{id(self)}-{self._published}",
-            terminal_type=event_type if event_type in TERMINAL_TYPES else "",
+            terminal_type=event_type if event_type in self._terminal_types else "",
             limits=self._limits,
         )
         event_id: bytes = await scripts.run(self._redis, call)

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
 from gateway.bus.history import Entry, Page
@@ -14,12 +13,9 @@ from gateway.events.cursor import Id, parse_id
 from gateway.events.stretch import Verdict
 from gateway.http.runs import Asked, Reading
 from tests.conftest import RunningGateway, credentials
+from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
-from tests.http.test_runs import client, path, poll, producer
 from tests.support import eventually, producer_message
-
-__all__ = ["client", "producer"]
-Client = TestClient[Any, Any]
 
 
 async def tag_of(client: Client, known: str = "", **query: str) -> tuple[int, str]:
@@ -170,19 +166,29 @@ async def test_after_another_life(client: Client, redis: Redis, producer: Produc
     assert [event["id"] for event in document["events"]] == new
 
 
-def page(epoch: int, *numbers: int, verdict: Verdict = "start", more: bool = False) -> Page:
-    entries = [Entry(Id(epoch, seq), b'{"type":"step:completed"}') for seq in numbers]
-    return Page(verdict, Id(epoch, 1), None, "", terminal_kept=False, more=more, entries=entries)
+def page(
+    *ids: Id, verdict: Verdict = "start", more: bool = False, terminal: Id | None = None
+) -> Page:
+    entries = [Entry(event_id, b'{"type":"step:completed"}') for event_id in ids]
+    return Page(verdict, ids[0], terminal, "over", terminal is not None, more, entries)
 
 
 def test_another_life_between_two_pages() -> None:
     """A history that begins anew while it is read is folded anew."""
     reading = Reading(Asked(with_logs=True, after=None))
-    assert reading.add(page(5, 1, 2, more=True))
-    assert not reading.add(page(9, 1, verdict="reset"))
+    assert reading.add(page(Id(5, 1), Id(5, 2), more=True))
+    assert not reading.add(page(Id(9, 1), verdict="reset"))
     document: Any = reading.document("run-1", "flow-1")
     assert (document["steps_completed"], len(document["events"])) == (1, 1)
     assert reading.state == (Id(9, 1), Id(9, 1))
+
+
+def test_many_late_events() -> None:
+    """Of what came after the end one page is read, and no more: nobody waits for it."""
+    reading = Reading(Asked(with_logs=False, after=None))
+    assert reading.add(page(Id(5, 1), terminal=Id(5, 1)))
+    assert not reading.add(page(Id(5, 2), verdict="honoured", more=True, terminal=Id(5, 1)))
+    assert reading.state == (Id(5, 1), Id(5, 2))
 
 
 async def test_to_the_stream_and_back(gateway: RunningGateway, redis: Redis) -> None:

@@ -2,52 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import aiohttp
-import orjson
 import pytest
 import yarl
-from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
-from gateway.app import create_application
 from gateway.bus.registry import register
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.cursor import parse_id
 from gateway.events.envelope import with_id
 from gateway.events.run import fold
-from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
+from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
 from tests.support import free_port
-
-Client = TestClient[Any, Any]
-Open = Callable[[Any], Awaitable[Client]]
-
-
-def path(execution_id: str = "run-1", workflow_id: str = "flow-1") -> str:
-    return f"/api/v1/workflows/{workflow_id}/runs/{execution_id}"
-
-
-@pytest.fixture
-async def client(aiohttp_client: Open, make_settings: MakeSettings) -> Client:
-    """A client of a gateway that trusts a valid token alone."""
-    return await aiohttp_client(create_application(make_settings(ownership="token")))
-
-
-@pytest.fixture
-def producer(redis: Redis) -> Producer:
-    """Publishes the events of `run-1`."""
-    return Producer(redis)
-
-
-async def poll(client: Client, url: str | None = None, **query: str) -> Any:
-    async with client.get(url or path(), params=query, headers=credentials()) as response:
-        assert response.status == 200, await response.text()
-        assert response.headers["Content-Type"] == "application/json"
-        return await response.json(loads=orjson.loads)
 
 
 async def test_without_logs(client: Client, producer: Producer) -> None:
@@ -143,6 +113,17 @@ async def test_late_events(client: Client, producer: Producer) -> None:
     assert document["execution_logs"][0]["error"] == "no answer"
     assert document["events"][2]["id"] == late
     assert document["last_event_id"] == last
+
+
+async def test_what_ended_the_execution(client: Client, redis: Redis) -> None:
+    """The run ends with the event that its history says has ended it: the one after which no
+    stream goes on, whatever the types are that this gateway takes for terminal."""
+    producer = Producer(redis, terminal_types=("over",))
+    await producer.publish("execution:failed")
+    assert (await poll(client))["status"] == "running"
+    await producer.publish("over", execution_time_ms=7)
+    document = await poll(client)
+    assert (document["status"], document["duration_ms"]) == ("completed", 7)
 
 
 async def test_trimmed_history(client: Client, redis: Redis) -> None:
@@ -271,18 +252,6 @@ async def test_odd_workflow_id(client: Client, workflow_id: str) -> None:
         assert response.status == 200
         decoded = yarl.URL(f"/{workflow_id}", encoded=True).path.removeprefix("/")
         assert (await response.json())["workflow_id"] == decoded
-
-
-async def test_undecodable_path(gateway: RunningGateway) -> None:
-    """A path that is not UTF-8 gets an answer of the contract, and no trace in the log."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", yarl.URL(gateway.url).port)
-    headers = {"Host": "x", "Connection": "close", **credentials()}
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    request = path(workflow_id="\udcff\udced").encode(errors="surrogateescape")
-    writer.write(b"GET %b HTTP/1.1\r\n%b\r\n\r\n" % (request, "\r\n".join(lines).encode()))
-    status_line = await reader.readline()
-    writer.close()
-    assert status_line.split()[1] in (b"200", b"400")
 
 
 async def test_many_polls_at_once(client: Client, redis: Redis, producer: Producer) -> None:

@@ -1,0 +1,78 @@
+"""Reads single fields of producers' events, which may hold anything or be missing.
+
+Each reader returns what a field is good for, or None; none of them raises, and none guesses. The
+rules are plain enough to be written again in JavaScript, with the same results.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+# ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. Not all that `fromisoformat`
+# takes: another language's parser would not agree about the rest.
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]"
+    r"([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
+    r"(?:Z|([+-][0-9]{2}):?([0-9]{2}))?"
+)
+_LARGEST = 2**53
+"""Above it JavaScript no longer tells integers apart."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time(value: object) -> str | None:
+    """The time that *value* is, with its zone: one without is UTC, as today's producers mean it.
+
+    The digits stay as the producer wrote them; only the zone is added, as `Z`.
+    """
+    if not isinstance(value, str) or (match := _TIME.fullmatch(value)) is None:
+        return None
+    date, clock, hours, minutes = match.groups()
+    is_utc = hours is None or (hours[1:], minutes) == ("00", "00")
+    text = f"{date}T{clock}{'Z' if is_utc else f'{hours}:{minutes}'}"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        # The 30th of February, or 25 o'clock.
+        return None
+    return text
+
+
+def milliseconds(begin: str | None, end: str | None) -> int | None:
+    """Milliseconds from *begin* to *end*, both as `time` gives them; never negative.
+
+    Both are cut to the millisecond first, the precision that JavaScript has.
+    """
+    if begin is None or end is None:
+        return None
+    return max(0, _since_epoch(end) - _since_epoch(begin))
+
+
+def _since_epoch(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def number(value: object) -> int | float | None:
+    """A count or a measure: a number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= _LARGEST else None
+
+
+def label(value: object) -> str | None:
+    """A name or an id: text, or a whole number as text."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)
+
+
+def trouble(data: Mapping[str, object], *names: str) -> str | None:
+    """What went wrong, in words: the first of *names* that holds text, or an object with a text
+    `message`."""
+    for name in names:
+        value = data.get(name)
+        if isinstance(value, dict):
+            value = value.get("message")
+        if isinstance(value, str):
+            return value
+    return None

@@ -1,0 +1,160 @@
+"""The run document: what a run looks like now, folded from the events of its history.
+
+Pure, and as forgiving as producers are sloppy: whatever JSON an event holds, it never raises. The
+browser client folds in the same way, and both are checked with the vectors in
+`tests/events/vectors`. How the document travels is `gateway.http.runs`.
+
+- Any event makes a pending run `running`; `execution:paused` makes it `paused`, and only a
+  `step:started` makes it `running` again: steps beside the paused one may still end.
+- The first terminal event settles the run. What comes after it still shows among the events and
+  in the logs, so that a step whose end was late does not look as if it ran for ever.
+- Of a history whose beginning is no longer kept, the run shows what the rest tells.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+from gateway.events import fields
+from gateway.events.steps import STEP_STARTED, Pack, StepLog, Steps
+
+RunStatus = Literal["pending", "running", "paused", "completed", "failed", "canceled"]
+
+TERMINAL_TYPES = frozenset(
+    {
+        "execution:completed",
+        "execution:failed",
+        "execution:canceled",
+        "execution:cancelled",
+    }
+)
+# By the last word of a terminal type. One of somebody's own that says neither has completed.
+_ENDINGS: Mapping[str, RunStatus] = {
+    "failed": "failed",
+    "canceled": "canceled",
+    "cancelled": "canceled",
+}
+
+
+class RunDocument(TypedDict):
+    """One run. Times are ISO 8601 with their zone, the duration in ms."""
+
+    id: str
+    workflow_id: str
+    status: RunStatus
+    started_at: str | None
+    completed_at: str | None
+    duration_ms: int | float | None
+    current_node: str | None
+    """The step that runs now: the latest that began, of those that have not ended."""
+    steps_completed: int
+    """Attempts that ended in success."""
+    error_message: str | None
+    generated_document_id: str | None
+    last_event_id: str | None
+    """Where a stream goes on, as `Last-Event-ID`, and the next poll, as `after`."""
+    execution_logs: NotRequired[list[StepLog]]
+    events: NotRequired[list[Any]]
+
+
+class RunFold:
+    """Folds events one after the other, in the order of their history.
+
+    Without logs it holds a few values and the steps that are open, however long the history.
+    """
+
+    def __init__(
+        self,
+        *,
+        keep_logs: bool = False,
+        terminal_types: Collection[str] = TERMINAL_TYPES,
+        pack: Pack = lambda output: output,
+    ) -> None:
+        """*pack* makes of a step's output what the log holds."""
+        self._terminal_types = terminal_types
+        self._steps = Steps(keep_logs=keep_logs, pack=pack)
+        self._status: RunStatus = "pending"
+        self._has_ended = False
+        self._started_at: str | None = None
+        self._completed_at: str | None = None
+        self._duration_ms: int | float | None = None
+        self._error_message: str | None = None
+        self._generated_document_id: str | None = None
+        self._last_event_id: str | None = None
+
+    def add(self, envelope: object, *, ends: bool = False) -> None:
+        """Take in one envelope, parsed; *ends*: it is the terminal event, whatever its type."""
+        if not isinstance(envelope, dict):
+            return
+        event_type = fields.label(envelope.get("type")) or ""
+        data = envelope.get("data")
+        if not isinstance(data, dict):
+            data = {}
+        at = fields.time(envelope.get("timestamp"))
+        self._last_event_id = fields.label(envelope.get("id")) or self._last_event_id
+        self._steps.add(event_type, data, at)
+        if not self._has_ended:
+            self._started_at = self._started_at or fields.time(data.get("started_at")) or at
+            if ends or event_type in self._terminal_types:
+                self._end(event_type, data, at)
+            else:
+                self._go_on(event_type)
+
+    def end(self, event_type: str, event_id: str) -> None:
+        """The run has ended with this event, and history no longer holds it."""
+        if not self._has_ended:
+            self._last_event_id = self._last_event_id or event_id
+            self._end(event_type, {}, None)
+
+    def document(self, execution_id: str, workflow_id: str) -> RunDocument:
+        """The run as it is after the events so far; `events` are the caller's to add."""
+        document = RunDocument(
+            id=execution_id,
+            workflow_id=workflow_id,
+            status=self._status,
+            started_at=self._started_at,
+            completed_at=self._completed_at,
+            duration_ms=self._duration_ms,
+            current_node=None if self._has_ended else self._steps.current_node,
+            steps_completed=self._steps.completed,
+            error_message=self._error_message,
+            generated_document_id=self._generated_document_id,
+            last_event_id=self._last_event_id,
+        )
+        if self._steps.logs is not None:
+            document["execution_logs"] = self._steps.logs
+        return document
+
+    def _go_on(self, event_type: str) -> None:
+        if event_type == "execution:paused":
+            self._status = "paused"
+        elif event_type == STEP_STARTED or self._status == "pending":
+            self._status = "running"
+
+    def _end(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
+        self._has_ended = True
+        self._status = _ENDINGS.get(event_type.rpartition(":")[2], "completed")
+        self._completed_at = fields.time(data.get("completed_at")) or at
+        self._duration_ms = fields.number(data.get("execution_time_ms"))
+        if self._duration_ms is None:
+            self._duration_ms = fields.milliseconds(self._started_at, self._completed_at)
+        self._error_message = fields.trouble(data, "error_message", "error")
+        self._generated_document_id = fields.label(data.get("generated_document_id"))
+
+
+def fold(
+    events: Iterable[object],
+    *,
+    execution_id: str,
+    workflow_id: str,
+    include_logs: bool = False,
+    terminal_types: Collection[str] = TERMINAL_TYPES,
+) -> RunDocument:
+    """The run document of all *events* of one execution, parsed envelopes in their order."""
+    envelopes = list(events)
+    run = RunFold(keep_logs=include_logs, terminal_types=terminal_types)
+    for envelope in envelopes:
+        run.add(envelope)
+    document = run.document(execution_id, workflow_id)
+    if include_logs:
+        document["events"] = envelopes
+    return document

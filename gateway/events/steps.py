@@ -1,0 +1,111 @@
+"""The steps of a run, folded from its `step:*` events: one entry a step and attempt.
+
+Without logs it holds only the steps that have begun and not ended. It says what the events say and
+nothing more: an attempt that was begun anew without having ended stays `running` in the log.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict
+
+from gateway.events import fields
+
+StepStatus = Literal["running", "success", "error"]
+
+STEP_STARTED = "step:started"
+_ENDED: Mapping[str, StepStatus] = {"step:completed": "success", "step:failed": "error"}
+
+Pack = Callable[[object], Any]
+"""How a step's output is kept; a server keeps it encoded, which takes a tenth of the memory."""
+
+
+class StepLog(TypedDict):
+    """One attempt of one step. Times are ISO 8601 with their zone, the duration in ms."""
+
+    node_id: str | None
+    node_type: str | None
+    position: int | float | None
+    status: StepStatus
+    started_at: str | None
+    completed_at: str | None
+    duration_ms: int | float | None
+    output: Any
+    error: str | None
+
+
+class Steps:
+    """Folds step events, one after the other."""
+
+    def __init__(self, *, keep_logs: bool, pack: Pack) -> None:
+        self.completed = 0
+        """Attempts that ended in success."""
+        self.logs: list[StepLog] | None = [] if keep_logs else None
+        self._pack = pack
+        # By node, the latest attempt: dictionaries keep the order in which the steps began.
+        self._open: dict[str | None, StepLog] = {}
+
+    @property
+    def current_node(self) -> str | None:
+        """The node that began last among those that have not ended."""
+        return next(reversed(self._open), None)
+
+    def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
+        """Take in one event, published *at* this time; other types than a step's do nothing."""
+        if event_type == STEP_STARTED:
+            self._begin(data, at)
+        elif event_type in _ENDED:
+            self._end(_ENDED[event_type], data, at)
+
+    def _begin(self, data: Mapping[str, object], at: str | None) -> None:
+        step = self._new(data)
+        step["started_at"] = step["started_at"] or at
+        # Taken out first, so that a new attempt stands last.
+        self._open.pop(step["node_id"], None)
+        self._open[step["node_id"]] = step
+
+    def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> None:
+        step = self._open.pop(fields.label(data.get("node_id")), None)
+        if step is None:
+            # Its beginning was never published, or is no longer kept.
+            step = self._new(data)
+        else:
+            step["node_type"] = fields.label(data.get("node_type")) or step["node_type"]
+            step["position"] = _first(fields.number(data.get("position")), step["position"])
+            step["started_at"] = fields.time(data.get("started_at")) or step["started_at"]
+        step["status"] = _ended_status(data.get("status")) or status
+        step["completed_at"] = fields.time(data.get("completed_at")) or at
+        step["duration_ms"] = _first(
+            fields.number(data.get("duration_ms")),
+            fields.milliseconds(step["started_at"], step["completed_at"]),
+        )
+        step["error"] = fields.trouble(data, "error", "error_message")
+        if self.logs is not None:
+            step["output"] = self._pack(data.get("output"))
+        if step["status"] == "success":
+            self.completed += 1
+
+    def _new(self, data: Mapping[str, object]) -> StepLog:
+        step = StepLog(
+            node_id=fields.label(data.get("node_id")),
+            node_type=fields.label(data.get("node_type")),
+            position=fields.number(data.get("position")),
+            status="running",
+            started_at=fields.time(data.get("started_at")),
+            completed_at=None,
+            duration_ms=None,
+            output=None,
+            error=None,
+        )
+        if self.logs is not None:
+            self.logs.append(step)
+        return step
+
+
+def _ended_status(given: object) -> StepStatus | None:
+    """The producer's word, if it is one that an ended step can have."""
+    if given == "success":
+        return "success"
+    return "error" if given == "error" else None
+
+
+def _first(one: int | float | None, other: int | float | None) -> int | float | None:
+    return one if one is not None else other

@@ -1,0 +1,155 @@
+"""The run document, checked with vectors that the browser client folds too.
+
+A vector is a file in `vectors/`, whose name says what it shows: `events` in, and `expected` out, as
+`fold` returns it with logs, but for `events`, which are those that went in. `terminal_types` stands
+where they are not the usual ones.
+"""
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.events.run import TERMINAL_TYPES, RunFold, fold
+from gateway.settings import TERMINAL_TYPES as USUAL_TERMINAL_TYPES
+
+VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.json"))
+NAMES = [path.stem for path in VECTORS]
+
+
+def folded(vector: dict[str, Any], events: list[Any], *, include_logs: bool) -> Any:
+    return fold(
+        events,
+        execution_id=vector["execution_id"],
+        workflow_id=vector["workflow_id"],
+        include_logs=include_logs,
+        terminal_types=vector.get("terminal_types", TERMINAL_TYPES),
+    )
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=NAMES)
+def test_vector(path: Path) -> None:
+    """Every vector's events fold to its document, with logs and, but for these, without."""
+    vector = orjson.loads(path.read_bytes())
+    expected = vector["expected"]
+    with_logs = folded(vector, vector["events"], include_logs=True)
+    assert with_logs == {**expected, "events": vector["events"]}
+    without_logs = folded(vector, vector["events"], include_logs=False)
+    assert without_logs == {
+        name: value for name, value in expected.items() if name != "execution_logs"
+    }
+
+
+def test_keys_stand_in_the_order_of_the_contract() -> None:
+    """The document has exactly the keys of the contract, in its order."""
+    document = fold([], execution_id="run-1", workflow_id="flow-1", include_logs=True)
+    assert list(document) == [
+        "id", "workflow_id", "status", "started_at", "completed_at", "duration_ms",
+        "current_node", "steps_completed", "error_message", "generated_document_id",
+        "last_event_id", "execution_logs", "events",
+    ]  # fmt: skip
+
+
+def test_usual_terminal_types() -> None:
+    """The fold's own terminal types are those of the settings' default."""
+    assert set(USUAL_TERMINAL_TYPES) == TERMINAL_TYPES
+
+
+def test_end_that_is_no_longer_kept() -> None:
+    """An end that only the registry remembers settles the run; one that was folded stays."""
+    run = RunFold()
+    run.end("execution:cancelled", "5-9")
+    document = run.document("run-1", "flow-1")
+    assert (document["status"], document["last_event_id"]) == ("canceled", "5-9")
+    run.end("execution:completed", "5-10")
+    assert run.document("run-1", "flow-1")["status"] == "canceled"
+
+
+def test_terminal_event_of_an_unknown_type() -> None:
+    """The event that ended the stream ends the run, whatever its type says."""
+    run = RunFold()
+    run.add({"id": "5-1", "type": "over", "timestamp": "2026-03-02T08:00:00"}, ends=True)
+    document = run.document("run-1", "flow-1")
+    assert (document["status"], document["completed_at"]) == ("completed", "2026-03-02T08:00:00Z")
+
+
+def test_memory_without_logs() -> None:
+    """Without logs, a long history with large outputs leaves no more behind than a short one."""
+    run = RunFold()
+
+    def feed(count: int) -> int:
+        for number in range(count):
+            node = {"node_id": f"node-{number}", "node_type": "email"}
+            run.add({"id": f"5-{number}", "type": "step:started", "data": node})
+            ended = {**node, "output": "x" * 10_000}
+            run.add({"id": f"5-{number}", "type": "step:completed", "data": ended})
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        short = feed(10)
+        assert feed(1000) - short < 10_000
+    finally:
+        tracemalloc.stop()
+    assert run.document("run-1", "flow-1")["steps_completed"] == 1010
+
+
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["2026-03-02T08:00:00", "0001-01-01T00:00:00+23:59", "running", "error"])
+)
+_JSON = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_FIELDS = [
+    "node_id", "node_type", "position", "status", "started_at", "completed_at", "duration_ms",
+    "output", "error", "error_message", "execution_time_ms", "generated_document_id",
+]  # fmt: skip
+_TYPES = [*TERMINAL_TYPES, "step:started", "step:completed", "step:failed", "execution:paused"]
+_ENVELOPES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["5-1", "5-2"]) | _JSON,
+        "type": st.sampled_from(_TYPES) | _JSON,
+        "data": st.dictionaries(st.sampled_from(_FIELDS), _JSON) | _JSON,
+        "timestamp": _JSON,
+    },
+)
+
+
+@given(st.lists(_ENVELOPES | _JSON, max_size=6))
+def test_any_json(events: list[Any]) -> None:
+    """No JSON makes the fold raise, and its document always has the contract's types."""
+    document = fold(events, execution_id="run-1", workflow_id="flow-1", include_logs=True)
+    assert document["status"] in {
+        "pending", "running", "paused", "completed", "failed", "canceled",
+    }  # fmt: skip
+    logs = document["execution_logs"]
+    assert document["steps_completed"] == sum(step["status"] == "success" for step in logs)
+    for name, value in document.items():
+        if name.endswith(("_at", "_id", "_message")):
+            assert value is None or isinstance(value, str)
+    for step in logs:
+        assert step["status"] in {"running", "success", "error"}
+        assert step["duration_ms"] is None or step["duration_ms"] >= 0
+        assert step["error"] is None or isinstance(step["error"], str)
+
+
+@given(st.lists(_ENVELOPES, max_size=8))
+def test_logs_change_nothing_else(events: list[Any]) -> None:
+    """With and without logs the run is the same: only the bounded fold forgets."""
+    both = [
+        fold(events, execution_id="run-1", workflow_id="flow-1", include_logs=include_logs)
+        for include_logs in (False, True)
+    ]
+    assert both[0] == {name: both[1][name] for name in both[0]}  # type: ignore[literal-required]
