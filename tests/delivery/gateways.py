@@ -1,0 +1,77 @@
+"""A gateway as a process of its own: started, stopped, killed, and its log kept."""
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Mapping
+
+from tests.process.programs import COMMAND, environment
+from tests.support import DEADLINE
+
+_LINES_KEPT = 200
+
+
+class Gateway:
+    """`sse-gateway serve`, which may be started again after it has ended."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        """*settings* by the names of environment variables."""
+        self._environment = environment(**settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+        self.port = 0
+        """Where it listens, or listened last."""
+        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        """The last lines of its log."""
+        self.tracebacks = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._listening.clear()
+        self._process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "serve",
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stderr is not None
+        self._log = asyncio.create_task(self._read_log(self._process.stderr))
+        async with asyncio.timeout(DEADLINE):
+            await self._listening.wait()
+
+    async def stop(self) -> None:
+        """End it in good order, as systemd does."""
+        status = await self._end(signal.SIGTERM)
+        assert status == 0, f"exit status {status}"
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+        await self._end(signal.SIGKILL)
+
+    async def clean_up(self) -> None:
+        if self.is_running:
+            await self.kill()
+
+    async def _end(self, signum: int) -> int:
+        process, self._process = self._process, None
+        assert process is not None
+        assert self._log is not None
+        process.send_signal(signum)
+        async with asyncio.timeout(DEADLINE):
+            await self._log
+            return await process.wait()
+
+    async def _read_log(self, stderr: asyncio.StreamReader) -> None:
+        """Read on and on: a full pipe would stop the gateway."""
+        while line := (await stderr.readline()).decode():
+            self.lines.append(line)
+            self.tracebacks += line.startswith("Traceback")
+            if line.startswith("Listening on"):
+                self.port = int(line.rpartition(":")[2])
+                self._listening.set()

@@ -1,0 +1,202 @@
+"""What takes part in one run of a scenario: Redis, gateways, and executions with their people.
+
+Scenarios act on it; `tests.delivery.play` says how a run begins and ends.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from tests.delivery.backends import Backend, SingleRedis
+from tests.delivery.gateways import Gateway
+from tests.delivery.habits import Absent, Fidgety, Late
+from tests.delivery.journal import Allowed, Journal, Names
+from tests.delivery.producers import BareProducer, Producer, PublisherProducer
+from tests.delivery.reader import Reader
+from tests.support import DEADLINE
+
+Kind = Literal["publisher", "bare", "mixed"]
+"""How the events of an execution are announced: one way, the other, or both at once."""
+
+GATEWAYS = 2
+SETTINGS = {
+    "GATEWAY_OWNERSHIP": "token",
+    "GATEWAY_HEARTBEAT_SECONDS": "0.5",
+    "GATEWAY_DRAIN_SECONDS": "0.3",
+}
+
+R = TypeVar("R", bound=Reader)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What happens in a run, and to whom."""
+
+    disturb: Callable[["Stage"], Awaitable[None]]
+    kinds: Sequence[Kind] = ("publisher", "bare", "mixed")
+    """One execution for each."""
+    readers: Sequence[type[Reader]] = (Reader, Reader, Fidgety, Late, Absent)
+    """Of each execution."""
+    allowed: Allowed = field(default_factory=Allowed)
+    bare_in_order: bool = True
+    """False where subscriptions break: one that begins anew may have a bare event recorded before
+    an older one that another gateway is just about to record."""
+    backend: Callable[[], Backend] = SingleRedis
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Execution:
+    """One execution, its producers, and all its readers."""
+
+    id: str
+    kind: Kind
+    producers: list[Producer] = field(default_factory=list)
+    readers: list[Reader] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its producers shall come to an end."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its terminal event was announced."""
+
+
+class Stage:
+    """All that takes part in one run. What happens by chance is drawn from the seed."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.names = Names()
+        self.backend = scenario.backend()
+        self.gateways: list[Gateway] = []
+        self.executions: list[Execution] = []
+        self.tasks: asyncio.TaskGroup | None = None
+        """Set while the run lasts; a task that fails ends it."""
+        self._redis: Redis | None = None
+
+    async def open(self) -> None:
+        """Start Redis and the gateways, and bring producers and readers; none of them begins."""
+        await self.backend.start()
+        url = f"redis://127.0.0.1:{self.backend.port}/0"
+        self._redis = Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 100))
+        settings = {"REDIS_URL": url, **SETTINGS, **self.scenario.settings}
+        self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
+        await asyncio.gather(*[gateway.start() for gateway in self.gateways])
+        await self.subscribed()
+        self.executions = [
+            self._execution(f"run-{number}-{kind}", kind, url)
+            for number, kind in enumerate(self.scenario.kinds)
+        ]
+
+    async def close(self) -> None:
+        """Stop everything, whatever has happened."""
+        await asyncio.gather(*[gateway.clean_up() for gateway in self.gateways])
+        for producer in self.producers():
+            await producer.close()
+        if self._redis is not None:
+            await self._redis.aclose()
+        await self.backend.clean_up()
+
+    @property
+    def redis(self) -> Redis:
+        """A client of the master."""
+        assert self._redis is not None
+        return self._redis
+
+    def producers(self) -> list[Producer]:
+        return [producer for execution in self.executions for producer in execution.producers]
+
+    def readers(self, habit: type[R]) -> list[R]:
+        """All readers of exactly this habit."""
+        everybody = [reader for execution in self.executions for reader in execution.readers]
+        return [reader for reader in everybody if type(reader) is habit]
+
+    def add_reader(self, execution: Execution, habit: type[R]) -> R:
+        """Bring another reader, who picks a gateway anew for each connection."""
+        name = f"{habit.__name__} {len(execution.readers)} of {execution.id}"
+        journal = Journal(execution.id, self.names, self.scenario.allowed)
+        chance = self.chance_of(name)
+        reader = habit(
+            name, lambda: chance.choice(self.gateways).port, journal, execution.over, chance
+        )
+        execution.readers.append(reader)
+        return reader
+
+    def chance_of(self, name: str) -> random.Random:
+        """The chance of one participant: what others do does not change what it draws."""
+        return random.Random(f"{self.seed} {name}")
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Let *work* go on beside everything else; the run does not end without it."""
+        assert self.tasks is not None
+        return self.tasks.create_task(work)
+
+    async def pause(self, shortest: float, longest: float) -> None:
+        """Let things happen for a while (seconds)."""
+        await asyncio.sleep(self.chance.uniform(shortest, longest))
+
+    async def subscriptions(self) -> list[str]:
+        """The ids of the gateways' subscriptions, as Redis knows its clients."""
+        clients = await self.redis.client_list(_type="pubsub")
+        return [client["id"] for client in clients if client["psub"] != "0"]
+
+    async def subscribed(self) -> None:
+        """Wait until every gateway that runs is subscribed."""
+
+        async def check() -> None:
+            running = sum(gateway.is_running for gateway in self.gateways)
+            found = len(await self.subscriptions())
+            assert found == running, f"{found} subscriptions of {running} gateways"
+
+        await insist(check)
+
+    @contextmanager
+    def uncertain(self) -> Iterator[None]:
+        """Redis may lose what is announced in this block."""
+        with ExitStack() as stack:
+            for producer in self.producers():
+                stack.enter_context(producer.uncertain())
+            yield
+
+    @contextmanager
+    def uncertain_bare(self) -> Iterator[None]:
+        """Redis may lose what is announced in this block by a bare PUBLISH."""
+        with ExitStack() as stack:
+            for producer in self.producers():
+                if isinstance(producer, BareProducer):
+                    stack.enter_context(producer.uncertain())
+            yield
+
+    def _execution(self, execution_id: str, kind: Kind, url: str) -> Execution:
+        execution = Execution(execution_id, kind)
+        if kind != "bare":
+            name = f"publisher of {execution.id}"
+            execution.producers.append(
+                PublisherProducer(url, execution.id, name, self.chance_of(name), self.names)
+            )
+        if kind != "publisher":
+            name = f"bare producer of {execution.id}"
+            execution.producers.append(BareProducer(url, execution.id, name, self.chance_of(name)))
+        for habit in self.scenario.readers:
+            self.add_reader(execution, habit)
+        return execution
+
+
+async def insist(check: Callable[[], Awaitable[None]]) -> None:
+    """Repeat *check* until it holds; at the deadline, let its complaint through."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DEADLINE
+    while True:
+        try:
+            return await check()
+        except AssertionError:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(0.02)
