@@ -1,138 +1,223 @@
-"""`sse-gateway dev`: everything one needs to see the gateway work, in one process."""
+"""`sse-gateway dev`: everything one needs to see the gateway work, in one process.
 
+It only puts together what other rooms have, and says how to use it; nothing of it is for
+production.
+"""
+
+import asyncio
+import errno
 import os
 import secrets
+import shlex
 import socket
 import sys
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
-from aiohttp import web
+from rich.console import Console
 
 from gateway import log
 from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
+from gateway.bus.connection import create_redis
 from gateway.cli.options import config_option
 from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
-from gateway.dev.page import TOKEN_SECONDS, add_page
+from gateway.dev.page import add_page
 from gateway.limits import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
-from gateway.settings import EMBEDDED_REDIS, Settings, load
+from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
+from gateway.tasks import Supervisor
 
 _PORTS_TRIED = 50
+
+_SUBSCRIBED_WITHIN = 1.0
+"""Seconds to wait for Redis before the lines to paste are printed; they then work at once."""
+
+_PASTED_TOKEN_HOURS = 12
+
+_ALWAYS = {
+    # What makes this command: every token may watch everything, and every page may read.
+    "ownership": "token",
+    "cors_origins": ("*",),
+    # The page needs an address, and the tokens given out here name no issuer.
+    "unix_socket": None,
+    "jwt_issuer": None,
+    "jwt_audience": None,
+}
+
+_UNLESS_SET = {
+    # Nobody at a desk waits for a drain.
+    "drain_seconds": 0.2,
+    # Lines about each request would bury the lines to paste.
+    "log_level": "warning",
+}
 
 
 @click.command(epilog="Example: sse-gateway dev --port 9000 --pace 3")
 @config_option
-@click.option("--port", type=int, help="Port to listen on; the next free one if it is taken.")
-@click.option("--redis-url", default=EMBEDDED_REDIS, show_default=True, help="Redis to use.")
-@click.option("--engine/--no-engine", default=True, help="Play simulated executions.")
-@click.option("--pace", default=1.0, show_default=True, help="How much faster than life they go.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on, else the next free one.  [default: 8080]",
+)
+@click.option(
+    "--redis-url",
+    default=EMBEDDED_REDIS,
+    show_default=True,
+    help="Redis to use. Only this option counts, not REDIS_URL: simulated events belong into no "
+    "Redis that happens to be configured.",
+)
+@click.option(
+    "--engine/--no-engine", default=True, show_default=True, help="Play simulated executions."
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many times faster than life they go.",
+)
 def dev(config_file: Path | None, engine: bool, pace: float, **given: Any) -> None:
     """Try the gateway: a private Redis, simulated executions and a page that shows them.
 
-    Not for production: any token of this run is trusted for every execution.
+    Not for production: every token of this gateway may watch every execution, the page gives one
+    to whoever opens it, and pages of all origins may read. Other settings are those of `serve`.
     """
-    overrides = {name: value for name, value in given.items() if value is not None}
-    settings = _development(load(config_file, **_secret(config_file), **overrides))
+    settings = _settings(config_file, given)
     log.configure(settings.log_format, settings.log_level)
     raise_file_limit()
-    uvloop.run(_run(settings, engine, pace))
+    uvloop.run(_run(settings, pace if engine else None))
 
 
-def _secret(config_file: Path | None) -> dict[str, str]:
-    """A secret of this run alone, unless one is set."""
-    names = ("GATEWAY_CONFIG", "GATEWAY_JWT_SECRET", "GATEWAY_JWT_SECRET_FILE")
-    if config_file is not None or any(os.environ.get(name) for name in names):
-        return {}
-    return {"jwt_secret": secrets.token_hex(32)}
+def _settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
+    """The settings of a run: this command's own over the user's, and its defaults under them."""
+    chosen = _chosen(config_file)
+    defaults: dict[str, Any] = dict(_UNLESS_SET)
+    if not chosen & {"jwt_secret", "jwt_secret_file"}:
+        # Of this run alone: no token outlives it.
+        defaults["jwt_secret"] = secrets.token_hex(32)
+    overrides = {
+        **{name: value for name, value in defaults.items() if name not in chosen},
+        **{name: value for name, value in given.items() if value is not None},
+        **_ALWAYS,
+    }
+    settings = load(config_file, **overrides)
+    return settings.model_copy(update={"port": _free_port(settings.host, settings.port)})
 
 
-def _development(settings: Settings) -> Settings:
-    return settings.model_copy(
-        update={
-            "ownership": "token",
-            "cors_origins": ("*",),
-            "port": _free_port(settings.host, settings.port),
-            # Lines about each request would bury the lines to paste.
-            "log_level": "warning" if settings.log_level == "info" else settings.log_level,
-        }
-    )
+def _chosen(config_file: Path | None) -> set[str]:
+    """Names of the settings that the environment or the file sets."""
+    chosen = {field for field in Settings.model_fields if os.environ.get(variable(field))}
+    if config_file is not None:
+        # A file that cannot be read is reported by `load`.
+        with suppress(OSError, ValueError):
+            chosen |= tomllib.loads(config_file.read_text(encoding="utf-8")).keys()
+    return chosen
 
 
 def _free_port(host: str, first: int) -> int:
     """*first*, or the next port after it that nobody listens on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first, min(first + _PORTS_TRIED, 65536)):
         try:
-            socket.create_server((host, port)).close()
-        except OSError:
-            continue
-        return port
-    return first
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+        break
+    # What else is wrong with the address is said by the gateway when it starts.
+    return port
 
 
-async def _run(settings: Settings, with_engine: bool, pace: float) -> None:
+async def _run(settings: Settings, pace: float | None) -> None:
     stopped = stop_signal()
-    async with reachable_redis(settings) as reachable:
+    async with reachable_redis(settings) as reachable, _playing(reachable, pace) as engine:
         application = create_application(reachable)
-        parts = application[PARTS]
-        engine = None
-        if with_engine:
-            engine = SimulatedEngine(parts.redis, reachable.channel_prefix, pace)
-            application.on_startup.append(_starter(engine))
-        add_page(application, engine, lambda: _token(reachable))
+        add_page(application, engine, partial(_token, reachable))
         server = Server(reachable, application)
         await server.start()
         try:
-            await parts.subscription.confirmed()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SUBSCRIBED_WITHIN):
+                    await application[PARTS].subscription.confirmed()
             _banner(server.url, reachable)
             await stopped.wait()
         finally:
             await server.stop()
 
 
-def _starter(engine: SimulatedEngine) -> Any:
-    async def start(application: web.Application) -> None:
-        application[PARTS].supervisor.start("simulated engine", engine.run())
+@asynccontextmanager
+async def _playing(settings: Settings, pace: float | None) -> AsyncIterator[SimulatedEngine | None]:
+    """The simulated engine, for as long as the block runs; none without a *pace*."""
+    if pace is None:
+        yield None
+        return
+    redis = create_redis(settings.redis_url, max_connections=2)
+    engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
+    supervisor = Supervisor()
+    supervisor.start("simulated engine", engine.run())
+    try:
+        yield engine
+    finally:
+        await supervisor.stop()
+        await redis.aclose()
+        await redis.connection_pool.disconnect()
 
-    return start
 
-
-def _token(settings: Settings) -> str:
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+def _token(settings: Settings, ttl_seconds: int) -> str:
     return issue(
-        secret,
+        settings.jwt_secret.get_secret_value() if settings.jwt_secret else "",
         organization_id=ORGANIZATION,
-        ttl_seconds=TOKEN_SECONDS,
+        ttl_seconds=ttl_seconds,
         claim=settings.organization_claim,
     )
 
 
 def _banner(url: str, settings: Settings) -> None:
-    """What to open and what to paste. Plain lines: a wrapped command cannot be pasted."""
-    stream = f"{url}/api/v1/sse/executions/{DEMO_EXECUTION}/stream"
-    data = '{"node_id": "hello", "node_type": "email"}'
-    prefix = settings.channel_prefix
-    other_prefix = "" if prefix == "execution:" else f" --channel-prefix '{prefix}'"
-    click.secho(f"\nOpen {url}/ to watch the executions.", bold=True)
-    click.echo(
-        "For development only. Ownership: token (any valid token may watch every execution). CORS:"
-        " open to every origin, without credentials.\n"
-        "\nFollow one execution in a second terminal:\n"
-        f"  curl -N -H 'Authorization: Bearer {_token(settings)}'"
-        f" -H 'X-Organization-ID: {ORGANIZATION}' {stream}\n"
-        "\nMake an event appear there from a third:\n"
-        f"  {_own_name()} publish {DEMO_EXECUTION} step:started --data '{data}'"
-        f" --redis-url {settings.redis_url}{other_prefix}\n"
-        "\nFor a producer of your own:\n"
-        f"  REDIS_URL={settings.redis_url}\n"
-        "\nCtrl-C stops all of it."
+    """What to open and what to paste. A line that was wrapped or cut could not be pasted."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(f"\nOpen {url}/ to watch executions.", style="bold")
+    console.print(
+        "For development only. Ownership: token (any valid token may watch every execution). CORS: "
+        "open to every origin, without credentials."
     )
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        warning = "Whoever reaches this address gets a token from the page and may watch."
+        console.print(warning, style="bold red")
+    for what, line in _lines_to_paste(url, settings).items():
+        console.print(f"\n{what}:", style="bold")
+        console.print(f"  {line}")
+    console.print("\nCtrl-C stops all of it.")
 
 
-def _own_name() -> str:
-    """How this program was started, so that the printed line works wherever it is pasted."""
-    name = Path(sys.argv[0])
-    return f"{sys.executable} -m gateway.cli.main" if name.suffix == ".py" else str(name.absolute())
+def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
+    stream = f"{url}/api/v1/sse/executions/{DEMO_EXECUTION}/stream"
+    token = _token(settings, _PASTED_TOKEN_HOURS * 3600)
+    headers = (f"Authorization: Bearer {token}", f"X-Organization-ID: {ORGANIZATION}")
+    curl = ["curl", "-N", "-H", headers[0], "-H", headers[1], stream]
+    data = '{"node_id": "hello", "node_type": "email"}'
+    publish = [*_program(), "publish", DEMO_EXECUTION, "step:started", "--data", data]
+    publish += ["--redis-url", settings.redis_url]
+    if settings.channel_prefix != Settings.model_fields["channel_prefix"].default:
+        publish += ["--channel-prefix", settings.channel_prefix]
+    return {
+        f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": shlex.join(
+            curl
+        ),
+        "Make an event appear there, from a third": shlex.join(publish),
+        "For a producer of your own": shlex.join([f"REDIS_URL={settings.redis_url}"]),
+    }
+
+
+def _program() -> list[str]:
+    """How this program was started, as it works from any directory."""
+    started_as = Path(sys.argv[0])
+    if started_as.suffix == ".py":
+        return [sys.executable, "-m", "gateway.cli.main"]
+    return [str(started_as.absolute())]

