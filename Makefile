@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := config/constraints.txt
+# Seeds of each scenario of `make delivery`.
+RUNS ?= 10
 # More for the program that a target runs: make test ARGS='-k nginx'
 ARGS ?=
 
@@ -12,7 +14,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format loadtest constraints build clean
+.PHONY: help run test lint format delivery loadtest constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +34,9 @@ lint: $(VENV)/.dev ## Check the format, the code, the types and which room impor
 format: $(VENV)/.dev ## Put the code into its format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scenario, and count what is lost
+	@$(BIN)/python -m pytest tests/delivery --delivery-runs=$(RUNS) $(ARGS)
 
 loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
 	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)
