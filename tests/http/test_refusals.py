@@ -18,7 +18,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 
 def token(**claims: Any) -> str:
     now = int(time.time())
-    return jwt.encode({"organization_id": "acme", "exp": now + 60, **claims}, SECRET)
+    return jwt.encode({"organization_id": "acme", "exp": now + 3600, **claims}, SECRET)
 
 
 def bearer(encoded: str) -> dict[str, str]:
