@@ -326,7 +326,7 @@ async def test_a_second_of_refusal_loses_nothing(
     for number in range(20):
         message = producer_message("step:started", n=number)
         process.command("PUBLISH", "execution:run-1", message.decode())
-    await asyncio.sleep(0.5)
+    await eventually(lambda: "errorstat_OOM" in str(process.command("INFO", "errorstats")))
     process.command("CONFIG", "SET", "maxmemory", "0")
     process.command("PUBLISH", "execution:run-1", producer_message("execution:completed").decode())
     seen = await reader.rest()
