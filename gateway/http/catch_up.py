@@ -65,15 +65,18 @@ class CatchUp:
         if stretch.verdict == "gap" and subscriber.overrun:
             subscriber.close(CloseReason.HISTORY_LOST, jittered_retry_ms(), now())
             return
-        data = [self._notices(subscriber, stretch), *(event.frame for event in stretch.events)]
+        notices = self._notices(subscriber, stretch)
+        # What waits was taken in before this was read, and must not come after it: a release that
+        # ran into a hole has queued all up to the hole.
+        data = [subscriber.take_waiting(), notices, *(event.frame for event in stretch.events)]
         if stretch.verdict == "reset":
             subscriber.position = None
-        if joined := b"".join(data):
-            subscriber.last_activity = now()
-            await outlet.write(joined)
         if stretch.events:
             subscriber.position = stretch.events[-1].id
             self.metrics.events_delivered += len(stretch.events)
+        if joined := b"".join(data):
+            subscriber.last_activity = now()
+            await outlet.write(joined)
         if stretch.is_last:
             subscriber.complete()
         elif not stretch.more:
