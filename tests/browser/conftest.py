@@ -9,6 +9,9 @@ from playwright.async_api import BrowserContext, async_playwright
 
 from tests.browser.chromium import Chromium
 from tests.browser.tab import Tab
+from tests.dev.conftest import start_viewer
+
+__all__ = ["start_viewer"]
 
 APPLICATION = Path(__file__).parent / "application"
 

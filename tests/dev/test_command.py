@@ -3,18 +3,20 @@
 import resource
 import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from socket import create_server
 
 import aiohttp
 import pytest
 from click.testing import CliRunner
+from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from gateway.cli.dev import dev
 from gateway.errors import ConfigurationError
 from tests.dev.processes import MODULE, Gone, lines_of, pasted, running_dev
-from tests.support import SECRET, free_port, require
+from tests.support import SECRET, free_port, producer_message, require
 
 PATIENCE = 5.0
 """Seconds within which it promises to have started, and to have stopped."""
@@ -22,7 +24,8 @@ PATIENCE = 5.0
 
 async def test_pasted_lines() -> None:
     """It starts within 5 s; its curl line shows `demo` live, its publish line makes an event
-    appear there; Ctrl-C then ends all of it within 5 s, in silence and with nothing left."""
+    appear there, and so does a producer at its REDIS_URL; Ctrl-C then ends all of it within 5 s,
+    in silence and with nothing left."""
     require("curl")
     began = time.monotonic()
     # A narrow terminal must not break the lines, nor REDIS_URL let events into another Redis.
@@ -38,11 +41,12 @@ async def test_pasted_lines() -> None:
         assert [await anext(lines) for _ in range(3)][1] == "event: connected"
         publish = await pasted(started.found(r"^ *(/.* publish .*)$"))
         assert b"gave it to 1 listener" in (await publish.communicate())[0]
-        seen = [await anext(lines)]
-        while "hello" not in seen[-1]:
-            seen.append(await anext(lines))
-        while "webhook" not in seen[-1]:
-            seen.append(await anext(lines))
+        await until("hello", lines)
+        async with Redis.from_url(started.redis_url) as producer:
+            await producer.publish("execution:demo", producer_message("step:mine"))
+        await until("event: step:mine", lines)
+        # Only the engine counts the steps.
+        await until('"position"', lines)
         began = time.monotonic()
         started.signal(signal.SIGINT)
         assert await started.ended() == 0
@@ -51,6 +55,12 @@ async def test_pasted_lines() -> None:
         assert "event: stream:closing" in [line async for line in lines]
         assert await curl.wait() == 0
         await gone.wait()
+
+
+async def until(word: str, lines: AsyncIterator[str]) -> None:
+    """Read on to the line with *word*."""
+    while word not in await anext(lines):
+        pass
 
 
 async def test_own_settings(redis_url: str, tmp_path: Path) -> None:
@@ -84,9 +94,11 @@ async def test_own_settings(redis_url: str, tmp_path: Path) -> None:
 
 
 async def test_redis_away() -> None:
-    """With a Redis of one's own that is away it starts, says so, and Ctrl-C still ends it."""
-    url = f"redis://127.0.0.1:{free_port()}/0"
-    async with running_dev("--port", "0", "--redis-url", url) as started:
+    """With a Redis of one's own that is away it starts, says so, and Ctrl-C still ends it. On an
+    address that others reach, the banner says what that means."""
+    options = ("--port", "0", "--redis-url", f"redis://127.0.0.1:{free_port()}/0")
+    async with running_dev(*options, GATEWAY_HOST="0.0.0.0") as started:
+        assert "Whoever reaches this address" in started.said
         assert started.said.count("The simulated engine waits") <= 1
         assert "Redis cannot be reached" in started.said
         began = time.monotonic()
@@ -113,10 +125,3 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert isinstance(result.exception, ConfigurationError)
     for named in ("GATEWAY_DRAIN_SECONDS", "GATEWAY_JWT_SECRET", missing):
         assert named in str(result.exception)
-
-
-async def test_open_to_others(redis_url: str) -> None:
-    """On an address that others reach, the banner says what that means."""
-    options = ("--port", "0", "--no-engine", "--redis-url", redis_url)
-    async with running_dev(*options, GATEWAY_HOST="0.0.0.0") as started:
-        assert "Whoever reaches this address" in started.said

@@ -55,9 +55,12 @@ async def test_executions(start_viewer: StartViewer) -> None:
 
 
 async def test_no_engine(start_viewer: StartViewer) -> None:
-    """Without an engine the list is empty."""
+    """Without an engine the list is empty, which is JSON that nothing keeps."""
     viewer = await start_viewer(pace=None)
-    assert await viewer.json("/dev/executions") == []
+    async with viewer.session.get(f"{viewer.url}/dev/executions") as response:
+        assert await response.json() == []
+        assert response.content_type == "application/json"
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -1,56 +1,36 @@
-"""The page in a real Chromium."""
+"""The page of `sse-gateway dev` in a real Chromium."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
-from tests.browser.chromium import Chromium
+from tests.browser.tab import Tab
 from tests.dev.conftest import StartViewer
 from tests.support import eventually, producer_message
 
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """The browser that these tests share."""
-    browser = Chromium()
-    yield browser
-    browser.stop()
-
-
-@pytest.fixture
-async def window(chromium: Chromium) -> AsyncIterator[BrowserContext]:
-    """The browser's window."""
-    async with async_playwright() as playwright:
-        # Without the defaults a tab in the background is hidden, as it is for people.
-        browser = await playwright.chromium.connect_over_cdp(chromium.endpoint, no_defaults=True)
-        [context] = browser.contexts
-        yield context
+NEVER = "(?!)"
 
 
 @asynccontextmanager
-async def shown(window: BrowserContext, url: str) -> AsyncIterator[Page]:
-    """The page at *url*; no script of it fails and it asks no other host until the block ends."""
-    page = await window.new_page()
-    failures: list[str] = []
+async def shown(tab: Tab, url: str, *, expected_errors: str = NEVER) -> AsyncIterator[Page]:
+    """The page at *url*; no script of it fails, nothing that it asks for is missing, and it asks
+    no other host."""
     hosts: set[str] = set()
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    await page.goto(url)
-    yield page
-    await page.close()
-    assert failures == []
+    tab.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    await tab.page.goto(url)
+    yield tab.page
+    assert [error for error in tab.errors if not re.search(expected_errors, error)] == []
     assert hosts <= {urlsplit(url).netloc, ""}
 
 
-async def test_steps_appear(start_viewer: StartViewer, window: BrowserContext) -> None:
+async def test_steps_appear(start_viewer: StartViewer, tab: Tab) -> None:
     """Steps of simulated executions appear, and what has ended is listed as such."""
     viewer = await start_viewer(pace=30)
-    async with shown(window, viewer.url) as page:
+    async with shown(tab, viewer.url) as page:
         demo = page.locator("article[data-execution=demo]")
         await expect(demo).to_contain_text("live")
         await expect(demo.locator("li").first).to_contain_text("webhook")
@@ -61,11 +41,11 @@ async def test_steps_appear(start_viewer: StartViewer, window: BrowserContext) -
         assert "Bearer" not in page.url
 
 
-async def test_live(start_viewer: StartViewer, window: BrowserContext, redis: Redis) -> None:
+async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """An event that a worker publishes appears through the stream, as text whatever it holds."""
     viewer = await start_viewer(pace=None)
     markup = "<img src=/dev/nothing onerror='document.title = 1'>"
-    async with shown(window, viewer.url) as page:
+    async with shown(tab, viewer.url) as page:
         await expect(page.locator("#none")).to_be_visible()
         await watch(page, "my-run")
         card = page.locator("article[data-execution=my-run]")
@@ -94,17 +74,18 @@ async def watch(page: Page, execution_id: str) -> None:
     await page.click("#watch button")
 
 
-async def test_four_streams(start_viewer: StartViewer, window: BrowserContext) -> None:
+async def test_four_streams(start_viewer: StartViewer, tab: Tab) -> None:
     """Of five executions four have a stream; the fifth says that it has none; a hidden tab has
     none at all."""
     viewer = await start_viewer(pace=None)
-    async with shown(window, viewer.url) as page:
+    async with shown(tab, viewer.url) as page:
         for number in range(5):
             await watch(page, f"run-{number}")
         await expect(page.locator("#state")).to_have_text("live: 4 streams")
         await expect(page.locator("article", has_text="waits for a free stream")).to_have_count(1)
         assert viewer.server.streams == 4
-        other = await window.new_page()
+        # In front of it, as when another tab of the window is chosen.
+        other = await page.context.new_page()
         await eventually(lambda: viewer.server.streams == 0)
         await expect(page.locator("#state")).to_have_text("no stream is open")
         await other.close()
@@ -112,10 +93,11 @@ async def test_four_streams(start_viewer: StartViewer, window: BrowserContext) -
         await eventually(lambda: viewer.server.streams == 4)
 
 
-async def test_restart(start_viewer: StartViewer, window: BrowserContext) -> None:
+async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
     """A gateway that goes away is said; one that comes back with another secret is joined."""
     viewer = await start_viewer(pace=None)
-    async with shown(window, viewer.url) as page:
+    refusals = r"ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|status of 401"
+    async with shown(tab, viewer.url, expected_errors=refusals) as page:
         await watch(page, "my-run")
         state = page.locator("#state")
         await expect(state).to_have_text("live: 1 stream")
