@@ -16,15 +16,14 @@ class Gateway:
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         """*settings* by the names of environment variables."""
-        self._environment = environment(**settings)
-        self._process: asyncio.subprocess.Process | None = None
-        self._log: asyncio.Task[None] | None = None
-        self._listening = asyncio.Event()
         self.port = 0
         """Where it listens, or listened last."""
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
         """The last lines of its log."""
         self.tracebacks = 0
+        self._environment = environment(**settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: asyncio.Task[None] | None = None
 
     @property
     def is_running(self) -> bool:
@@ -32,7 +31,6 @@ class Gateway:
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
-        self._listening.clear()
         self._process = await asyncio.create_subprocess_exec(
             *COMMAND,
             "serve",
@@ -41,9 +39,10 @@ class Gateway:
             stderr=asyncio.subprocess.PIPE,
         )
         assert self._process.stderr is not None
-        self._log = asyncio.create_task(self._read_log(self._process.stderr))
+        listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._log = asyncio.create_task(self._read_log(self._process.stderr, listening))
         async with asyncio.timeout(DEADLINE):
-            await self._listening.wait()
+            self.port = await listening
 
     async def stop(self) -> None:
         """End it in good order, as systemd does."""
@@ -62,16 +61,18 @@ class Gateway:
         process, self._process = self._process, None
         assert process is not None
         assert self._log is not None
-        process.send_signal(signum)
+        if process.returncode is None:
+            process.send_signal(signum)
         async with asyncio.timeout(DEADLINE):
             await self._log
             return await process.wait()
 
-    async def _read_log(self, stderr: asyncio.StreamReader) -> None:
+    async def _read_log(self, stderr: asyncio.StreamReader, listening: asyncio.Future[int]) -> None:
         """Read on and on: a full pipe would stop the gateway."""
         while line := (await stderr.readline()).decode():
             self.lines.append(line)
             self.tracebacks += line.startswith("Traceback")
             if line.startswith("Listening on"):
-                self.port = int(line.rpartition(":")[2])
-                self._listening.set()
+                listening.set_result(int(line.rpartition(":")[2]))
+        if not listening.done():
+            listening.set_exception(AssertionError("the gateway has ended before it listened"))

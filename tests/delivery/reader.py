@@ -99,6 +99,9 @@ class Reader:
         sock.setblocking(False)
         if self.receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+            # Loopback's segments are larger than such a buffer: the kernel would then wait for
+            # room for one that never comes, and send by its probe timer alone, up to seconds apart.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         self.connections += 1
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._where()))
         # As browsers do: the next request may come on the same connection, and whatever a

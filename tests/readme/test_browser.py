@@ -6,6 +6,7 @@ from playwright.async_api import async_playwright
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from gateway.contract.keys import events_key
 from tests.conftest import RunningGateway, StartGateway
 from tests.readme.blocks import blocks
 from tests.support import SECRET, eventually, producer_message, require
@@ -18,7 +19,7 @@ _FOLLOW = """([api, token]) => {
 
 async def test_snippet(start_gateway: StartGateway, redis: Redis) -> None:
     """The function of the README shows a page of another origin each event until the last one,
-    closes the stream there, and says when it is refused."""
+    also when all are over, closes the stream there, and says when it is refused."""
     gateway = await start_gateway(ownership="token", cors_origins="*")
     elsewhere = await start_gateway(ownership="token")
     async with async_playwright() as playwright:
@@ -43,6 +44,15 @@ async def test_snippet(start_gateway: StartGateway, redis: Redis) -> None:
         assert [event["type"] for event in await seen()] == ["step:started", "execution:completed"]
         assert (await seen())[0]["data"] == {"node_id": "a"}
         assert await page.evaluate("stream.readyState === EventSource.CLOSED")
+
+        # Pages that come late: one to its history, one when only the status is known any more (to
+        # the other gateway, which has not read that history lately).
+        for url, first in ((gateway.url, "step:started"), (elsewhere.url, "stream:gap")):
+            await page.evaluate(_FOLLOW, [url, token])
+            await eventually(lambda: _last_is("execution:completed", seen))
+            assert [event["type"] for event in await seen()] == [first, "execution:completed"]
+            assert await page.evaluate("stream.readyState === EventSource.CLOSED")
+            await redis.delete(events_key("run-42"))
 
         await page.evaluate(_FOLLOW, [gateway.url, "nonsense"])
         await eventually(lambda: _last_is("refused", seen))

@@ -36,6 +36,17 @@ HERE = ("export ", "sse-gateway ", "redis-cli ", "curl ")
 UNTIL_STOPPED = ("sse-gateway serve", "curl -N ")
 """How the commands begin that go on while the next ones are typed in a second terminal."""
 
+PUBLISHED = (
+    "step:started",
+    "step:completed",
+    "invoice:sent",
+    "execution:paused",
+    "step:started",
+    "step:completed",
+    "execution:completed",
+)
+"""The events that the README publishes, in their order."""
+
 NOT_RUN = ("text",)
 """Languages of blocks that show something; `js` is run by test_browser."""
 
@@ -57,7 +68,8 @@ class Running:
         """Whether its output begins with (the first *lines* of) what the README shows; `…` there
         stands for anything."""
         expected = "".join(self._expected.splitlines(keepends=True)[:lines])
-        pattern = re.escape(expected).replace("…", ".*?")
+        # Not every output ends with a line end.
+        pattern = re.escape(expected.removesuffix("\n")).replace("…", ".*?")
         return any(re.match(pattern, said, re.DOTALL) for said in self.output())
 
     def must_have_shown(self) -> None:
@@ -157,10 +169,10 @@ async def test_commands(
         for running in terminal.running:
             running.must_have_shown()
         [stream] = [one for one in terminal.running if one.command.text.startswith("curl")]
-        # Of the command, of redis-cli, and of Python, whose last event ends the stream.
+        # Of both publishers, of the command, and of redis-cli, whose event ends the stream.
         assert await asyncio.wait_for(stream.process.wait(), DEADLINE) == 0
-        seen = re.findall("^event: (step.*|execution.*)$", stream.output()[0], re.MULTILINE)
-        assert seen == ["step:started", "step:completed", "step:started", "execution:completed"]
+        seen = re.findall(r"^id: \d+-(\d+)\nevent: (.*)$", stream.output()[0], re.MULTILINE)
+        assert seen == [(str(number), name) for number, name in enumerate(PUBLISHED, start=1)]
 
 
 async def _healthy(url: str) -> None:
