@@ -40,7 +40,7 @@ async def test_pasted_lines() -> None:
         lines = lines_of(curl)
         assert [await anext(lines) for _ in range(3)][1] == "event: connected"
         publish = await pasted(started.found(r"^ *(/.* publish .*)$"))
-        assert b"gave it to 1 listener" in (await publish.communicate())[0]
+        assert b"Published step:started in demo as" in (await publish.communicate())[0]
         await until("hello", lines)
         async with Redis.from_url(started.redis_url) as producer:
             await producer.publish("execution:demo", producer_message("step:mine"))
@@ -87,7 +87,7 @@ async def test_own_settings(redis_url: str, tmp_path: Path) -> None:
             async with session.get(f"{started.url}/dev/executions") as response:
                 assert await response.json() == []
             publish = await pasted(started.found(r"^ *(/.* -m gateway\.cli\.main publish .*)$"))
-            assert b"gave it to 1 listener" in (await publish.communicate())[0]
+            assert b"Published step:started in demo as" in (await publish.communicate())[0]
             started.signal(signal.SIGTERM)
             assert await started.ended() == 0
             assert "Traceback" not in started.said
