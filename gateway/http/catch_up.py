@@ -59,7 +59,8 @@ class CatchUp:
             return None
 
     async def _write(self, subscriber: Subscriber, outlet: Outlet, stretch: Stretch) -> None:
-        if not await self._may_go_on(subscriber, stretch):
+        if not await self._may_go_on(subscriber, stretch) or subscriber.ended is not None:
+            # Closed while history was read: what waits is `stream:closing`, and the last word.
             return
         now = asyncio.get_running_loop().time
         if stretch.verdict == "gap" and subscriber.overrun:
