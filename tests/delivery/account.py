@@ -17,11 +17,14 @@ _SHOWN = 5
 
 async def read_history(redis: Redis, execution_id: str) -> list[Entry]:
     """All that Redis keeps of an execution."""
+    kept: list[tuple[bytes, dict[bytes, bytes]]] = await redis.execute_command(
+        "XRANGE", events_key(execution_id), "-", "+"
+    )
     entries = []
-    for event_id, fields in await redis.xrange(events_key(execution_id)):
-        known = parse_id(event_id.decode())
-        assert known is not None, event_id
-        entries.append(Entry(known, on_one_line(fields[b"event"])))
+    for given, fields in kept:
+        event_id = parse_id(given.decode())
+        assert event_id is not None, given
+        entries.append(Entry(event_id, on_one_line(fields[b"event"])))
     return entries
 
 

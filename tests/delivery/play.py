@@ -33,20 +33,23 @@ async def play(scenario: Scenario, seed: int) -> None:
 
 
 async def _play(stage: Stage) -> None:
-    working = {
-        execution.id: [
-            stage.spawn(producer.run(execution.stop)) for producer in execution.producers
-        ]
+    working = [
+        stage.spawn(producer.run(execution.stop))
         for execution in stage.executions
-    }
+        for producer in execution.producers
+    ]
     for execution in stage.executions:
         for reader in execution.readers:
             stage.spawn(reader.run())
-    await stage.scenario.disturb(stage)
-    await stage.subscribed()
-    for execution in stage.executions:
-        execution.stop.set()
-        await asyncio.gather(*working[execution.id])
+    try:
+        await stage.scenario.disturb(stage)
+        await stage.subscribed()
+    finally:
+        # Also when the run has failed: redis-py under Python 3.11 may swallow a cancellation, and
+        # a producer that nobody else stops would go on for ever.
+        for execution in stage.executions:
+            execution.stop.set()
+    await asyncio.gather(*working)
     await asyncio.gather(*[_end(stage, execution) for execution in stage.executions])
     await _all_told(stage)
     # Whoever comes now, to any gateway, gets all of it too.
@@ -67,6 +70,8 @@ async def _end(stage: Stage, execution: Execution) -> None:
     if execution.kind == "mixed":
         # Between the two kinds no order is promised, and nothing may come after the end.
         await _kept(stage, execution)
+    if stage.scenario.before_the_end is not None:
+        await stage.scenario.before_the_end(stage)
     last = stage.chance.choice(execution.producers)
     await last.announce(stage.chance.choice(sorted(TERMINAL_TYPES)))
     await last.announce()

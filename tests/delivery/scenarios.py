@@ -27,10 +27,14 @@ async def subscription_cut(stage: Stage) -> None:
 
 
 async def all_subscriptions_cut(stage: Stage) -> None:
-    """`CLIENT KILL` of all subscriptions at once, again and again."""
+    """`CLIENT KILL` of all subscriptions at once, again and again, also just before the end."""
     for _ in range(4):
         await stage.pause(0.1, 0.4)
-        await stage.redis.client_kill_filter(_type="pubsub")
+        await cut_all_subscriptions(stage)
+
+
+async def cut_all_subscriptions(stage: Stage) -> None:
+    await stage.redis.client_kill_filter(_type="pubsub")
 
 
 async def redis_suspended(stage: Stage) -> None:
@@ -187,7 +191,11 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.disturb.__name__: scenario
     for scenario in (
         Scenario(subscription_cut, bare_in_order=False),
-        Scenario(all_subscriptions_cut, kinds=("publisher", "publisher")),
+        Scenario(
+            all_subscriptions_cut,
+            before_the_end=cut_all_subscriptions,
+            kinds=("publisher", "publisher"),
+        ),
         Scenario(redis_suspended, allowed=_REDIS_AWAY),
         Scenario(
             redis_restarted,

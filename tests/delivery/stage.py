@@ -40,6 +40,8 @@ class Scenario:
     """What happens in a run, and to whom."""
 
     disturb: Callable[["Stage"], Awaitable[None]]
+    before_the_end: Callable[["Stage"], Awaitable[None]] | None = None
+    """Happens just before each terminal event."""
     kinds: Sequence[Kind] = ("publisher", "bare", "mixed")
     """One execution for each."""
     readers: Sequence[type[Reader]] = (Reader, Reader, Fidgety, Late, Absent)
