@@ -19,7 +19,8 @@ def alive(pid: int) -> bool:
     """Whether process *pid* runs; one that has ended and was not waited for does not."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The latter when it ends between the opening and the reading.
         return False
 
 
