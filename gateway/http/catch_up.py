@@ -101,7 +101,7 @@ class CatchUp:
         if after is None and stretch.verdict != "reset":
             return True
         try:
-            await self.policy.admit(subscriber.execution_id, subscriber.organization_id)
+            await self.policy.admit(subscriber.viewer)
         except RequestRefused as refusal:
             reason = CloseReason.UNAVAILABLE if refusal.passing else CloseReason.REVOKED
             now = asyncio.get_running_loop().time()
