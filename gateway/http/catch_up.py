@@ -100,8 +100,9 @@ class CatchUp:
             return True
         if after is None and stretch.verdict != "reset":
             return True
+        viewer = subscriber.viewer
         try:
-            await self.policy.admit(subscriber.execution_id, subscriber.organization_id)
+            await self.policy.admit(viewer.execution_id, viewer.organization_id)
         except RequestRefused as refusal:
             reason = CloseReason.UNAVAILABLE if refusal.passing else CloseReason.REVOKED
             now = asyncio.get_running_loop().time()

@@ -23,6 +23,7 @@ from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
 from gateway.http.outlet import Outlet, StallWatch
+from gateway.viewer import Identity, Viewer
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -45,14 +46,16 @@ class StreamHandler:
         """One stream, from its request to its end."""
         execution_id = request.match_info["execution_id"]
         credentials = read_credentials(request)
-        self.policy.identify(execution_id, credentials)
+        proven = self.policy.identify(execution_id, credentials)
         response = web.StreamResponse(headers=STREAM_HEADERS)
         if request.version < HttpVersion11:
             # Without chunks only the end of the connection can end the body.
             response.force_close()
         organization_id = credentials.organization_id or ""
+        identity = Identity(proven.subject, proven.organizations, proven.expires_at)
+        viewer = Viewer(execution_id, organization_id, identity)
         try:
-            with self.hub.subscription(execution_id, organization_id) as subscriber:
+            with self.hub.subscription(viewer) as subscriber:
                 subscriber.position = read_cursor(request)
                 await self.policy.admit(execution_id, organization_id)
                 outlet = await self._open(request, response, subscriber)
