@@ -36,6 +36,7 @@ from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
 from tests.support import SECRET, Seen, SseParser
+from tests.viewers import viewer
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class Model(RuleBasedStateMachine):
             return
 
         async def come() -> Tab:
-            subscription = self.hub.subscription(self.execution, "acme")
+            subscription = self.hub.subscription(viewer(self.execution))
             subscriber = self.stack.enter_context(subscription)
             subscriber.position = cursor
             return Tab(subscriber, cursor)

@@ -19,6 +19,7 @@ from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
 from tests.support import SECRET, eventually, parse_sse
+from tests.viewers import viewer
 
 
 class Paused(History):
@@ -55,7 +56,7 @@ async def stage(redis: Redis) -> AsyncIterator[tuple[Paused, CatchUp, Subscriber
     history, metrics = Paused(redis), Metrics()
     replay = Replay(history, metrics)
     policy = Policy(TokenVerifier(TokenRules(SECRET, "organization_id")), TokenOwnership())
-    subscriber = Subscriber("run-1", "acme", max_events=10, max_bytes=10_000, now=0.0)
+    subscriber = Subscriber(viewer(), max_events=10, max_bytes=10_000, now=0.0)
     yield history, CatchUp(replay, policy, metrics), subscriber, Sink()
     await replay.stop()
 
