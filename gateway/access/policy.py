@@ -33,6 +33,7 @@ class Credentials:
 
     token: str | None
     organization_id: str | None
+    ticket: str | None = None
 
 
 class Ownership(Protocol):
