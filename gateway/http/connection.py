@@ -144,7 +144,11 @@ class Connection(web.RequestHandler):
                 431, "headers_too_large", "The request line or a header exceeds 8 KiB: shorten it."
             )
         if status < 500:
-            return _refusal(400, "malformed_request", "This is no valid HTTP/1.1 request.")
+            return _refusal(
+                400,
+                "malformed_request",
+                "The request is not valid HTTP: mend the client that sent it.",
+            )
         return _refusal(status, "internal_error", "The gateway failed; its log says why.")
 
     async def finish_response(

@@ -43,8 +43,9 @@ async def _read_body(request: web.Request, timeout: float) -> None:
     """Take in the body, which aiohttp keeps for the handler.
 
     Raises:
-        MalformedRequest: there must be none, or its framing is broken.
-        BodyTooLarge, RequestTimedOut.
+        MalformedRequest: there must be none.
+        BodyTooLarge: it has more than `MAX_BODY_BYTES`.
+        RequestTimedOut: it did not arrive in time, or not in valid chunks.
     """
     if request.method != "POST":
         # RFC 9110, section 9.3.1: a body in a GET has no meaning, and is how requests are smuggled.
@@ -60,8 +61,6 @@ async def _read_body(request: web.Request, timeout: float) -> None:
         raise RequestTimedOut from None
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(MAX_BODY_BYTES) from None
-    except web.RequestPayloadError:
-        raise MalformedRequest("The body's framing is broken: send it anew.") from None
 
 
 def end_with_body(request: web.Request, response: web.StreamResponse) -> None:

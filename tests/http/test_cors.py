@@ -54,7 +54,7 @@ async def test_other_origins(start_gateway: StartGateway, origins: str, origin: 
 
 async def test_all_origins_without_credentials(start_gateway: StartGateway) -> None:
     """`*` lets every origin read, but never with the browser's own credentials."""
-    gateway = await start_gateway(ownership="token", cors_origins="*")
+    gateway = await start_gateway(ownership="token", cors_origins="*", cors_credentials=False)
     async with gateway.session.get(
         gateway.stream_url("run-1"), headers={**credentials(), "Origin": "https://any.example"}
     ) as response:
