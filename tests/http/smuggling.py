@@ -29,14 +29,21 @@ ATTACKS = {
     "bare LF": f"{_POST}X: y\n{_CHUNKED}Content-Length: 3\r\n\r\n{_CHUNK}",
     "bare CR": f"{_POST}X: y\r{_CHUNKED}\r\n{_CHUNK}",
     "NUL": f"{_POST}X: y\0{_CHUNKED}\r\n{_CHUNK}",
-    "LF after chunk size": f"{_POST}{_CHUNKED}\r\n0\n\n{HIDDEN}",
     "bad chunk size": f"{_POST}{_CHUNKED}\r\n0x{_SIZE}\r\n{HIDDEN}\r\n0\r\n\r\n",
     "huge chunk size": f"{_POST}{_CHUNKED}\r\n1{'0' * 16}\r\n{HIDDEN}\r\n0\r\n\r\n",
     "HTTP/1.0 chunked": f"{_POST.replace('1.1', '1.0')}Connection: keep-alive\r\n{_CHUNKED}\r\n"
     f"0\r\n\r\n{HIDDEN}",
-    "HTTP/0.9": f"GET {HEALTH}\r\n\r\n{HIDDEN}",
     "two hosts": f"{GET}Host: other\r\nContent-Length: {len(HIDDEN)}\r\n\r\n{HIDDEN}",
     "expectation": f"{_POST}Expect: x\r\nContent-Length: {len(HIDDEN)}\r\n\r\n{HIDDEN}",
 }
 """Each has one outer request. What a well-behaved server may take for a second one, as after a
 complete chunked body, is none of them."""
+
+DIRECT_ATTACKS = {
+    **ATTACKS,
+    "LF after chunk size": f"{_POST}{_CHUNKED}\r\n0\n\n{HIDDEN}",
+    "HTTP/0.9": f"GET {HEALTH}\r\n\r\n{HIDDEN}",
+}
+"""Those too that nginx is lenient about: it takes a lone LF for the end of a line, so that what
+follows is an open request to it, and it speaks HTTP/0.9. Neither does harm behind it, since it
+passes on each request in words of its own; the gateway does not count on that."""

@@ -24,7 +24,7 @@ from gateway.server import Server
 from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
 from tests.http.conftest import path
 from tests.http.raw import GET, HEALTH, Connection, say
-from tests.http.smuggling import ATTACKS, HIDDEN, HIDDEN_PATH
+from tests.http.smuggling import DIRECT_ATTACKS, HIDDEN, HIDDEN_PATH
 from tests.support import producer_message
 
 SECURITY_HEADERS = {
@@ -191,13 +191,13 @@ async def test_posted_body(posting: str, case: str) -> None:
     assert not well.closed
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", DIRECT_ATTACKS)
 async def test_smuggling(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """A request hidden in another one is never served; sent openly it is seen."""
     caplog.set_level(logging.INFO, "gateway.access_log")
-    said = await say(gateway.url, ATTACKS[name])
+    said = await say(gateway.url, DIRECT_ATTACKS[name])
     assert len(said.statuses) == 1
     assert said.statuses[0] >= 400
     assert said.closed
