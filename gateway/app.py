@@ -28,6 +28,7 @@ from gateway.fanout.hub import Hub, QueueBounds
 from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
+from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import StallWatch
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runs import RunsHandler
@@ -110,7 +111,13 @@ PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 def create_application(settings: Settings) -> web.Application:
     """The aiohttp application; its background tasks run from its start-up to its clean-up."""
     parts = Parts(settings)
-    application = web.Application(middlewares=[error_middleware(parts.metrics)])
+    application = web.Application(
+        middlewares=[
+            error_middleware(parts.metrics),
+            hygiene_middleware(settings.header_timeout_seconds),
+        ],
+        client_max_size=MAX_BODY_BYTES,
+    )
     application[PARTS] = parts
     stream = StreamHandler(
         parts.policy,
@@ -124,7 +131,7 @@ def create_application(settings: Settings) -> web.Application:
     )
     runs = RunsHandler(parts.policy, parts.registry, parts.history)
     add_routes(application, stream.handle, runs.handle, health_handler(parts.health))
-    add_cors(application, settings.cors_origins)
+    add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
     return application
 

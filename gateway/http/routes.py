@@ -4,6 +4,9 @@ import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.http.headers import add_common_headers
+from gateway.http.hygiene import end_with_body
+
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
 RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
 HEALTH_PATH = "/api/v1/sse/health"
@@ -30,28 +33,28 @@ def add_routes(
     application.router.add_get(HEALTH_PATH, health)
 
 
-def add_cors(application: web.Application, origins: tuple[str, ...]) -> None:
-    """Let pages of *origins* read every route added so far; `*` is without credentials."""
+def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:
+    """Let pages of *origins* use every route added so far, by the methods that it has.
+
+    `*` stands for every origin. *credentials*: pages of listed origins may send cookies along;
+    never those of `*`, since any page could then read as its visitor.
+    """
     options = {
         origin: aiohttp_cors.ResourceOptions(
-            allow_credentials=origin != "*",
+            allow_credentials=credentials and origin != "*",
             allow_headers=_ALLOWED_HEADERS,
             expose_headers=_EXPOSED_HEADERS,
-            allow_methods=["GET"],
             max_age=_PREFLIGHT_SECONDS,
         )
         for origin in origins
     }
     if options:
-        cors = aiohttp_cors.setup(application, defaults=options)
+        cors = aiohttp_cors.setup(application)
         for route in list(application.router.routes()):
-            if route.method == "GET":
-                cors.add(route)
-    application.on_response_prepare.append(_common_headers)
+            cors.add(route, options)
+    application.on_response_prepare.append(_finish_headers)
 
 
-async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp-cors does not add it, and a shared cache would hand one origin's answer to another.
-    response.headers["Vary"] = "Origin"
-    # The default tells strangers the versions of Python and aiohttp.
-    response.headers["Server"] = "sse-gateway"
+async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    add_common_headers(response)
+    end_with_body(request, response)
