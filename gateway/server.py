@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.app import PARTS, create_application
 from gateway.dev.embedded import EmbeddedRedis
+from gateway.errors import ConfigurationError
 from gateway.http.connection import Connections
 from gateway.listener import BACKLOG, listen, url_of
 from gateway.settings import EMBEDDED_REDIS, Settings
@@ -73,6 +74,14 @@ class Server:
             self._connections.factory(server), sock=listener, backlog=BACKLOG
         )
 
+    def reload(self, settings: Settings) -> None:
+        """Check tokens with the keys of *settings* from now on; no stream is touched.
+
+        Raises:
+            ConfigurationError: they cannot be used, and the old ones stay.
+        """
+        self._application[PARTS].reload(settings)
+
     async def stop(self) -> None:
         """End every stream in good order; takes at most the drain time and two seconds."""
         hub = self._application[PARTS].hub
@@ -111,8 +120,14 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
+async def serve(
+    settings: Settings,
+    ready: Callable[[Server, Settings], None],
+    reread: Callable[[], Settings],
+) -> None:
     """Serve until SIGTERM or SIGINT; *ready* is called once the gateway listens.
+
+    On SIGHUP the settings are read again by *reread*, and the keys in them are used.
 
     Raises:
         GatewayError: the start cannot go on.
@@ -120,6 +135,9 @@ async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -
     stopped = stop_signal()
     async with reachable_redis(settings) as reachable:
         server = Server(reachable)
+        # Before it listens: unhandled, a SIGHUP that comes early would end the process.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, _reload, server, reread)
         await server.start()
         try:
             ready(server, reachable)
@@ -129,6 +147,20 @@ async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -
             await server.stop()
 
 
-def run(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
+def _reload(server: Server, reread: Callable[[], Settings]) -> None:
+    try:
+        server.reload(reread())
+    except ConfigurationError as error:
+        for mistake in error.mistakes:
+            log.error("Not reloaded, the old keys stay: %s", mistake)
+    else:
+        log.info("Reloaded: tokens are checked with the keys as they are now.")
+
+
+def run(
+    settings: Settings,
+    ready: Callable[[Server, Settings], None],
+    reread: Callable[[], Settings],
+) -> None:
     """`serve` on an event loop of its own (uvloop, which halves the cost of a small write)."""
-    uvloop.run(serve(settings, ready))
+    uvloop.run(serve(settings, ready, reread))
