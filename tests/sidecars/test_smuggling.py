@@ -1,4 +1,4 @@
-"""Requests hidden in others, sent through the sample nginx to the gateway."""
+"""Hostile requests sent through the sample nginx: others hidden in them, or half a request."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,18 +11,20 @@ from tests.http.raw import GET, HEALTH, Connection, say
 from tests.http.smuggling import ATTACKS, HIDDEN, HIDDEN_PATH
 from tests.sidecars.proxy import Nginx
 
-StartNginx = Callable[[str], Nginx]
+StartNginx = Callable[..., Nginx]
 AFTER_PATH = "/api/v1/sse/after"
 _AFTER = f"GET {AFTER_PATH} HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
 @pytest.fixture
 def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
-    """Starts the one nginx of a test in front of a URL."""
+    """Starts the one nginx of a test in front of a URL, some times in its site replaced."""
     started: list[Nginx] = []
 
-    def start(upstream: str) -> Nginx:
+    def start(upstream: str, **replaced: str) -> Nginx:
         started.append(Nginx(tmp_path, upstream))
+        for name, value in replaced.items():
+            started[-1].replace(f"{name} 10s;", f"{name} {value};")
         started[-1].start()
         return started[-1]
 
@@ -89,3 +91,15 @@ async def test_absolute_target(gateway: RunningGateway, start_nginx: StartNginx)
         for path, status in ((HEALTH, 200), ("/api/v1/sse/nowhere", 404)):
             line = f"GET http://other.example{path} HTTP/1.1\r\nHost: gateway\r\n\r\n"
             assert (await say(url, line, quiet=0.3)).statuses == [status]
+
+
+async def test_half_a_request(gateway: RunningGateway, start_nginx: StartNginx) -> None:
+    """nginx does not wait for ever for headers or for a body; who sends all is served."""
+    times = {"client_header_timeout": "500ms", "client_body_timeout": "500ms"}
+    nginx = start_nginx(gateway.url, **times)
+    assert (await say(nginx.url, GET, quiet=3)).closed
+    post = f"POST {HEALTH} HTTP/1.1\r\nHost: gateway\r\nContent-Length: 9\r\n\r\n"
+    assert (await say(nginx.url, post, quiet=3)).closed
+    assert (await say(nginx.url, f"{post}{'x' * 9}", quiet=0.3)).statuses == [405]
+    large = await say(nginx.url, post.replace(": 9", ": 1025"), quiet=0.3)
+    assert large.statuses == [413]
