@@ -10,8 +10,7 @@ from aiohttp import web
 from gateway.http.connection import KEEPALIVE_SECONDS, Connections
 from gateway.http.hygiene import hygiene_middleware
 from tests.conftest import StartGateway, credentials
-from tests.http.raw import GET, Connection, Said
-from tests.http.test_hygiene import STREAM
+from tests.http.raw import GET, STREAM, Connection, Said
 from tests.support import eventually
 
 TIMEOUT = 0.5
