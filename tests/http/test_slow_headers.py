@@ -1,8 +1,9 @@
 """Who is slow to say what it wants is cut off; who has said it costs nothing any more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,7 @@ TIMEOUT = 0.5
 SLACK = 1.0
 """Seconds for a busy machine, on top of the tenth by which a cut may be late."""
 
-_Send = Callable[[Connection], Awaitable[None]]
+_Send = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 async def _nothing(_: Connection) -> None:
