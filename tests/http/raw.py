@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tests.support import DEADLINE
+
 QUIET = 1.0
 """Seconds without a byte after which a connection that stays open has said all that it will."""
 
 HEALTH = "/api/v1/sse/health"
+STREAM = "/api/v1/sse/executions/run-1/stream"
 GET = f"GET {HEALTH} HTTP/1.1\r\nHost: gateway\r\n"
 """The beginning of a request that is well; headers and the empty line may follow."""
 
@@ -55,12 +58,14 @@ class Connection:
     def send(self, data: str | bytes) -> None:
         self._writer.write(data if isinstance(data, bytes) else data.encode("latin-1"))
 
-    async def hear(self, quiet: float = QUIET) -> Said:
-        """All that comes until the end, or until nothing has come for *quiet* seconds."""
+    async def hear(self, quiet: float = QUIET, answers: int = 1) -> Said:
+        """All that comes until the end, or until so many *answers* have come, and then nothing
+        more for *quiet* seconds."""
         heard = b""
         with suppress(TimeoutError):
             while True:
-                async with asyncio.timeout(quiet):
+                enough = len(Said(heard, closed=False).statuses) >= answers
+                async with asyncio.timeout(quiet if enough else DEADLINE):
                     try:
                         chunk = await self._reader.read(65536)
                     except ConnectionError:
@@ -74,11 +79,11 @@ class Connection:
         self._writer.close()
 
 
-async def say(url: str, data: str | bytes, quiet: float = QUIET) -> Said:
-    """Send *data* on a connection of its own."""
+async def say(url: str, data: str | bytes, quiet: float = QUIET, answers: int = 1) -> Said:
+    """Send *data* on a connection of its own, and hear what comes."""
     connection = await Connection.open(url)
     try:
         connection.send(data)
-        return await connection.hear(quiet)
+        return await connection.hear(quiet, answers)
     finally:
         connection.close()

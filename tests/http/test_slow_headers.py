@@ -1,8 +1,9 @@
 """Who is slow to say what it wants is cut off; who has said it costs nothing any more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -10,15 +11,14 @@ from aiohttp import web
 from gateway.http.connection import KEEPALIVE_SECONDS, Connections
 from gateway.http.hygiene import hygiene_middleware
 from tests.conftest import StartGateway, credentials
-from tests.http.raw import GET, Connection, Said
-from tests.http.test_hygiene import STREAM
+from tests.http.raw import GET, STREAM, Connection, Said
 from tests.support import eventually
 
 TIMEOUT = 0.5
 SLACK = 1.0
 """Seconds for a busy machine, on top of the tenth by which a cut may be late."""
 
-_Send = Callable[[Connection], Awaitable[None]]
+_Send = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 async def _nothing(_: Connection) -> None:
