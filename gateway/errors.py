@@ -5,6 +5,7 @@
     ├── CannotListen            the address is taken or may not be used
     ├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
     ├── RedisUnavailable        Redis could not be asked before a deadline
+    ├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
     └── RequestRefused          an HTTP request that gets no stream; knows its status and code
         ├── MalformedRequest    400
         ├── Unauthenticated     401
@@ -50,6 +51,10 @@ class MessageRefused(GatewayError):
 
 class RedisUnavailable(GatewayError):
     """Redis could not be asked before the deadline; `str(error)` says what was tried."""
+
+
+class BackendUnavailable(GatewayError):
+    """The backend did not say whose execution it is; `str(error)` says what happened."""
 
 
 class RequestRefused(GatewayError):

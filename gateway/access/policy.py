@@ -6,24 +6,20 @@ organization's, which may have to be waited for. It knows neither HTTP nor how t
 request.
 """
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from gateway.access.ownership import Ownership
+from gateway.access.patience import wait_until
 from gateway.access.revocation import refuse_revoked
 from gateway.access.tickets import TicketOffice
 from gateway.access.tokens import TokenVerifier
 from gateway.bus.revocations import Revocations
-from gateway.errors import (
-    Forbidden,
-    MalformedRequest,
-    RedisUnavailable,
-    Unauthenticated,
-    Unavailable,
-)
+from gateway.errors import Forbidden, MalformedRequest, Unauthenticated
 from gateway.events.envelope import EXECUTION_ID
-from gateway.viewer import Viewer
+from gateway.viewer import Identity, Viewer
+
+MAX_ORGANIZATION = 256
+"""Characters that an organization's name may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +40,14 @@ class Policy:
         tickets: TicketOffice,
         revocations: Revocations,
         ownership: Ownership,
+        wait: float,
     ) -> None:
+        """*wait*: seconds to hold a request while Redis is away."""
         self.verifier = verifier
         self._tickets = tickets
         self._revocations = revocations
         self._ownership = ownership
+        self._wait = wait
 
     async def identify(self, execution_id: str, credentials: Credentials) -> Viewer:
         """Who asks, and whether the organization asked for is theirs. Spends a ticket.
@@ -63,46 +62,57 @@ class Policy:
                 "malformed_execution_id",
             )
         if credentials.ticket is not None:
-            return self._of_organization(
-                await self._tickets.redeem(credentials.ticket, execution_id),
-                credentials.organization_id,
-            )
+            viewer = await self._tickets.redeem(credentials.ticket, execution_id)
+            if credentials.organization_id not in (None, viewer.organization_id):
+                raise Forbidden(
+                    "The ticket is for another organization: leave the organization out, or get "
+                    "a ticket for this one."
+                )
+            return viewer
         if not credentials.token:
             raise Unauthenticated(
                 "No token: send it as `Authorization: Bearer <token>`, or in the query.",
                 "token_missing",
             )
         identity = await self.verifier.verify(credentials.token)
-        if not credentials.organization_id:
-            raise MalformedRequest(
-                "No organization: send X-Organization-ID, or organization_id in the query.",
-                "organization_missing",
-            )
-        if (
-            identity.organizations is not None
-            and credentials.organization_id not in identity.organizations
-        ):
-            raise Forbidden("The token does not cover this organization: ask with one that does.")
-        return Viewer(execution_id, credentials.organization_id, identity, credentials.token)
-
-    def _of_organization(self, viewer: Viewer, asked: str | None) -> Viewer:
-        """A ticket names its organization; a request that names another one is refused."""
-        if asked and asked != viewer.organization_id:
-            raise Forbidden(
-                "The ticket is for another organization: leave the organization out, or get a "
-                "ticket for this one."
-            )
-        return viewer
+        organization_id = _organization(credentials.organization_id, identity)
+        return Viewer(execution_id, organization_id, identity, credentials.token)
 
     async def admit(self, viewer: Viewer) -> None:
         """Wait until *viewer* may see the execution.
 
         Raises:
-            Unauthenticated, Forbidden: the token, its subject or organization was revoked.
             ExecutionNotFound: it is not this organization's, or there is none, or it was revoked.
+            Unauthenticated, Forbidden: the token, its subject or organization was revoked.
             Unavailable: the question could not be answered in time.
         """
-        await self._check_revocation(viewer)
         await self._ownership.admit(viewer)
+        # Last, so that a revocation which came while the execution was waited for counts too.
+        await wait_until(self._know_revocations, self._wait, "Redis")
+        if (kind := self._revocations.kind_of(viewer)) is not None:
+            refuse_revoked(kind)
 
-    async def _check_revocation(self, viewer: Viewer) -> None: ...
+    async def _know_revocations(self) -> bool:
+        await self._revocations.refresh()
+        return True
+
+
+def _organization(asked: str | None, identity: Identity) -> str:
+    """The organization asked for, which the token must name.
+
+    Raises:
+        MalformedRequest, Forbidden.
+    """
+    if not asked:
+        raise MalformedRequest(
+            "No organization: send X-Organization-ID, or organization_id in the query.",
+            "organization_missing",
+        )
+    if len(asked) > MAX_ORGANIZATION or not asked.isprintable():
+        raise MalformedRequest(
+            f"The organization is malformed: use at most {MAX_ORGANIZATION} printable characters.",
+            "malformed_organization",
+        )
+    if identity.organizations is not None and asked not in identity.organizations:
+        raise Forbidden("The token does not cover this organization: ask with one that does.")
+    return asked

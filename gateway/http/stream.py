@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, web
 
-from gateway.access.policy import Policy, unavailable
+from gateway.access.patience import unavailable
+from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
