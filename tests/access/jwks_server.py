@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.access.jwks import JwksKeys
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import Unauthenticated
-from tests.access.issuers import ASYMMETRIC, rules, signed
+from tests.access.issuers import ASYMMETRIC, jwk, rules, signed
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,6 +39,17 @@ class Issuer:
             return web.Response(status=status)
 
         self.answer = answer
+
+
+async def start_issuer(aiohttp_server: Any) -> Issuer:
+    """A server with one RSA key."""
+    issuer = Issuer()
+    issuer.keys = [jwk("RS256")]
+    application = web.Application()
+    application.router.add_get("/{any:.*}", issuer.handle)
+    server = await aiohttp_server(application)
+    issuer.url = str(server.make_url("/jwks.json"))
+    return issuer
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,21 @@ from gateway.access.jwks import JwksKeys
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import Unavailable
 from tests.access.issuers import ASYMMETRIC, jwk, rules, signed, verifying_keys
-from tests.access.jwks_server import Issuer, fetched, named, passes
+from tests.access.jwks_server import Issuer, fetched, named, passes, start_issuer
 from tests.support import eventually
+
+
+@pytest.fixture
+async def issuer(aiohttp_server: Any) -> Issuer:
+    return await start_issuer(aiohttp_server)
+
+
+@pytest.fixture
+async def door(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
+    """A verifier that has fetched the issuer's keys."""
+    async with fetched(issuer) as verifier:
+        await verifier.verify(named("RS256"))
+        yield verifier
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
@@ -24,8 +39,8 @@ async def test_every_algorithm(issuer: Issuer, algorithm: str) -> None:
         assert await passes(door, signed(algorithm))
         assert not await passes(door, signed(algorithm, 1, {"kid": f"{algorithm}-0"}))
         assert not await passes(door, signed(algorithm, 1))
-        others = [name for name in ASYMMETRIC if name[:2] != algorithm[:2]]
-        assert not await passes(door, signed(algorithm, 0, {"kid": f"{others[0]}-0"}))
+        other = "ES256-0" if algorithm == "EdDSA" else "EdDSA-0"
+        assert not await passes(door, signed(algorithm, 0, {"kid": other}))
     assert issuer.requests == 1
 
 

@@ -16,7 +16,12 @@ from gateway.access import jwks
 from gateway.access.jwks import read_jwks
 from gateway.errors import Unavailable
 from tests.access.issuers import ASYMMETRIC, jwk, pair
-from tests.access.jwks_server import Answer, Issuer, fetched, named, passes
+from tests.access.jwks_server import Answer, Issuer, fetched, named, passes, start_issuer
+
+
+@pytest.fixture
+async def issuer(aiohttp_server: Any) -> Issuer:
+    return await start_issuer(aiohttp_server)
 
 
 async def _redirect(_request: web.Request) -> web.StreamResponse:
