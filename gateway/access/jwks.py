@@ -26,6 +26,8 @@ REFRESH_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
 """Least time between the last attempt and one for an unknown `kid`, which a stranger can invent."""
 TIMEOUT_SECONDS = 5.0
+PATIENCE_SECONDS = 6.0
+"""How long a request waits for an attempt, which is over by then if anybody makes one."""
 MAX_BYTES = 512 * 1024
 MAX_KEYS = 100
 """Reading one takes 0.1 ms or so, in which the loop does nothing else."""
@@ -91,7 +93,7 @@ class JwksKeys:
             self._attempted.clear()
             self._wanted.set()
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS + 1):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._attempted.wait()
         except TimeoutError:
             raise Unavailable(

@@ -88,10 +88,11 @@ class TokenVerifier:
         if known is not None:
             return known
         algorithm, kid = self._header(token)
+        keys = self._keys
         # Nothing may wait after this: a key that was removed meanwhile would still be used.
-        candidates = await self._keys.candidates(algorithm, kid)
-        proved = self._proved(token, candidates)
-        self._remember(digest, proved)
+        proved = self._proved(token, await keys.candidates(algorithm, kid))
+        if keys is self._keys:
+            self._remember(digest, proved)
         return proved
 
     def _remembered(self, digest: bytes) -> Identity | None:
