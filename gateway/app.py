@@ -9,8 +9,12 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.access.policy import Ownership, Policy, RegistryOwnership, TokenOwnership
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.backend import BackendOwnership
+from gateway.access.jwks import JwksKeys
+from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
+from gateway.access.policy import Policy
+from gateway.access.tickets import TicketOffice
+from gateway.access.verification import create_keys, create_verifier
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
@@ -20,9 +24,12 @@ from gateway.bus.history import History
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry
 from gateway.bus.replay import Replay
+from gateway.bus.revocations import Revocations
 from gateway.bus.subscription import Subscription
+from gateway.bus.tickets import TicketStore
 from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import HistoryLimits
+from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.http.catch_up import CatchUp
@@ -33,6 +40,7 @@ from gateway.http.outlet import StallWatch
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runs import RunsHandler
 from gateway.http.stream import StreamHandler
+from gateway.http.tickets import TicketHandler
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.tasks import Supervisor
@@ -80,7 +88,18 @@ class Parts:
             self.recorder,
             self.unregistered.saw if self.unregistered else None,
         )
-        self.policy = Policy(_verifier(settings), _ownership(settings, self.registry))
+        self.expiry = Expiry()
+        self.revocations = Revocations(self.redis)
+        self.tickets = TicketOffice(TicketStore(self.redis))
+        self.verifier = create_verifier(settings)
+        self.backend = _backend(settings)
+        self.policy = Policy(
+            self.verifier,
+            self.tickets,
+            self.revocations,
+            self.backend or _ownership(settings, self.registry),
+            settings.ownership_wait_seconds,
+        )
 
     def _subscribed(self) -> None:
         self.auditor.subscribed()
@@ -94,13 +113,30 @@ class Parts:
         self.supervisor.start("auditor", self.auditor.run())
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
+        self.supervisor.start("expiry", self.expiry.run())
+        self.supervisor.start("revocations", self.revocations.run(self.hub))
+        if isinstance(self.verifier.keys, JwksKeys):
+            self.supervisor.start("issuer's keys", self.verifier.keys.run())
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
+    def reload(self, settings: Settings) -> None:
+        """Check tokens with the keys of *settings* from now on. Those of an issuer's URL are
+        fetched again by themselves.
+
+        Raises:
+            ConfigurationError: they cannot be used, and the old ones stay.
+        """
+        if not isinstance(self.verifier.keys, JwksKeys):
+            self.verifier.replace_keys(create_keys(settings))
+
     async def stop(self) -> None:
-        """Stop every background task and close the connections to Redis."""
+        """Stop every background task and close the connections."""
         await self.supervisor.stop()
         await self.replay.stop()
+        await self.revocations.stop()
+        if self.backend is not None:
+            await self.backend.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -124,13 +160,21 @@ def create_application(settings: Settings) -> web.Application:
         parts.hub,
         parts.subscription,
         parts.replay,
-        CatchUp(parts.replay, parts.policy, parts.metrics),
+        CatchUp(parts.replay, parts.policy.admit, parts.metrics),
         parts.heartbeat,
+        parts.expiry,
         parts.stalls,
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(parts.policy, parts.registry, parts.history)
-    add_routes(application, stream.handle, runs.handle, health_handler(parts.health))
+    tickets = TicketHandler(parts.policy, parts.tickets)
+    add_routes(
+        application,
+        stream=stream.handle,
+        ticket=tickets.handle,
+        runs=runs.handle,
+        health=health_handler(parts.health),
+    )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
     return application
@@ -154,16 +198,14 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
     return Recorder(redis, limits, settings.terminal_types, metrics)
 
 
-def _verifier(settings: Settings) -> TokenVerifier:
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
-    return TokenVerifier(
-        TokenRules(
-            secret,
-            settings.organization_claim,
-            settings.jwt_issuer,
-            settings.jwt_audience,
-            settings.jwt_leeway_seconds,
-        )
+def _backend(settings: Settings) -> BackendOwnership | None:
+    if settings.ownership != "backend" or settings.backend_url is None:
+        return None
+    return BackendOwnership(
+        settings.backend_url,
+        timeout=settings.backend_timeout_seconds,
+        remember=settings.backend_cache_seconds,
+        wait=settings.ownership_wait_seconds,
     )
 
 

@@ -151,8 +151,7 @@ def _reload(server: Server, reread: Callable[[], Settings]) -> None:
     try:
         server.reload(reread())
     except ConfigurationError as error:
-        for mistake in error.mistakes:
-            log.error("Not reloaded, the old keys stay: %s", mistake)
+        log.error("Not reloaded, the old keys stay. %s", error)  # noqa: TRY400 - a trace says no more
     else:
         log.info("Reloaded: tokens are checked with the keys as they are now.")
 

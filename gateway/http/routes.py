@@ -8,6 +8,7 @@ from gateway.http.headers import add_common_headers
 from gateway.http.hygiene import end_with_body
 
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
+TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"
 RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
 HEALTH_PATH = "/api/v1/sse/health"
 
@@ -24,11 +25,17 @@ _PREFLIGHT_SECONDS = 600
 
 
 def add_routes(
-    application: web.Application, stream: Handler, runs: Handler, health: Handler
+    application: web.Application,
+    *,
+    stream: Handler,
+    ticket: Handler,
+    runs: Handler,
+    health: Handler,
 ) -> None:
     """Everything that the contract names."""
     # HEAD would run the stream handler, whose body then corrupts the connection's next response.
     application.router.add_get(STREAM_PATH, stream, allow_head=False)
+    application.router.add_post(TICKET_PATH, ticket)
     application.router.add_get(RUNS_PATH, runs)
     application.router.add_get(HEALTH_PATH, health)
 
