@@ -88,7 +88,6 @@ def _seconds(value: object) -> float:
     """A NumericDate (RFC 7519, section 2): a JSON number, which in Python a bool passes for."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")  # noqa: TRY004  the same to a caller as any other bad claim
-    # So written it refuses NaN too, of which every comparison is false.
-    if not abs(value) <= _LAST_SECOND:
+    if not 0 <= value <= _LAST_SECOND:
         raise ValueError("no date")
     return float(value)
