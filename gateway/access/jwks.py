@@ -88,8 +88,7 @@ class JwksKeys:
     async def _look_again(self) -> None:
         """Wait for the attempt that is under way, or for one of its own if it is time for one."""
         now = asyncio.get_running_loop().time()
-        due = self._keys is not None and now >= self._last_attempt + REFETCH_SECONDS
-        if due and self._attempted.is_set():
+        if now >= self._last_attempt + REFETCH_SECONDS:
             self._attempted.clear()
             self._wanted.set()
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.access import jwks
 from gateway.access.jwks import JwksKeys
+from gateway.access.keys import MAX_TRIED
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import Unavailable
 from tests.access.issuers import ASYMMETRIC, jwk, rules, signed, verifying_keys
@@ -50,6 +51,16 @@ async def test_alg_of_a_key(issuer: Issuer) -> None:
     async with fetched(issuer) as door:
         assert await passes(door, named("PS256"))
         assert not await passes(door, signed("RS256", 0, {"kid": "PS256-0"}))
+
+
+async def test_keys_tried(issuer: Issuer) -> None:
+    """Without a name a token is tried with a few keys at most; with one, with that key."""
+    others = [jwk("EdDSA", number) for number in range(1, MAX_TRIED)]
+    issuer.keys = [*others, jwk("EdDSA", 0), jwk("EdDSA", MAX_TRIED)]
+    async with fetched(issuer) as door:
+        assert await passes(door, signed("EdDSA", 0))
+        assert not await passes(door, signed("EdDSA", MAX_TRIED))
+        assert await passes(door, named("EdDSA", MAX_TRIED))
 
 
 async def test_waits_for_the_first_keys(issuer: Issuer) -> None:
@@ -179,6 +190,21 @@ async def test_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
 
         await eventually(refused)
         assert door.keys.generation == 2
+
+
+async def test_joins_a_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token with a new `kid` that comes during a refresh waits for that one."""
+    monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
+    async with fetched(issuer) as door:
+        assert await passes(door, named("RS256"))
+        issuer.open.clear()
+        seen = issuer.requests
+        await eventually(lambda: issuer.requests > seen)
+        issuer.keys = [jwk("RS256", 1)]
+        asking = asyncio.create_task(passes(door, named("RS256", 1)))
+        await asyncio.sleep(0)
+        issuer.open.set()
+        assert await asking
 
 
 async def test_replaced_while_it_waits(issuer: Issuer) -> None:

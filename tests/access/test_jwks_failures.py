@@ -25,7 +25,7 @@ async def issuer(aiohttp_server: Any) -> Issuer:
 
 
 async def _redirect(_request: web.Request) -> web.StreamResponse:
-    return web.HTTPFound("/elsewhere")
+    return web.Response(status=302, headers={"Location": "/elsewhere"})
 
 
 async def _cut_off(request: web.Request) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """Keys from the settings: a secret, a PEM file with one or several, and what is refused there."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,9 @@ async def test_settings_reach_the_rules(file: Path) -> None:
     identity = await door.verify(signed("RS256", **claims))
     assert identity.organizations == {"globex"}
     assert identity.executions == {"x"}
+    await door.verify(signed("RS256", **claims, exp=int(time.time()) - 5))
+    registry = create_verifier(settings.model_copy(update={"ownership": "registry"}))
+    assert (await registry.verify(signed("RS256", **claims))).executions is None
     for wrong in ({"iss": "theirs"}, {"aud": "them"}):
         with pytest.raises(Unauthenticated):
             await door.verify(signed("RS256", **{**claims, **wrong}))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
@@ -190,6 +190,20 @@ async def test_key_of_one_algorithm() -> None:
     whole = verifying_key("RS256")
     narrowed = FixedKeys([Key(whole.material, frozenset({"PS256"}))])
     door = TokenVerifier(rules("RS256", "PS256"), narrowed)
+    assert (await door.verify(signed("PS256"))).subject == "ada"
+    with pytest.raises(Unauthenticated):
+        await door.verify(signed("RS256"))
+
+
+async def test_key_offered_for_too_much() -> None:
+    """A key is used for what it is good for, though it be offered for something else."""
+
+    class Careless(FixedKeys):
+        async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+            return await super().candidates("PS256", kid)
+
+    material = verifying_key("RS256").material
+    door = TokenVerifier(rules("RS256", "PS256"), Careless([Key(material, frozenset({"PS256"}))]))
     assert (await door.verify(signed("PS256"))).subject == "ada"
     with pytest.raises(Unauthenticated):
         await door.verify(signed("RS256"))
