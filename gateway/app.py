@@ -13,10 +13,12 @@ from gateway.access.backend import BackendOwnership
 from gateway.access.jwks import JwksKeys
 from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
 from gateway.access.policy import Policy
+from gateway.access.quota import Quota, QuotaLimits
 from gateway.access.tickets import TicketOffice
 from gateway.access.verification import create_keys, create_verifier
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
+from gateway.bus.census import Census
 from gateway.bus.connection import create_redis
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
@@ -90,6 +92,15 @@ class Parts:
         )
         self.expiry = Expiry()
         self.revocations = Revocations(self.redis)
+        self.census = _census(settings, self.redis)
+        self.quota = Quota(
+            QuotaLimits(
+                settings.max_streams_per_subject,
+                settings.max_streams_per_address,
+                settings.max_opens_per_second,
+            ),
+            self.census,
+        )
         self.tickets = TicketOffice(TicketStore(self.redis))
         self.verifier = create_verifier(settings)
         self.backend = _backend(settings)
@@ -115,6 +126,8 @@ class Parts:
         self.supervisor.start("stall watch", self.stalls.run())
         self.supervisor.start("expiry", self.expiry.run())
         self.supervisor.start("revocations", self.revocations.run(self.hub))
+        if self.census is not None:
+            self.supervisor.start("census", self.census.run())
         if isinstance(self.verifier.keys, JwksKeys):
             self.supervisor.start("issuer's keys", self.verifier.keys.run())
         if self.unregistered is not None:
@@ -135,6 +148,8 @@ class Parts:
         await self.supervisor.stop()
         await self.replay.stop()
         await self.revocations.stop()
+        if self.census is not None:
+            await self.census.leave()
         if self.backend is not None:
             await self.backend.close()
         await self.redis.aclose()
@@ -157,6 +172,8 @@ def create_application(settings: Settings) -> web.Application:
     application[PARTS] = parts
     stream = StreamHandler(
         parts.policy,
+        parts.quota,
+        settings.trusted_proxies,
         parts.hub,
         parts.subscription,
         parts.replay,
@@ -196,6 +213,11 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         int(settings.history_ttl_seconds * 1000),
     )
     return Recorder(redis, limits, settings.terminal_types, metrics)
+
+
+def _census(settings: Settings, redis: Redis) -> Census | None:
+    limit = settings.max_streams_per_organization
+    return Census(redis, limit, settings.ownership_wait_seconds) if limit else None
 
 
 def _backend(settings: Settings) -> BackendOwnership | None:

@@ -5,12 +5,14 @@ that nothing published while the request is held is lost; nothing is written bef
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, web
 
 from gateway.access.patience import unavailable
 from gateway.access.policy import Policy
+from gateway.access.quota import Quota
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
@@ -21,6 +23,7 @@ from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
@@ -36,6 +39,8 @@ class StreamHandler:
     """Serves streams; `wait` is how many seconds a request is held while Redis is away."""
 
     policy: Policy
+    quota: Quota
+    trusted_proxies: Sequence[Network]
     hub: Hub
     subscription: Subscription
     replay: Replay
@@ -54,8 +59,9 @@ class StreamHandler:
             # Without chunks only the end of the connection can end the body.
             response.force_close()
         try:
-            if not await self._serve(request, response, viewer):
-                return web.Response(status=204, headers={"Cache-Control": "no-store"})
+            async with self.quota.stream(viewer, client_address(request, self.trusted_proxies)):
+                if not await self._serve(request, response, viewer):
+                    return web.Response(status=204, headers={"Cache-Control": "no-store"})
             await response.write_eof()
         except ConnectionResetError:
             # The reader has left: the usual end of a stream, and nobody is there to be told.
