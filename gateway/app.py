@@ -9,16 +9,9 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.access.backend import BackendOwnership
-from gateway.access.jwks import JwksKeys
-from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
-from gateway.access.policy import Policy
-from gateway.access.quota import Quota, QuotaLimits
-from gateway.access.tickets import TicketOffice
-from gateway.access.verification import create_keys, create_verifier
+from gateway.access.door import Door
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.census import Census
 from gateway.bus.connection import create_redis
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
@@ -26,9 +19,7 @@ from gateway.bus.history import History
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry
 from gateway.bus.replay import Replay
-from gateway.bus.revocations import Revocations
 from gateway.bus.subscription import Subscription
-from gateway.bus.tickets import TicketStore
 from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import HistoryLimits
 from gateway.fanout.expiry import Expiry
@@ -91,26 +82,7 @@ class Parts:
             self.unregistered.saw if self.unregistered else None,
         )
         self.expiry = Expiry()
-        self.revocations = Revocations(self.redis)
-        self.census = _census(settings, self.redis)
-        self.quota = Quota(
-            QuotaLimits(
-                settings.max_streams_per_subject,
-                settings.max_streams_per_address,
-                settings.max_opens_per_second,
-            ),
-            self.census,
-        )
-        self.tickets = TicketOffice(TicketStore(self.redis))
-        self.verifier = create_verifier(settings)
-        self.backend = _backend(settings)
-        self.policy = Policy(
-            self.verifier,
-            self.tickets,
-            self.revocations,
-            self.backend or _ownership(settings, self.registry),
-            settings.ownership_wait_seconds,
-        )
+        self.door = Door(settings, self.redis, self.registry)
 
     def _subscribed(self) -> None:
         self.auditor.subscribed()
@@ -125,33 +97,15 @@ class Parts:
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
         self.supervisor.start("expiry", self.expiry.run())
-        self.supervisor.start("revocations", self.revocations.run(self.hub))
-        if self.census is not None:
-            self.supervisor.start("census", self.census.run())
-        if isinstance(self.verifier.keys, JwksKeys):
-            self.supervisor.start("issuer's keys", self.verifier.keys.run())
+        self.door.start(self.supervisor, self.hub)
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
-
-    def reload(self, settings: Settings) -> None:
-        """Check tokens with the keys of *settings* from now on. Those of an issuer's URL are
-        fetched again by themselves.
-
-        Raises:
-            ConfigurationError: they cannot be used, and the old ones stay.
-        """
-        if not isinstance(self.verifier.keys, JwksKeys):
-            self.verifier.replace_keys(create_keys(settings))
 
     async def stop(self) -> None:
         """Stop every background task and close the connections."""
         await self.supervisor.stop()
         await self.replay.stop()
-        await self.revocations.stop()
-        if self.census is not None:
-            await self.census.leave()
-        if self.backend is not None:
-            await self.backend.close()
+        await self.door.stop()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -171,20 +125,20 @@ def create_application(settings: Settings) -> web.Application:
     )
     application[PARTS] = parts
     stream = StreamHandler(
-        parts.policy,
-        parts.quota,
+        parts.door.policy,
+        parts.door.quota,
         settings.trusted_proxies,
         parts.hub,
         parts.subscription,
         parts.replay,
-        CatchUp(parts.replay, parts.policy.admit, parts.metrics),
+        CatchUp(parts.replay, parts.door.policy.admit, parts.metrics),
         parts.heartbeat,
         parts.expiry,
         parts.stalls,
         settings.ownership_wait_seconds,
     )
-    runs = RunsHandler(parts.policy, parts.registry, parts.history)
-    tickets = TicketHandler(parts.policy, parts.tickets)
+    runs = RunsHandler(parts.door.policy, parts.registry, parts.history)
+    tickets = TicketHandler(parts.door.policy, parts.door.tickets)
     add_routes(
         application,
         stream=stream.handle,
@@ -213,25 +167,3 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         int(settings.history_ttl_seconds * 1000),
     )
     return Recorder(redis, limits, settings.terminal_types, metrics)
-
-
-def _census(settings: Settings, redis: Redis) -> Census | None:
-    limit = settings.max_streams_per_organization
-    return Census(redis, limit, settings.ownership_wait_seconds) if limit else None
-
-
-def _backend(settings: Settings) -> BackendOwnership | None:
-    if settings.ownership != "backend" or settings.backend_url is None:
-        return None
-    return BackendOwnership(
-        settings.backend_url,
-        timeout=settings.backend_timeout_seconds,
-        remember=settings.backend_cache_seconds,
-        wait=settings.ownership_wait_seconds,
-    )
-
-
-def _ownership(settings: Settings, registry: Registry) -> Ownership:
-    if settings.ownership == "token":
-        return TokenOwnership()
-    return RegistryOwnership(registry, settings.ownership_wait_seconds)

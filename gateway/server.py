@@ -80,7 +80,7 @@ class Server:
         Raises:
             ConfigurationError: they cannot be used, and the old ones stay.
         """
-        self._application[PARTS].reload(settings)
+        self._application[PARTS].door.reload(settings)
 
     async def stop(self) -> None:
         """End every stream in good order; takes at most the drain time and two seconds."""
