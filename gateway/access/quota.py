@@ -112,9 +112,15 @@ class Quota:
             )
         with (
             _counted(
-                self._by_subject, subject, limits.per_subject, "This token's subject", "subject"
+                self._by_subject,
+                subject,
+                limits.per_subject,
+                "This token's subject",
+                "subject_limit",
             ),
-            _counted(self._by_address, address, limits.per_address, "Your address", "address"),
+            _counted(
+                self._by_address, address, limits.per_address, "Your address", "address_limit"
+            ),
         ):
             yield
 
@@ -127,20 +133,20 @@ class Quota:
         try:
             async with self._census.stream(viewer.organization_id) as may:
                 if not may:
-                    raise _reached("Your organization", "organization")
+                    raise _reached("Your organization", "organization_limit")
                 yield
         except RedisUnavailable as error:
             raise unavailable(str(error)) from error
 
 
 @contextmanager
-def _counted(counts: Counter[Key], key: Key, limit: int, whose: str, kind: str) -> Iterator[None]:
+def _counted(counts: Counter[Key], key: Key, limit: int, whose: str, code: str) -> Iterator[None]:
     """Count *key* while the block runs; the dict keeps no key whose count is 0."""
     if not limit:
         yield
         return
     if counts[key] >= limit:
-        raise _reached(whose, kind)
+        raise _reached(whose, code)
     counts[key] += 1
     try:
         yield
@@ -150,8 +156,8 @@ def _counted(counts: Counter[Key], key: Key, limit: int, whose: str, kind: str) 
             del counts[key]
 
 
-def _reached(whose: str, kind: str) -> LimitReached:
+def _reached(whose: str, code: str) -> LimitReached:
     return LimitReached(
         f"{whose} has as many streams open as it may: close some, or try again later.",
-        f"{kind}_limit",
+        code,
     )

@@ -105,6 +105,7 @@ async def _only_refused(token: str, **others: Any) -> None:
         text.encode()
 
 
+@pytest.mark.fuzz
 @given(st.text() | st.text("eyJ.-_=AZaz09"))
 async def test_any_text(token: str) -> None:
     """Any text is refused."""
@@ -112,12 +113,14 @@ async def test_any_text(token: str) -> None:
         await verifier("HS256").verify(token)
 
 
+@pytest.mark.fuzz
 @given(header=headers, payload=payloads)
 async def test_any_header(header: dict[str, Any], payload: dict[str, Any]) -> None:
     """Any header above a genuine signature is refused, or passes as a good token."""
     await _only_refused(raw(json.dumps(header), json.dumps(payload), "HS256"))
 
 
+@pytest.mark.fuzz
 @given(payload=payloads)
 async def test_any_claims(payload: dict[str, Any]) -> None:
     """Any claims under a genuine signature are refused, or make an identity of sound values."""
@@ -126,6 +129,7 @@ async def test_any_claims(payload: dict[str, Any]) -> None:
     await _only_refused(token, issuer="ours", audience="ours")
 
 
+@pytest.mark.fuzz
 @given(st.binary(), st.binary())
 async def test_any_bytes(header: bytes, payload: bytes) -> None:
     """Any bytes where JSON should be are refused."""
@@ -135,6 +139,7 @@ async def test_any_bytes(header: bytes, payload: bytes) -> None:
             await door.verify(token)
 
 
+@pytest.mark.fuzz
 @given(st.data())
 async def test_any_change_of_a_genuine_token(data: st.DataObject) -> None:
     """A genuine token with one character changed is refused, and untouched it passes."""

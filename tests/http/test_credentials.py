@@ -81,6 +81,7 @@ _NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.fuzz
 @given(
     st.lists(st.tuples(_NAMES | _VALUE, _VALUE), max_size=5),
     st.lists(st.tuples(_NAMES, _VALUE), max_size=4),
@@ -97,6 +98,7 @@ def test_any_bytes(query: list[tuple[bytes, bytes]], headers: list[tuple[bytes, 
         read_credentials(request)
 
 
+@pytest.mark.fuzz
 @given(st.text(min_size=1).filter(lambda text: text == text.strip()))
 def test_any_query_value(value: str) -> None:
     """What a page escapes as it should arrives as it was, whatever it is."""
