@@ -7,7 +7,7 @@ are counted over all instances is `gateway.bus.census`.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -130,13 +130,15 @@ class Quota:
         if self._census is None:
             yield
             return
-        try:
-            async with self._census.stream(viewer.organization_id) as may:
-                if not may:
-                    raise _reached("Your organization", "organization_limit")
-                yield
-        except RedisUnavailable as error:
-            raise unavailable(str(error)) from error
+        counted = self._census.stream(viewer.organization_id)
+        async with AsyncExitStack() as stack:
+            try:
+                may = await stack.enter_async_context(counted)
+            except RedisUnavailable as error:
+                raise unavailable(str(error)) from error
+            if not may:
+                raise _reached("Your organization", "organization_limit")
+            yield
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _LONGEST = 45
 """Characters of the longest textual IPv6 address (with a dotted quad at its end)."""
 
 _CUSTOMER_BITS = 64
-"""An IPv6 customer owns at least a /64 (RFC 6177, section 2), so all of it counts as one."""
+"""A host chooses the other half of its IPv6 address (RFC 4291, section 2.5.4), so a /64 is one."""
 
 
 def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
