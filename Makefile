@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 CONSTRAINTS := config/constraints.txt
 # Seeds of each scenario of `make delivery`.
 RUNS ?= 10
+# Inputs that `make fuzz` draws for each test that reads what strangers send.
+EXAMPLES ?= 5000
 # More for the program that a target runs: make test ARGS='-k nginx'
 ARGS ?=
 
@@ -14,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format delivery loadtest constraints build clean
+.PHONY: help run test lint format delivery fuzz loadtest constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ format: $(VENV)/.dev ## Put the code into its format
 
 delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scenario, and count what is lost
 	@$(BIN)/python -m pytest tests/delivery --delivery-runs=$(RUNS) $(ARGS)
+
+fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inputs each
+	@FUZZ_EXAMPLES=$(EXAMPLES) \
+	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
 loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
 	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.access.policy import Ownership, Policy, RegistryOwnership, TokenOwnership
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.door import Door
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
@@ -23,15 +22,18 @@ from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import HistoryLimits
+from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
+from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import StallWatch
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runs import RunsHandler
 from gateway.http.stream import StreamHandler
+from gateway.http.tickets import TicketHandler
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.tasks import Supervisor
@@ -79,7 +81,8 @@ class Parts:
             self.recorder,
             self.unregistered.saw if self.unregistered else None,
         )
-        self.policy = Policy(_verifier(settings), _ownership(settings, self.registry))
+        self.expiry = Expiry()
+        self.door = Door(settings, self.redis, self.registry)
 
     def _subscribed(self) -> None:
         self.auditor.subscribed()
@@ -93,13 +96,16 @@ class Parts:
         self.supervisor.start("auditor", self.auditor.run())
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
+        self.supervisor.start("expiry", self.expiry.run())
+        self.door.start(self.supervisor, self.hub)
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
     async def stop(self) -> None:
-        """Stop every background task and close the connections to Redis."""
+        """Stop every background task and close the connections."""
         await self.supervisor.stop()
         await self.replay.stop()
+        await self.door.stop()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -110,21 +116,37 @@ PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 def create_application(settings: Settings) -> web.Application:
     """The aiohttp application; its background tasks run from its start-up to its clean-up."""
     parts = Parts(settings)
-    application = web.Application(middlewares=[error_middleware(parts.metrics)])
+    application = web.Application(
+        middlewares=[
+            error_middleware(parts.metrics),
+            hygiene_middleware(settings.header_timeout_seconds),
+        ],
+        client_max_size=MAX_BODY_BYTES,
+    )
     application[PARTS] = parts
     stream = StreamHandler(
-        parts.policy,
+        parts.door.policy,
+        parts.door.quota,
+        settings.trusted_proxies,
         parts.hub,
         parts.subscription,
         parts.replay,
-        CatchUp(parts.replay, parts.policy, parts.metrics),
+        CatchUp(parts.replay, parts.door.policy.admit, parts.metrics),
         parts.heartbeat,
+        parts.expiry,
         parts.stalls,
         settings.ownership_wait_seconds,
     )
-    runs = RunsHandler(parts.policy, parts.registry, parts.history)
-    add_routes(application, stream.handle, runs.handle, health_handler(parts.health))
-    add_cors(application, settings.cors_origins)
+    runs = RunsHandler(parts.door.policy, parts.registry, parts.history)
+    tickets = TicketHandler(parts.door.policy, parts.door.tickets)
+    add_routes(
+        application,
+        stream=stream.handle,
+        ticket=tickets.handle,
+        runs=runs.handle,
+        health=health_handler(parts.health),
+    )
+    add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
     return application
 
@@ -145,22 +167,3 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         int(settings.history_ttl_seconds * 1000),
     )
     return Recorder(redis, limits, settings.terminal_types, metrics)
-
-
-def _verifier(settings: Settings) -> TokenVerifier:
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
-    return TokenVerifier(
-        TokenRules(
-            secret,
-            settings.organization_claim,
-            settings.jwt_issuer,
-            settings.jwt_audience,
-            settings.jwt_leeway_seconds,
-        )
-    )
-
-
-def _ownership(settings: Settings, registry: Registry) -> Ownership:
-    if settings.ownership == "token":
-        return TokenOwnership()
-    return RegistryOwnership(registry, settings.ownership_wait_seconds)

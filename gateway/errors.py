@@ -5,11 +5,14 @@
     ├── CannotListen            the address is taken or may not be used
     ├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
     ├── RedisUnavailable        Redis could not be asked before a deadline
+    ├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
     └── RequestRefused          an HTTP request that gets no stream; knows its status and code
         ├── MalformedRequest    400
         ├── Unauthenticated     401
         ├── Forbidden           403
         ├── ExecutionNotFound   404
+        ├── RequestTimedOut     408
+        ├── BodyTooLarge        413
         ├── LimitReached        429, passing
         └── Unavailable         503, passing
 
@@ -48,6 +51,10 @@ class MessageRefused(GatewayError):
 
 class RedisUnavailable(GatewayError):
     """Redis could not be asked before the deadline; `str(error)` says what was tried."""
+
+
+class BackendUnavailable(GatewayError):
+    """The backend did not say whose execution it is; `str(error)` says what happened."""
 
 
 class RequestRefused(GatewayError):
@@ -100,6 +107,27 @@ class ExecutionNotFound(RequestRefused):
             "Execution not found for this organization. Whoever starts executions must register"
             ' them; see "Connect your own workers".'
         )
+
+
+class RequestTimedOut(RequestRefused):
+    """A request whose body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not arrive in time: send it anew.")
+
+
+class BodyTooLarge(RequestRefused):
+    """A request with a larger body than any that means something here."""
+
+    status = 413
+    code = "body_too_large"
+
+    def __init__(self, most: int) -> None:
+        """*most*: bytes that a body may have."""
+        super().__init__(f"The body has more than {most} bytes: send none, or a shorter one.")
 
 
 class LimitReached(RequestRefused):

@@ -6,6 +6,7 @@ What it serves is put together in `gateway.app`.
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -14,7 +15,8 @@ from aiohttp import web
 
 from gateway.app import PARTS, create_application
 from gateway.dev.embedded import EmbeddedRedis
-from gateway.http.access_log import AccessLogger, access_log, server_log
+from gateway.errors import ConfigurationError
+from gateway.http.connection import Connections
 from gateway.listener import BACKLOG, listen, url_of
 from gateway.settings import EMBEDDED_REDIS, Settings
 
@@ -35,12 +37,10 @@ class Server:
             self._application,
             # aiohttp does not cancel a handler whose reader has left unless told to.
             handler_cancellation=True,
-            access_log_class=AccessLogger,
-            access_log=access_log,
-            logger=server_log,
             shutdown_timeout=FORCED_AFTER,
         )
-        self._site: web.BaseSite | None = None
+        self._connections = Connections(settings.header_timeout_seconds)
+        self._accepting: asyncio.Server | None = None
         self.url = ""
         """Where the gateway listens, once it does."""
 
@@ -58,20 +58,36 @@ class Server:
         listener = listen(self._settings)
         try:
             await self._runner.setup()
-            self._site = web.SockSite(self._runner, listener, backlog=BACKLOG)
-            await self._site.start()
+            await self._accept(listener)
         except BaseException:
             listener.close()
             await self._runner.cleanup()
             raise
         self.url = url_of(listener)
 
+    async def _accept(self, listener: socket.socket) -> None:
+        # Not aiohttp's own `SockSite`, whose connections know no limits but aiohttp's.
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
+        self._application[PARTS].supervisor.start("header watch", self._connections.run())
+        self._accepting = await asyncio.get_running_loop().create_server(
+            self._connections.factory(server), sock=listener, backlog=BACKLOG
+        )
+
+    def reload(self, settings: Settings) -> None:
+        """Check tokens with the keys of *settings* from now on; no stream is touched.
+
+        Raises:
+            ConfigurationError: they cannot be used, and the old ones stay.
+        """
+        self._application[PARTS].door.reload(settings)
+
     async def stop(self) -> None:
         """End every stream in good order; takes at most the drain time and two seconds."""
         hub = self._application[PARTS].hub
         # 1. Accept nothing new, so that the tabs sent away come back to the next process.
-        if self._site is not None:
-            await self._site.stop()
+        if self._accepting is not None:
+            self._accepting.close()
         # 2. Tell every reader to come back, spread over the drain time.
         await hub.drain(self._settings.drain_seconds)
         # 3. Let the last bytes out; a reader that does not take them is cut off.
@@ -104,8 +120,14 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
+async def serve(
+    settings: Settings,
+    ready: Callable[[Server, Settings], None],
+    reread: Callable[[], Settings],
+) -> None:
     """Serve until SIGTERM or SIGINT; *ready* is called once the gateway listens.
+
+    On SIGHUP the settings are read again by *reread*, and the keys in them are used.
 
     Raises:
         GatewayError: the start cannot go on.
@@ -113,6 +135,9 @@ async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -
     stopped = stop_signal()
     async with reachable_redis(settings) as reachable:
         server = Server(reachable)
+        # Before it listens: unhandled, a SIGHUP that comes early would end the process.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, _reload, server, reread)
         await server.start()
         try:
             ready(server, reachable)
@@ -122,6 +147,19 @@ async def serve(settings: Settings, ready: Callable[[Server, Settings], None]) -
             await server.stop()
 
 
-def run(settings: Settings, ready: Callable[[Server, Settings], None]) -> None:
+def _reload(server: Server, reread: Callable[[], Settings]) -> None:
+    try:
+        server.reload(reread())
+    except ConfigurationError as error:
+        log.error("Not reloaded, the old keys stay. %s", error)  # noqa: TRY400 - a trace says no more
+    else:
+        log.info("Reloaded: tokens are checked with the keys as they are now.")
+
+
+def run(
+    settings: Settings,
+    ready: Callable[[Server, Settings], None],
+    reread: Callable[[], Settings],
+) -> None:
     """`serve` on an event loop of its own (uvloop, which halves the cost of a small write)."""
-    uvloop.run(serve(settings, ready))
+    uvloop.run(serve(settings, ready, reread))

@@ -1,10 +1,12 @@
 """Fixtures: a real Redis for all tests, one of its own for a test that breaks it, and gateways."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
@@ -16,6 +18,11 @@ from gateway.settings import Settings, load
 from tests.redis_process import RedisProcess
 from tests.support import DEADLINE, SECRET, SseReader, eventually
 
+# For `make fuzz`; the ordinary run draws hypothesis's usual hundred examples a test.
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "5000")), deadline=None
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _file_limit() -> None:
@@ -25,8 +32,6 @@ def _file_limit() -> None:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests reaches them."""
-    import os
-
     for name in os.environ:
         if name.startswith("GATEWAY_") or name == "REDIS_URL":
             monkeypatch.delenv(name)

@@ -1,145 +1,118 @@
-"""Who may watch which execution, and how long a request is held before it is refused.
+"""Everything a request must pass before it is shown anything: one door for streams, polls, tickets.
 
-The page opens its stream the moment it starts the run, so a registration that is not there yet is
-waited for. An unknown execution and another organization's are one 404 after the same wait: by
-asking, nobody can learn what exists. It knows neither HTTP nor how tokens look in a request.
+A request is *identified* first: whose token or ticket it brings, and whether that covers the
+organization asked for. It is then *admitted*: not revoked, and the execution is this
+organization's, which may have to be waited for. It knows neither HTTP nor how tokens look in a
+request.
 """
 
-import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
 
-from gateway.access.tokens import Identity, TokenVerifier
-from gateway.bus.registry import Registry
-from gateway.errors import (
-    ExecutionNotFound,
-    Forbidden,
-    MalformedRequest,
-    RedisUnavailable,
-    Unauthenticated,
-    Unavailable,
-)
+from gateway.access.ownership import Ownership
+from gateway.access.patience import wait_until
+from gateway.access.revocation import refuse_revoked
+from gateway.access.tickets import TicketOffice
+from gateway.access.tokens import TokenVerifier
+from gateway.bus.revocations import Revocations
+from gateway.errors import Forbidden, MalformedRequest, Unauthenticated
 from gateway.events.envelope import EXECUTION_ID
+from gateway.viewer import Identity, Viewer
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 0.5
-"""Seconds between two looks at the registry: quick for the usual race, then easy on Redis."""
+MAX_ORGANIZATION = 256
+"""Characters that an organization's name may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a request brought along, unverified."""
 
-    token: str | None
+    token: str | None = field(repr=False)
     organization_id: str | None
-
-
-class Ownership(Protocol):
-    """Decides whose execution it is."""
-
-    async def admit(self, execution_id: str, organization_id: str) -> None:
-        """Return when the organization may watch it.
-
-        Raises:
-            ExecutionNotFound: it may not, or there is no such execution.
-            Unavailable: the question could not be answered in time.
-        """
+    ticket: str | None = field(default=None, repr=False)
 
 
 class Policy:
-    """Everything a request must pass before it becomes a stream."""
+    """Says who may see what."""
 
-    def __init__(self, verifier: TokenVerifier, ownership: Ownership) -> None:
-        self._verifier = verifier
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        tickets: TicketOffice,
+        revocations: Revocations,
+        ownership: Ownership,
+        wait: float,
+    ) -> None:
+        """*wait*: seconds to hold a request while Redis is away."""
+        self.verifier = verifier
+        self._tickets = tickets
+        self._revocations = revocations
         self._ownership = ownership
+        self._wait = wait
 
-    def identify(self, execution_id: str, credentials: Credentials) -> Identity:
-        """Check all that needs no waiting.
+    async def identify(self, execution_id: str, credentials: Credentials) -> Viewer:
+        """Who asks, and whether the organization asked for is theirs. Spends a ticket.
 
         Raises:
-            MalformedRequest, Unauthenticated, Forbidden.
+            MalformedRequest, Unauthenticated, Forbidden: the request must change first.
+            Unavailable: the keys, or the ticket, cannot be looked at now.
         """
         if not EXECUTION_ID.fullmatch(execution_id):
             raise MalformedRequest(
                 "The execution id is malformed: use 1 to 128 letters, digits or _ . : -",
                 "malformed_execution_id",
             )
+        if credentials.ticket is not None:
+            viewer = await self._tickets.redeem(credentials.ticket, execution_id)
+            if credentials.organization_id not in (None, viewer.organization_id):
+                raise Forbidden(
+                    "The ticket is for another organization: leave the organization out, or get "
+                    "a ticket for this one."
+                )
+            return viewer
         if not credentials.token:
             raise Unauthenticated(
                 "No token: send it as `Authorization: Bearer <token>`, or in the query.",
                 "token_missing",
             )
-        identity = self._verifier.verify(credentials.token)
-        if not credentials.organization_id:
-            raise MalformedRequest(
-                "No organization: send X-Organization-ID, or organization_id in the query.",
-                "organization_missing",
-            )
-        if credentials.organization_id not in identity.organizations:
-            raise Forbidden("The token does not cover this organization: ask with one that does.")
-        return identity
+        identity = await self.verifier.verify(credentials.token)
+        organization_id = _organization(credentials.organization_id, identity)
+        return Viewer(execution_id, organization_id, identity, credentials.token)
 
-    async def admit(self, execution_id: str, organization_id: str) -> None:
-        """Wait until the organization may watch *execution_id*; raises as `Ownership.admit`."""
-        await self._ownership.admit(execution_id, organization_id)
+    async def admit(self, viewer: Viewer) -> None:
+        """Wait until *viewer* may see the execution.
 
+        Raises:
+            ExecutionNotFound: it is not this organization's, or there is none, or it was revoked.
+            Unauthenticated, Forbidden: the token, its subject or organization was revoked.
+            Unavailable: the question could not be answered in time.
+        """
+        await self._ownership.admit(viewer)
+        # Last, so that a revocation which came while the execution was waited for counts too.
+        await wait_until(self._know_revocations, self._wait, "Redis")
+        if (kind := self._revocations.kind_of(viewer)) is not None:
+            refuse_revoked(kind)
 
-class TokenOwnership:
-    """`GATEWAY_OWNERSHIP=token`: a valid token alone is trusted, for any execution."""
-
-    async def admit(self, execution_id: str, organization_id: str) -> None:
-        """Never refuses."""
-
-
-class RegistryOwnership:
-    """`GATEWAY_OWNERSHIP=registry`: the organization that the execution was registered for."""
-
-    def __init__(self, registry: Registry, wait: float) -> None:
-        """*wait*: seconds to hold a request for a registration, or for Redis."""
-        self._registry = registry
-        self._wait = wait
-
-    async def admit(self, execution_id: str, organization_id: str) -> None:
-        """See `Ownership.admit`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait
-        pause = _FIRST_PAUSE
-        left = self._wait
-        trouble: RedisUnavailable | None = None
-        while left > 0:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    if await self._registry.owner(execution_id) == organization_id:
-                        return
-                trouble = None
-            except RedisUnavailable as error:
-                trouble = error
-            except TimeoutError:
-                trouble = trouble or RedisUnavailable("Redis does not answer in time.")
-            left = deadline - loop.time()
-            await asyncio.sleep(max(0.0, min(pause, left)))
-            # A last look without time for its answer would pass for a Redis that is away.
-            left -= pause
-            pause = min(pause * 2, _LONGEST_PAUSE)
-        if trouble is not None:
-            raise unavailable(str(trouble))
-        raise ExecutionNotFound
+    async def _know_revocations(self) -> bool:
+        await self._revocations.refresh()
+        return True
 
 
-def unavailable(why: str) -> Unavailable:
-    """The refusal for a request that was held in vain."""
-    return Unavailable(f"The stream cannot be served now: {why} Try again in a few seconds.")
-
-
-async def hold(ready: Awaitable[None], seconds: float, why: str) -> None:
-    """Hold a request until *ready*.
+def _organization(asked: str | None, identity: Identity) -> str:
+    """The organization asked for, which the token must name.
 
     Raises:
-        Unavailable: *seconds* have passed.
+        MalformedRequest, Forbidden.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            await ready
-    except TimeoutError:
-        raise unavailable(why) from None
+    if not asked:
+        raise MalformedRequest(
+            "No organization: send X-Organization-ID, or organization_id in the query.",
+            "organization_missing",
+        )
+    if len(asked) > MAX_ORGANIZATION or not asked.isprintable():
+        raise MalformedRequest(
+            f"The organization is malformed: use at most {MAX_ORGANIZATION} printable characters.",
+            "malformed_organization",
+        )
+    if identity.organizations is not None and asked not in identity.organizations:
+        raise Forbidden("The token does not cover this organization: ask with one that does.")
+    return asked

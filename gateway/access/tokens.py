@@ -1,84 +1,170 @@
-"""Bearer tokens: is this JWT genuine and in force, and which organizations does it name.
+"""Bearer tokens: is this JWT genuine and in force, and whom does it prove.
 
-PyJWT verifies; this module decides what is required. It does not know which execution is asked
-for: that is `gateway.access.policy`.
+PyJWT verifies; this module decides what is required. A verified token is remembered until it
+expires, so that a reconnect storm does not verify every signature again. It does not know which
+execution is asked for: that is `gateway.access.policy`.
 """
 
+import hashlib
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jwt
 
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.access.claims import Claims, identity, place
+from gateway.access.keys import Key, Keys
+from gateway.errors import Unauthenticated
+from gateway.viewer import Identity
 
-ALGORITHM = "HS256"
+MAX_TOKEN_BYTES = 8 * 1024
+"""Longer ones are refused unread."""
+CACHED_TOKENS = 20_000
+"""Most verified tokens that are remembered; about 1 KiB each."""
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a verified token says. `expires_at` is in seconds since the epoch."""
-
-    subject: str
-    organizations: frozenset[str]
-    expires_at: float
+_HOSTILE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading a stranger's token may raise: `Infinity` as a date, JSON a thousand levels deep, or
+a list where PyJWT's floor version takes text for granted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must look like. *leeway_seconds* bridges clocks that differ."""
+    """What a token must look like."""
 
-    secret: str
     organization_claim: str
+    """Name or path of the claim; empty where the backend decides who belongs to whom."""
+    algorithms: tuple[str, ...]
+    """All that may be used, by whichever key."""
     issuer: str | None = None
     audience: str | None = None
     leeway_seconds: float = 0.0
+    """Bridges clocks that differ."""
+    reads_executions: bool = False
+    """Whether the claim `executions` narrows a token (ownership `token`)."""
 
 
 class TokenVerifier:
     """Turns a token into an identity."""
 
-    def __init__(self, rules: TokenRules) -> None:
+    def __init__(
+        self, rules: TokenRules, keys: Keys, clock: Callable[[], float] = time.time
+    ) -> None:
+        """*clock*: seconds since the epoch, by which remembered tokens expire."""
         self._rules = rules
+        self._keys = keys
+        self._clock = clock
+        self._generation = keys.generation
+        # By digest, in the order of last use: a token itself is not kept anywhere.
+        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
 
-    def verify(self, token: str) -> Identity:
-        """The identity that *token* proves.
+    @property
+    def keys(self) -> Keys:
+        """Where its keys come from."""
+        return self._keys
+
+    def replace_keys(self, keys: Keys) -> None:
+        """Verify with *keys* from now on; what others have verified is forgotten."""
+        self._keys = keys
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all verified tokens: each must be verified again."""
+        self._verified.clear()
+        self._generation = self._keys.generation
+
+    async def verify(self, token: str) -> Identity:
+        """The identity that *token* proves; a token that is remembered is answered at once.
 
         Raises:
             Unauthenticated: it is not genuine or not in force; never says more than that.
             Forbidden: it names no organization at all.
+            Unavailable: the keys could not be fetched.
         """
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            raise _invalid()
+        digest = hashlib.blake2b(token.encode(), digest_size=32).digest()
+        known = self._remembered(digest)
+        if known is not None:
+            return known
+        algorithm, kid = self._header(token)
+        keys = self._keys
+        # Nothing may wait after this: a key that was removed meanwhile would still be used.
+        proved = self._proved(token, await keys.candidates(algorithm, kid))
+        if keys is self._keys:
+            self._remember(digest, proved)
+        return proved
+
+    def _remembered(self, digest: bytes) -> Identity | None:
+        if self._generation != self._keys.generation:
+            self.forget()
+        known = self._verified.get(digest)
+        if known is None:
+            return None
+        if known.expires_at <= self._clock() - self._rules.leeway_seconds:
+            # It stays remembered as expired, until newer ones take its place.
+            raise _expired()
+        self._verified.move_to_end(digest)
+        return known
+
+    def _remember(self, digest: bytes, proved: Identity) -> None:
+        self._verified[digest] = proved
+        if len(self._verified) > CACHED_TOKENS:
+            self._verified.popitem(last=False)
+
+    def _header(self, token: str) -> tuple[str, str | None]:
+        """Algorithm and name of the key, as the token's unverified header claims them."""
         try:
-            claims = jwt.decode(
-                token,
-                self._rules.secret,
-                # An explicit list of one: the token's own header must not choose (RFC 8725, 3.1).
-                algorithms=[ALGORITHM],
-                issuer=self._rules.issuer,
-                audience=self._rules.audience,
-                leeway=self._rules.leeway_seconds,
-                options={"require": ["exp"], "verify_aud": self._rules.audience is not None},
+            header = jwt.get_unverified_header(token)
+        except _HOSTILE:
+            raise _invalid() from None
+        algorithm: object = header.get("alg")
+        # The gateway understands no extension, so none may be critical (RFC 7515, 4.1.11).
+        if algorithm not in self._rules.algorithms or "crit" in header or "b64" in header:
+            raise _invalid()
+        # PyJWT has seen to it that a `kid` is text.
+        return str(algorithm), header.get("kid")
+
+    def _proved(self, token: str, candidates: Sequence[Key]) -> Identity:
+        try:
+            return identity(
+                self._claims(token, candidates),
+                self._rules.organization_claim,
+                reads_executions=self._rules.reads_executions,
             )
         except jwt.ExpiredSignatureError:
-            raise Unauthenticated(
-                "The token has expired: get a new one.", "token_expired"
-            ) from None
-        except (jwt.PyJWTError, ValueError, TypeError):
-            raise Unauthenticated("The token is not valid here: renew it.") from None
-        return Identity(
-            subject=str(claims.get("sub", "")),
-            organizations=self._organizations(claims.get(self._rules.organization_claim)),
-            expires_at=float(claims["exp"]),
-        )
+            raise _expired() from None
+        except _HOSTILE:
+            raise _invalid() from None
 
-    def _organizations(self, claim: object) -> frozenset[str]:
-        names = [claim] if isinstance(claim, str) else claim
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Forbidden(
-                f"The token names no organization: the claim {self._rules.organization_claim!r} "
-                "must hold one, or a list of them.",
-                "organization_claim_missing",
-            )
-        return frozenset(names)
+    def _claims(self, token: str, candidates: Sequence[Key]) -> Claims:
+        """The claims of a token that one of the keys has signed, and that is in force."""
+        rules = self._rules
+        for key in candidates:
+            try:
+                return jwt.decode(
+                    token,
+                    key.material,
+                    # What is allowed and fits the key: the token's header must not choose, nor a
+                    # public key pass for a secret (RFC 8725, sections 3.1 and 3.2).
+                    algorithms=[name for name in rules.algorithms if name in key.algorithms],
+                    issuer=rules.issuer,
+                    audience=rules.audience,
+                    leeway=rules.leeway_seconds,
+                    options={"require": ["exp"], "verify_aud": rules.audience is not None},
+                )
+            except jwt.InvalidSignatureError:
+                # Another key's, perhaps.
+                continue
+        raise _invalid()
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("The token is not valid here: renew it.")
+
+
+def _expired() -> Unauthenticated:
+    return Unauthenticated("The token has expired: get a new one.", "token_expired")
 
 
 def issue(
@@ -91,5 +177,10 @@ def issue(
 ) -> str:
     """A signed token for development and tests; in production the customer's issuer signs."""
     now = int(time.time())
-    claims = {"sub": subject, claim: organization_id, "iat": now, "exp": now + ttl_seconds}
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+    claims = {
+        "sub": subject,
+        **place(claim, organization_id),
+        "iat": now,
+        "exp": now + ttl_seconds,
+    }
+    return jwt.encode(claims, secret, algorithm="HS256")

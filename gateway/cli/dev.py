@@ -45,8 +45,12 @@ _ALWAYS = {
     # What makes this command: every token may watch everything, and every page may read.
     "ownership": "token",
     "cors_origins": ("*",),
-    # The page needs an address, and the tokens given out here name no issuer.
+    "cors_credentials": False,
+    # The page needs an address, and its tokens are signed with a secret and name no issuer.
     "unix_socket": None,
+    "jwt_public_key_file": None,
+    "jwks_url": None,
+    "jwt_algorithms": (),
     "jwt_issuer": None,
     "jwt_audience": None,
 }

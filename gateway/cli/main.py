@@ -13,6 +13,7 @@ from gateway.cli.dev import dev
 from gateway.cli.loadtest import loadtest
 from gateway.cli.publish import publish
 from gateway.cli.register import register
+from gateway.cli.revoke import revoke
 from gateway.cli.serve import serve
 from gateway.cli.status import status
 from gateway.cli.token import token
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (dev, serve, register, status, publish, token, loadtest):
+for command in (dev, serve, register, revoke, status, publish, token, loadtest):
     cli.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """`sse-gateway serve`: the gateway as systemd runs it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,13 +22,14 @@ def serve(config_file: Path | None, **given: Any) -> None:
 
     Every setting is an environment variable or a line of the --config file. A wrong one stops the
     start with exit status 78 and a list of all mistakes. An absent Redis does not: health says so,
-    and the gateway goes on trying.
+    and the gateway goes on trying. SIGHUP reads the keys that tokens are checked with again.
     """
     overrides = {name: value for name, value in given.items() if value is not None}
-    settings = load(config_file, **overrides)
+    read = partial(load, config_file, **overrides)
+    settings = read()
     log.configure(settings.log_format, settings.log_level)
     raise_file_limit()
-    server.run(settings, _banner)
+    server.run(settings, _banner, reread=read)
 
 
 def _banner(running: server.Server, settings: Settings) -> None:

@@ -46,3 +46,8 @@ def order_key(execution_id: str) -> str:
 def answer_key(execution_id: str, instance: str) -> str:
     """What the recorder last answered one instance."""
     return f"sse:{{{execution_id}}}:answer:{instance}"
+
+
+def ticket_key(digest: str) -> str:
+    """What a ticket is good for, by the ticket's digest; `!` can stand in no execution id."""
+    return f"sse:{{!ticket:{digest}}}"

@@ -32,13 +32,24 @@ def connected(execution_id: str, retry_ms: int, status: str | None = None) -> by
 
 def heartbeat(now: datetime | None = None) -> bytes:
     """A named event, because JavaScript cannot see comments."""
-    stamp = (now or datetime.now(UTC)).isoformat(timespec="milliseconds")
-    return frame("heartbeat", {"timestamp": stamp.replace("+00:00", "Z")})
+    return frame("heartbeat", {"timestamp": _stamp(now or datetime.now(UTC))})
 
 
 def closing(reason: CloseReason, retry_ms: int) -> bytes:
     """Told before the gateway ends a stream that has not reached its end; *retry_ms* jittered."""
     return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms)
+
+
+def expiring(expires_at: float, now: float) -> bytes:
+    """Told before the token expires, so that the page can get a new one and open a new stream.
+
+    Both in seconds since the epoch; *expires_at* is near enough for a four-digit year.
+    """
+    data = {
+        "expires_at": _stamp(datetime.fromtimestamp(expires_at, UTC)),
+        "expires_in_seconds": max(0, round(expires_at - now)),
+    }
+    return frame("stream:expiring", data)
 
 
 def gap(first: Id, last: Id) -> bytes:
@@ -50,3 +61,7 @@ def gap(first: Id, last: Id) -> bytes:
 def reset(reason: CloseReason) -> bytes:
     """The cursor belongs to another life of the history; the whole kept history follows."""
     return frame("stream:reset", {"reason": reason})
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

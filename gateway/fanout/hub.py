@@ -17,6 +17,7 @@ from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
+from gateway.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class Hub:
         return execution_id in self._topics
 
     @contextmanager
-    def subscription(self, execution_id: str, organization_id: str) -> Iterator[Subscriber]:
-        """A subscriber for as long as the block runs.
+    def subscription(self, viewer: Viewer) -> Iterator[Subscriber]:
+        """A subscriber of *viewer*'s execution for as long as the block runs.
 
         Leaving the block takes it out of its topic in the same breath, whatever the reason, so
         that no event is ever written after the end of a response (delivery rules, section 6).
@@ -81,8 +82,7 @@ class Hub:
         if self._max_subscribers and self._count >= self._max_subscribers:
             raise LimitReached("This gateway has as many streams open as it may; try again later.")
         subscriber = Subscriber(
-            execution_id,
-            organization_id,
+            viewer,
             max_events=self._bounds.events,
             max_bytes=self._bounds.bytes,
             now=asyncio.get_running_loop().time(),

@@ -16,6 +16,7 @@ from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.events.sse import closing
+from gateway.viewer import Viewer
 
 COMPLETED = "completed"
 """The end of a stream whose execution has ended; every other end is a CloseReason."""
@@ -30,20 +31,13 @@ class Subscriber:
     __slots__ = (
         "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_waiting",
         "_waker", "ended", "execution_id", "held", "last_activity", "left", "opened_at",
-        "organization_id", "overrun", "position",
+        "overrun", "position", "viewer",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        execution_id: str,
-        organization_id: str,
-        *,
-        max_events: int,
-        max_bytes: int,
-        now: float,
-    ) -> None:
-        self.execution_id = execution_id
-        self.organization_id = organization_id
+    def __init__(self, viewer: Viewer, *, max_events: int, max_bytes: int, now: float) -> None:
+        self.viewer = viewer
+        self.execution_id = viewer.execution_id
+        """The viewer's, one look-up nearer: every event and heartbeat asks for it."""
         self.opened_at = now
         self.last_activity = now
         """Loop time in seconds of the last frame taken in: silence is counted from here."""

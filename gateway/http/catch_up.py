@@ -7,9 +7,9 @@ are written, in order, and the reader is told what history could not give.
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.access.policy import Policy
 from gateway.bus.replay import Replay
 from gateway.errors import RedisUnavailable, RequestRefused
 from gateway.events.reasons import CloseReason
@@ -18,6 +18,7 @@ from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.outlet import Outlet
 from gateway.metrics import Metrics
+from gateway.viewer import Viewer
 
 _PAUSE = (0.1, 0.5)
 """Seconds between two tries to read while Redis is away, drawn anew each time."""
@@ -28,7 +29,8 @@ class CatchUp:
     """Writes what held subscribers have missed."""
 
     replay: Replay
-    policy: Policy
+    admit: Callable[[Viewer], Awaitable[None]]
+    """Raises RequestRefused for a viewer who may not see the execution (any more)."""
     metrics: Metrics
 
     async def run(
@@ -101,7 +103,7 @@ class CatchUp:
         if after is None and stretch.verdict != "reset":
             return True
         try:
-            await self.policy.admit(subscriber.execution_id, subscriber.organization_id)
+            await self.admit(subscriber.viewer)
         except RequestRefused as refusal:
             reason = CloseReason.UNAVAILABLE if refusal.passing else CloseReason.REVOKED
             now = asyncio.get_running_loop().time()

@@ -1,20 +1,46 @@
 """Where a request carries its credentials: headers, or the query for a native EventSource.
 
-It only finds them; whether they are any good is `gateway.access`.
+It only finds them; whether they are any good is `gateway.access`. What is given twice in one place
+is refused: a proxy or a log that looks at the other one would have seen another caller.
 """
 
 from aiohttp import web
 
 from gateway.access.policy import Credentials
+from gateway.errors import MalformedRequest
 
 _BEARER = "bearer "
 
+_HEADERS = ("Authorization", "X-Organization-ID", "Last-Event-ID")
+_PARAMETERS = ("Authorization", "organization_id", "ticket", "last_event_id")
+"""The latter by these very letters: parameters are case-sensitive, headers are not."""
+
 
 def read_credentials(request: web.Request) -> Credentials:
-    """The credentials of *request*; headers win over the query (design, section 2)."""
+    """The credentials of *request*; headers win over the query (design, section 2).
+
+    Raises:
+        MalformedRequest: one is given twice, or a ticket along with a token.
+    """
+    _refuse_repeated(request)
     authorization = request.headers.get("Authorization") or request.query.get("Authorization")
     organization = request.headers.get("X-Organization-ID") or request.query.get("organization_id")
-    return Credentials(_bearer(authorization), organization)
+    token = _bearer(authorization)
+    ticket = request.query.get("ticket")
+    if token is not None and ticket is not None:
+        raise _duplicate("Both a token and a ticket are given: send one of them.")
+    return Credentials(token, organization, ticket)
+
+
+def _refuse_repeated(request: web.Request) -> None:
+    for given, names in ((request.headers, _HEADERS), (request.query, _PARAMETERS)):
+        for name in names:
+            if len(given.getall(name, ())) > 1:
+                raise _duplicate(f"{name} is given more than once: send it once.")
+
+
+def _duplicate(message: str) -> MalformedRequest:
+    return MalformedRequest(message, "duplicate_credentials")
 
 
 def _bearer(authorization: str | None) -> str | None:

@@ -4,7 +4,11 @@ import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.http.headers import add_common_headers
+from gateway.http.hygiene import end_with_body
+
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
+TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"
 RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
 HEALTH_PATH = "/api/v1/sse/health"
 
@@ -21,37 +25,43 @@ _PREFLIGHT_SECONDS = 600
 
 
 def add_routes(
-    application: web.Application, stream: Handler, runs: Handler, health: Handler
+    application: web.Application,
+    *,
+    stream: Handler,
+    ticket: Handler,
+    runs: Handler,
+    health: Handler,
 ) -> None:
     """Everything that the contract names."""
     # HEAD would run the stream handler, whose body then corrupts the connection's next response.
     application.router.add_get(STREAM_PATH, stream, allow_head=False)
+    application.router.add_post(TICKET_PATH, ticket)
     application.router.add_get(RUNS_PATH, runs)
     application.router.add_get(HEALTH_PATH, health)
 
 
-def add_cors(application: web.Application, origins: tuple[str, ...]) -> None:
-    """Let pages of *origins* read every route added so far; `*` is without credentials."""
+def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:
+    """Let pages of *origins* use every route added so far, by the methods that it has.
+
+    `*` stands for every origin. *credentials*: pages of listed origins may send cookies along;
+    never those of `*`, since any page could then read as its visitor.
+    """
     options = {
         origin: aiohttp_cors.ResourceOptions(
-            allow_credentials=origin != "*",
+            allow_credentials=credentials and origin != "*",
             allow_headers=_ALLOWED_HEADERS,
             expose_headers=_EXPOSED_HEADERS,
-            allow_methods=["GET"],
             max_age=_PREFLIGHT_SECONDS,
         )
         for origin in origins
     }
     if options:
-        cors = aiohttp_cors.setup(application, defaults=options)
+        cors = aiohttp_cors.setup(application)
         for route in list(application.router.routes()):
-            if route.method == "GET":
-                cors.add(route)
-    application.on_response_prepare.append(_common_headers)
+            cors.add(route, options)
+    application.on_response_prepare.append(_finish_headers)
 
 
-async def _common_headers(_: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp-cors does not add it, and a shared cache would hand one origin's answer to another.
-    response.headers["Vary"] = "Origin"
-    # The default tells strangers the versions of Python and aiohttp.
-    response.headers["Server"] = "sse-gateway"
+async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    add_common_headers(response)
+    end_with_body(request, response)

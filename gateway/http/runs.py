@@ -124,9 +124,8 @@ class RunsHandler:
         """One poll; HEAD gets the headers that GET would (RFC 9110, section 9.3.2)."""
         execution_id = request.match_info["execution_id"]
         workflow_id = request.match_info["workflow_id"]
-        credentials = read_credentials(request)
-        self.policy.identify(execution_id, credentials)
-        await self.policy.admit(execution_id, credentials.organization_id or "")
+        viewer = await self.policy.identify(execution_id, read_credentials(request))
+        await self.policy.admit(viewer)
         try:
             if await self.registry.workflow(execution_id) not in (None, workflow_id):
                 raise ExecutionNotFound

@@ -5,24 +5,30 @@ that nothing published while the request is held is lost; nothing is written bef
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, web
 
-from gateway.access.policy import Policy, unavailable
+from gateway.access.patience import unavailable
+from gateway.access.policy import Policy
+from gateway.access.quota import Quota
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
 from gateway.events.cursor import Id, parse_id
 from gateway.events.sse import connected
 from gateway.events.stretch import Stretch
+from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
 from gateway.http.outlet import Outlet, StallWatch
+from gateway.viewer import Viewer
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -33,37 +39,50 @@ class StreamHandler:
     """Serves streams; `wait` is how many seconds a request is held while Redis is away."""
 
     policy: Policy
+    quota: Quota
+    trusted_proxies: Sequence[Network]
     hub: Hub
     subscription: Subscription
     replay: Replay
     catch_up: CatchUp
     heartbeat: Heartbeat
+    expiry: Expiry
     stalls: StallWatch
     wait: float
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One stream, from its request to its end."""
-        execution_id = request.match_info["execution_id"]
         credentials = read_credentials(request)
-        self.policy.identify(execution_id, credentials)
+        viewer = await self.policy.identify(request.match_info["execution_id"], credentials)
         response = web.StreamResponse(headers=STREAM_HEADERS)
         if request.version < HttpVersion11:
             # Without chunks only the end of the connection can end the body.
             response.force_close()
-        organization_id = credentials.organization_id or ""
         try:
-            with self.hub.subscription(execution_id, organization_id) as subscriber:
-                subscriber.position = read_cursor(request)
-                await self.policy.admit(execution_id, organization_id)
-                outlet = await self._open(request, response, subscriber)
-                if outlet is None:
+            async with self.quota.stream(viewer, client_address(request, self.trusted_proxies)):
+                if not await self._serve(request, response, viewer):
                     return web.Response(status=204, headers={"Cache-Control": "no-store"})
-                await self._follow(subscriber, outlet)
             await response.write_eof()
         except ConnectionResetError:
             # The reader has left: the usual end of a stream, and nobody is there to be told.
             pass
         return response
+
+    async def _serve(
+        self, request: web.Request, response: web.StreamResponse, viewer: Viewer
+    ) -> bool:
+        """Write the stream to its end; False for a reader that has seen the end already."""
+        with self.hub.subscription(viewer) as subscriber:
+            subscriber.position = read_cursor(request)
+            await self.policy.admit(viewer)
+            try:
+                outlet = await self._open(request, response, subscriber)
+                if outlet is None:
+                    return False
+                await self._follow(subscriber, outlet)
+            finally:
+                self.expiry.remove(subscriber)
+        return True
 
     async def _open(
         self, request: web.Request, response: web.StreamResponse, subscriber: Subscriber
@@ -82,6 +101,7 @@ class StreamHandler:
         status = stretch.ending.status if stretch.ending is not None else None
         await outlet.write(connected(subscriber.execution_id, jittered_retry_ms(), status))
         self.heartbeat.add(subscriber)
+        self.expiry.add(subscriber)
         await self.catch_up.run(subscriber, outlet, stretch)
         return outlet
 

@@ -20,7 +20,7 @@ def main() -> None:
         settings = load()
         log.configure(settings.log_format, settings.log_level)
         raise_file_limit()
-        server.run(settings, _ready)
+        server.run(settings, _ready, reread=lambda: settings)
     except GatewayError as error:
         sys.exit(str(error))
 

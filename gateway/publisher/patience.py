@@ -49,7 +49,7 @@ class Pauses:
     def __next__(self) -> float:
         pause, self._next = self._next, min(self._next * 2, _LONGEST_PAUSE)
         # All workers lose Redis at the same moment; they should not come back at the same one.
-        return random.uniform(pause / 2, pause)  # noqa: S311
+        return random.uniform(pause / 2, pause)  # noqa: S311 - spreads load
 
 
 class Patience:

@@ -62,7 +62,7 @@ async def test_every_origin(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
     """`*` lets the page of any origin follow."""
-    gateway = await start_gateway(ownership="token", cors_origins="*")
+    gateway = await start_gateway(ownership="token", cors_origins="*", cors_credentials=False)
     await tab.page.goto(origin)
     await tab.follow(gateway.stream_url("run-1"))
     await tab.sees("connected")

@@ -23,8 +23,7 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from gateway.access.policy import Policy, TokenOwnership
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.ownership import TokenOwnership
 from gateway.bus.history import History, Page
 from gateway.bus.replay import Replay
 from gateway.events.burst import Burst
@@ -35,7 +34,8 @@ from gateway.fanout.subscriber import HELD, Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
-from tests.support import SECRET, Seen, SseParser
+from tests.support import Seen, SseParser
+from tests.viewers import viewer
 
 T = TypeVar("T")
 
@@ -96,8 +96,7 @@ class Model(RuleBasedStateMachine):
         metrics = Metrics()
         self.hub = Hub(QueueBounds(QUEUE_EVENTS, 100_000), metrics)
         self.replay = Replay(self.history, metrics)
-        policy = Policy(TokenVerifier(TokenRules(SECRET, "organization_id")), TokenOwnership())
-        self.catch_up = CatchUp(self.replay, policy, metrics)
+        self.catch_up = CatchUp(self.replay, TokenOwnership().admit, metrics)
         self.stack = ExitStack()
         self.tabs: list[Tab] = []
         self.kept: list[str] = []
@@ -154,7 +153,7 @@ class Model(RuleBasedStateMachine):
             return
 
         async def come() -> Tab:
-            subscription = self.hub.subscription(self.execution, "acme")
+            subscription = self.hub.subscription(viewer(self.execution))
             subscriber = self.stack.enter_context(subscription)
             subscriber.position = cursor
             return Tab(subscriber, cursor)

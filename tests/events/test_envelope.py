@@ -81,6 +81,7 @@ def test_unusable(payload: bytes, why: str) -> None:
         decode(payload)
 
 
+@pytest.mark.fuzz
 @given(st.binary(max_size=200))
 def test_any_bytes(payload: bytes) -> None:
     """No bytes whatever do more than be refused or become exactly one event."""
@@ -100,6 +101,7 @@ _JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.fuzz
 @given(st.text(max_size=20), _JSON, st.sampled_from([None, 1, 2]), st.booleans())
 def test_no_payload_injects(event_type: str, data: object, indent: int | None, ascii: bool) -> None:
     """Whatever type and data a producer sends, the reader sees at most one event, and its data."""

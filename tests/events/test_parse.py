@@ -25,6 +25,7 @@ def test_half_a_pair(payload: bytes, value: object) -> None:
     assert parse(payload) == value
 
 
+@pytest.mark.fuzz
 @given(st.text(alphabet=st.characters() | st.sampled_from("\\ud8\ud800\udc00\ud83d\ude00")))
 def test_any_text(text: str) -> None:
     """Whatever text a producer escapes is read as a browser would show it."""

@@ -127,6 +127,7 @@ _ENVELOPES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.fuzz
 @given(st.lists(_ENVELOPES | _JSON, max_size=6))
 def test_any_json(events: list[Any]) -> None:
     """No JSON makes the fold raise, and its document always has the contract's types."""
@@ -145,6 +146,7 @@ def test_any_json(events: list[Any]) -> None:
         assert step["error"] is None or isinstance(step["error"], str)
 
 
+@pytest.mark.fuzz
 @given(st.lists(_ENVELOPES, max_size=8))
 def test_logs_change_nothing_else(events: list[Any]) -> None:
     """With and without logs the run is the same: only the bounded fold forgets."""

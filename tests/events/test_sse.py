@@ -30,3 +30,12 @@ def test_closing(reason: CloseReason) -> None:
     [seen] = parse_sse(sse.closing(reason, 2222))
     assert (seen.event, seen.id, seen.retry) == ("stream:closing", None, 2222)
     assert orjson.loads(seen.data) == {"reason": reason.value, "retry_ms": 2222}
+
+
+def test_expiring() -> None:
+    """The warning has the moment of the end in UTC and the whole seconds until then, and no id."""
+    end = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    [seen] = parse_sse(sse.expiring(end, end - 59.8))
+    assert (seen.event, seen.id) == ("stream:expiring", None)
+    expected = {"expires_at": "2026-01-02T03:04:05.000Z", "expires_in_seconds": 60}
+    assert orjson.loads(seen.data) == expected

@@ -13,6 +13,7 @@ from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
 from gateway.fanout.subscriber import HELD, Subscriber
 from gateway.metrics import Metrics
 from tests.fanout.support import EPOCH, burst
+from tests.viewers import viewer
 
 
 def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
@@ -31,9 +32,9 @@ async def test_keyed_by_execution() -> None:
     """An event reaches every subscriber of its execution and none of another."""
     hub, metrics = make()
     with (
-        hub.subscription("a", "acme") as first,
-        hub.subscription("a", "acme") as second,
-        hub.subscription("b", "acme") as other,
+        hub.subscription(viewer("a")) as first,
+        hub.subscription(viewer("a")) as second,
+        hub.subscription(viewer("b")) as other,
     ):
         for subscriber in (first, second, other):
             live(subscriber)
@@ -47,7 +48,7 @@ async def test_keyed_by_execution() -> None:
 async def test_leaving() -> None:
     """A subscriber that left gets nothing more, and leaves nothing behind, whatever the reason."""
     hub, metrics = make()
-    with pytest.raises(RuntimeError), hub.subscription("a", "acme") as subscriber:
+    with pytest.raises(RuntimeError), hub.subscription(viewer("a")) as subscriber:
         raise RuntimeError
     hub.publish("a", burst(1))
     assert subscriber.waiting == (0, 0)
@@ -59,7 +60,7 @@ async def test_leaving() -> None:
 async def test_slow_subscriber_slows_no_other() -> None:
     """A full queue holds that subscriber alone; the others get every event."""
     hub, _ = make(events=2)
-    with hub.subscription("a", "acme") as slow, hub.subscription("a", "acme") as quick:
+    with hub.subscription(viewer("a")) as slow, hub.subscription(viewer("a")) as quick:
         live(slow)
         live(quick)
         for number in range(1, 6):
@@ -72,7 +73,7 @@ async def test_slow_subscriber_slows_no_other() -> None:
 async def test_audit() -> None:
     """An audit holds each subscriber that has missed something, and tells whether one has."""
     hub, _ = make()
-    with hub.subscription("a", "acme") as behind, hub.subscription("a", "acme") as ahead:
+    with hub.subscription(viewer("a")) as behind, hub.subscription(viewer("a")) as ahead:
         live(behind)
         live(ahead).position = Id(EPOCH, 1)
         assert hub.executions == ["a"]
@@ -87,7 +88,7 @@ async def test_broken_subscriber_is_only_its_own(
 ) -> None:
     """A subscriber whose offer raises is closed; the feed goes on and the others get the event."""
     hub, _ = make()
-    with hub.subscription("a", "acme") as broken, hub.subscription("a", "acme") as whole:
+    with hub.subscription(viewer("a")) as broken, hub.subscription(viewer("a")) as whole:
         offer = Subscriber.offer
 
         def breaks(self: Subscriber, burst: Burst, now: float) -> bool:
@@ -107,11 +108,11 @@ async def test_broken_subscriber_is_only_its_own(
 async def test_limit() -> None:
     """One subscriber more than allowed is refused, and a place that gets free is given again."""
     hub, _ = make(most=1)
-    with hub.subscription("a", "acme"):
-        with pytest.raises(LimitReached), hub.subscription("a", "acme"):
+    with hub.subscription(viewer("a")):
+        with pytest.raises(LimitReached), hub.subscription(viewer("a")):
             pass
         assert len(hub) == 1
-    with hub.subscription("a", "acme"):
+    with hub.subscription(viewer("a")):
         assert len(hub) == 1
 
 
@@ -128,11 +129,11 @@ async def test_drain_is_spread() -> None:
         ends.append(loop.time())
 
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(hub.subscription(str(n), "acme")) for n in range(20)]
+        subscribers = [stack.enter_context(hub.subscription(viewer(str(n)))) for n in range(20)]
         watching = [asyncio.ensure_future(watch(one)) for one in subscribers]
         await hub.drain(0.2)
         await asyncio.gather(*watching)
-        with pytest.raises(Unavailable), hub.subscription("late", "acme"):
+        with pytest.raises(Unavailable), hub.subscription(viewer("late")):
             pass
     assert {one.ended for one in subscribers} == {CloseReason.DRAIN}
     assert max(ends) - min(ends) > 0.1

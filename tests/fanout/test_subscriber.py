@@ -8,11 +8,12 @@ from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import COMPLETED, HELD, Subscriber
 from tests.fanout.support import EPOCH, burst
+from tests.viewers import viewer
 
 
 def make(max_events: int = 3, max_bytes: int = 100, after: int | None = None) -> Subscriber:
     """A held subscriber, or a live one that has seen all up to *after*."""
-    made = Subscriber("run-1", "acme", max_events=max_events, max_bytes=max_bytes, now=0.0)
+    made = Subscriber(viewer(), max_events=max_events, max_bytes=max_bytes, now=0.0)
     if after is not None:
         made.position = Id(EPOCH, after)
         made.collect()

@@ -28,6 +28,30 @@ WRONG = [
     ({"GATEWAY_CONFIG": "/nowhere.toml"}, "/nowhere.toml"),
 ]
 
+WEAK = [
+    # What is set beside a good secret, and the words of the sentence that mends it.
+    ({"GATEWAY_JWT_SECRET": "x" * 31}, "openssl rand -hex 32"),
+    ({"GATEWAY_JWT_SECRET": ""}, "GATEWAY_JWT_SECRET_FILE, GATEWAY_JWT_PUBLIC_KEY_FILE"),
+    ({"GATEWAY_JWT_ALGORITHMS": "HS256, HS512"}, "openssl rand -hex 64"),
+    ({"GATEWAY_JWT_ALGORITHMS": "HS384"}, "openssl rand -hex 48"),
+    ({"GATEWAY_JWT_ALGORITHMS": "HS256, RS256"}, "GATEWAY_JWT_PUBLIC_KEY_FILE"),
+    ({"GATEWAY_JWT_ALGORITHMS": "none"}, "GATEWAY_JWT_ALGORITHMS"),
+    ({"GATEWAY_JWT_PUBLIC_KEY_FILE": "key.pem"}, "not both"),
+    ({"GATEWAY_JWKS_URL": "https://login.example/keys"}, "not both"),
+    ({"GATEWAY_CORS_ORIGINS": "*"}, "GATEWAY_CORS_CREDENTIALS: with \\*"),
+    ({"GATEWAY_ORGANIZATION_CLAIM": ""}, "GATEWAY_OWNERSHIP=backend"),
+    ({"GATEWAY_OWNERSHIP": "backend"}, "GATEWAY_BACKEND_URL"),
+    ({"GATEWAY_BACKEND_URL": "https://app.example"}, "execution_id"),
+    ({"GATEWAY_BACKEND_URL": "https://app.example/{execution_id}/{secret}"}, "only .execution_id"),
+    ({"GATEWAY_BACKEND_URL": "ftp://app.example/{execution_id}"}, "https://"),
+    ({"GATEWAY_TRUSTED_PROXIES": "nginx"}, "GATEWAY_TRUSTED_PROXIES"),
+]
+WEAK_WITH_PUBLIC_KEYS = [
+    ({}, "such as RS256"),
+    ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "for a secret"),
+    ({"GATEWAY_JWKS_URL": "http://login.example/keys"}, "use https://"),
+]
+
 
 @pytest.fixture(autouse=True)
 def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +111,72 @@ def test_wrong(environment: dict[str, str], named: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as caught:
         load()
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(("environment", "mended_by"), WEAK)
+def test_weak(environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weak configuration stops the start, each with the sentence that mends it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=mended_by):
+        load()
+
+
+@pytest.mark.parametrize(("environment", "mended_by"), WEAK_WITH_PUBLIC_KEYS)
+def test_weak_with_public_keys(
+    environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With public keys the algorithms must be named, all asymmetric, and nobody on the way may
+    put keys of their own in."""
+    monkeypatch.delenv("GATEWAY_JWT_SECRET")
+    monkeypatch.setenv("GATEWAY_JWKS_URL", "https://login.example/keys")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=mended_by):
+        load()
+
+
+def test_strong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same settings, mended, are taken: every refusal above has its counterpart."""
+    secret = "x" * 64
+    for environment in (
+        {"GATEWAY_JWT_SECRET": secret, "GATEWAY_JWT_ALGORITHMS": "HS256,HS384,HS512"},
+        {"GATEWAY_JWKS_URL": "https://login.example/keys", "GATEWAY_JWT_ALGORITHMS": "ES256"},
+        {"GATEWAY_JWKS_URL": "http://127.0.0.1:1/keys", "GATEWAY_JWT_ALGORITHMS": "RS256, PS256"},
+        {"GATEWAY_JWT_PUBLIC_KEY_FILE": "key.pem", "GATEWAY_JWT_ALGORITHMS": "EdDSA"},
+        {
+            "GATEWAY_JWT_SECRET": secret,
+            "GATEWAY_CORS_ORIGINS": "*",
+            "GATEWAY_CORS_CREDENTIALS": "false",
+            "GATEWAY_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, ::1/128",
+        },
+        {
+            "GATEWAY_JWT_SECRET": secret,
+            "GATEWAY_OWNERSHIP": "Backend",
+            "GATEWAY_BACKEND_URL": "http://app.internal:8000/{organization_id}/{execution_id}",
+            "GATEWAY_ORGANIZATION_CLAIM": "",
+        },
+    ):
+        with monkeypatch.context() as patch:
+            patch.delenv("GATEWAY_JWT_SECRET")
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            settings = load()
+    assert settings.organization_claim == ""
+    assert settings.jwt_algorithms == ("HS256",)
+
+
+def test_redis_url_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL of Redis may stand in a file, since it may hold a password; it shows nowhere."""
+    file = tmp_path / "redis_url"
+    file.write_text("redis://:hush@localhost:6379/0\n")
+    monkeypatch.setenv("GATEWAY_REDIS_URL_FILE", str(file))
+    settings = load()
+    assert settings.redis_url == "redis://:hush@localhost:6379/0"
+    assert "hush" not in repr(settings)
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+    with pytest.raises(ConfigurationError, match="not both"):
+        load()
 
 
 def test_all_mistakes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from gateway.access.policy import Policy, TokenOwnership
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.ownership import TokenOwnership
 from gateway.bus.history import History, Page
 from gateway.bus.replay import Replay
 from gateway.events.burst import Burst
@@ -18,7 +17,8 @@ from gateway.fanout.subscriber import Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
-from tests.support import SECRET, eventually, parse_sse
+from tests.support import eventually, parse_sse
+from tests.viewers import viewer
 
 
 class Paused(History):
@@ -54,9 +54,8 @@ class Sink:
 async def stage(redis: Redis) -> AsyncIterator[tuple[Paused, CatchUp, Subscriber, Sink]]:
     history, metrics = Paused(redis), Metrics()
     replay = Replay(history, metrics)
-    policy = Policy(TokenVerifier(TokenRules(SECRET, "organization_id")), TokenOwnership())
-    subscriber = Subscriber("run-1", "acme", max_events=10, max_bytes=10_000, now=0.0)
-    yield history, CatchUp(replay, policy, metrics), subscriber, Sink()
+    subscriber = Subscriber(viewer(), max_events=10, max_bytes=10_000, now=0.0)
+    yield history, CatchUp(replay, TokenOwnership().admit, metrics), subscriber, Sink()
     await replay.stop()
 
 

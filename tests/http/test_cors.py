@@ -1,8 +1,15 @@
 """Pages of other origins, as a browser asks for them."""
 
-import pytest
+from collections.abc import AsyncIterator
 
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gateway.http.routes import add_cors
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.http.conftest import path
 
 ORIGIN = "https://app.example.com"
 CONTRACT_HEADERS = (
@@ -52,9 +59,75 @@ async def test_other_origins(start_gateway: StartGateway, origins: str, origin: 
         assert response.headers["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ":443"])
+async def test_preflight_of_other_origins(start_gateway: StartGateway, origin: str) -> None:
+    """The preflight of an origin that is not listed is a 403 in JSON that grants and repeats
+    nothing; the listed one's is answered."""
+    gateway = await start_gateway(ownership="token", cors_origins=ORIGIN)
+    for asking, status in ((origin, 403), (ORIGIN, 200)):
+        asked = {"Origin": asking, "Access-Control-Request-Method": "GET"}
+        async with gateway.session.options(gateway.stream_url("run-1"), headers=asked) as response:
+            assert response.status == status
+            granted = [name for name in response.headers if name.startswith("Access-Control-")]
+            assert bool(granted) == (status == 200)
+            if status == 403:
+                assert (await response.json())["error"] == "forbidden"
+                assert origin not in await response.text()
+
+
+@pytest.mark.parametrize("credentials_too", [True, False])
+async def test_credentials_setting(start_gateway: StartGateway, credentials_too: bool) -> None:
+    """Pages may send cookies along just where the setting says so, also by their preflight."""
+    gateway = await start_gateway(
+        ownership="token", cors_origins=ORIGIN, cors_credentials=credentials_too
+    )
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+    for method in ("GET", "OPTIONS"):
+        async with gateway.session.request(
+            method, gateway.stream_url("run-1"), headers={**credentials(), **asked}
+        ) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+            allowed = response.headers.get("Access-Control-Allow-Credentials")
+            assert allowed == ("true" if credentials_too else None)
+
+
+async def test_head(start_gateway: StartGateway) -> None:
+    """A HEAD of the run document may be read like its GET."""
+    gateway = await start_gateway(ownership="token", cors_origins=ORIGIN)
+    headers = {**credentials(), "Origin": ORIGIN}
+    async with gateway.session.head(gateway.url + path(), headers=headers) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.fixture
+async def posting() -> AsyncIterator[str]:
+    """The URL of a path that can be posted to from the listed origin."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/ticket", answer)
+    add_cors(application, (ORIGIN,), credentials=True)
+    async with TestServer(application) as server:
+        yield str(server.make_url("/ticket"))
+
+
+async def test_every_method_of_a_route(posting: str) -> None:
+    """A route's own method passes the preflight, whichever it is, and no other one does."""
+    async with aiohttp.ClientSession() as session:
+        for method, status in (("POST", 200), ("GET", 403), ("DELETE", 403)):
+            asked = {"Origin": ORIGIN, "Access-Control-Request-Method": method}
+            async with session.options(posting, headers=asked) as response:
+                assert response.status == status, method
+        async with session.post(posting, headers={"Origin": ORIGIN}) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
 async def test_all_origins_without_credentials(start_gateway: StartGateway) -> None:
     """`*` lets every origin read, but never with the browser's own credentials."""
-    gateway = await start_gateway(ownership="token", cors_origins="*")
+    gateway = await start_gateway(ownership="token", cors_origins="*", cors_credentials=False)
     async with gateway.session.get(
         gateway.stream_url("run-1"), headers={**credentials(), "Origin": "https://any.example"}
     ) as response:

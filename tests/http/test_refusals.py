@@ -195,7 +195,7 @@ async def test_failing_handler(
     def fails(*_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(type(gateway.parts.policy), "identify", fails)
+    monkeypatch.setattr(type(gateway.parts.door.policy), "identify", fails)
     async with await gateway.get("run-1") as response:
         assert response.status == 500
         assert "secret detail" not in await response.text()

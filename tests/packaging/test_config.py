@@ -62,7 +62,7 @@ def test_secret_from_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", Settings.model_fields)
 def test_none_forgotten(field: str) -> None:
     """Every setting stands in the production sample (the secret itself: in the environment's)."""
-    if field == "jwt_secret":
+    if field == "jwt_secret":  # which stands in no file that everybody may read
         assert "\nGATEWAY_JWT_SECRET=\n" in ENVIRONMENT.read_text()
     else:
         assert field in _written_out()
@@ -73,12 +73,23 @@ def test_commented_out_are_defaults() -> None:
     text = PRODUCTION.read_text()
     for field, value in _written_out().items():
         default = Settings.model_fields[field].default
-        if f"\n#{field} = " in text and default is not None:
+        if f"\n#{field} = " in text and default is not None and field != "jwt_algorithms":
             assert value == (list(default) if isinstance(default, tuple) else default), field
 
 
-def test_all_written_out(tmp_path: Path) -> None:
-    """Every value of the production sample, examples too, is one that the gateway takes."""
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET)
-    Settings.model_validate({**_written_out(), "jwt_secret_file": secret})
+@pytest.mark.parametrize("key", ["jwt_secret_file", "jwt_public_key_file", "jwks_url"])
+def test_all_written_out(key: str, tmp_path: Path) -> None:
+    """Every value of the production sample, examples too, is one that the gateway takes, with
+    either of the keys that exclude each other."""
+    file = tmp_path / "file"
+    given = _written_out()
+    for other in {"jwt_secret_file", "jwt_public_key_file", "jwks_url"} - {key}:
+        del given[other]
+    if key == "jwt_secret_file":
+        file.write_text(SECRET)
+        given[key] = file
+    else:
+        given["jwt_algorithms"] = ["RS256"]
+    redis_url = tmp_path / "redis_url"
+    redis_url.write_text(given.pop("redis_url"))
+    Settings.model_validate({**given, "redis_url_file": redis_url})

@@ -60,6 +60,14 @@ class Process:
                 if line.startswith("Listening on"):
                     self.url = line.split()[-1]
 
+    async def says(self, words: str) -> None:
+        """Read its log until a line holds *words*."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(DEADLINE):
+            while words not in (line := (await self._process.stderr.readline()).decode()):
+                assert line, "".join(self.lines)
+                self.lines.append(line)
+
     async def healthy(self, session: aiohttp.ClientSession) -> None:
         async def asked() -> bool:
             async with session.get(f"{self.url}/api/v1/sse/health") as response:

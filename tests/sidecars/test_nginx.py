@@ -105,7 +105,8 @@ async def test_forwarded(make_nginx: MakeNginx) -> None:
     assert re.fullmatch("[0-9a-f]{32}", told["X-Request-ID"])
     assert told["version"] == [1, 1]
     assert "Connection" not in told
-    assert f"request_id={told['X-Request-ID']}" in nginx.logged()
+    # nginx writes its line after the answer has gone.
+    await eventually(lambda: f"request_id={told['X-Request-ID']}" in nginx.logged())
 
 
 async def test_token_stays_secret(make_nginx: MakeNginx) -> None:

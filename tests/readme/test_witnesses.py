@@ -1,4 +1,4 @@
-"""gateway/DELIVERY.md: every test and scenario that it names as a witness exists."""
+"""DELIVERY.md and SECURITY.md: every test and scenario that they name as a witness exists."""
 
 import re
 
@@ -8,13 +8,14 @@ from tests.delivery.scenarios import SCENARIOS
 from tests.readme.blocks import ROOT
 
 _PROMISE = (ROOT / "gateway" / "DELIVERY.md").read_text()
-_ROWS = re.findall(r"^\| (?!What)(.*) \|$", _PROMISE, re.MULTILINE)
+_RULES = (ROOT / "gateway" / "SECURITY.md").read_text()
+_ROWS = re.findall(r"^\| (?!What|Rule)(.*) \|$", _PROMISE + _RULES, re.MULTILINE)
 _TEST = re.compile(r"(tests/\S+\.py)?::(\w+)")
 
 
 @pytest.mark.parametrize("row", _ROWS, ids=lambda row: row[:40])
 def test_witnesses(row: str) -> None:
-    """Every line of the promise names a witness, and each of them exists."""
+    """Every line of the promise, and every rule, names a witness, and each of them exists."""
     cell = row.rpartition(" | ")[2]
     witnesses = re.findall(r"`([^`]+)`", cell)
     assert witnesses or "every scenario" in cell

@@ -1,0 +1,98 @@
+"""Puts together all that decides who may watch, from the settings: one object for `gateway.app`.
+
+It decides nothing itself: that is `policy` (who may see what) and `quota` (how much of it).
+"""
+
+from redis.asyncio import Redis
+
+from gateway.access.backend import BackendOwnership
+from gateway.access.jwks import JwksKeys
+from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
+from gateway.access.policy import Policy
+from gateway.access.quota import Quota, QuotaLimits
+from gateway.access.tickets import TicketOffice
+from gateway.access.verification import create_keys, create_verifier
+from gateway.bus.census import Census
+from gateway.bus.registry import Registry
+from gateway.bus.revocations import Revocations
+from gateway.bus.tickets import TicketStore
+from gateway.fanout.hub import Hub
+from gateway.settings import Settings
+from gateway.tasks import Supervisor
+
+
+class Door:
+    """Everything between a request and a stream."""
+
+    def __init__(self, settings: Settings, redis: Redis, registry: Registry) -> None:
+        """Builds it; nothing runs yet.
+
+        Raises:
+            ConfigurationError: the keys cannot be used.
+        """
+        self.revocations = Revocations(redis)
+        self.tickets = TicketOffice(TicketStore(redis))
+        self.verifier = create_verifier(settings)
+        self._backend = _backend(settings)
+        self.policy = Policy(
+            self.verifier,
+            self.tickets,
+            self.revocations,
+            self._backend or _ownership(settings, registry),
+            settings.ownership_wait_seconds,
+        )
+        self.census = _census(settings, redis)
+        limits = QuotaLimits(
+            settings.max_streams_per_subject,
+            settings.max_streams_per_address,
+            settings.max_opens_per_second,
+        )
+        self.quota = Quota(limits, self.census)
+
+    def start(self, supervisor: Supervisor, hub: Hub) -> None:
+        """Start its background tasks; streams of *hub* that are revoked are closed."""
+        supervisor.start("revocations", self.revocations.run(hub))
+        if self.census is not None:
+            supervisor.start("census", self.census.run())
+        if isinstance(self.verifier.keys, JwksKeys):
+            supervisor.start("issuer's keys", self.verifier.keys.run())
+
+    def reload(self, settings: Settings) -> None:
+        """Check tokens with the keys of *settings* from now on. Those of an issuer's URL are
+        fetched again by themselves.
+
+        Raises:
+            ConfigurationError: they cannot be used, and the old ones stay.
+        """
+        if not isinstance(self.verifier.keys, JwksKeys) and settings.jwks_url is None:
+            self.verifier.replace_keys(create_keys(settings))
+
+    async def stop(self) -> None:
+        """Give up what is under way; to be called when the background tasks have ended."""
+        await self.revocations.stop()
+        if self.census is not None:
+            await self.census.leave()
+        if self._backend is not None:
+            await self._backend.close()
+
+
+def _census(settings: Settings, redis: Redis) -> Census | None:
+    limit = settings.max_streams_per_organization
+    return Census(redis, limit, settings.ownership_wait_seconds) if limit else None
+
+
+def _backend(settings: Settings) -> BackendOwnership | None:
+    if settings.ownership != "backend" or settings.backend_url is None:
+        return None
+    return BackendOwnership(
+        settings.backend_url,
+        timeout=settings.backend_timeout_seconds,
+        remember=settings.backend_cache_seconds,
+        wait=settings.ownership_wait_seconds,
+    )
+
+
+def _ownership(settings: Settings, registry: Registry) -> Ownership:
+    if settings.ownership == "token":
+        return TokenOwnership()
+    return RegistryOwnership(registry, settings.ownership_wait_seconds)

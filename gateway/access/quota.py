@@ -1,0 +1,165 @@
+"""How many streams one organization, subject or address may have, and open in a second.
+
+A limit of 0 is none, and costs nothing. Streams in all are the hub's to count; how organizations
+are counted over all instances is `gateway.bus.census`.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.access.patience import unavailable
+from gateway.bus.census import Census
+from gateway.errors import LimitReached, RedisUnavailable
+from gateway.viewer import Viewer
+
+Key = TypeVar("Key")
+
+Subject = tuple[str, str]
+"""A `sub`, which an issuer gives to one only (RFC 7519, section 4.1.2); or, for all tokens of an
+organization that have none, an empty one and the organization."""
+
+_ROUNDING = 1e-6
+"""Seconds by which times of one moment may differ after additions."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """Most streams at once of one subject and one address of this instance, and most streams that
+    one subject may open in a second; 0 for any number."""
+
+    per_subject: int = 0
+    per_address: int = 0
+    opens_per_second: int = 0
+
+
+class OpenRate:
+    """How often each subject opens streams, by the generic cell rate algorithm.
+
+    A subject owes 1/rate seconds for each opening, and never more than one second: so a second's
+    worth may come at once.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._owed_until: dict[Subject, float] = {}
+        self._next_sweep = 0.0
+
+    def __len__(self) -> int:
+        """How many subjects it remembers: those of the last two seconds with openings."""
+        return len(self._owed_until)
+
+    def take(self, subject: Subject, now: float) -> bool:
+        """Whether *subject* may open one more at *now* (seconds of any steady clock)."""
+        self._sweep(now)
+        owed_until = max(now, self._owed_until.get(subject, now)) + 1 / self._per_second
+        if owed_until > now + 1 + _ROUNDING:
+            return False
+        self._owed_until[subject] = owed_until
+        return True
+
+    def _sweep(self, now: float) -> None:
+        """Forget, once a second, who owes nothing: subjects come and go without end."""
+        if now >= self._next_sweep:
+            self._owed_until = {one: owed for one, owed in self._owed_until.items() if owed > now}
+            self._next_sweep = now + 1
+
+
+class Quota:
+    """All limits that a request must pass before it becomes a stream."""
+
+    def __init__(self, limits: QuotaLimits, census: Census | None) -> None:
+        """*census*: None where organizations have no limit."""
+        self._limits = limits
+        self._census = census
+        self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
+        self._by_subject: Counter[Subject] = Counter()
+        self._by_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many subjects and addresses have streams that are counted."""
+        return len(self._by_subject) + len(self._by_address)
+
+    @asynccontextmanager
+    async def stream(self, viewer: Viewer, address: str) -> AsyncIterator[None]:
+        """Count one stream against every limit while the block runs.
+
+        The organization comes last: it alone needs waiting, and a flood of one subject or address
+        never reaches Redis.
+
+        Raises:
+            LimitReached: one more is too many; its code names the limit.
+            Unavailable: Redis could not be asked in time.
+        """
+        with self.caller(viewer, address):
+            async with self.organization(viewer):
+                yield
+
+    @contextmanager
+    def caller(self, viewer: Viewer, address: str) -> Iterator[None]:
+        """Rate, subject and address, which need no waiting; raises `LimitReached`."""
+        identity, limits = viewer.identity, self._limits
+        subject = (identity.subject, "" if identity.subject else viewer.organization_id)
+        now = asyncio.get_running_loop().time()
+        if self._rate is not None and not self._rate.take(subject, now):
+            raise LimitReached(
+                f"More than {limits.opens_per_second} streams opened in a second with this token's "
+                "subject: try again in a few seconds, and open fewer at once.",
+                "rate_limit",
+            )
+        with (
+            _counted(
+                self._by_subject,
+                subject,
+                limits.per_subject,
+                "This token's subject",
+                "subject_limit",
+            ),
+            _counted(
+                self._by_address, address, limits.per_address, "Your address", "address_limit"
+            ),
+        ):
+            yield
+
+    @asynccontextmanager
+    async def organization(self, viewer: Viewer) -> AsyncIterator[None]:
+        """The streams of the organization over all instances; raises as `stream`."""
+        if self._census is None:
+            yield
+            return
+        counted = self._census.stream(viewer.organization_id)
+        async with AsyncExitStack() as stack:
+            try:
+                may = await stack.enter_async_context(counted)
+            except RedisUnavailable as error:
+                raise unavailable(str(error)) from error
+            if not may:
+                raise _reached("Your organization", "organization_limit")
+            yield
+
+
+@contextmanager
+def _counted(counts: Counter[Key], key: Key, limit: int, whose: str, code: str) -> Iterator[None]:
+    """Count *key* while the block runs; the dict keeps no key whose count is 0."""
+    if not limit:
+        yield
+        return
+    if counts[key] >= limit:
+        raise _reached(whose, code)
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
+
+
+def _reached(whose: str, code: str) -> LimitReached:
+    return LimitReached(
+        f"{whose} has as many streams open as it may: close some, or try again later.",
+        code,
+    )

@@ -1,0 +1,130 @@
+"""Tickets: good once, for half a minute, for one execution, so that no token stands in a URL.
+
+A page trades its token for one and opens its EventSource with it. A ticket holds nothing: it is
+256 random bits, and Redis keeps, under their digest, whom it was given to. The stream that it opens
+ends when the token would have, and is revoked with it.
+"""
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from gateway.access.patience import unavailable
+from gateway.bus.tickets import TicketStore
+from gateway.errors import RedisUnavailable, Unauthenticated
+from gateway.viewer import Identity, Viewer
+
+TICKET_SECONDS = 30
+_RANDOM_BYTES = 32
+_TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A fresh ticket; `expires_in` in seconds."""
+
+    text: str = field(repr=False)
+    expires_in: int
+
+
+class TicketOffice:
+    """Gives tickets out and redeems them."""
+
+    def __init__(self, store: TicketStore, clock: Callable[[], float] = time.time) -> None:
+        """*clock*: seconds since the epoch, in which tokens expire."""
+        self._store = store
+        self._clock = clock
+
+    async def issue(self, viewer: Viewer) -> Ticket:
+        """A ticket for *viewer*, who was admitted. It does not outlive the token, but for a second.
+
+        Raises:
+            Unavailable: Redis could not be asked.
+        """
+        text = secrets.token_urlsafe(_RANDOM_BYTES)
+        left = int(viewer.identity.expires_at - self._clock())
+        seconds = max(1, min(TICKET_SECONDS, left))
+        try:
+            await self._store.put(_digest(text), write(viewer), seconds)
+        except RedisUnavailable as error:
+            raise unavailable(str(error)) from error
+        return Ticket(text, seconds)
+
+    async def redeem(self, text: str, execution_id: str) -> Viewer:
+        """Whom the ticket *text* was given to; it is spent thereby.
+
+        Raises:
+            Unauthenticated: it is spent, unknown, too old, or was given for another execution.
+                Nobody is told which.
+            Unavailable: Redis could not be asked.
+        """
+        if not _TICKET.fullmatch(text):
+            raise _invalid()
+        try:
+            record = await self._store.spend(_digest(text))
+        except RedisUnavailable as error:
+            raise unavailable(str(error)) from error
+        viewer = read(record) if record is not None else None
+        if viewer is None or viewer.execution_id != execution_id:
+            raise _invalid()
+        return viewer
+
+
+def write(viewer: Viewer) -> bytes:
+    """What Redis keeps of *viewer*: all that a token says, but not the token."""
+    identity = viewer.identity
+    return orjson.dumps(
+        {
+            "execution_id": viewer.execution_id,
+            "organization_id": viewer.organization_id,
+            "subject": identity.subject,
+            "token_id": identity.token_id,
+            "expires_at": identity.expires_at,
+            "executions": None if identity.executions is None else sorted(identity.executions),
+        }
+    )
+
+
+def read(record: bytes) -> Viewer | None:
+    """The viewer of a record; None if it is none of ours."""
+    try:
+        given: Any = orjson.loads(record)
+        executions = given["executions"]
+        viewer = Viewer(
+            _text(given["execution_id"]),
+            _text(given["organization_id"]),
+            Identity(
+                subject=_text(given["subject"]),
+                organizations=frozenset({_text(given["organization_id"])}),
+                expires_at=float(given["expires_at"]),
+                token_id=_text(given["token_id"]),
+                executions=None if executions is None else frozenset(map(_text, executions)),
+            ),
+        )
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return viewer
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated(
+        "The ticket is not valid (any more): get a new one. Each is good once, within "
+        f"{TICKET_SECONDS} seconds, for the execution that it was given for.",
+        "ticket_invalid",
+    )

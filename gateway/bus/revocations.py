@@ -1,0 +1,199 @@
+"""Who was shut out before their token expires: read from Redis, and known here for every request.
+
+Each gateway keeps a copy of all revocations and asks twice a second, and before each new stream,
+whether it is still the newest. So one round trip finds what was revoked anywhere, and a stream
+that is open ends within a second. While Redis is away what is known stays in force.
+
+It does not word a refusal: see `gateway.access.revocation`. Times are seconds since the epoch by
+the wall clocks of whoever revokes and of each gateway; Redis' own clock decides nothing.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.revocation import (
+    KINDS,
+    MEMBERS_KEY,
+    VERSION_KEY,
+    Kind,
+    member,
+    parse_member,
+)
+from gateway.errors import RedisUnavailable
+from gateway.events.reasons import CloseReason
+from gateway.fanout.hub import Hub, jittered_retry_ms
+from gateway.log import Sometimes
+from gateway.viewer import Viewer
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.5
+"""Seconds between two looks for something new."""
+
+_LOG_INTERVAL = 10.0
+_PAGE = 1000
+"""Members asked for in one round trip."""
+
+_AT_ONCE = 1000
+"""Streams looked at before others get their turn."""
+
+InForce = Mapping[Kind, Mapping[str, float]]
+"""By kind and value, the second at which each revocation ends."""
+
+
+class Revocations:
+    """This gateway's copy of the revocations; `run` is its one task."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._known: InForce = {kind: {} for kind in KINDS}
+        self._version: object = None
+        self._reading: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+        self._trouble_log = Sometimes(_LOG_INTERVAL)
+
+    def kind_of(self, viewer: Viewer) -> Kind | None:
+        """Which revocation hits *viewer* now, as far as is known; costs no I/O."""
+        facts: tuple[tuple[Kind, str], ...] = (
+            ("subject", viewer.identity.subject),
+            ("token-id", viewer.identity.token_id),
+            ("organization", viewer.organization_id),
+            ("execution", viewer.execution_id),
+        )
+        for kind, value in facts:
+            if (end := self._known[kind].get(value)) is not None and end > self._clock():
+                return kind
+        return None
+
+    async def refresh(self) -> None:
+        """Learn of all that was revoked before this call.
+
+        All who ask while a read is under way share the next one. The one under way may have passed
+        what they ask for already.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_after(self._reading))
+            # When all who asked have left, nobody else looks at its error.
+            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Shielded: the request that asked first may be given up before the others.
+        await asyncio.shield(self._next)
+
+    async def run(self, hub: Hub) -> None:
+        """Keep the copy up to date and close the streams of *hub* that are hit, for ever."""
+        walked = self._version
+        while True:
+            try:
+                await self.refresh()
+            except RedisUnavailable as error:
+                self._complain(error)
+            # Not what this refresh has found: a request's may have found it before.
+            if (version := self._version) != walked:
+                await self._close(hub)
+                walked = version
+            await asyncio.sleep(INTERVAL)
+
+    async def stop(self) -> None:
+        """Give up the reads under way."""
+        tasks = [task for task in (self._reading, self._next) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_after(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        # From here on it is under way, and who asks now waits for another one.
+        self._reading, self._next = self._next, None
+        try:
+            version = await self._redis.get(VERSION_KEY)
+            # Where none is, Redis was emptied, and what is known holds until its own end. That is
+            # also the beginning, before anything was ever revoked.
+            if version is None or version == self._version:
+                return
+            # After the version: what is written in between is read again the next time.
+            self._known = await read_revocations(self._redis)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        self._version = version
+
+    async def _close(self, hub: Hub) -> None:
+        now = asyncio.get_running_loop().time
+        for number, subscriber in enumerate(hub, start=1):
+            if self.kind_of(subscriber.viewer) is not None and not subscriber.left:
+                subscriber.close(CloseReason.REVOKED, jittered_retry_ms(), now())
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _complain(self, error: RedisUnavailable) -> None:
+        held_back = self._trouble_log.allows()
+        if held_back is not None:
+            log.warning(
+                "Revocations cannot be read: %s Those known stay in force, later ones do not hold "
+                "yet. (%d more tries failed since the last line.)",
+                error,
+                held_back,
+            )
+
+
+async def read_revocations(redis: Redis) -> InForce:
+    """All revocations that Redis holds, some of which may be over.
+
+    Raises what redis-py does; see `gateway.bus.trouble`.
+    """
+    found: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
+    # A scan gives all that is there from its first page to its last; by rank, a member that is
+    # trimmed meanwhile would move another one out of sight.
+    async for name, end in redis.zscan_iter(MEMBERS_KEY, count=_PAGE):
+        if (parsed := parse_member(name.decode(errors="replace"))) is not None:
+            kind, value = parsed
+            found[kind][value] = float(end)
+    return found
+
+
+async def revoke(redis: Redis, kind: Kind, value: str, seconds: float) -> float:
+    """Shut *value* out for *seconds* from now, in place of what was said of it before.
+
+    Returns the end, in seconds since the epoch. Raises what redis-py does.
+    """
+    end = time.time() + seconds
+    await _change(redis, {member(kind, value): end})
+    return end
+
+
+async def restore(redis: Redis, kind: Kind, value: str) -> bool:
+    """Undo a revocation; False if there was none in force. Raises what redis-py does."""
+    end = await redis.zscore(MEMBERS_KEY, member(kind, value))
+    # A change all the same: a Redis that has lost its memory knows less than its gateways.
+    await _change(redis, {member(kind, value): 0.0})
+    return end is not None and float(end) > time.time()
+
+
+async def _change(redis: Redis, ends: Mapping[str, float]) -> None:
+    """Set the *ends* of members; those that are over are trimmed, and with the last one the set."""
+
+    async def queue(pipeline: Pipeline) -> None:
+        now = time.time()
+        last: Any = await pipeline.zrange(MEMBERS_KEY, -1, -1, withscores=True)
+        latest = max([*ends.values(), *(float(end) for _, end in last)])
+        pipeline.multi()
+        pipeline.zadd(MEMBERS_KEY, dict(ends))
+        pipeline.zremrangebyscore(MEMBERS_KEY, "-inf", now)
+        # EXPIREAT could compare for itself (GT) from Redis 7 on; 6.2 is promised.
+        pipeline.expireat(MEMBERS_KEY, math.ceil(latest) + 1)
+        pipeline.set(VERSION_KEY, secrets.token_hex(16))
+
+    # Watched, or two who revoke at once might each take the other's end for the latest.
+    await redis.transaction(queue, MEMBERS_KEY)

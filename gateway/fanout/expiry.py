@@ -1,0 +1,115 @@
+"""Ends each stream when its token expires, after a warning: one task for all of them.
+
+The wall clock decides, since that is what `exp` is written in (RFC 7519, section 4.1.4). It is
+read anew at every tick and no timer is set ahead, so a process that was suspended catches up at
+its next tick, and a clock that is set forth and back closes no stream whose time has not come.
+
+It does not decide whether a token is good: that is `gateway.access`.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable
+
+from gateway.events.reasons import CloseReason
+from gateway.events.sse import expiring
+from gateway.fanout.hub import jittered_retry_ms
+from gateway.fanout.subscriber import Subscriber
+
+WARNING_SECONDS = 60.0
+"""How long before the end `stream:expiring` is sent, so that the page can get a new token."""
+
+SPREAD_SECONDS = 3.0
+"""Streams of tokens that expire together end over as many seconds, and come back apart."""
+
+_TICK = 0.25
+"""Seconds between two looks at the clock; shorter than the spread, or it would be in one lump."""
+
+
+class Expiry:
+    """The ends of all streams' tokens; `run` is its one task."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """*clock* tells the seconds since the epoch."""
+        self._clock = clock
+        self._warnings = _Timetable()
+        self._ends = _Timetable()
+
+    def __len__(self) -> int:
+        """How many streams are cared for."""
+        return len(self._warnings) + len(self._ends)
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Care for *subscriber*, whose `connected` is written, until `remove`."""
+        expires_at = subscriber.viewer.identity.expires_at
+        self._warnings.put(subscriber, expires_at - WARNING_SECONDS)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget *subscriber*; to be called when its stream is over, whatever has become of it."""
+        self._warnings.discard(subscriber)
+        self._ends.discard(subscriber)
+
+    async def run(self) -> None:
+        """Warn and close whose time has come, for ever."""
+        while True:
+            self._tick()
+            await asyncio.sleep(_TICK)
+
+    def _tick(self) -> None:
+        now = self._clock()
+        for subscriber in self._warnings.take_due(now):
+            self._warn(subscriber, now)
+        loop_time = asyncio.get_running_loop().time()
+        for subscriber in self._ends.take_due(now):
+            subscriber.close(CloseReason.TOKEN_EXPIRED, jittered_retry_ms(), loop_time)
+
+    def _warn(self, subscriber: Subscriber, now: float) -> None:
+        expires_at = subscriber.viewer.identity.expires_at
+        # Nothing follows the end of a stream; and a token that lives by the leeway alone, or
+        # expired while the process was suspended, is past any warning.
+        if subscriber.ended is None and expires_at > now:
+            subscriber.send(expiring(expires_at, now), asyncio.get_running_loop().time())
+        share = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - spreads load, guards nothing
+        self._ends.put(subscriber, expires_at + share)
+
+
+class _Timetable:
+    """Who is due when, in buckets as long as a tick.
+
+    Who leaves is taken out of its bucket, and the bucket goes with the last one: a heap would keep
+    every stream that ever was until its token expires, which may be days later.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, set[Subscriber]] = {}
+        self._places: dict[Subscriber, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def put(self, subscriber: Subscriber, moment: float) -> None:
+        """Make *subscriber* due at *moment* (seconds since the epoch), or up to a tick later."""
+        place = math.ceil(moment / _TICK)
+        self._places[subscriber] = place
+        self._buckets.setdefault(place, set()).add(subscriber)
+
+    def discard(self, subscriber: Subscriber) -> None:
+        """Take *subscriber* out, if it is in."""
+        place = self._places.pop(subscriber, None)
+        if place is None:
+            return
+        bucket = self._buckets[place]
+        bucket.remove(subscriber)
+        if not bucket:
+            del self._buckets[place]
+
+    def take_due(self, now: float) -> list[Subscriber]:
+        """Take out and return who is due at *now*."""
+        # All buckets are looked at, not only the next: a clock may jump, in either direction.
+        places = [place for place in self._buckets if place * _TICK <= now]
+        due = [subscriber for place in sorted(places) for subscriber in self._buckets.pop(place)]
+        for subscriber in due:
+            del self._places[subscriber]
+        return due

@@ -1,0 +1,84 @@
+"""Which client a request comes from, also behind proxies, for the limit of streams per address.
+
+`X-Forwarded-For` is believed only as far as trusted proxies wrote it, so nobody chooses an address.
+It is a key to count by and nothing else: no right hangs on an address.
+"""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from aiohttp import web
+
+Network = IPv4Network | IPv6Network
+_Address = IPv4Address | IPv6Address
+
+UNIX = "unix"
+"""Stands for all who came by a unix socket without a usable `X-Forwarded-For`."""
+
+UNKNOWN = "unknown"
+"""Stands for a peer that has gone before its address was read."""
+
+_MOST_HOPS = 16
+"""A longer chain of trusted proxies is not followed; strangers choose how long the header is."""
+
+_LONGEST = 45
+"""Characters of the longest textual IPv6 address (with a dotted quad at its end)."""
+
+_CUSTOMER_BITS = 64
+"""A host chooses the other half of its IPv6 address (RFC 4291, section 2.5.4), so a /64 is one."""
+
+
+def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
+    """The address to count *request* by: an IPv4 address, or the /64 of an IPv6 one.
+
+    From the peer to the left through `X-Forwarded-For`, as long as the hop is in *trusted* or came
+    by a unix socket: the first one that is not counts. An entry that is no plain address (a port,
+    brackets, `unknown`, anything else) ends the walk, and the hop that wrote it counts. Never
+    raises.
+    """
+    if request.remote is None:
+        return UNKNOWN
+    # A unix peer has no IP address: its name is empty, or a path.
+    hop = _parse(request.remote)
+    for entry in _forwarded_for(request):
+        if hop is not None and not any(hop in network for network in trusted):
+            break
+        before = _parse(entry)
+        if before is None:
+            break
+        hop = before
+    return UNIX if hop is None else _key(hop)
+
+
+def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
+    """The entries of all `X-Forwarded-For` lines, last first, without splitting a long one whole.
+
+    Several lines are one list (RFC 9110, section 5.3).
+    """
+    left = _MOST_HOPS
+    for line in reversed(request.headers.getall("X-Forwarded-For", ())):
+        for entry in reversed(line.rsplit(",", left)):
+            if not left:
+                return
+            left -= 1
+            yield entry.strip(" \t")
+
+
+def _parse(text: str) -> _Address | None:
+    if len(text) > _LONGEST:
+        return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        # A socket that listens for both families shows IPv4 peers like this.
+        return address.ipv4_mapped
+    return address
+
+
+def _key(address: _Address) -> str:
+    if isinstance(address, IPv4Address):
+        return str(address)
+    # From the number, which leaves out a scope (`%eth0`): that is free text.
+    return str(IPv6Network((int(address), _CUSTOMER_BITS), strict=False))

@@ -1,0 +1,19 @@
+"""Every setting of the gateway: the table (`table`, `access`) and how it is read (`reading`).
+
+A value comes from the environment, else from the TOML file, else from the default. Nothing here
+acts on any setting.
+"""
+
+from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
+from gateway.settings.reading import load
+from gateway.settings.table import EMBEDDED_REDIS, TERMINAL_TYPES, Settings
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "EMBEDDED_REDIS",
+    "PREFIX",
+    "TERMINAL_TYPES",
+    "Settings",
+    "load",
+    "variable",
+]

@@ -1,0 +1,129 @@
+"""The one typed table of settings: name, type, bounds, default, meaning.
+
+pydantic checks, since it is maintained and collects every mistake by itself. Who may watch is set
+in `gateway.settings.access`, a part of this table.
+"""
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from gateway.settings.access import AccessSettings, Seconds
+from gateway.settings.checks import read_text, words
+from gateway.settings.names import variable
+
+EMBEDDED_REDIS = "embedded://"
+TERMINAL_TYPES = (
+    "execution:completed",
+    "execution:failed",
+    "execution:canceled",
+    "execution:cancelled",
+)
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
+_LOCAL_REDIS = "redis://localhost:6379/0"
+
+
+class Settings(AccessSettings):
+    """The settings of one gateway; immutable. Times are in seconds, sizes in bytes."""
+
+    redis_url_file: Path | None = Field(
+        None, description="File that holds REDIS_URL, for systemd credentials."
+    )
+    redis_url: str = Field(
+        _LOCAL_REDIS,
+        validate_default=True,
+        # It may hold a password.
+        repr=False,
+        description="Where Redis is: redis://, rediss://, unix://, or embedded:// for a private "
+        "Valkey that lives and dies with this process.",
+    )
+    redis_pool_size: int = Field(
+        8, ge=2, le=1000, description="Most connections to Redis beside the subscription's."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    unix_socket: Path | None = Field(
+        None, description="Listen on this unix socket (mode 0660) instead of host and port."
+    )
+    channel_prefix: str = Field(
+        "execution:", min_length=1, description="Begins the channel name of every execution."
+    )
+    terminal_types: tuple[str, ...] = Field(
+        TERMINAL_TYPES, min_length=1, description="Types of event that end an execution."
+    )
+    event_max_bytes: int = Field(
+        1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
+    )
+    record_bare_events: bool = Field(
+        True,
+        description="Record events that were only PUBLISHed; without it they are delivered live "
+        "alone, and lost to whoever is not connected.",
+    )
+    history_max_events: int = Field(
+        1000, ge=10, description="Events of an execution that history keeps, about."
+    )
+    history_max_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="Bytes of an execution that history keeps."
+    )
+    history_ttl_seconds: Seconds = Field(
+        86_400.0, description="How long history is kept after the end of an execution."
+    )
+    open_ttl_seconds: Seconds = Field(
+        30 * 86_400.0,
+        description="How long history is kept after the last event of one that has not ended.",
+    )
+    heartbeat_seconds: Seconds = Field(
+        15.0, description="A stream silent for this long gets a heartbeat."
+    )
+    queue_events: int = Field(
+        1000, ge=1, description="Most events that may wait for one slow reader."
+    )
+    queue_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Most bytes that may wait for one slow reader."
+    )
+    write_timeout_seconds: Seconds = Field(
+        5.0, description="A reader that takes nothing for this long is closed."
+    )
+    send_buffer_bytes: int = Field(
+        256 * 1024,
+        ge=4096,
+        description="Kernel send buffer of a stream: what a frozen reader can tie up.",
+    )
+    peer_timeout_seconds: Seconds = Field(
+        30.0, description="A peer that acknowledges nothing for this long has vanished."
+    )
+    max_stream_seconds: float = Field(
+        0.0, ge=0, description="A stream older than this is asked to reconnect; 0 for never."
+    )
+    drain_seconds: float = Field(
+        3.0, ge=0, description="On SIGTERM, streams are closed spread over this time."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Lines for people or JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe lines to log."
+    )
+
+    @field_validator("terminal_types", mode="before")
+    @classmethod
+    def _split_types(cls, value: object) -> object:
+        return words(value)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str, info: ValidationInfo) -> str:
+        """The URL itself, or the content of its file."""
+        file: Path | None = info.data.get("redis_url_file")
+        if file is not None:
+            if value != _LOCAL_REDIS:
+                raise ValueError(f"set either this or {variable('redis_url_file')}, not both")
+            value = read_text(file)
+        if urlsplit(value).scheme not in _REDIS_SCHEMES:
+            raise ValueError(f"begin it with one of {', '.join(_REDIS_SCHEMES)} and ://")
+        return value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value

@@ -1,0 +1,36 @@
+"""Who watches: what a token proves, and what its bearer asked to see.
+
+Pure facts, known to all rooms. How a token is checked and whether the viewer may see the execution
+is decided in `gateway.access`.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a verified token, or the ticket that was given for one, says."""
+
+    subject: str
+    """The claim `sub`; empty where the token has none."""
+    organizations: frozenset[str] | None
+    """The organizations that it names; None when the claim is not looked at, since the backend
+    decides (ownership `backend` with an empty claim name)."""
+    expires_at: float
+    """Seconds since the epoch: a stream does not outlive its token."""
+    token_id: str = ""
+    """The claim `jti`, by which one token can be revoked; empty where the token has none."""
+    executions: frozenset[str] | None = None
+    """Under ownership `token`, the only executions that it is good for; None for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """One request to see one execution, by somebody whose token was verified."""
+
+    execution_id: str
+    organization_id: str
+    """The organization asked for; it is among the token's, or the backend decides."""
+    identity: Identity
+    token: str | None = field(default=None, repr=False)
+    """The caller's own token, for ownership `backend`; None for whoever came with a ticket."""

@@ -1,0 +1,229 @@
+"""An issuer's keys from a real HTTP server: fetched, waited for, changed and taken away."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.access import jwks
+from gateway.access.jwks import JwksKeys
+from gateway.access.keys import MAX_TRIED
+from gateway.access.tokens import TokenVerifier
+from gateway.errors import Unavailable
+from tests.access.issuers import ASYMMETRIC, jwk, rules, signed, verifying_keys
+from tests.access.jwks_server import Issuer, fetched, named, passes, start_issuer
+from tests.support import eventually
+
+
+@pytest.fixture
+async def issuer(aiohttp_server: Any) -> Issuer:
+    return await start_issuer(aiohttp_server)
+
+
+@pytest.fixture
+async def door(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
+    """A verifier that has fetched the issuer's keys."""
+    async with fetched(issuer) as verifier:
+        await verifier.verify(named("RS256"))
+        yield verifier
+
+
+@pytest.mark.parametrize("algorithm", ASYMMETRIC)
+async def test_every_algorithm(issuer: Issuer, algorithm: str) -> None:
+    """A token is good with the key of its `kid`, or any that fits if it names none; not with
+    another one, though it bear the name."""
+    issuer.keys = [jwk(name) for name in ASYMMETRIC]
+    async with fetched(issuer) as door:
+        assert await passes(door, named(algorithm))
+        assert await passes(door, signed(algorithm))
+        assert not await passes(door, signed(algorithm, 1, {"kid": f"{algorithm}-0"}))
+        assert not await passes(door, signed(algorithm, 1))
+        other = "ES256-0" if algorithm == "EdDSA" else "EdDSA-0"
+        assert not await passes(door, signed(algorithm, 0, {"kid": other}))
+    assert issuer.requests == 1
+
+
+async def test_alg_of_a_key(issuer: Issuer) -> None:
+    """A key that names its algorithm is good for no other."""
+    issuer.keys = [jwk("PS256", alg="PS256"), jwk("ES256")]
+    async with fetched(issuer) as door:
+        assert await passes(door, named("PS256"))
+        assert not await passes(door, signed("RS256", 0, {"kid": "PS256-0"}))
+
+
+async def test_keys_tried(issuer: Issuer) -> None:
+    """Without a name a token is tried with a few keys at most; with one, with that key."""
+    others = [jwk("EdDSA", number) for number in range(1, MAX_TRIED)]
+    issuer.keys = [*others, jwk("EdDSA", 0), jwk("EdDSA", MAX_TRIED)]
+    async with fetched(issuer) as door:
+        assert await passes(door, signed("EdDSA", 0))
+        assert not await passes(door, signed("EdDSA", MAX_TRIED))
+        assert await passes(door, named("EdDSA", MAX_TRIED))
+
+
+async def test_waits_for_the_first_keys(issuer: Issuer) -> None:
+    """A request that comes before the first keys is held until they are there."""
+    issuer.open.clear()
+    async with fetched(issuer) as door:
+        verifying = [asyncio.create_task(door.verify(named("RS256"))) for _ in range(20)]
+        await eventually(lambda: issuer.requests)
+        assert not any(task.done() for task in verifying)
+        issuer.open.set()
+        assert {identity.subject for identity in await asyncio.gather(*verifying)} == {"ada"}
+    assert issuer.requests == 1
+
+
+async def test_no_keys_yet(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without any keys a token can be neither good nor bad; they are fetched until they come."""
+    monkeypatch.setattr(jwks, "_FIRST_PAUSE", 0.01)
+    issuer.fail()
+    async with fetched(issuer) as door:
+        with pytest.raises(Unavailable) as caught:
+            await door.verify(named("RS256"))
+        assert caught.value.passing
+        await eventually(lambda: issuer.requests > 3)
+        issuer.answer = None
+
+        async def good() -> bool:
+            with contextlib.suppress(Unavailable):
+                return await passes(door, named("RS256"))
+            return False
+
+        await eventually(good)
+    lines = [line for line in caplog.messages if "GATEWAY_JWKS_URL" in line]
+    assert len(lines) == 1, "a failing issuer must not fill the log"
+    assert "500" in lines[0]
+    assert "no token can be checked" in lines[0]
+
+
+async def test_pauses_grow(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issuer that stays away is asked ever more seldom."""
+    pauses: list[float] = []
+    monkeypatch.setattr(jwks, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(jwks, "_LONGEST_PAUSE", 0.008)
+
+    class Watched(JwksKeys):
+        async def _rest(self, seconds: float) -> None:
+            pauses.append(seconds)
+            await super()._rest(seconds)
+
+    issuer.fail()
+    running = asyncio.create_task(Watched(issuer.url).run())
+    await eventually(lambda: len(pauses) >= 6)
+    running.cancel()
+    assert pauses[:6] == [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
+
+
+async def test_unknown_kid(
+    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown `kid` fetches the keys anew, once for all who ask, and seldom."""
+    invented = signed("RS256", 5, {"kid": "invented"})
+    for _ in range(5):
+        assert not await passes(door, invented)
+    assert issuer.requests == 1, "too soon after the last one"
+
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
+    issuer.keys.append(jwk("RS256", 1))
+    issuer.open.clear()
+    asking = [asyncio.create_task(passes(door, named("RS256", 1))) for _ in range(50)]
+    asking += [asyncio.create_task(passes(door, invented)) for _ in range(50)]
+    await eventually(lambda: issuer.requests == 2)
+    assert await passes(door, named("RS256")), "a known key waits for nobody"
+    issuer.open.set()
+    assert await asyncio.gather(*asking) == [True] * 50 + [False] * 50
+    assert issuer.requests == 2
+
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
+    for _ in range(5):
+        assert not await passes(door, invented)
+    assert issuer.requests == 2
+
+
+async def test_known_kid_fetches_nothing(
+    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad tokens with a known `kid`, without one, or by a forbidden algorithm fetch nothing."""
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
+    for token in (
+        signed("RS256", 1, {"kid": "RS256-0"}),
+        signed("RS256", 1),
+        signed("ES256", 0, {"kid": "RS256-0"}),
+        signed("HS256", 0, {"kid": "invented"}),
+    ):
+        assert not await passes(door, token)
+    assert issuer.requests == 1
+    assert not await passes(door, signed("RS256", 1, {"kid": "invented"}))
+    assert issuer.requests == 2
+
+
+async def test_removed_key(
+    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a removed key has signed is refused, though it was remembered."""
+    token = named("RS256")
+    assert await passes(door, token)
+    issuer.keys = [jwk("RS256", 1)]
+    assert await passes(door, token), "nobody has heard of it yet"
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
+    assert await passes(door, named("RS256", 1))
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
+    assert not await passes(door, token)
+
+
+async def test_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys are fetched again by themselves; the same ones leave tokens remembered."""
+    monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
+    async with fetched(issuer) as door:
+        token = named("RS256")
+        assert await passes(door, token)
+        await eventually(lambda: issuer.requests > 3)
+        assert door.keys.generation == 1
+        issuer.keys = [jwk("RS256", 1)]
+
+        async def refused() -> bool:
+            return not await passes(door, token)
+
+        await eventually(refused)
+        assert door.keys.generation == 2
+
+
+async def test_joins_a_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token with a new `kid` that comes during a refresh waits for that one."""
+    monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
+    async with fetched(issuer) as door:
+        assert await passes(door, named("RS256"))
+        issuer.open.clear()
+        seen = issuer.requests
+        await eventually(lambda: issuer.requests > seen)
+        issuer.keys = [jwk("RS256", 1)]
+        asking = asyncio.create_task(passes(door, named("RS256", 1)))
+        await asyncio.sleep(0)
+        issuer.open.set()
+        assert await asking
+
+
+async def test_replaced_while_it_waits(issuer: Issuer) -> None:
+    """What keys have verified that were replaced meanwhile is not remembered."""
+    issuer.open.clear()
+    token = named("RS256")
+    async with fetched(issuer) as door:
+        verifying = asyncio.create_task(door.verify(token))
+        await eventually(lambda: issuer.requests)
+        door.replace_keys(verifying_keys("RS256", 1))
+        issuer.open.set()
+        assert (await verifying).subject == "ada"
+        assert not await passes(door, token)
+        assert await passes(door, signed("RS256", 1))
+
+
+async def test_nobody_fetches(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the task that fetches has died, a request is not held for ever."""
+    monkeypatch.setattr(jwks, "PATIENCE_SECONDS", 0.05)
+    door = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
+    with pytest.raises(Unavailable, match="nobody fetches"):
+        await door.verify(named("RS256"))

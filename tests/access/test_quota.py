@@ -1,0 +1,40 @@
+"""The rate of openings: a second's worth at once, no more over time, and nothing kept of those
+who have gone."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.access.quota import OpenRate
+
+WHO = ("user-1", "")
+
+
+@given(st.integers(1, 20), st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
+def test_rate(per_second: int, pauses: list[float]) -> None:
+    """In no window of time does one subject open more than a second's worth and what the window
+    allows; and whoever waits long enough gets in."""
+    rate, now, taken = OpenRate(per_second), 0.0, []
+    for pause in pauses:
+        now += pause
+        if rate.take(WHO, now):
+            taken.append(now)
+    for first in range(len(taken)):
+        for last in range(first, len(taken)):
+            window = taken[last] - taken[first]
+            assert last - first + 1 <= per_second * (1 + window) + 1e-3
+    assert rate.take(WHO, now + 1.1)
+
+
+def test_burst() -> None:
+    """A second's worth may come at once, and not one more."""
+    rate = OpenRate(5)
+    assert [rate.take(WHO, 10.0) for _ in range(6)] == [True] * 5 + [False]
+    assert rate.take(("user-2", ""), 10.0)
+
+
+def test_forgets() -> None:
+    """Subjects that came once are not remembered."""
+    rate = OpenRate(5)
+    for number in range(10_000):
+        rate.take((f"user-{number}", ""), number * 0.1)
+    assert len(rate) <= 30

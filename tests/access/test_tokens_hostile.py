@@ -1,0 +1,166 @@
+"""Whatever a stranger sends as a token is refused as one, and never breaks the reader."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import Forbidden, Unauthenticated
+from tests.access.issuers import ALGORITHMS, claims, raw, raw_claims, signed, verifier
+from tests.support import SECRET
+
+SOON = int(time.time()) + 3600
+ACME = '"organization_id":"acme"'
+
+PAYLOADS = [
+    *(f'{{{ACME},"exp":{exp}}}' for exp in (
+        "Infinity", "-Infinity", "NaN", "1e400", "1e308", "true", "false", "null", '""',
+        f'"{SOON}"', f"[{SOON}]", "{}", "9" * 400, f"{SOON}000", "-1",
+    )),
+    *(f'{{{ACME},"exp":{SOON},"{name}":{value}}}' for name in ("nbf", "iat") for value in (
+        "Infinity", "NaN", "1e400", "true", "null", '"1"', "[]", "9" * 400,
+    )),
+    *(f'{{{ACME},"exp":{SOON},"{name}":{value}}}' for name in ("sub", "jti") for value in (
+        "1", "null", "true", "[]", "{}", '["ada"]', r'"\ud800"', r'"a\udfffb"',
+    )),
+    rf'{{"organization_id":"\ud800","exp":{SOON}}}',
+    rf'{{"organization_id":["acme","\ud800"],"exp":{SOON}}}',
+    "[]", '"text"', "1", "null", "", "{", "[" * 5000, '{"a":' * 900,
+    "\ud800".encode("utf-8", "surrogatepass"),
+    b"\xff\xfe", b"\0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: repr(payload)[:60])
+async def test_signed_nonsense(payload: bytes | str) -> None:
+    """Claims that make no sense are refused even with a genuine signature."""
+    door = verifier("HS256")
+    good = raw_claims(f'{{{ACME},"exp":{SOON}}}')
+    assert (await door.verify(good)).organizations == {"acme"}
+    with pytest.raises(Unauthenticated):
+        await door.verify(raw_claims(payload))
+
+
+HEADERS = [
+    "[]", "null", "", "{", "[" * 5000, '{"alg":' * 900, "{}", b"\xff",
+    *(f'{{"alg":{alg}}}' for alg in ("null", "1", "[]", "{}", '["HS256"]', "true", '""', '"hs256"',
+                                     r'"HS256\u0000"', r'"\ud800"', '"RS256"')),
+    *(f'{{"alg":"HS256","kid":{kid}}}' for kid in ("1", "[]", "{}", "true")),
+    *(f'{{"alg":"HS256","crit":{crit}}}' for crit in ("null", "1", '"exp"', "[]", '["exp"]')),
+    '{"alg":"HS256","b64":false}', '{"alg":"HS256","b64":false,"crit":["b64"]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: repr(header)[:60])
+async def test_nonsense_in_the_header(header: bytes | str) -> None:
+    """A header that makes no sense is refused even with a genuine signature."""
+    door = verifier("HS256")
+    payload = json.dumps(claims())
+    assert (await door.verify(raw('{"alg":"HS256"}', payload, "HS256"))).subject == "ada"
+    with pytest.raises(Unauthenticated):
+        await door.verify(raw(header, payload, "HS256"))
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "...", "a.b.c", "é.é.é", "\ud800", "\0", " ", "a" * 8192, "." * 8192]
+)
+async def test_no_token_at_all(token: str) -> None:
+    """Text that is no token is refused; the same door lets a genuine one in."""
+    door = verifier("HS256")
+    with pytest.raises(Unauthenticated):
+        await door.verify(token)
+    assert (await door.verify(signed("HS256"))).subject == "ada"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+headers = st.dictionaries(
+    st.sampled_from(["alg", "kid", "crit", "b64", "typ", "jwk", "x5c"]) | st.text(),
+    json_values | st.sampled_from(ALGORITHMS),
+    max_size=4,
+)
+names = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "organization_id", "executions"]
+payloads = st.fixed_dictionaries(
+    {},
+    optional={name: json_values | st.integers(SOON, SOON * 2) for name in names},
+)
+
+
+async def _only_refused(token: str, **others: Any) -> None:
+    """Passing it as well is right where the fuzz has found a good token."""
+    door = verifier("HS256", **others)
+    try:
+        identity = await door.verify(token)
+    except (Unauthenticated, Forbidden):
+        return
+    assert identity.organizations is not None
+    assert time.time() < identity.expires_at < 1e12
+    for text in (identity.subject, identity.token_id, *identity.organizations):
+        text.encode()
+
+
+@pytest.mark.fuzz
+@given(st.text() | st.text("eyJ.-_=AZaz09"))
+async def test_any_text(token: str) -> None:
+    """Any text is refused."""
+    with pytest.raises(Unauthenticated):
+        await verifier("HS256").verify(token)
+
+
+@pytest.mark.fuzz
+@given(header=headers, payload=payloads)
+async def test_any_header(header: dict[str, Any], payload: dict[str, Any]) -> None:
+    """Any header above a genuine signature is refused, or passes as a good token."""
+    await _only_refused(raw(json.dumps(header), json.dumps(payload), "HS256"))
+
+
+@pytest.mark.fuzz
+@given(payload=payloads)
+async def test_any_claims(payload: dict[str, Any]) -> None:
+    """Any claims under a genuine signature are refused, or make an identity of sound values."""
+    token = raw_claims(json.dumps(payload))
+    await _only_refused(token, reads_executions=True)
+    await _only_refused(token, issuer="ours", audience="ours")
+
+
+@pytest.mark.fuzz
+@given(st.binary(), st.binary())
+async def test_any_bytes(header: bytes, payload: bytes) -> None:
+    """Any bytes where JSON should be are refused."""
+    door = verifier("HS256")
+    for token in (raw(header, payload, "HS256"), raw_claims(payload)):
+        with pytest.raises(Unauthenticated):
+            await door.verify(token)
+
+
+@pytest.mark.fuzz
+@given(st.data())
+async def test_any_change_of_a_genuine_token(data: st.DataObject) -> None:
+    """A genuine token with one character changed is refused, and untouched it passes."""
+    token = signed("HS256")
+    # Of the last character two bits mean nothing, which PyJWT's floor version lets pass.
+    place = data.draw(st.integers(0, len(token) - 2))
+    other = data.draw(st.characters().filter(lambda character: character != token[place]))
+    changed = token[:place] + other + token[place + 1 :]
+    door = verifier("HS256")
+    with pytest.raises(Unauthenticated):
+        await door.verify(changed)
+    assert (await door.verify(token)).subject == "ada"
+
+
+async def test_nothing_is_told() -> None:
+    """Neither the token nor the secret stands in a refusal or in what anything shows of itself."""
+    door = verifier("HS256")
+    token = signed("HS256", 1)
+    with pytest.raises(Unauthenticated) as caught:
+        await door.verify(token)
+    (key,) = await door.keys.candidates("HS256", None)
+    assert SECRET in str(key.material)
+    shown = [repr(caught.value), repr(caught.value.__cause__), repr(door), repr(key)]
+    assert not [text for text in shown if SECRET in text or token in text]

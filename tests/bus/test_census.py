@@ -1,0 +1,113 @@
+"""The census: an organization's streams over all instances, right again after every loss."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus.census import Census, CensusTimes
+from gateway.bus.connection import create_redis
+from gateway.errors import RedisUnavailable
+from tests.redis_process import RedisProcess
+from tests.support import eventually
+
+TIMES = CensusTimes(flush=0.02, renew=0.1, lease=0.6)
+
+
+@asynccontextmanager
+async def instance(url: str, limit: int = 2) -> AsyncIterator[Census]:
+    """One gateway's census; at the end it is as if the process had been killed."""
+    redis = create_redis(url, max_connections=2)
+    census = Census(redis, limit, 1.0, TIMES)
+    running = asyncio.create_task(census.run())
+    try:
+        yield census
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await redis.aclose()
+        await redis.connection_pool.disconnect()
+
+
+async def may(census: Census) -> bool:
+    """Whether one more might open, without opening it."""
+    async with census.stream("acme") as granted:
+        return granted
+
+
+async def test_killed(redis_url: str) -> None:
+    """An instance that dies without a word stops counting when its lease ends; one that lives is
+    counted on."""
+    async with instance(redis_url) as living, AsyncExitStack() as stack:
+        assert await stack.enter_async_context(living.stream("acme"))
+        async with instance(redis_url) as dying:
+            assert await stack.enter_async_context(dying.stream("acme"))
+            assert not await may(living)
+        await eventually(lambda: may(living))
+        async with instance(redis_url, limit=1) as strict:
+            for _ in range(10):
+                await asyncio.sleep(TIMES.lease / 5)
+                assert not await may(strict)
+
+
+async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
+    """A Redis that comes back empty knows the count again after the next renewal."""
+    async with instance(redis_url, 1) as census, census.stream("acme") as granted:
+        assert granted
+        await redis.flushall()
+
+        async def is_counted() -> bool:
+            return not await may(census)
+
+        async with instance(redis_url, 1) as other:
+
+            async def is_counted_there() -> bool:
+                return not await may(other)
+
+            await eventually(is_counted_there)
+        assert await is_counted()
+
+
+async def test_redis_away(redis_process: object) -> None:
+    """While Redis is away an opening is held, then refused as unavailable; afterwards the count
+    is right."""
+    server: RedisProcess = redis_process()  # type: ignore[operator]
+    async with instance(server.url, 2) as census, census.stream("acme") as granted:
+        assert granted
+        server.kill()
+        with pytest.raises(RedisUnavailable):
+            await may(census)
+        await asyncio.to_thread(server.start)
+
+        async def is_open() -> bool:
+            try:
+                return await may(census)
+            except RedisUnavailable:
+                return False
+
+        await eventually(is_open)
+        async with census.stream("acme") as second:
+            assert second
+            assert not await may(census)
+
+
+async def test_given_up(redis_url: str) -> None:
+    """An opening that is cancelled in the middle of its question leaves no trace."""
+    async with instance(redis_url, 1) as census:
+        for _ in range(30):
+            asking = asyncio.ensure_future(may(census))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+        await eventually(lambda: may(census))
+        await eventually(lambda: len(census) == 0)
+
+
+async def test_leave(redis: Redis, redis_url: str) -> None:
+    """An instance that stops in good order is counted no more at once."""
+    async with instance(redis_url) as census, census.stream("acme"):
+        await census.leave()
+        assert [key async for key in redis.scan_iter("sse:census:*")] == []

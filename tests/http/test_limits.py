@@ -1,0 +1,160 @@
+"""Limits of streams, each with real streams: one too many is refused, and gets in when one left."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.support import SseReader, eventually
+
+LIMITS = {
+    # The setting, the code of its refusal, and credentials that it counts apart.
+    "max_streams_per_organization": ("organization_limit", ("globex", "user-1")),
+    "max_streams_per_subject": ("subject_limit", ("acme", "user-2")),
+}
+
+
+async def ask(gateway: RunningGateway, who: tuple[str, str] = ("acme", "user-1")) -> Any:
+    organization, subject = who
+    headers = credentials(organization, subject=subject)
+    return await gateway.session.get(gateway.stream_url("run-1"), headers=headers)
+
+
+async def opens(gateway: RunningGateway, who: tuple[str, str] = ("acme", "user-1")) -> Any:
+    response = await ask(gateway, who)
+    assert response.status == 200, await response.text()
+    await SseReader(response).expect("connected")
+    return response
+
+
+async def refused(response: Any, code: str) -> None:
+    assert response.status == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert (await response.json())["error"] == code
+
+
+async def opens_eventually(gateway: RunningGateway) -> None:
+    async def is_open() -> bool:
+        response = await ask(gateway)
+        gateway.responses.append(response)
+        return bool(response.status == 200)
+
+    await eventually(is_open)
+
+
+@pytest.mark.parametrize("setting", LIMITS)
+async def test_limit(start_gateway: StartGateway, setting: str) -> None:
+    """The third of two is refused with 429; others are not counted along; when one has left, the
+    next gets in."""
+    code, other = LIMITS[setting]
+    gateway = await start_gateway(ownership="token", **{setting: 2})
+    first = await opens(gateway)
+    gateway.responses += [await opens(gateway)]
+    await refused(await ask(gateway), code)
+    gateway.responses += [await opens(gateway, other)]
+    first.close()
+    await opens_eventually(gateway)
+
+
+async def test_event_source(start_gateway: StartGateway) -> None:
+    """An EventSource is told inside a 200, with the reason and a time to come back."""
+    gateway = await start_gateway(ownership="token", max_streams_per_subject=1)
+    gateway.responses += [await opens(gateway)]
+    response = await gateway.get("run-1", Accept="text/event-stream", **_as("user-1"))
+    [closing] = await SseReader(response).rest()
+    assert closing.event == "stream:closing"
+    assert closing.json()["reason"] == "limit"
+    assert 1000 <= (closing.retry or 0) <= 3000
+
+
+def _as(subject: str) -> dict[str, str]:
+    given = credentials(subject=subject)
+    return {name.replace("-", "_"): value for name, value in given.items()}
+
+
+async def test_rate(start_gateway: StartGateway) -> None:
+    """A subject may open so many a second, at once or spread; a later one gets in again, and other
+    subjects are not held up."""
+    gateway = await start_gateway(ownership="token", max_opens_per_second=3)
+    begun = time.monotonic()
+    answers = [await ask(gateway) for _ in range(12)]
+    gateway.responses += answers
+    most = 3 + 3 * (time.monotonic() - begun) + 1
+    opened = [one for one in answers if one.status == 200]
+    assert 3 <= len(opened) <= most
+    for one in answers:
+        if one.status != 200:
+            await refused(one, "rate_limit")
+    gateway.responses += [await opens(gateway, ("acme", "user-2"))]
+    await opens_eventually(gateway)
+
+
+async def test_address(start_gateway: StartGateway) -> None:
+    """Addresses are counted apart. A trusted proxy says which one it is; what anybody else says
+    of that is not believed."""
+    gateway = await start_gateway(
+        ownership="token", max_streams_per_address=1, trusted_proxies="127.0.0.1"
+    )
+
+    async def status(session: aiohttp.ClientSession, forwarded_for: str) -> int:
+        headers = {**credentials(), "X-Forwarded-For": forwarded_for}
+        response = await session.get(gateway.stream_url("run-1"), headers=headers)
+        gateway.responses.append(response)
+        return response.status
+
+    assert await status(gateway.session, "192.0.2.1") == 200
+    assert await status(gateway.session, "192.0.2.1") == 429
+    # The client wrote the left one, the proxy the right one.
+    assert await status(gateway.session, "192.0.2.9, 192.0.2.1") == 429
+    assert await status(gateway.session, "192.0.2.2") == 200
+    connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(connector=connector) as stranger:
+        assert await status(stranger, "192.0.2.3") == 200
+        assert await status(stranger, "192.0.2.4") == 429
+
+
+async def test_at_once(start_gateway: StartGateway) -> None:
+    """Of fifty that open at the same moment, exactly as many get in as may."""
+    gateway = await start_gateway(ownership="token", max_streams_per_organization=7)
+    answers = await asyncio.gather(*[ask(gateway) for _ in range(50)])
+    gateway.responses += answers
+    assert [one.status for one in answers].count(200) == 7
+
+
+async def test_over_all_instances(start_gateway: StartGateway) -> None:
+    """Two gateways on one Redis count an organization's streams together; one that stops takes
+    its own out of the count."""
+    first, second = [
+        await start_gateway(ownership="token", max_streams_per_organization=3) for _ in range(2)
+    ]
+    held = [await opens(first), await opens(first)]
+    first.responses += held
+    second.responses += [await opens(second)]
+    for gateway in (first, second):
+        await refused(await ask(gateway), "organization_limit")
+    await first.server.stop()
+    await opens_eventually(second)
+
+
+async def test_nothing_stays(start_gateway: StartGateway) -> None:
+    """When all have left, nothing is counted any more, here or in Redis."""
+    gateway = await start_gateway(
+        ownership="token",
+        max_streams_per_organization=50,
+        max_streams_per_subject=50,
+        max_streams_per_address=50,
+    )
+    answers = await asyncio.gather(*[opens(gateway) for _ in range(20)])
+    assert len(gateway.parts.door.quota) == 2
+    for one in answers:
+        one.close()
+    await eventually(lambda: len(gateway.parts.door.quota) == 0)
+    await eventually(lambda: len(gateway.parts.door.census or ()) == 0)
+
+    async def is_gone() -> bool:
+        return not [key async for key in gateway.parts.redis.scan_iter("sse:census:*")]
+
+    await eventually(is_gone)

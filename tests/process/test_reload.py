@@ -1,0 +1,76 @@
+"""SIGHUP: the keys are read again, and no stream is touched."""
+
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.process.programs import serving
+from tests.support import SseReader, eventually
+
+
+def pem(*keys: EllipticCurvePrivateKey) -> bytes:
+    return b"".join(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        for key in keys
+    )
+
+
+def signed(key: EllipticCurvePrivateKey) -> dict[str, str]:
+    claims = {"sub": "u", "organization_id": "acme", "exp": time.time() + 600}
+    token = jwt.encode(claims, key, algorithm="ES256")
+    return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+
+
+async def test_reload(redis_url: str, tmp_path: Path) -> None:
+    """After SIGHUP a new key is good and the removed one is not, also for a token that was verified
+    before; an open stream goes on. A broken file is complained of, and the old keys stay."""
+    old, new = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
+    file = tmp_path / "issuer.pem"
+    file.write_bytes(pem(old))
+    async with (
+        serving(
+            REDIS_URL=redis_url,
+            GATEWAY_OWNERSHIP="token",
+            GATEWAY_JWT_SECRET="",
+            GATEWAY_JWT_PUBLIC_KEY_FILE=str(file),
+            GATEWAY_JWT_ALGORITHMS="ES256",
+            GATEWAY_HEARTBEAT_SECONDS="0.5",
+        ) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+
+        async def status(key: EllipticCurvePrivateKey) -> int:
+            async with session.get(url, headers=signed(key)) as response:
+                return response.status
+
+        async with session.get(url, headers=signed(old)) as stream:
+            reader = SseReader(stream)
+            await reader.expect("connected")
+            assert await status(new) == 401
+
+            file.write_text("-----BEGIN NONSENSE-----")
+            process.signal(signal.SIGHUP)
+            await process.says("Not reloaded")
+            assert await status(old) == 200
+
+            file.write_bytes(pem(new))
+            process.signal(signal.SIGHUP)
+
+            async def is_changed() -> bool:
+                return await status(new) == 200
+
+            await eventually(is_changed)
+            assert await status(old) == 401
+            heartbeat = await reader.next()
+            assert heartbeat is not None
+            assert heartbeat.event == "heartbeat"
