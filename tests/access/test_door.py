@@ -1,0 +1,90 @@
+"""The door in a whole gateway: keys from an issuer's URL, and a Redis that is away."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.access.issuers import jwk, signed
+from tests.access.jwks_server import Issuer, start_issuer
+from tests.conftest import StartGateway, credentials
+from tests.redis_process import RedisProcess
+from tests.support import SseReader, eventually
+
+
+@pytest.fixture
+async def issuer(aiohttp_server: Any) -> Issuer:
+    return await start_issuer(aiohttp_server)
+
+
+async def test_issuer_at_a_url(start_gateway: StartGateway, issuer: Issuer) -> None:
+    """With GATEWAY_JWKS_URL alone a stream opens for a token of the issuer; a token that is signed
+    with one of its keys as a secret is refused."""
+    gateway = await start_gateway(
+        ownership="token", jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",)
+    )
+
+    async def status(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+        response = await gateway.session.get(gateway.stream_url("run-1"), headers=headers)
+        gateway.responses.append(response)
+        if response.status == 200:
+            await SseReader(response).expect("connected")
+        return response.status
+
+    assert await status(signed("RS256")) == 200
+    forged = {"sub": "u", "organization_id": "acme", "exp": time.time() + 60}
+    assert await status(jwt.encode(forged, jwk("RS256")["n"], algorithm="HS256")) == 401
+    assert await gateway.healthy()
+
+
+async def test_no_keys(start_gateway: StartGateway, issuer: Issuer) -> None:
+    """While the issuer's keys could not be fetched at all a token is neither good nor bad: 503,
+    and inside a 200 for an EventSource, which comes back."""
+    issuer.fail()
+    gateway = await start_gateway(
+        ownership="token", jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",)
+    )
+    headers = {"Authorization": f"Bearer {signed('RS256')}", "X-Organization-ID": "acme"}
+    async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+        assert response.status == 503
+    headers["Accept"] = "text/event-stream"
+    async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+        [closing] = await SseReader(response).rest()
+        assert closing.json()["reason"] == "unavailable"
+
+
+async def test_redis_away(
+    start_gateway: StartGateway, redis_process: Callable[..., RedisProcess]
+) -> None:
+    """While Redis is away a ticket is neither given nor spent, and says that this may pass."""
+    server = redis_process()
+    gateway = await start_gateway(ownership="token", redis_url=server.url)
+    url = f"{gateway.url}/api/v1/sse/executions/run-1/ticket"
+    async with gateway.session.post(url, headers=credentials()) as response:
+        ticket = (await response.json())["ticket"]
+    server.kill()
+    async with gateway.session.post(url, headers=credentials()) as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"]
+    query = {"ticket": ticket}
+    async with gateway.session.get(gateway.stream_url("run-1"), params=query) as response:
+        assert response.status == 503
+    server.start()
+    await eventually(gateway.healthy)
+    async with gateway.session.post(url, headers=credentials()) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("organization", ["a" * 257, "a\tb", "a\u2028b"])
+async def test_malformed_organization(start_gateway: StartGateway, organization: str) -> None:
+    """An organization that can be none is refused as such; a usual one is not."""
+    gateway = await start_gateway(ownership="token")
+    for asked, expected in ((organization, "malformed_organization"), ("acme", None)):
+        query = {"Authorization": credentials()["Authorization"], "organization_id": asked}
+        async with gateway.session.get(gateway.stream_url("run-1"), params=query) as response:
+            assert response.status == (200 if expected is None else 400)
+            if expected is not None:
+                assert (await response.json())["error"] == expected
