@@ -6,8 +6,6 @@ are counted over all instances is `gateway.bus.census`.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,18 +72,17 @@ class Quota:
     def __init__(self, limits: QuotaLimits, census: Census | None) -> None:
         """*census*: None where organizations have no limit."""
         self._limits = limits
-        self._census = census
+        self.census = census
         self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
-        self._by_subject: Counter[Subject] = Counter()
-        self._by_address: Counter[str] = Counter()
+        self.subjects: Counter[Subject] = Counter()
+        self.addresses: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """How many subjects and addresses have streams that are counted."""
-        return len(self._by_subject) + len(self._by_address)
+        return len(self.subjects) + len(self.addresses)
 
-    @asynccontextmanager
-    async def stream(self, viewer: Viewer, address: str) -> AsyncIterator[None]:
-        """Count one stream against every limit while the block runs.
+    async def enter(self, viewer: Viewer, address: str) -> "Place":
+        """Count one stream against every limit, until its place is left.
 
         The organization comes last: it alone needs waiting, and a flood of one subject or address
         never reaches Redis.
@@ -94,13 +91,17 @@ class Quota:
             LimitReached: one more is too many; its code names the limit.
             Unavailable: Redis could not be asked in time.
         """
-        with self.caller(viewer, address):
-            async with self.organization(viewer):
-                yield
+        place = Place(self)
+        try:
+            self._count_caller(place, viewer, address)
+            await self._count_organization(place, viewer.organization_id)
+        except BaseException:
+            place.leave()
+            raise
+        return place
 
-    @contextmanager
-    def caller(self, viewer: Viewer, address: str) -> Iterator[None]:
-        """Rate, subject and address, which need no waiting; raises `LimitReached`."""
+    def _count_caller(self, place: "Place", viewer: Viewer, address: str) -> None:
+        """Rate, subject and address, which need no waiting."""
         identity, limits = viewer.identity, self._limits
         subject = (identity.subject, "" if identity.subject else viewer.organization_id)
         now = asyncio.get_running_loop().time()
@@ -110,52 +111,60 @@ class Quota:
                 "subject: try again in a few seconds, and open fewer at once.",
                 "rate_limit",
             )
-        with (
-            _counted(
-                self._by_subject,
-                subject,
-                limits.per_subject,
-                "This token's subject",
-                "subject_limit",
-            ),
-            _counted(
-                self._by_address, address, limits.per_address, "Your address", "address_limit"
-            ),
-        ):
-            yield
+        if limits.per_subject:
+            if self.subjects[subject] >= limits.per_subject:
+                raise _reached("This token's subject", "subject_limit")
+            self.subjects[subject] += 1
+            place.subject = subject
+        if limits.per_address:
+            if self.addresses[address] >= limits.per_address:
+                raise _reached("Your address", "address_limit")
+            self.addresses[address] += 1
+            place.address = address
 
-    @asynccontextmanager
-    async def organization(self, viewer: Viewer) -> AsyncIterator[None]:
-        """The streams of the organization over all instances; raises as `stream`."""
-        if self._census is None:
-            yield
+    async def _count_organization(self, place: "Place", organization_id: str) -> None:
+        """The streams of the organization over all instances."""
+        if self.census is None:
             return
-        counted = self._census.stream(viewer.organization_id)
-        async with AsyncExitStack() as stack:
-            try:
-                may = await stack.enter_async_context(counted)
-            except RedisUnavailable as error:
-                raise unavailable(str(error)) from error
-            if not may:
-                raise _reached("Your organization", "organization_limit")
-            yield
+        try:
+            entered = await self.census.enter(organization_id)
+        except RedisUnavailable as error:
+            raise unavailable(str(error)) from error
+        if not entered:
+            raise _reached("Your organization", "organization_limit")
+        place.organization_id = organization_id
 
 
-@contextmanager
-def _counted(counts: Counter[Key], key: Key, limit: int, whose: str, code: str) -> Iterator[None]:
-    """Count *key* while the block runs; the dict keeps no key whose count is 0."""
-    if not limit:
-        yield
-        return
-    if counts[key] >= limit:
-        raise _reached(whose, code)
-    counts[key] += 1
-    try:
-        yield
-    finally:
-        counts[key] -= 1
-        if not counts[key]:
-            del counts[key]
+class Place:
+    """What one stream is counted as. A plain object: every open stream keeps one, and the frames
+    of nested context managers would cost it ten times as much."""
+
+    __slots__ = ("_quota", "address", "organization_id", "subject")
+
+    def __init__(self, quota: Quota) -> None:
+        """For `Quota.enter`, which is how to get one."""
+        self._quota = quota
+        self.subject: Subject | None = None
+        self.address: str | None = None
+        self.organization_id: str | None = None
+
+    def leave(self) -> None:
+        """Give everything back; calling it again changes nothing."""
+        quota = self._quota
+        if self.subject is not None:
+            _uncount(quota.subjects, self.subject)
+        if self.address is not None:
+            _uncount(quota.addresses, self.address)
+        if self.organization_id is not None and quota.census is not None:
+            quota.census.left(self.organization_id)
+        self.subject = self.address = self.organization_id = None
+
+
+def _uncount(counts: Counter[Key], key: Key) -> None:
+    counts[key] -= 1
+    # A key that stayed with a count of 0 would be there for ever.
+    if not counts[key]:
+        del counts[key]
 
 
 def _reached(whose: str, code: str) -> LimitReached:

@@ -8,8 +8,8 @@ limit is for, and what a refused reader is told, is decided in `gateway.access.q
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -73,9 +73,9 @@ class Census:
         """How many organizations it keeps anything of."""
         return len(self._organizations)
 
-    @asynccontextmanager
-    async def stream(self, organization_id: str) -> AsyncIterator[bool]:
-        """Count one stream while the block runs; yields False when there are too many already.
+    async def enter(self, organization_id: str) -> bool:
+        """Count one more stream, until `left` is called for it; False, and nothing is counted, when
+        there are too many already.
 
         Raises:
             RedisUnavailable: Redis could not be asked in time.
@@ -85,13 +85,23 @@ class Census:
         organization.waiting[asked] = None
         self._changed.add(organization_id)
         self._opening.set()
+        entered = False
         try:
-            yield await self._answer(asked)
+            entered = await self._answer(asked)
         finally:
             organization.waiting.pop(asked, None)
             # The answer may have come in the same breath as a cancellation: it counts then.
-            if asked.done() and not asked.cancelled() and asked.result():
+            if not entered and asked.done() and not asked.cancelled() and asked.result():
                 organization.held -= 1
+            self._changed.add(organization_id)
+        return entered
+
+    def left(self, organization_id: str) -> None:
+        """One of those that entered has left."""
+        organization = self._organizations.get(organization_id)
+        # After `leave` nothing is counted any more.
+        if organization is not None:
+            organization.held -= 1
             self._changed.add(organization_id)
 
     async def _answer(self, asked: asyncio.Future[bool]) -> bool:

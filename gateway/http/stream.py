@@ -28,7 +28,6 @@ from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
 from gateway.http.outlet import Outlet, StallWatch
-from gateway.viewer import Viewer
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -52,37 +51,32 @@ class StreamHandler:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One stream, from its request to its end."""
-        credentials = read_credentials(request)
-        viewer = await self.policy.identify(request.match_info["execution_id"], credentials)
+        viewer = await self.policy.identify(
+            request.match_info["execution_id"], read_credentials(request)
+        )
         response = web.StreamResponse(headers=STREAM_HEADERS)
         if request.version < HttpVersion11:
             # Without chunks only the end of the connection can end the body.
             response.force_close()
+        place = await self.quota.enter(viewer, client_address(request, self.trusted_proxies))
         try:
-            async with self.quota.stream(viewer, client_address(request, self.trusted_proxies)):
-                if not await self._serve(request, response, viewer):
-                    return web.Response(status=204, headers={"Cache-Control": "no-store"})
+            with self.hub.subscription(viewer) as subscriber:
+                subscriber.position = read_cursor(request)
+                await self.policy.admit(viewer)
+                try:
+                    outlet = await self._open(request, response, subscriber)
+                    if outlet is None:
+                        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+                    await self._follow(subscriber, outlet)
+                finally:
+                    self.expiry.remove(subscriber)
             await response.write_eof()
         except ConnectionResetError:
             # The reader has left: the usual end of a stream, and nobody is there to be told.
             pass
+        finally:
+            place.leave()
         return response
-
-    async def _serve(
-        self, request: web.Request, response: web.StreamResponse, viewer: Viewer
-    ) -> bool:
-        """Write the stream to its end; False for a reader that has seen the end already."""
-        with self.hub.subscription(viewer) as subscriber:
-            subscriber.position = read_cursor(request)
-            await self.policy.admit(viewer)
-            try:
-                outlet = await self._open(request, response, subscriber)
-                if outlet is None:
-                    return False
-                await self._follow(subscriber, outlet)
-            finally:
-                self.expiry.remove(subscriber)
-        return True
 
     async def _open(
         self, request: web.Request, response: web.StreamResponse, subscriber: Subscriber

@@ -31,9 +31,20 @@ async def instance(url: str, limit: int = 2) -> AsyncIterator[Census]:
         await redis.connection_pool.disconnect()
 
 
+@asynccontextmanager
+async def stream(census: Census) -> AsyncIterator[bool]:
+    """One more stream while the block runs, if it may."""
+    entered = await census.enter("acme")
+    try:
+        yield entered
+    finally:
+        if entered:
+            census.left("acme")
+
+
 async def may(census: Census) -> bool:
-    """Whether one more might open, without opening it."""
-    async with census.stream("acme") as granted:
+    """Whether one more might open, without leaving it open."""
+    async with stream(census) as granted:
         return granted
 
 
@@ -41,9 +52,9 @@ async def test_killed(redis_url: str) -> None:
     """An instance that dies without a word stops counting when its lease ends; one that lives is
     counted on."""
     async with instance(redis_url) as living, AsyncExitStack() as stack:
-        assert await stack.enter_async_context(living.stream("acme"))
+        assert await stack.enter_async_context(stream(living))
         async with instance(redis_url) as dying:
-            assert await stack.enter_async_context(dying.stream("acme"))
+            assert await stack.enter_async_context(stream(dying))
             assert not await may(living)
         await eventually(lambda: may(living))
         async with instance(redis_url, limit=1) as strict:
@@ -54,7 +65,7 @@ async def test_killed(redis_url: str) -> None:
 
 async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
     """A Redis that comes back empty knows the count again after the next renewal."""
-    async with instance(redis_url, 1) as census, census.stream("acme") as granted:
+    async with instance(redis_url, 1) as census, stream(census) as granted:
         assert granted
         await redis.flushall()
 
@@ -74,7 +85,7 @@ async def test_redis_away(redis_process: object) -> None:
     """While Redis is away an opening is held, then refused as unavailable; afterwards the count
     is right."""
     server: RedisProcess = redis_process()  # type: ignore[operator]
-    async with instance(server.url, 2) as census, census.stream("acme") as granted:
+    async with instance(server.url, 2) as census, stream(census) as granted:
         assert granted
         server.kill()
         with pytest.raises(RedisUnavailable):
@@ -88,7 +99,7 @@ async def test_redis_away(redis_process: object) -> None:
                 return False
 
         await eventually(is_open)
-        async with census.stream("acme") as second:
+        async with stream(census) as second:
             assert second
             assert not await may(census)
 
@@ -108,6 +119,6 @@ async def test_given_up(redis_url: str) -> None:
 
 async def test_leave(redis: Redis, redis_url: str) -> None:
     """An instance that stops in good order is counted no more at once."""
-    async with instance(redis_url) as census, census.stream("acme"):
+    async with instance(redis_url) as census, stream(census):
         await census.leave()
         assert [key async for key in redis.scan_iter("sse:census:*")] == []
