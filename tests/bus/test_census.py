@@ -1,6 +1,7 @@
 """The census: an organization's streams over all instances, right again after every loss."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -105,12 +106,16 @@ async def test_redis_away(redis_process: object) -> None:
 
 
 async def test_given_up(redis_url: str) -> None:
-    """An opening that is cancelled in the middle of its question leaves no trace."""
+    """An opening that is cancelled leaves no trace, at whatever moment: before it is asked for, on
+    the way, or in the same breath as its answer."""
+    chance = random.Random(7)
     async with instance(redis_url, 1) as census:
-        for _ in range(30):
-            asking = asyncio.ensure_future(may(census))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+        for _ in range(300):
+            asking = asyncio.ensure_future(census.enter("acme"))
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+            if asking.done() and asking.result():
+                census.left("acme")
             asking.cancel()
             await asyncio.wait([asking])
         await eventually(lambda: may(census))

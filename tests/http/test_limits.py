@@ -116,6 +116,22 @@ async def test_address(start_gateway: StartGateway) -> None:
         assert await status(stranger, "192.0.2.4") == 429
 
 
+async def test_refused_is_not_counted(start_gateway: StartGateway) -> None:
+    """A stream that one limit refuses is not counted against the others."""
+    gateway = await start_gateway(
+        ownership="token",
+        max_streams_per_subject=2,
+        max_streams_per_address=1,
+        trusted_proxies="127.0.0.1",
+    )
+    gateway.responses += [await opens(gateway)]
+    for _ in range(3):
+        await refused(await ask(gateway), "address_limit")
+    headers = {**credentials(subject="user-1"), "X-Forwarded-For": "192.0.2.1"}
+    async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+        assert response.status == 200
+
+
 async def test_at_once(start_gateway: StartGateway) -> None:
     """Of fifty that open at the same moment, exactly as many get in as may."""
     gateway = await start_gateway(ownership="token", max_streams_per_organization=7)
