@@ -13,7 +13,7 @@ from gateway.access.tokens import issue
 from gateway.errors import ExecutionNotFound, Unavailable
 from gateway.viewer import Identity, Viewer
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET
+from tests.support import SECRET, eventually
 
 WAIT = 0.4
 
@@ -106,6 +106,27 @@ async def test_slow(backend: Backend, ownership: BackendOwnership) -> None:
     backend.delay = 5.0
     with pytest.raises(Unavailable):
         await ownership.admit(asker())
+
+
+async def test_needs_a_moment(backend: Backend) -> None:
+    """A no that takes a while is a no, also where the wait ends in the middle of a question. One
+    that stops answering after its no is unavailable: the answer may have changed."""
+    backend.status = 404
+    for backend.delay in (0.05, 0.1, 0.15, 0.2):
+        slow = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=0.5)
+        with pytest.raises(ExecutionNotFound):
+            await slow.admit(asker())
+        await slow.close()
+
+    backend.delay = 0.0
+    backend.asked.clear()
+    mute = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=2.0)
+    admitted = asyncio.ensure_future(mute.admit(asker()))
+    await eventually(lambda: backend.asked)
+    backend.delay = 30.0
+    with pytest.raises(Unavailable):
+        await admitted
+    await mute.close()
 
 
 async def test_away() -> None:
