@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.settings.checks import check_url, is_loopback, read_text, words
+from gateway.settings.checks import Word, Words, check_url, is_loopback, read_text
 from gateway.settings.names import variable
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -53,7 +53,7 @@ class AccessSettings(BaseModel):
     jwt_secret: SecretStr | None = Field(
         None, validate_default=True, description="Secret that HS tokens are signed with."
     )
-    jwt_algorithms: tuple[Algorithm, ...] = Field(
+    jwt_algorithms: Annotated[tuple[Algorithm, ...], Words] = Field(
         (),
         validate_default=True,
         description="Algorithms that tokens may be signed with; HS256 if not set and a secret is.",
@@ -63,7 +63,7 @@ class AccessSettings(BaseModel):
     jwt_leeway_seconds: float = Field(
         10.0, ge=0, le=300, description="Clock difference allowed when a token's times are read."
     )
-    ownership: Literal["registry", "backend", "token"] = Field(
+    ownership: Annotated[Literal["registry", "backend", "token"], Word] = Field(
         "registry",
         description="Who decides whose execution it is: what was registered, your backend, or "
         "any valid token.",
@@ -88,7 +88,7 @@ class AccessSettings(BaseModel):
     backend_cache_seconds: float = Field(
         5.0, ge=0, le=300, description="How long the backend's yes is remembered; a no at most 1."
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Annotated[tuple[str, ...], Words] = Field(
         (), description="Exact origins whose pages may read; * for all, without credentials."
     )
     cors_credentials: bool = Field(
@@ -111,7 +111,7 @@ class AccessSettings(BaseModel):
     max_opens_per_second: Limit = Field(
         0, description="Most streams that one subject may open in a second; 0 for any number."
     )
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Words] = Field(
         (),
         description="Networks whose X-Forwarded-For is believed; whoever comes by a unix socket "
         "is always believed.",
@@ -120,22 +120,13 @@ class AccessSettings(BaseModel):
         10.0, description="How long a new connection may take to send its request's headers."
     )
 
-    @field_validator("jwt_algorithms", "cors_origins", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return words(value)
-
-    @field_validator("ownership", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
-
     @field_validator("jwks_url")
     @classmethod
     def _check_jwks_url(cls, value: str | None) -> str | None:
         if value is not None:
             check_url(value)
-            if value.startswith("http:") and not is_loopback(urlsplit(value).hostname or ""):
+            parts = urlsplit(value)
+            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
                 raise ValueError("on the way anybody could put keys of their own in: use https://")
         return value
 

@@ -4,12 +4,23 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import BeforeValidator
+
+
+def lower(value: object) -> object:
+    """A word that may be written in capitals."""
+    return value.lower() if isinstance(value, str) else value
+
 
 def words(value: object) -> object:
     """A comma-separated list in the environment, an array in the file."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return value
+
+
+Word = BeforeValidator(lower)
+Words = BeforeValidator(words)
 
 
 def read_text(file: Path) -> str:

@@ -5,13 +5,13 @@ in `gateway.settings.access`, a part of this table.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from gateway.settings.access import AccessSettings, Seconds
-from gateway.settings.checks import read_text, words
+from gateway.settings.checks import Word, Words, read_text
 from gateway.settings.names import variable
 
 EMBEDDED_REDIS = "embedded://"
@@ -50,7 +50,7 @@ class Settings(AccessSettings):
     channel_prefix: str = Field(
         "execution:", min_length=1, description="Begins the channel name of every execution."
     )
-    terminal_types: tuple[str, ...] = Field(
+    terminal_types: Annotated[tuple[str, ...], Words] = Field(
         TERMINAL_TYPES, min_length=1, description="Types of event that end an execution."
     )
     event_max_bytes: int = Field(
@@ -100,15 +100,12 @@ class Settings(AccessSettings):
     drain_seconds: float = Field(
         3.0, ge=0, description="On SIGTERM, streams are closed spread over this time."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Lines for people or JSON.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_format: Annotated[Literal["text", "json"], Word] = Field(
+        "text", description="Lines for people or JSON."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
         "info", description="Least severe lines to log."
     )
-
-    @field_validator("terminal_types", mode="before")
-    @classmethod
-    def _split_types(cls, value: object) -> object:
-        return words(value)
 
     @field_validator("redis_url")
     @classmethod
@@ -122,8 +119,3 @@ class Settings(AccessSettings):
         if urlsplit(value).scheme not in _REDIS_SCHEMES:
             raise ValueError(f"begin it with one of {', '.join(_REDIS_SCHEMES)} and ://")
         return value
-
-    @field_validator("log_level", "log_format", mode="before")
-    @classmethod
-    def _lower_case(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value

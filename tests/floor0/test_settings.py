@@ -50,6 +50,8 @@ WEAK_WITH_PUBLIC_KEYS = [
     ({}, "such as RS256"),
     ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "for a secret"),
     ({"GATEWAY_JWKS_URL": "http://login.example/keys"}, "use https://"),
+    ({"GATEWAY_JWKS_URL": "HTTP://login.example/keys"}, "use https://"),
+    ({"GATEWAY_JWKS_URL": "login.example/keys"}, "begin it with https://"),
 ]
 
 
