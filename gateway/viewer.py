@@ -33,4 +33,4 @@ class Viewer:
     """The organization asked for; it is among the token's, or the backend decides."""
     identity: Identity
     token: str | None = field(default=None, repr=False)
-    """The caller's own token, for ownership `backend`; None for whoever came with a ticket."""
+    """The caller's own token, under ownership `backend` alone; None for whoever has a ticket."""

@@ -16,8 +16,9 @@ from gateway.bus.census import Census
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.bus.tickets import TicketStore
+from gateway.errors import ConfigurationError
 from gateway.fanout.hub import Hub
-from gateway.settings import Settings
+from gateway.settings import Settings, variable
 from gateway.tasks import Supervisor
 
 
@@ -33,6 +34,7 @@ class Door:
         self.revocations = Revocations(redis)
         self.tickets = TicketOffice(TicketStore(redis))
         self.verifier = create_verifier(settings)
+        self._jwks_url = settings.jwks_url
         self._backend = _backend(settings)
         self.policy = Policy(
             self.verifier,
@@ -40,6 +42,7 @@ class Door:
             self.revocations,
             self._backend or _ownership(settings, registry),
             settings.ownership_wait_seconds,
+            keeps_token=self._backend is not None,
         )
         self.census = _census(settings, redis)
         limits = QuotaLimits(
@@ -58,14 +61,19 @@ class Door:
             supervisor.start("issuer's keys", self.verifier.keys.run())
 
     def reload(self, settings: Settings) -> None:
-        """Check tokens with the keys of *settings* from now on. Those of an issuer's URL are
-        fetched again by themselves.
+        """Check tokens with the keys and algorithms of *settings* from now on. Keys at an issuer's
+        URL are fetched again by themselves. Everything else stays as it was at the start: who
+        decides about an execution, and which claim counts, belong together.
 
         Raises:
             ConfigurationError: they cannot be used, and the old ones stay.
         """
-        if not isinstance(self.verifier.keys, JwksKeys) and settings.jwks_url is None:
-            self.verifier.replace_keys(create_keys(settings))
+        if settings.jwks_url != self._jwks_url:
+            raise ConfigurationError(
+                [f"{variable('jwks_url')}: it has changed, and that takes a restart"]
+            )
+        keys = self.verifier.keys if self._jwks_url else create_keys(settings)
+        self.verifier.replace_keys(keys, settings.jwt_algorithms)
 
     async def stop(self) -> None:
         """Give up what is under way; to be called when the background tasks have ended."""

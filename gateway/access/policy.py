@@ -41,13 +41,17 @@ class Policy:
         revocations: Revocations,
         ownership: Ownership,
         wait: float,
+        *,
+        keeps_token: bool = False,
     ) -> None:
-        """*wait*: seconds to hold a request while Redis is away."""
+        """*wait*: seconds to hold a request while Redis is away. *keeps_token*: the ownership asks
+        with it; else no viewer carries it along for as long as its stream lives."""
         self.verifier = verifier
         self._tickets = tickets
         self._revocations = revocations
         self._ownership = ownership
         self._wait = wait
+        self._keeps_token = keeps_token
 
     async def identify(self, execution_id: str, credentials: Credentials) -> Viewer:
         """Who asks, and whether the organization asked for is theirs. Spends a ticket.
@@ -76,7 +80,8 @@ class Policy:
             )
         identity = await self.verifier.verify(credentials.token)
         organization_id = _organization(credentials.organization_id, identity)
-        return Viewer(execution_id, organization_id, identity, credentials.token)
+        token = credentials.token if self._keeps_token else None
+        return Viewer(execution_id, organization_id, identity, token)
 
     async def admit(self, viewer: Viewer) -> None:
         """Wait until *viewer* may see the execution.

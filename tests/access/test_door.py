@@ -7,9 +7,10 @@ from typing import Any
 import jwt
 import pytest
 
+from gateway.errors import ConfigurationError
 from tests.access.issuers import jwk, signed
 from tests.access.jwks_server import Issuer, start_issuer
-from tests.conftest import StartGateway, credentials
+from tests.conftest import MakeSettings, StartGateway, credentials
 from tests.redis_process import RedisProcess
 from tests.support import SseReader, eventually
 
@@ -88,3 +89,44 @@ async def test_malformed_organization(start_gateway: StartGateway, organization:
             assert response.status == (200 if expected is None else 400)
             if expected is not None:
                 assert (await response.json())["error"] == expected
+
+
+async def test_reload_takes_the_algorithms_along(
+    start_gateway: StartGateway, make_settings: MakeSettings
+) -> None:
+    """What is read again are the keys and their algorithms, and nothing else: neither the claim nor
+    the ownership changes under open streams."""
+    secret = "x" * 64
+    gateway = await start_gateway(ownership="token", jwt_secret=secret)
+    token = jwt.encode(
+        {"sub": "u", "organization_id": "acme", "executions": ["run-1"], "exp": 2e9},
+        secret,
+        algorithm="HS512",
+    )
+
+    async def status(execution_id: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+        response = await gateway.session.get(gateway.stream_url(execution_id), headers=headers)
+        gateway.responses.append(response)
+        return response.status
+
+    assert await status("run-1") == 401
+    gateway.parts.door.reload(
+        make_settings(ownership="registry", jwt_secret=secret, jwt_algorithms=("HS512",))
+    )
+    assert await status("run-1") == 200
+    assert await status("run-2") == 404
+
+
+async def test_reload_of_another_url(
+    start_gateway: StartGateway, make_settings: MakeSettings
+) -> None:
+    """To change between a secret and an issuer's URL takes a restart, and says so."""
+    gateway = await start_gateway(ownership="token")
+    other = make_settings(
+        jwt_secret=None, jwks_url="https://login.example/keys", jwt_algorithms=("RS256",)
+    )
+    with pytest.raises(ConfigurationError, match="restart"):
+        gateway.parts.door.reload(other)
+    async with await gateway.get("run-1") as response:
+        assert response.status == 200

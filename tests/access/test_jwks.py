@@ -214,7 +214,7 @@ async def test_replaced_while_it_waits(issuer: Issuer) -> None:
     async with fetched(issuer) as door:
         verifying = asyncio.create_task(door.verify(token))
         await eventually(lambda: issuer.requests)
-        door.replace_keys(verifying_keys("RS256", 1))
+        door.replace_keys(verifying_keys("RS256", 1), ("RS256",))
         issuer.open.set()
         assert (await verifying).subject == "ada"
         assert not await passes(door, token)

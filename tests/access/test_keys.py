@@ -124,11 +124,11 @@ async def test_read_again(file: Path) -> None:
 
     file.write_text("")
     with pytest.raises(ConfigurationError):
-        door.replace_keys(create_keys(settings))
+        door.replace_keys(create_keys(settings), settings.jwt_algorithms)
     assert (await door.verify(signed("RS256"))).subject == "ada"
 
     file.write_text(pem(pair("RSA", 1)))
-    door.replace_keys(create_keys(settings))
+    door.replace_keys(create_keys(settings), settings.jwt_algorithms)
     assert (await door.verify(signed("RS256", 1))).subject == "ada"
     with pytest.raises(Unauthenticated):
         await door.verify(signed("RS256"))

@@ -164,7 +164,7 @@ async def test_refusals_are_not_remembered() -> None:
     token = signed("RS256")
     with pytest.raises(Unauthenticated):
         await door.verify(token)
-    door.replace_keys(verifying_keys("RS256"))
+    door.replace_keys(verifying_keys("RS256"), ("RS256",))
     assert (await door.verify(token)).subject == "ada"
 
 
@@ -173,7 +173,7 @@ async def test_removed_key() -> None:
     door = verifier("RS256")
     token = signed("RS256")
     await door.verify(token)
-    door.replace_keys(verifying_keys("RS256", 1))
+    door.replace_keys(verifying_keys("RS256", 1), ("RS256",))
     with pytest.raises(Unauthenticated):
         await door.verify(token)
     assert (await door.verify(signed("RS256", 1))).subject == "ada"
