@@ -5,7 +5,6 @@ execution, with the viewer's own credentials, as nginx's `auth_request` does.
 are remembered for moments, and all who ask the same at the same time share one request.
 """
 
-import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from yarl import URL
 
 from gateway.access.patience import wait_until
 from gateway.errors import BackendUnavailable, ExecutionNotFound
+from gateway.single_flight import SingleFlight
 from gateway.viewer import Viewer
 
 NO_SECONDS = 1.0
@@ -24,7 +24,7 @@ NO_SECONDS = 1.0
 CONNECTIONS = 32
 """Most requests to the backend at a time; the others wait their turn."""
 REMEMBERED = 10_000
-"""Most answers that are remembered, at about 200 bytes."""
+"""Most answers that are remembered; about 300 bytes each."""
 
 _NO = (401, 403, 404)
 _DOTS = (".", "..")
@@ -53,7 +53,7 @@ class BackendOwnership:
         self._wait = wait
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._asking: dict[Question, asyncio.Task[bool]] = {}
+        self._asking: SingleFlight[Question, bool] = SingleFlight()
         # The answer and the moment at which it is forgotten, the oldest first.
         self._answers: OrderedDict[Question, tuple[bool, float]] = OrderedDict()
 
@@ -72,9 +72,7 @@ class BackendOwnership:
 
     async def close(self) -> None:
         """Give up what is under way and close the connections."""
-        for asking in self._asking.values():
-            asking.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await self._asking.stop()
         if self._session is not None:
             await self._session.close()
 
@@ -84,28 +82,21 @@ class BackendOwnership:
         question = (hashlib.sha256(token).digest(), viewer.organization_id, viewer.execution_id)
         if (answer := self._remembered(question)) is not None:
             return answer
-        asking = self._asking.get(question)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(viewer))
-            self._asking[question] = asking
-            asking.add_done_callback(lambda done: self._answered(question, done))
-        # Shielded: the request that asked first may be given up before the others.
-        return await asyncio.shield(asking)
+        return await self._asking.ask(question, lambda: self._ask_and_remember(question, viewer))
 
     def _remembered(self, question: Question) -> bool | None:
         answer, until = self._answers.get(question, (False, 0.0))
         return answer if self._clock() < until else None
 
-    def _answered(self, question: Question, done: "asyncio.Task[bool]") -> None:
-        del self._asking[question]
-        # Trouble is not remembered. Its error is looked at here, in case all who asked have left.
-        if done.cancelled() or done.exception() is not None:
-            return
-        seconds = self._remember if done.result() else min(self._remember, NO_SECONDS)
-        self._answers[question] = (done.result(), self._clock() + seconds)
+    async def _ask_and_remember(self, question: Question, viewer: Viewer) -> bool:
+        # Trouble is raised, and so not remembered.
+        answer = await self._ask(viewer)
+        seconds = self._remember if answer else min(self._remember, NO_SECONDS)
+        self._answers[question] = (answer, self._clock() + seconds)
         self._answers.move_to_end(question)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
+        return answer
 
     async def _ask(self, viewer: Viewer) -> bool:
         """One request.

@@ -4,8 +4,6 @@ It answers from Redis and keeps nothing, so a registration counts from the momen
 Who may then see it is `gateway.access.policy`.
 """
 
-import asyncio
-
 from redis.asyncio import Redis
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
@@ -13,6 +11,7 @@ from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
+from gateway.single_flight import SingleFlight
 
 
 class Registry:
@@ -20,7 +19,7 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._asking: dict[str, asyncio.Task[str | None]] = {}
+        self._owners: SingleFlight[str, str | None] = SingleFlight()
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
@@ -30,19 +29,9 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        asking = self._asking.get(execution_id)
-        if asking is None:
-            asking = asyncio.create_task(self._field(execution_id, "organization_id"))
-            self._asking[execution_id] = asking
-            asking.add_done_callback(lambda done: self._answered(execution_id, done))
-        # Shielded: the request that asked first may be given up before the others.
-        return await asyncio.shield(asking)
-
-    def _answered(self, execution_id: str, done: "asyncio.Task[str | None]") -> None:
-        del self._asking[execution_id]
-        # When all who asked have left, nobody else looks at its error.
-        if not done.cancelled():
-            done.exception()
+        return await self._owners.ask(
+            execution_id, lambda: self._field(execution_id, "organization_id")
+        )
 
     async def workflow(self, execution_id: str) -> str | None:
         """The workflow that *execution_id* is a run of, if whoever registered it said so.
