@@ -236,9 +236,13 @@ async def test_ticket(gateway_of: RunningGateway, backend: Backend) -> None:
     async with gateway_of.session.post(url, headers=credentials()) as response:
         assert response.status == 404
     backend.status = 200
-    await asyncio.sleep(1.1)  # the no is forgotten by the clock alone
-    async with gateway_of.session.post(url, headers=credentials()) as response:
-        ticket = (await response.json())["ticket"]
+
+    async def ticket_given() -> object:
+        # The no is remembered for a moment.
+        async with gateway_of.session.post(url, headers=credentials()) as response:
+            return (await response.json()).get("ticket")
+
+    ticket = await eventually(ticket_given)
     backend.status = 500
     response = await gateway_of.session.get(
         gateway_of.stream_url("run-1"), params={"ticket": ticket}

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -132,6 +133,22 @@ async def test_refused_is_not_counted(start_gateway: StartGateway) -> None:
         assert response.status == 200
 
 
+async def test_address_behind_a_unix_socket(start_gateway: StartGateway, tmp_path: Path) -> None:
+    """Whoever comes by the unix socket is believed about the address, with no network listed."""
+    socket = tmp_path / "gateway.sock"
+    gateway = await start_gateway(
+        wait=False, ownership="token", max_streams_per_address=1, unix_socket=socket
+    )
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as nginx:
+        for address, status in (("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200)):
+            headers = {**credentials(), "X-Forwarded-For": address}
+            response = await nginx.get(
+                "http://gateway/api/v1/sse/executions/run-1/stream", headers=headers
+            )
+            gateway.responses.append(response)
+            assert response.status == status, address
+
+
 async def test_at_once(start_gateway: StartGateway) -> None:
     """Of fifty that open at the same moment, exactly as many get in as may."""
     gateway = await start_gateway(ownership="token", max_streams_per_organization=7)
@@ -152,6 +169,9 @@ async def test_over_all_instances(start_gateway: StartGateway) -> None:
     for gateway in (first, second):
         await refused(await ask(gateway), "organization_limit")
     await first.server.stop()
+    # At once: its leases would count for another 15 seconds.
+    [key] = [key async for key in second.parts.redis.scan_iter("sse:census:*")]
+    assert await second.parts.redis.hlen(key) == 1
     await opens_eventually(second)
 
 

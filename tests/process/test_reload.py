@@ -71,6 +71,7 @@ async def test_reload(redis_url: str, tmp_path: Path) -> None:
 
             await eventually(is_changed)
             assert await status(old) == 401
+
             heartbeat = await reader.next()
             assert heartbeat is not None
             assert heartbeat.event == "heartbeat"
