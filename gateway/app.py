@@ -29,9 +29,10 @@ from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
-from gateway.http.outlet import StallWatch
+from gateway.http.outlet import Care
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runs import RunsHandler
+from gateway.http.stalls import StallWatch
 from gateway.http.stream import StreamHandler
 from gateway.http.tickets import TicketHandler
 from gateway.metrics import Metrics
@@ -102,7 +103,8 @@ class Parts:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
     async def stop(self) -> None:
-        """Stop every background task and close the connections."""
+        """End what streams are left, stop every background task and close the connections."""
+        await self.hub.cut()
         await self.supervisor.stop()
         await self.replay.stop()
         await self.door.stop()
@@ -124,6 +126,7 @@ def create_application(settings: Settings) -> web.Application:
         client_max_size=MAX_BODY_BYTES,
     )
     application[PARTS] = parts
+    catch_up = CatchUp(parts.replay, parts.door.policy.admit, parts.metrics)
     stream = StreamHandler(
         parts.door.policy,
         parts.door.quota,
@@ -131,10 +134,10 @@ def create_application(settings: Settings) -> web.Application:
         parts.hub,
         parts.subscription,
         parts.replay,
-        CatchUp(parts.replay, parts.door.policy.admit, parts.metrics),
+        catch_up,
         parts.heartbeat,
         parts.expiry,
-        parts.stalls,
+        Care(parts.stalls, catch_up.run),
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(parts.door.policy, parts.registry, parts.history)

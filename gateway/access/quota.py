@@ -77,6 +77,11 @@ class Quota:
         self.subjects: Counter[Subject] = Counter()
         self.addresses: Counter[str] = Counter()
 
+    @property
+    def by_address(self) -> bool:
+        """Whether addresses are counted at all: finding one out takes time."""
+        return self._limits.per_address > 0
+
     def __len__(self) -> int:
         """How many subjects and addresses have streams that are counted."""
         return len(self.subjects) + len(self.addresses)

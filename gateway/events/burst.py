@@ -13,7 +13,7 @@ from gateway.events.envelope import Event
 class Burst:
     """Events whose ids follow one another, or events without ids."""
 
-    __slots__ = ("data", "events", "first", "last", "terminal")
+    __slots__ = ("_chunk", "before", "data", "events", "first", "last", "terminal")
 
     def __init__(self, events: list[Event], terminal: bool = False) -> None:
         """*terminal*: the last of *events* ends the execution, and with it every stream."""
@@ -21,7 +21,17 @@ class Burst:
         self.terminal = terminal
         self.first = events[0].id
         self.last = events[-1].id
+        self.before = Id(self.first.epoch, self.first.seq - 1) if self.first is not None else None
+        """The id that the first one follows: a subscriber that stands there takes it as it is."""
         self.data = events[0].frame if len(events) == 1 else b"".join(e.frame for e in events)
+        self._chunk: bytes | None = None
+
+    @property
+    def chunk(self) -> bytes:
+        """`data` as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1), framed once for all."""
+        if self._chunk is None:
+            self._chunk = as_chunk(self.data)
+        return self._chunk
 
     def __len__(self) -> int:
         return len(self.events)
@@ -30,6 +40,11 @@ class Burst:
         """What of it comes after *position*, an id of the same life; None if nothing does."""
         rest = [event for event in self.events if event.id and event.id.seq > position.seq]
         return Burst(rest, self.terminal) if rest else None
+
+
+def as_chunk(data: bytes) -> bytes:
+    """*data*, which is not empty, as one chunk (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def bursts(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[Burst]:

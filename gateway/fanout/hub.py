@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.errors import LimitReached, Unavailable
@@ -66,12 +65,8 @@ class Hub:
         """Whether anybody watches this execution."""
         return execution_id in self._topics
 
-    @contextmanager
-    def subscription(self, viewer: Viewer) -> Iterator[Subscriber]:
-        """A subscriber of *viewer*'s execution for as long as the block runs.
-
-        Leaving the block takes it out of its topic in the same breath, whatever the reason, so
-        that no event is ever written after the end of a response (delivery rules, section 6).
+    def add(self, viewer: Viewer) -> Subscriber:
+        """A new subscriber of *viewer*'s execution, until `remove`.
 
         Raises:
             LimitReached: there are as many subscribers as the settings allow.
@@ -87,11 +82,25 @@ class Hub:
             max_bytes=self._bounds.bytes,
             now=asyncio.get_running_loop().time(),
         )
-        self._add(subscriber)
-        try:
-            yield subscriber
-        finally:
-            self._remove(subscriber)
+        self._topics.setdefault(subscriber.execution_id, {})[subscriber] = None
+        self._count += 1
+        self._empty.clear()
+        self._metrics.streams_open += 1
+        self._metrics.streams_opened += 1
+        return subscriber
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Take *subscriber* out: its stream is over, and nothing is offered to it any more."""
+        subscriber.left = True
+        topic = self._topics[subscriber.execution_id]
+        del topic[subscriber]
+        if not topic:
+            del self._topics[subscriber.execution_id]
+        self._count -= 1
+        if not self._count:
+            self._empty.set()
+        self._metrics.streams_open -= 1
+        self._metrics.streams_closed[subscriber.ended or "gone"] += 1
 
     def publish(self, execution_id: str, burst: Burst) -> None:
         """Offer *burst* to every subscriber of the execution."""
@@ -99,13 +108,14 @@ class Hub:
         if topic is None:
             return
         now = asyncio.get_running_loop().time()
+        takers = 0
         for subscriber in topic:
             try:
-                if subscriber.offer(burst, now):
-                    self._metrics.events_delivered += len(burst)
+                takers += subscriber.offer(burst, now)
             except Exception:
                 log.exception("A subscriber of %s failed and is closed.", execution_id)
                 subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
+        self._metrics.events_delivered += takers * len(burst)
 
     def audit(self, execution_id: str, last: Id | None) -> bool:
         """Compare its subscribers with the *last* id of history; True if one missed something."""
@@ -130,21 +140,12 @@ class Hub:
                 await asyncio.sleep(wait)
             subscriber.close(CloseReason.DRAIN, jittered_retry_ms(), loop.time())
 
-    def _add(self, subscriber: Subscriber) -> None:
-        self._topics.setdefault(subscriber.execution_id, {})[subscriber] = None
-        self._count += 1
-        self._empty.clear()
-        self._metrics.streams_open += 1
-        self._metrics.streams_opened += 1
+    async def cut(self) -> None:
+        """End whoever is still there without a word, and wait until they are gone.
 
-    def _remove(self, subscriber: Subscriber) -> None:
-        subscriber.left = True
-        topic = self._topics[subscriber.execution_id]
-        del topic[subscriber]
-        if not topic:
-            del self._topics[subscriber.execution_id]
-        self._count -= 1
-        if not self._count:
-            self._empty.set()
-        self._metrics.streams_open -= 1
-        self._metrics.streams_closed[subscriber.ended or "gone"] += 1
+        For readers who have not taken their last bytes; a stream that is just being opened is
+        ended by whoever opens it, and waited for too.
+        """
+        for subscriber in self:
+            subscriber.abort()
+        await self._empty.wait()

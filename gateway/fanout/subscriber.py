@@ -5,12 +5,13 @@ not follow makes it held: a hole, another life, a full queue. Held, it catches u
 is live again. No gap and no duplicate, by id: this one rule is first replay, reconnect, repair,
 slow reader and failover (delivery rules, section 1).
 
-The feed offers, and never waits; the stream's handler takes, and is the only one that writes to
-the socket. The queue is a list with a byte count and a future instead of `asyncio.Queue`, which
-can neither be bounded by bytes nor be emptied in one step, and costs three deques an idle tab.
+The feed offers, and never waits. What the outlet takes at once never enters the queue; the queue
+holds what came while its reader was behind, or while history was being written. It is a list with
+a byte count instead of `asyncio.Queue`, which can neither be bounded by bytes nor be emptied in one
+step, and costs three deques an idle tab.
 """
 
-import asyncio
+from typing import Protocol
 
 from gateway.events.burst import Burst
 from gateway.events.cursor import Id
@@ -21,16 +22,26 @@ from gateway.viewer import Viewer
 COMPLETED = "completed"
 """The end of a stream whose execution has ended; every other end is a CloseReason."""
 
-HELD = b""
-"""What `take` gives when nothing waits and the reader must catch up from history."""
+
+class Sink(Protocol):
+    """The writing end of a stream, as its subscriber sees it; nothing in it waits."""
+
+    def offer(self, burst: Burst) -> bool:
+        """Write *burst* at once; False if the reader is behind, and nothing was written."""
+
+    def wake(self) -> None:
+        """Something waits, or the subscriber is held, or has ended: see to it."""
+
+    def abort(self) -> None:
+        """End the connection without a word."""
 
 
 class Subscriber:
-    """One open stream of one execution; it begins held, and nothing it does awaits but `take`."""
+    """One open stream of one execution; it begins held and without a sink. Nothing in it awaits."""
 
     __slots__ = (
-        "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_waiting",
-        "_waker", "ended", "execution_id", "held", "last_activity", "left", "opened_at",
+        "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_sink",
+        "_waiting", "ended", "execution_id", "held", "last_activity", "left", "opened_at",
         "overrun", "position", "viewer",
     )  # fmt: skip
 
@@ -55,14 +66,19 @@ class Subscriber:
         self._waiting: list[bytes] | None = None
         self._events = 0
         self._bytes = 0
-        self._waker: asyncio.Future[None] | None = None
         self._early: list[Burst] | None = []
         self._early_bytes = 0
+        self._sink: Sink | None = None
 
     @property
     def waiting(self) -> tuple[int, int]:
         """How many events and bytes wait for the reader."""
         return self._events, self._bytes
+
+    def attach(self, sink: Sink) -> None:
+        """Write through *sink* from now on; it is woken for what waits already."""
+        self._sink = sink
+        sink.wake()
 
     def offer(self, burst: Burst, now: float) -> bool:
         """Take *burst* in if it follows; False if it does not, or not yet. Nothing is lost by
@@ -72,26 +88,26 @@ class Subscriber:
         if self.held:
             self._keep_early(burst)
             return False
-        following = burst if burst.first is None else self._following(burst)
-        if following is None:
+        following = burst
+        if burst.first is not None and burst.before != self.position:
+            rest = self._following(burst)
+            if rest is None:
+                return False
+            following = rest
+        if self._waiting is None and self._sink is not None and self._sink.offer(following):
+            self.last_activity = now
+        elif not self._queue(following, now):
             return False
-        if self._is_full_for(following):
-            self.overrun = True
-            self.hold()
-            return False
-        self._events += len(following)
         if following.last is not None:
             self.position = following.last
-        self.send(following.data, now)
         if following.terminal:
-            self.ended = COMPLETED
+            self.complete()
         return True
 
     def _following(self, burst: Burst) -> Burst | None:
+        """What of *burst*, which does not begin at the next id, is new; holds at a hole."""
         position, first, last = self.position, burst.first, burst.last
         if position is not None and first is not None and last is not None:
-            if first == position.next():
-                return burst
             if position.reaches(last):
                 return None
             if position.reaches(first):
@@ -99,6 +115,15 @@ class Subscriber:
         # Also without a position: only what history holds may become one.
         self.hold()
         return None
+
+    def _queue(self, burst: Burst, now: float) -> bool:
+        if self._is_full_for(burst):
+            self.overrun = True
+            self.hold()
+            return False
+        self._events += len(burst)
+        self.send(burst.data, now)
+        return True
 
     def _is_full_for(self, burst: Burst) -> bool:
         # A burst larger than the whole queue is taken when nothing else waits, or it never could.
@@ -161,33 +186,25 @@ class Subscriber:
     def close(self, reason: CloseReason, retry_ms: int, now: float) -> None:
         """End the stream after what waits, telling the reader why; later calls change nothing."""
         if self.ended is None:
-            self.send(closing(reason, retry_ms), now)
             self.ended = reason
+            self.send(closing(reason, retry_ms), now)
 
     def complete(self) -> None:
         """End the stream after what waits: the execution has ended."""
         self.ended = self.ended or COMPLETED
         self._wake()
 
+    def abort(self) -> None:
+        """End the stream without a word; one that is still being opened is aiohttp's to end."""
+        if self._sink is not None:
+            self._sink.abort()
+
     def _wake(self) -> None:
-        if self._waker is not None:
-            if not self._waker.done():
-                self._waker.set_result(None)
-            self._waker = None
+        if self._sink is not None:
+            self._sink.wake()
 
-    async def take(self) -> bytes | None:
-        """All that waits, as one write; HELD when it must catch up; None when it has ended."""
-        while self._waiting is None:
-            if self.ended is not None:
-                return None
-            if self.held:
-                return HELD
-            self._waker = asyncio.get_running_loop().create_future()
-            await self._waker
-        return self.take_waiting()
-
-    def take_waiting(self) -> bytes:
-        """All that waits now, if anything."""
+    def take(self) -> bytes:
+        """All that waits now, to be written as one; nothing if nothing does."""
         if self._waiting is None:
             return b""
         data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)

@@ -10,6 +10,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
+from gateway.http.handover import HandedOver
+
 access_log = logging.getLogger("gateway.access_log")
 server_log = logging.getLogger("gateway.server")
 
@@ -19,6 +21,8 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Called by aiohttp at the end of each response; *time* is in seconds."""
+        if isinstance(response, HandedOver):
+            return
         self.logger.info(
             '%s "%s %s" %d %d %.3f',
             request.remote or "-",
@@ -32,6 +36,11 @@ class AccessLogger(AbstractAccessLogger):
     @property
     def enabled(self) -> bool:
         return self.logger.isEnabledFor(logging.INFO)
+
+
+def log_stream(request_line: str, written: int, seconds: float) -> None:
+    """The line of a stream that has ended, in the same form; *written* in bytes."""
+    access_log.info("%s 200 %d %.3f", request_line, written, seconds)
 
 
 class _WithoutRequestLine(logging.Filter):

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.bus.replay import Replay
 from gateway.errors import RedisUnavailable, RequestRefused
@@ -16,12 +17,18 @@ from gateway.events.reasons import CloseReason
 from gateway.events.stretch import Stretch
 from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
-from gateway.http.outlet import Outlet
 from gateway.metrics import Metrics
 from gateway.viewer import Viewer
 
 _PAUSE = (0.1, 0.5)
 """Seconds between two tries to read while Redis is away, drawn anew each time."""
+
+
+class Writer(Protocol):
+    """Where the pages go."""
+
+    async def write(self, data: bytes) -> None:
+        """Write *data* and wait until it is taken; raises ConnectionResetError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,57 +40,60 @@ class CatchUp:
     """Raises RequestRefused for a viewer who may not see the execution (any more)."""
     metrics: Metrics
 
-    async def run(
-        self, subscriber: Subscriber, outlet: Outlet, stretch: Stretch | None = None
-    ) -> None:
-        """Catch up until *subscriber* is live or has ended; *stretch* is what was read already.
+    async def run(self, subscriber: Subscriber, outlet: Writer) -> None:
+        """Catch up until *subscriber* is live or has ended.
 
         Raises:
             ConnectionResetError: the reader has gone.
         """
         while subscriber.held and subscriber.ended is None:
-            if stretch is None:
-                stretch = await self._read(subscriber, outlet)
-            if stretch is not None:
-                await self._write(subscriber, outlet, stretch)
-            # Not kept while the next one is read: a stream holds one page at a time.
-            stretch = None
+            # In a function that returns: a stream holds one page at a time, not two.
+            await self._go_on(subscriber, outlet)
 
-    async def _read(self, subscriber: Subscriber, outlet: Outlet) -> Stretch | None:
+    async def _go_on(self, subscriber: Subscriber, outlet: Writer) -> None:
+        """One page further."""
         subscriber.collect()
         try:
-            return await self.replay.after(subscriber.execution_id, subscriber.position)
+            stretch = await self.replay.after(subscriber.execution_id, subscriber.position)
         except RedisUnavailable:
             # The heartbeats go on meanwhile: the reader must not take us for dead.
-            if waiting := subscriber.take_waiting():
+            if waiting := subscriber.take():
                 await outlet.write(waiting)
             await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 - spreads load
-            return None
+            return
+        if data := await self.page(subscriber, stretch):
+            await outlet.write(data)
+        self.settle(subscriber, stretch)
 
-    async def _write(self, subscriber: Subscriber, outlet: Outlet, stretch: Stretch) -> None:
+    async def page(self, subscriber: Subscriber, stretch: Stretch) -> bytes:
+        """What of *stretch* must be written; `settle` is to follow when it was."""
         if not await self._may_go_on(subscriber, stretch) or subscriber.ended is not None:
             # Closed while history was read: what waits is `stream:closing`, and the last word.
-            return
-        now = asyncio.get_running_loop().time
+            return b""
+        now = asyncio.get_running_loop().time()
         if stretch.verdict == "gap" and subscriber.overrun:
-            subscriber.close(CloseReason.HISTORY_LOST, jittered_retry_ms(), now())
-            return
+            subscriber.close(CloseReason.HISTORY_LOST, jittered_retry_ms(), now)
+            return b""
         notices = self._notices(subscriber, stretch)
         # What waits was taken in before this was read, and must not come after it: a release that
         # ran into a hole has queued all up to the hole.
-        data = [subscriber.take_waiting(), notices, *(event.frame for event in stretch.events)]
+        data = [subscriber.take(), notices, *(event.frame for event in stretch.events)]
         if stretch.verdict == "reset":
             subscriber.position = None
         if stretch.events:
             subscriber.position = stretch.events[-1].id
             self.metrics.events_delivered += len(stretch.events)
-        if joined := b"".join(data):
-            subscriber.last_activity = now()
-            await outlet.write(joined)
+        subscriber.last_activity = now
+        return b"".join(data)
+
+    def settle(self, subscriber: Subscriber, stretch: Stretch) -> None:
+        """*stretch* was written: live again if it reached the end of history."""
+        if subscriber.ended is not None:
+            return
         if stretch.is_last:
             subscriber.complete()
         elif not stretch.more:
-            subscriber.release(now())
+            subscriber.release(asyncio.get_running_loop().time())
 
     def _notices(self, subscriber: Subscriber, stretch: Stretch) -> bytes:
         notices = stretch.notices(subscriber.position)

@@ -1,99 +1,182 @@
-"""The writing end of one stream, and the watch over readers that do not read.
+"""The writing end of one stream: an open connection once aiohttp has let go of it.
 
-`StreamResponse.write` waits for a reader without end. The stall watch aborts a connection that has
-taken nothing for the write timeout; nobody writes to it again, as aiohttp requires. Neither knows
-what the bytes mean.
+It is a bare `asyncio.Protocol`. The feed's bursts go straight to the transport while the reader
+keeps up; once the kernel has not taken everything, all that comes waits in the subscriber's queue
+until it has. So a live stream has no task, no coroutine and no request: only a held one has a task,
+which catches up. It decides nothing about events: that is the subscriber's.
 """
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from aiohttp import web
-
+from gateway.events.burst import Burst, as_chunk
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
+from gateway.http.stalls import StallWatch
 
-_CHECKS = 10
-"""Checks per write timeout: a stalled reader is closed at most a tenth of it late."""
+log = logging.getLogger(__name__)
 
-
-class StallWatch:
-    """Aborts streams whose reader takes nothing for *timeout* seconds; `run` is its one task."""
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._behind: dict[Outlet, tuple[int, float]] = {}
-
-    def behind(self, outlet: "Outlet") -> None:
-        """*outlet* has bytes that its reader has not taken yet."""
-        if outlet not in self._behind:
-            self._behind[outlet] = (outlet.taken, asyncio.get_running_loop().time())
-
-    def even(self, outlet: "Outlet") -> None:
-        """*outlet* has nothing left to send, or is gone."""
-        self._behind.pop(outlet, None)
-
-    async def run(self) -> None:
-        """Check those that are behind, for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._timeout / _CHECKS)
-            self._check(loop.time())
-
-    def _check(self, now: float) -> None:
-        for outlet, (taken, since) in list(self._behind.items()):
-            if outlet.buffered == 0:
-                self.even(outlet)
-            elif outlet.taken > taken:
-                self._behind[outlet] = (outlet.taken, now)
-            elif now - since >= self._timeout:
-                self.even(outlet)
-                outlet.abort()
+_LAST_CHUNK = b"0\r\n\r\n"
+"""RFC 9112, section 7.1: without it the body was cut off."""
 
 
-class Outlet:
-    """Writes one stream's bytes to its response."""
+@dataclass(frozen=True, slots=True)
+class Care:
+    """What all outlets of one gateway share."""
 
-    __slots__ = ("_response", "_stalls", "_subscriber", "_transport", "_written")
+    stalls: StallWatch
+    catch_up: Callable[[Subscriber, "Outlet"], Awaitable[None]]
+    """Brings a held subscriber back to live; raises ConnectionResetError when its reader leaves."""
+
+
+class Outlet(asyncio.Protocol):
+    """Writes one stream's bytes to its connection, and is told when that has ended."""
+
+    __slots__ = (
+        "_care", "_catching_up", "_chunked", "_drained", "_leave", "_paused", "_subscriber",
+        "_transport", "_written",
+    )  # fmt: skip
 
     def __init__(
         self,
-        response: web.StreamResponse,
-        transport: asyncio.Transport,
         subscriber: Subscriber,
-        stalls: StallWatch,
+        care: Care,
+        leave: Callable[[int], None],
+        *,
+        chunked: bool,
+        written: int,
     ) -> None:
-        self._response = response
-        self._transport = transport
+        """*leave* is called once, when the connection has ended, with the bytes of the body; of
+        these *written* were written before. *chunked*: not for HTTP/1.0."""
         self._subscriber = subscriber
-        self._stalls = stalls
-        self._written = 0
+        self._care = care
+        self._leave = leave
+        self._chunked = chunked
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._written = written
+        self._catching_up: asyncio.Task[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size()
+    def take_over(self, transport: asyncio.Transport) -> None:
+        """Serve *transport* from now on; its response has begun and no one else writes to it."""
+        self._transport = transport
+        transport.set_protocol(self)
+        # Paused as soon as one byte is left over, resumed when none is: the transport itself tells
+        # who is behind, and nobody has to ask before or after each write.
+        transport.set_write_buffer_limits(high=0)
+        if transport.get_write_buffer_size() and not self._paused:
+            self.pause_writing()
+        self._subscriber.attach(self)
 
     @property
     def taken(self) -> int:
-        """Bytes that the kernel has taken, but for some bytes of framing."""
-        return self._written - self.buffered
+        """Bytes that the kernel has taken, of those that were written."""
+        waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._written - waiting
+
+    def offer(self, burst: Burst) -> bool:
+        """See `Sink.offer`: the way of nearly every event."""
+        transport = self._transport
+        if (
+            self._paused
+            or self._catching_up is not None
+            or transport is None
+            or transport.is_closing()
+        ):
+            return False
+        data = burst.chunk if self._chunked else burst.data
+        self._written += len(data)
+        transport.write(data)
+        return True
+
+    def wake(self) -> None:
+        """See `Sink.wake`: write what waits, then catch up if held, or end if ended."""
+        transport, subscriber = self._transport, self._subscriber
+        while (
+            not self._paused
+            and self._catching_up is None
+            and transport is not None
+            and not transport.is_closing()
+        ):
+            if data := subscriber.take():
+                self._put(transport, data)
+            elif subscriber.ended is not None:
+                self._finish(transport)
+            elif subscriber.held:
+                self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
+            else:
+                return
 
     async def write(self, data: bytes) -> None:
-        """Write *data*; waits while the reader is more than 64 KiB behind.
+        """Write *data*, for whoever catches up; waits until the kernel has taken all of it.
 
         Raises:
-            ConnectionResetError: the reader has gone, or was aborted by the stall watch.
+            ConnectionResetError: the reader has gone, or was cut off.
         """
-        self._written += len(data)
-        # Before the write, which may not return until the stall watch has aborted it.
-        self._stalls.behind(self)
-        try:
-            await self._response.write(data)
-        finally:
-            if self.buffered == 0 or self._transport.is_closing():
-                self._stalls.even(self)
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError
+        self._put(self._transport, data)
+        while self._paused:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
 
     def abort(self) -> None:
-        """Cut the connection at once: a reader that does not read gets no last words."""
+        """End the connection at once, without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def stalled(self) -> None:
+        """See `stalls.Writer`: a reader that does not read gets no last words."""
         self._subscriber.ended = CloseReason.SLOW_READER
-        self._transport.abort()
+        self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """A reader has nothing to say; the response has announced the connection's end."""
+
+    def pause_writing(self) -> None:
+        """Called by the transport: the kernel has not taken everything."""
+        self._paused = True
+        self._care.stalls.behind(self)
+
+    def resume_writing(self) -> None:
+        """Called by the transport: the kernel has taken everything."""
+        self._paused = False
+        self._care.stalls.even(self)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+        self.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport once, however the connection has ended."""
+        self._transport = None
+        self._care.stalls.even(self)
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        self._leave(self._written)
+
+    def _put(self, transport: asyncio.Transport, data: bytes) -> None:
+        framed = as_chunk(data) if self._chunked else data
+        self._written += len(framed)
+        transport.write(framed)
+
+    def _finish(self, transport: asyncio.Transport) -> None:
+        if self._chunked:
+            self._written += len(_LAST_CHUNK)
+            transport.write(_LAST_CHUNK)
+        # Sends what is left first; a reader that does not take it is the stall watch's.
+        transport.close()
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._care.catch_up(self._subscriber, self)
+        except ConnectionResetError:
+            pass
+        except Exception:
+            log.exception("A stream of %s failed and is cut off.", self._subscriber.execution_id)
+            self.abort()
+        self._catching_up = None
+        self.wake()

@@ -1,10 +1,12 @@
-"""`GET /api/v1/sse/executions/{execution_id}/stream`: the event stream itself.
+"""`GET /api/v1/sse/executions/{execution_id}/stream`: how a stream is opened.
 
-The handler is the only writer of its connection. It subscribes first and asks questions after, so
-that nothing published while the request is held is lost; nothing is written before it is admitted.
+The handler subscribes first and asks questions after, so that nothing published while the request
+is held is lost; nothing is written before it is admitted. Once the first page of history is
+written, it hands the connection over to an outlet and returns.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,12 +24,15 @@ from gateway.events.stretch import Stretch
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
-from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.fanout.subscriber import Subscriber
+from gateway.http.access_log import access_log
 from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
-from gateway.http.outlet import Outlet, StallWatch
+from gateway.http.handover import HandedOver, release
+from gateway.http.outlet import Care, Outlet
+from gateway.http.visit import Visit
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -35,7 +40,7 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StreamHandler:
-    """Serves streams; `wait` is how many seconds a request is held while Redis is away."""
+    """Opens streams; `wait` is how many seconds a request is held while Redis is away."""
 
     policy: Policy
     quota: Quota
@@ -46,65 +51,60 @@ class StreamHandler:
     catch_up: CatchUp
     heartbeat: Heartbeat
     expiry: Expiry
-    stalls: StallWatch
+    care: Care
     wait: float
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One stream, from its request to its end."""
+        """Everything up to the first page of history; the rest of a stream needs no handler."""
         viewer = await self.policy.identify(
             request.match_info["execution_id"], read_credentials(request)
         )
-        response = web.StreamResponse(headers=STREAM_HEADERS)
-        if request.version < HttpVersion11:
-            # Without chunks only the end of the connection can end the body.
-            response.force_close()
-        place = await self.quota.enter(viewer, client_address(request, self.trusted_proxies))
+        place = await self.quota.enter(viewer, self._address(request))
+        visit = Visit(self.hub, self.expiry, place)
         try:
-            with self.hub.subscription(viewer) as subscriber:
-                subscriber.position = read_cursor(request)
-                await self.policy.admit(viewer)
-                try:
-                    outlet = await self._open(request, response, subscriber)
-                    if outlet is None:
-                        return web.Response(status=204, headers={"Cache-Control": "no-store"})
-                    await self._follow(subscriber, outlet)
-                finally:
-                    self.expiry.remove(subscriber)
-            await response.write_eof()
-        except ConnectionResetError:
-            # The reader has left: the usual end of a stream, and nobody is there to be told.
-            pass
-        finally:
-            place.leave()
-        return response
+            subscriber = visit.begin(viewer)
+            subscriber.position = read_cursor(request)
+            await self.policy.admit(viewer)
+            stretch = await self._begin(subscriber)
+            if not stretch.is_over_for(subscriber.position):
+                return await self._open(request, visit, subscriber, stretch)
+        except BaseException:
+            visit.leave()
+            raise
+        visit.leave()
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    def _address(self, request: web.Request) -> str:
+        return client_address(request, self.trusted_proxies) if self.quota.by_address else ""
 
     async def _open(
-        self, request: web.Request, response: web.StreamResponse, subscriber: Subscriber
-    ) -> Outlet | None:
-        """Write `connected` and the first page; None for a reader that has seen the end.
-
-        A function that returns, so that an idle stream does not keep its first page.
-        """
-        stretch = await self._begin(subscriber)
-        if stretch.is_over_for(subscriber.position):
-            return None
-        await response.prepare(request)
-        if request.transport is None:
-            raise ConnectionResetError
-        outlet = Outlet(response, request.transport, subscriber, self.stalls)
+        self, request: web.Request, visit: Visit, subscriber: Subscriber, stretch: Stretch
+    ) -> web.StreamResponse:
+        """Write `connected` and the first page, and hand the connection over to an outlet."""
         status = stretch.ending.status if stretch.ending is not None else None
-        await outlet.write(connected(subscriber.execution_id, jittered_retry_ms(), status))
+        first = connected(subscriber.execution_id, jittered_retry_ms(), status)
+        first += await self.catch_up.page(subscriber, stretch)
+        response = HandedOver(headers=STREAM_HEADERS)
+        # The outlet knows no second request; and HTTP/1.0 has no other end of a body.
+        response.force_close()
+        try:
+            await response.prepare(request)
+            await response.write(first)
+            transport = release(request)
+        except ConnectionResetError:
+            # The reader has left, and nobody is there to be told.
+            visit.leave(len(first))
+            return response
+        # From here on nothing may wait: aiohttp has cancelled this task.
+        if access_log.isEnabledFor(logging.INFO):
+            visit.log_as(request)
         self.heartbeat.add(subscriber)
         self.expiry.add(subscriber)
-        await self.catch_up.run(subscriber, outlet, stretch)
-        return outlet
-
-    async def _follow(self, subscriber: Subscriber, outlet: Outlet) -> None:
-        while (data := await subscriber.take()) is not None:
-            if data is HELD:
-                await self.catch_up.run(subscriber, outlet)
-            else:
-                await outlet.write(data)
+        self.catch_up.settle(subscriber, stretch)
+        chunked = request.version >= HttpVersion11
+        outlet = Outlet(subscriber, self.care, visit.leave, chunked=chunked, written=len(first))
+        outlet.take_over(transport)
+        return response
 
     async def _begin(self, subscriber: Subscriber) -> Stretch:
         """The first page of history, once the subscription that continues it is confirmed.

@@ -19,6 +19,7 @@ from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from gateway.viewer import Viewer
 from tests.bus.proxy import SlowProxy
+from tests.fanout.support import subscription
 from tests.redis_process import RedisProcess
 from tests.support import DEADLINE, eventually
 from tests.viewers import viewer
@@ -48,7 +49,7 @@ class Gateway:
     def streams(self, *viewers: Viewer) -> Iterator[list[Subscriber]]:
         """Open streams of *viewers*."""
         with ExitStack() as stack:
-            yield [stack.enter_context(self.hub.subscription(one)) for one in viewers]
+            yield [stack.enter_context(subscription(self.hub, one)) for one in viewers]
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ read. The scenarios beside this file do the same to whole processes, by time ins
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,7 +29,7 @@ from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.envelope import recorded
 from gateway.fanout.hub import Hub, QueueBounds
-from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.fanout.subscriber import Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
@@ -66,6 +65,22 @@ class Tab:
     seen: list[Seen] = field(default_factory=list)
     parser: SseParser = field(default_factory=SseParser)
     ended: bool = False
+    behind: bool = False
+
+    def __post_init__(self) -> None:
+        self.subscriber.attach(self)
+
+    def offer(self, burst: Burst) -> bool:
+        """As `Outlet.offer`: at once, unless the reader is behind."""
+        if not self.behind:
+            self.seen += self.parser.feed(burst.data)
+        return not self.behind
+
+    def wake(self) -> None:
+        """Nothing: it is the model's turn to say when a tab reads."""
+
+    def abort(self) -> None:
+        raise AssertionError("nobody asked for that")
 
     async def write(self, data: bytes) -> None:
         """As `Outlet.write`, to a reader that takes everything."""
@@ -97,7 +112,6 @@ class Model(RuleBasedStateMachine):
         self.hub = Hub(QueueBounds(QUEUE_EVENTS, 100_000), metrics)
         self.replay = Replay(self.history, metrics)
         self.catch_up = CatchUp(self.replay, TokenOwnership().admit, metrics)
-        self.stack = ExitStack()
         self.tabs: list[Tab] = []
         self.kept: list[str] = []
         self.over = False
@@ -153,8 +167,7 @@ class Model(RuleBasedStateMachine):
             return
 
         async def come() -> Tab:
-            subscription = self.hub.subscription(viewer(self.execution))
-            subscriber = self.stack.enter_context(subscription)
+            subscriber = self.hub.add(viewer(self.execution))
             subscriber.position = cursor
             return Tab(subscriber, cursor)
 
@@ -165,19 +178,24 @@ class Model(RuleBasedStateMachine):
     def a_tab_reads(self, data: st.DataObject) -> None:
         self.do(self.read(data.draw(st.sampled_from(self.tabs))))
 
+    @precondition(lambda self: self.tabs)
+    @rule(data=st.data())
+    def a_tab_falls_behind(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.tabs)).behind = True
+
     async def read(self, tab: Tab) -> bool:
-        """One turn of the stream's handler; False when there is nothing to do."""
+        """One turn of `Outlet.wake`; False when there is nothing to do."""
         subscriber = tab.subscriber
-        if not subscriber.held and not any(subscriber.waiting) and subscriber.ended is None:
-            return False
-        taken = await subscriber.take()
-        if taken is None:
+        tab.behind = False
+        if data := subscriber.take():
+            await tab.write(data)
+        elif subscriber.ended is not None:
             tab.ended = True
             return False
-        if taken is HELD:
-            await self.catch_up.run(subscriber, tab)  # type: ignore[arg-type]
+        elif subscriber.held:
+            await self.catch_up.run(subscriber, tab)
         else:
-            await tab.write(taken)
+            return False
         return True
 
     async def settle(self) -> None:
@@ -213,7 +231,6 @@ class Model(RuleBasedStateMachine):
         try:
             self.all_settles()
         finally:
-            self.stack.close()
             self.do(self.replay.stop())
             self.do(self.redis.aclose())
             self.loop.close()

@@ -1,8 +1,15 @@
 """Events and bursts as tests of the fan-out need them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.envelope import Event
+from gateway.fanout.hub import Hub
+from gateway.fanout.subscriber import Subscriber
+from gateway.viewer import Viewer
+from tests.support import eventually
 
 EPOCH = 1000
 
@@ -15,3 +22,46 @@ def event(seq: int | None, epoch: int = EPOCH, size: int = 0) -> Event:
 
 def burst(*seqs: int | None, epoch: int = EPOCH, terminal: bool = False, size: int = 0) -> Burst:
     return Burst([event(seq, epoch, size) for seq in seqs], terminal)
+
+
+class Reader:
+    """A sink that keeps what it is given: at once while it keeps up, from the queue after that."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.data = b""
+        self.behind = False
+        self._subscriber = subscriber
+        subscriber.attach(self)
+
+    def offer(self, burst: Burst) -> bool:
+        if self.behind:
+            return False
+        self.data += burst.data
+        return True
+
+    def wake(self) -> None:
+        if not self.behind:
+            self.data += self._subscriber.take()
+
+    def catch_up(self) -> None:
+        self.behind = False
+        self.wake()
+
+    def abort(self) -> None:
+        raise AssertionError("nobody asked for that")
+
+
+@contextmanager
+def subscription(hub: Hub, viewer: Viewer) -> Iterator[Subscriber]:
+    """A subscriber of *viewer*'s execution for as long as the block runs."""
+    subscriber = hub.add(viewer)
+    try:
+        yield subscriber
+    finally:
+        hub.remove(subscriber)
+
+
+async def taken(subscriber: Subscriber) -> bytes:
+    """The next that waits in its queue."""
+    await eventually(lambda: any(subscriber.waiting))
+    return subscriber.take()

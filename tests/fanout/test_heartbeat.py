@@ -12,7 +12,8 @@ from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
-from tests.fanout.support import EPOCH, burst
+from tests.fanout.support import EPOCH, burst, subscription, taken
+from tests.support import eventually
 from tests.viewers import viewer
 
 INTERVAL = 0.5
@@ -40,8 +41,7 @@ def live(subscriber: Subscriber) -> Subscriber:
 
 async def beat(subscriber: Subscriber) -> float:
     """The loop time at which the next heartbeat came."""
-    data = await subscriber.take()
-    assert data is not None
+    data = await taken(subscriber)
     assert data.startswith(b"event: heartbeat\n")
     return asyncio.get_running_loop().time()
 
@@ -50,7 +50,7 @@ async def test_silence_is_told() -> None:
     """Whose stream was silent is told, so that it can be compared with its history."""
     silent: list[str] = []
     heart = Heartbeat(0.05, on_silence=silent.append)
-    with hub().subscription(viewer("a")) as subscriber:
+    with subscription(hub(), viewer("a")) as subscriber:
         heart.add(live(subscriber))
         async with beating(heart):
             await beat(subscriber)
@@ -60,7 +60,7 @@ async def test_silence_is_told() -> None:
 async def test_every_interval() -> None:
     """A silent stream gets one heartbeat an interval, a little early, never two in a row."""
     heart = Heartbeat(INTERVAL)
-    with hub().subscription(viewer("a")) as subscriber:
+    with subscription(hub(), viewer("a")) as subscriber:
         async with beating(heart):
             heart.add(live(subscriber))
             times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
@@ -72,7 +72,7 @@ async def test_only_when_silent() -> None:
     """A stream that gets events gets no heartbeat between them."""
     heart = Heartbeat(INTERVAL)
     one = hub()
-    with one.subscription(viewer("a")) as subscriber:
+    with subscription(one, viewer("a")) as subscriber:
         async with beating(heart):
             heart.add(live(subscriber))
             loop = asyncio.get_running_loop()
@@ -81,7 +81,7 @@ async def test_only_when_silent() -> None:
             while loop.time() < until:
                 seq = next(seqs)
                 one.publish("a", burst(seq))
-                assert await subscriber.take() == f"<{seq}>".encode()
+                assert subscriber.take() == f"<{seq}>".encode()
                 await asyncio.sleep(INTERVAL / 20)
             last = subscriber.last_activity
             assert await beat(subscriber) - last > INTERVAL * 0.7
@@ -92,7 +92,7 @@ async def test_spread() -> None:
     heart = Heartbeat(INTERVAL)
     one = hub()
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(one.subscription(viewer("a"))) for _ in range(200)]
+        subscribers = [stack.enter_context(subscription(one, viewer("a"))) for _ in range(200)]
         async with beating(heart):
             for subscriber in subscribers:
                 heart.add(live(subscriber))
@@ -105,11 +105,11 @@ async def test_left_and_ended_get_none() -> None:
     """A stream that has left or ended is let go of and gets no heartbeat."""
     heart = Heartbeat(0.05)
     one = hub()
-    with one.subscription(viewer("a")) as gone:
+    with subscription(one, viewer("a")) as gone:
         heart.add(live(gone))
-    with one.subscription(viewer("a")) as ended, one.subscription(viewer("a")) as silent:
+    with subscription(one, viewer("a")) as ended, subscription(one, viewer("a")) as silent:
         live(ended).offer(burst(1, terminal=True), 0.0)
-        assert await ended.take() == b"<1>"
+        assert ended.take() == b"<1>"
         heart.add(ended)
         heart.add(live(silent))
         async with beating(heart):
@@ -121,9 +121,8 @@ async def test_left_and_ended_get_none() -> None:
 async def test_greatest_age() -> None:
     """A stream older than allowed is closed with `max_age`."""
     heart = Heartbeat(0.05, max_age=0.1)
-    with hub().subscription(viewer("a")) as subscriber:
+    with subscription(hub(), viewer("a")) as subscriber:
         heart.add(live(subscriber))
         async with beating(heart):
-            while await asyncio.wait_for(subscriber.take(), 5) is not None:
-                pass
+            await eventually(lambda: subscriber.ended)
         assert subscriber.ended == CloseReason.MAX_AGE

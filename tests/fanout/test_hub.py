@@ -10,9 +10,10 @@ from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
-from gateway.fanout.subscriber import HELD, Subscriber
+from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
-from tests.fanout.support import EPOCH, burst
+from tests.fanout.support import EPOCH, Reader, burst, subscription
+from tests.support import eventually
 from tests.viewers import viewer
 
 
@@ -32,15 +33,15 @@ async def test_keyed_by_execution() -> None:
     """An event reaches every subscriber of its execution and none of another."""
     hub, metrics = make()
     with (
-        hub.subscription(viewer("a")) as first,
-        hub.subscription(viewer("a")) as second,
-        hub.subscription(viewer("b")) as other,
+        subscription(hub, viewer("a")) as first,
+        subscription(hub, viewer("a")) as second,
+        subscription(hub, viewer("b")) as other,
     ):
         for subscriber in (first, second, other):
             live(subscriber)
         hub.publish("a", burst(1))
         hub.publish("nobody", burst(1))
-        assert await first.take() == await second.take() == b"<1>"
+        assert first.take() == second.take() == b"<1>"
         assert other.waiting == (0, 0)
         assert metrics.events_delivered == 2
 
@@ -48,7 +49,7 @@ async def test_keyed_by_execution() -> None:
 async def test_leaving() -> None:
     """A subscriber that left gets nothing more, and leaves nothing behind, whatever the reason."""
     hub, metrics = make()
-    with pytest.raises(RuntimeError), hub.subscription(viewer("a")) as subscriber:
+    with pytest.raises(RuntimeError), subscription(hub, viewer("a")) as subscriber:
         raise RuntimeError
     hub.publish("a", burst(1))
     assert subscriber.waiting == (0, 0)
@@ -60,20 +61,20 @@ async def test_leaving() -> None:
 async def test_slow_subscriber_slows_no_other() -> None:
     """A full queue holds that subscriber alone; the others get every event."""
     hub, _ = make(events=2)
-    with hub.subscription(viewer("a")) as slow, hub.subscription(viewer("a")) as quick:
+    with subscription(hub, viewer("a")) as slow, subscription(hub, viewer("a")) as quick:
         live(slow)
         live(quick)
         for number in range(1, 6):
             hub.publish("a", burst(number))
-            assert await quick.take() == f"<{number}>".encode()
-        assert await slow.take() == b"<1><2>"
-        assert await slow.take() == HELD
+            assert quick.take() == f"<{number}>".encode()
+        assert slow.take() == b"<1><2>"
+        assert slow.held
 
 
 async def test_audit() -> None:
     """An audit holds each subscriber that has missed something, and tells whether one has."""
     hub, _ = make()
-    with hub.subscription(viewer("a")) as behind, hub.subscription(viewer("a")) as ahead:
+    with subscription(hub, viewer("a")) as behind, subscription(hub, viewer("a")) as ahead:
         live(behind)
         live(ahead).position = Id(EPOCH, 1)
         assert hub.executions == ["a"]
@@ -88,7 +89,7 @@ async def test_broken_subscriber_is_only_its_own(
 ) -> None:
     """A subscriber whose offer raises is closed; the feed goes on and the others get the event."""
     hub, _ = make()
-    with hub.subscription(viewer("a")) as broken, hub.subscription(viewer("a")) as whole:
+    with subscription(hub, viewer("a")) as broken, subscription(hub, viewer("a")) as whole:
         offer = Subscriber.offer
 
         def breaks(self: Subscriber, burst: Burst, now: float) -> bool:
@@ -100,7 +101,7 @@ async def test_broken_subscriber_is_only_its_own(
         live(whole)
         monkeypatch.setattr(Subscriber, "offer", breaks)
         hub.publish("a", burst(1))
-        assert await whole.take() == b"<1>"
+        assert whole.take() == b"<1>"
         assert broken.ended == CloseReason.UNAVAILABLE
     assert "failed and is closed" in caplog.text
 
@@ -108,11 +109,11 @@ async def test_broken_subscriber_is_only_its_own(
 async def test_limit() -> None:
     """One subscriber more than allowed is refused, and a place that gets free is given again."""
     hub, _ = make(most=1)
-    with hub.subscription(viewer("a")):
-        with pytest.raises(LimitReached), hub.subscription(viewer("a")):
+    with subscription(hub, viewer("a")):
+        with pytest.raises(LimitReached), subscription(hub, viewer("a")):
             pass
         assert len(hub) == 1
-    with hub.subscription(viewer("a")):
+    with subscription(hub, viewer("a")):
         assert len(hub) == 1
 
 
@@ -122,22 +123,42 @@ async def test_drain_is_spread() -> None:
     loop = asyncio.get_running_loop()
     ends: list[float] = []
 
-    async def watch(subscriber: Subscriber) -> None:
-        live(subscriber)
-        while await subscriber.take() is not None:
-            pass
-        ends.append(loop.time())
+    class Watch(Reader):
+        def wake(self) -> None:
+            super().wake()
+            if b"drain" in self.data:
+                ends.append(loop.time())
 
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(hub.subscription(viewer(str(n)))) for n in range(20)]
-        watching = [asyncio.ensure_future(watch(one)) for one in subscribers]
+        subscribers = [stack.enter_context(subscription(hub, viewer(str(n)))) for n in range(20)]
+        for subscriber in subscribers:
+            Watch(live(subscriber))
         await hub.drain(0.2)
-        await asyncio.gather(*watching)
-        with pytest.raises(Unavailable), hub.subscription(viewer("late")):
-            pass
+        with pytest.raises(Unavailable):
+            hub.add(viewer("late"))
     assert {one.ended for one in subscribers} == {CloseReason.DRAIN}
+    assert len(ends) == 20
     assert max(ends) - min(ends) > 0.1
     await asyncio.wait_for(hub.empty(), 1)
+
+
+async def test_cut() -> None:
+    """Whoever is left is ended without a word, and waited for; one that is still being opened is
+    waited for only."""
+    hub, _ = make()
+    opened, opening = hub.add(viewer("a")), hub.add(viewer("a"))
+
+    class Connection(Reader):
+        def abort(self) -> None:
+            asyncio.get_running_loop().call_soon(hub.remove, opened)
+
+    connection = Connection(opened)
+    cutting = asyncio.ensure_future(hub.cut())
+    await eventually(lambda: opened.left)
+    assert not cutting.done()
+    hub.remove(opening)
+    await asyncio.wait_for(cutting, 1)
+    assert connection.data == b""
 
 
 def test_retry_is_jittered() -> None:

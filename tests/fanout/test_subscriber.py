@@ -1,13 +1,11 @@
 """One stream: its bounded queue, and the rule by which it is live or held."""
 
-import asyncio
-
 import pytest
 
 from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
-from gateway.fanout.subscriber import COMPLETED, HELD, Subscriber
-from tests.fanout.support import EPOCH, burst
+from gateway.fanout.subscriber import COMPLETED, Subscriber
+from tests.fanout.support import EPOCH, Reader, burst
 from tests.viewers import viewer
 
 
@@ -26,30 +24,44 @@ async def test_order_and_joining() -> None:
     subscriber = make(after=0)
     assert subscriber.offer(burst(1), 1.0)
     assert subscriber.offer(burst(2, 3), 1.0)
-    assert await subscriber.take() == b"<1><2><3>"
+    assert subscriber.take() == b"<1><2><3>"
     assert subscriber.position == Id(EPOCH, 3)
 
 
-async def test_waiting_reader_is_woken() -> None:
-    """A reader that waits gets the next burst at once."""
-    subscriber = make(after=0)
-    taking = asyncio.ensure_future(subscriber.take())
-    await asyncio.sleep(0)
-    assert not taking.done()
-    subscriber.offer(burst(1), 1.0)
-    assert await taking == b"<1>"
+async def test_straight_to_a_reader_that_keeps_up() -> None:
+    """What a reader takes at once never enters the queue, and moves the position all the same."""
+    subscriber = make(max_events=1, after=0)
+    reader = Reader(subscriber)
+    for seq in range(1, 6):
+        assert subscriber.offer(burst(seq), 1.0)
+        assert subscriber.waiting == (0, 0)
+    assert reader.data == b"<1><2><3><4><5>"
+    assert subscriber.position == Id(EPOCH, 5)
+    assert subscriber.last_activity == 1.0
 
 
-async def test_cancelled_reader_loses_nothing() -> None:
-    """A take that is cancelled leaves the queue whole and wakeable."""
+async def test_behind_a_reader_the_queue_keeps_the_order() -> None:
+    """What comes while the reader is behind waits, and nothing overtakes it."""
     subscriber = make(after=0)
-    taking = asyncio.ensure_future(subscriber.take())
-    await asyncio.sleep(0)
-    taking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await taking
-    subscriber.offer(burst(1), 1.0)
-    assert await subscriber.take() == b"<1>"
+    reader = Reader(subscriber)
+    reader.behind = True
+    assert subscriber.offer(burst(1), 1.0)
+    reader.behind = False
+    assert subscriber.offer(burst(2), 1.0)
+    assert reader.data == b"<1><2>"
+    assert subscriber.waiting == (0, 0)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_only_what_is_new_of_a_burst(behind: bool) -> None:
+    """A burst that was seen in part is written in part, at once or through the queue."""
+    subscriber = make(after=3)
+    reader = Reader(subscriber)
+    reader.behind = behind
+    assert subscriber.offer(burst(2, 3, 4, 5), 1.0)
+    reader.catch_up()
+    assert reader.data == b"<4><5>"
+    assert not subscriber.held
 
 
 FOLLOWS = [
@@ -73,7 +85,7 @@ def test_only_what_follows(position: int, offered: object, written: bytes, held:
     holds the stream. Epochs are compared for equality only."""
     subscriber = make(after=position)
     subscriber.offer(offered, 1.0)  # type: ignore[arg-type]
-    assert subscriber.take_waiting() == written
+    assert subscriber.take() == written
     assert subscriber.held == held
 
 
@@ -97,7 +109,7 @@ async def test_held_collects_and_releases() -> None:
     subscriber.position = Id(EPOCH, 3)  # history was read up to here
     subscriber.release(1.0)
     assert not subscriber.held
-    assert await subscriber.take() == b"<4>"
+    assert subscriber.take() == b"<4>"
 
 
 def test_release_into_a_hole() -> None:
@@ -108,7 +120,7 @@ def test_release_into_a_hole() -> None:
     subscriber.position = Id(EPOCH, 3)
     subscriber.release(1.0)
     assert subscriber.held
-    assert subscriber.take_waiting() == b""
+    assert subscriber.take() == b""
 
 
 def test_collecting_is_bounded() -> None:
@@ -133,8 +145,8 @@ async def test_full_queue_holds(first: object, second: object) -> None:
     assert not subscriber.offer(second, 1.0)  # type: ignore[arg-type]
     assert subscriber.held
     assert subscriber.overrun
-    assert await subscriber.take() == first.data  # type: ignore[attr-defined]
-    assert await subscriber.take() == HELD
+    assert subscriber.take() == first.data  # type: ignore[attr-defined]
+    assert subscriber.take() == b""
 
 
 async def test_larger_than_the_queue() -> None:
@@ -142,7 +154,7 @@ async def test_larger_than_the_queue() -> None:
     subscriber = make(after=0)
     huge = burst(*range(1, 51), size=100)
     assert subscriber.offer(huge, 1.0)
-    assert await subscriber.take() == huge.data
+    assert subscriber.take() == huge.data
     assert not subscriber.held
 
 
@@ -152,8 +164,8 @@ async def test_terminal() -> None:
     assert subscriber.offer(burst(1, terminal=True), 1.0)
     assert not subscriber.offer(burst(2), 1.0)
     subscriber.close(CloseReason.DRAIN, 1000, 1.0)
-    assert await subscriber.take() == b"<1>"
-    assert await subscriber.take() is None
+    assert subscriber.take() == b"<1>"
+    assert subscriber.take() == b""
     assert subscriber.ended == COMPLETED
 
 
@@ -164,21 +176,30 @@ async def test_close() -> None:
     subscriber.close(CloseReason.SLOW_READER, 1000, 1.0)
     subscriber.close(CloseReason.DRAIN, 1000, 1.0)
     subscriber.complete()
-    data = await subscriber.take()
-    assert data is not None
+    data = subscriber.take()
     assert data.startswith(b"<1>")
     assert data.count(b"stream:closing") == 1
-    assert await subscriber.take() is None
+    assert subscriber.take() == b""
     assert subscriber.ended == CloseReason.SLOW_READER
 
 
-async def test_complete_wakes() -> None:
-    """A stream whose execution has ended while its reader waited ends."""
+def test_wakes_its_sink() -> None:
+    """Whatever needs doing wakes the sink: what is sent, being held, the end."""
+    woken: list[str] = []
+
+    class Watch(Reader):
+        def wake(self) -> None:
+            super().wake()
+            woken.append(f"{subscriber.held} {subscriber.ended}")
+
     subscriber = make(after=0)
-    taking = asyncio.ensure_future(subscriber.take())
-    await asyncio.sleep(0)
+    reader = Watch(subscriber)
+    assert woken == ["False None"]
+    subscriber.send(b"heartbeat", 2.0)
+    subscriber.hold()
     subscriber.complete()
-    assert await taking is None
+    assert woken[1:] == ["False None", "True None", "True completed"]
+    assert reader.data == b"heartbeat"
 
 
 AUDITS = [
@@ -207,5 +228,5 @@ def test_waiting_counts() -> None:
     subscriber = make(after=0)
     subscriber.offer(burst(1, 2), 1.0)
     assert subscriber.waiting == (2, 6)
-    subscriber.take_waiting()
+    subscriber.take()
     assert subscriber.waiting == (0, 0)

@@ -90,6 +90,6 @@ async def test_closing_is_the_last_word(
     history.go.set()
     await running
     assert sink.data == b""
-    [closing] = parse_sse(await subscriber.take() or b"")
+    [closing] = parse_sse(subscriber.take() or b"")
     assert closing.event == "stream:closing"
-    assert await subscriber.take() is None
+    assert subscriber.take() == b""
