@@ -25,6 +25,7 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
+from gateway.garbage import calm
 from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
@@ -107,6 +108,8 @@ class Parts:
         await self.hub.cut()
         await self.supervisor.stop()
         await self.replay.stop()
+        await self.history.stop()
+        await self.registry.stop()
         await self.door.stop()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
@@ -156,6 +159,7 @@ def create_application(settings: Settings) -> web.Application:
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
     application[PARTS].start()
+    calm()
     yield
     await application[PARTS].stop()
 

@@ -16,9 +16,16 @@ from gateway.contract.scripts import read_call
 from gateway.errors import RedisUnavailable
 from gateway.events.cursor import Id, parse_id
 from gateway.events.stretch import Verdict
+from gateway.round_trips import RoundTrips
 
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream holds at a time."""
+
+_AT_ONCE = 32
+"""Pages read in one round trip; each may be as large as a page can be."""
+
+_Question = tuple[str, Id | None]
+"""An execution, and the cursor after which its events are asked for."""
 
 
 class Entry(NamedTuple):
@@ -46,6 +53,7 @@ class History:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
 
     async def page(self, execution_id: str, cursor: Id | None) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
@@ -53,12 +61,28 @@ class History:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        call = read_call(execution_id, str(cursor) if cursor is not None else "", PAGE_BYTES)
+        return await self._pages.ask((execution_id, cursor))
+
+    async def _read(self, asked: Sequence[_Question]) -> dict[_Question, Page | RedisUnavailable]:
+        calls = [
+            read_call(execution_id, str(cursor) if cursor is not None else "", PAGE_BYTES)
+            for execution_id, cursor in asked
+        ]
         try:
-            answer = await scripts.run(self._redis, call)
+            answers = await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return _page(answer)
+        return {
+            # Refused for one execution (its key is somebody else's), the others are answered.
+            one: RedisUnavailable(in_words(answer))
+            if isinstance(answer, Exception)
+            else _page(answer)
+            for one, answer in zip(asked, answers, strict=True)
+        }
+
+    async def stop(self) -> None:
+        """Give up the reads under way."""
+        await self._pages.stop()
 
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
         """The last id of each history, in one round trip.

@@ -4,6 +4,8 @@ It answers from Redis and keeps nothing, so a registration counts from the momen
 Who may then see it is `gateway.access.policy`.
 """
 
+from collections.abc import Sequence
+
 from redis.asyncio import Redis
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
@@ -11,7 +13,10 @@ from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
-from gateway.single_flight import SingleFlight
+from gateway.round_trips import RoundTrips
+
+_AT_ONCE = 256
+"""Owners asked for in one round trip."""
 
 
 class Registry:
@@ -19,19 +24,21 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._owners: SingleFlight[str, str | None] = SingleFlight()
+        self._owners: RoundTrips[str, str | None] = RoundTrips(self._owners_of, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
 
-        All who ask while an answer is under way share it: after a restart, thousands ask at once.
+        All who ask at the same time share a round trip: after a restart, thousands do.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        return await self._owners.ask(
-            execution_id, lambda: self._field(execution_id, "organization_id")
-        )
+        return await self._owners.ask(execution_id)
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        await self._owners.stop()
 
     async def workflow(self, execution_id: str) -> str | None:
         """The workflow that *execution_id* is a run of, if whoever registered it said so.
@@ -40,6 +47,22 @@ class Registry:
             RedisUnavailable: Redis could not be asked.
         """
         return await self._field(execution_id, "workflow_id")
+
+    async def _owners_of(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, str | RedisUnavailable | None]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for execution_id in execution_ids:
+                    pipeline.hget(meta_key(execution_id), "organization_id")
+                values = await pipeline.execute(raise_on_error=False)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return {
+            # Refused for one execution (its key is somebody else's), the others are answered.
+            one: RedisUnavailable(in_words(value)) if isinstance(value, Exception) else _text(value)
+            for one, value in zip(execution_ids, values, strict=True)
+        }
 
     async def unregistered(self, execution_ids: list[str]) -> list[str]:
         """Those of *execution_ids* that nobody has registered, in one round trip.
@@ -61,7 +84,11 @@ class Registry:
             value = await self._redis.hget(meta_key(execution_id), name)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return value.decode(errors="replace") if isinstance(value, bytes) else None
+        return _text(value)
+
+
+def _text(value: object) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else None
 
 
 async def register(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from gateway.contract.scripts import Call
 
@@ -24,6 +24,11 @@ async def run(redis: Redis, call: Call) -> Any:
 
 async def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
     """Run calls of one script in one round trip; a refused call's answer is its exception."""
+    if len(calls) == 1:
+        try:
+            return [await run(redis, calls[0])]
+        except ResponseError as refusal:
+            return [refusal]
     async with redis.pipeline(transaction=False) as pipeline:
         for index, (script, keys, arguments) in enumerate(calls):
             # The first brings the script along, so that the others find it.
