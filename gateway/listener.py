@@ -36,6 +36,8 @@ def listen(settings: Settings) -> socket.socket:
         raise CannotListen(f"The gateway cannot listen on {where}: {error.strerror}.") from None
     # Accepted connections inherit these. A frozen reader ties up no more than this in the kernel.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+    if not path:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if not path and hasattr(socket, "TCP_USER_TIMEOUT"):
         # A peer that vanished without a FIN never acknowledges its heartbeat.
         milliseconds = int(settings.peer_timeout_seconds * 1000)

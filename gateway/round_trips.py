@@ -1,13 +1,18 @@
 """Many questions in one round trip: those that come while one is under way go with the next.
 
 After a restart thousands of tabs ask about thousands of executions at once, and most of what a
-question costs is the trip. An answer is never older than its question, and nothing is remembered.
+question costs is the trip. A question that comes alone is asked at once; trips one after the other
+keep a distance, so that they fill. An answer is never older than its question, and nothing is
+remembered.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
+
+DISTANCE = 0.004
+"""Seconds from the end of one trip to the beginning of the next."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -46,6 +51,7 @@ class RoundTrips(Generic[K, T]):
         try:
             while self._asked:
                 await self._round({key: self._asked.pop(key) for key in self._next()})
+                await asyncio.sleep(DISTANCE)
         finally:
             self._task = None
             for asked in self._asked.values():

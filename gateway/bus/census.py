@@ -19,6 +19,7 @@ from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.census import census_call
 from gateway.contract.scripts import Call
 from gateway.errors import RedisUnavailable
+from gateway.round_trips import DISTANCE
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class Census:
                 due |= self._organizations.keys()
             if due and not await self._report(due):
                 await asyncio.sleep(self._times.flush)
+            # A thousand that open one after the other share a few trips, not a thousand.
+            await asyncio.sleep(DISTANCE)
 
     async def leave(self) -> None:
         """Take this instance out of all counts; call it when `run` has ended.

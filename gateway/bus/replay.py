@@ -104,7 +104,7 @@ class Replay:
             RedisUnavailable: Redis could not be asked.
         """
         while True:
-            if (known := self._from_tail(execution_id, cursor)) is not None:
+            if (known := self.known(execution_id, cursor)) is not None:
                 return known
             flights = self._flights.setdefault(execution_id, {})
             joined = cursor in flights
@@ -114,6 +114,14 @@ class Replay:
             stretch, may_be_shared = await asyncio.shield(flights[cursor].task)
             if may_be_shared or not joined:
                 return stretch
+
+    def known(self, execution_id: str, cursor: Id | None) -> Stretch | None:
+        """What follows *cursor*, if that is certain without a read."""
+        tail = self._tails.get(execution_id)
+        if tail is None:
+            return None
+        tail.asked_at = asyncio.get_running_loop().time()
+        return tail.after(cursor)
 
     def _begin(self, execution_id: str, cursor: Id | None) -> "asyncio.Task[tuple[Stretch, bool]]":
         task = asyncio.create_task(self._read(execution_id, cursor))
@@ -141,13 +149,6 @@ class Replay:
         """Something of any history may have been missed, also by the reads under way."""
         self._tails.clear()
         self._doubts += 1
-
-    def _from_tail(self, execution_id: str, cursor: Id | None) -> Stretch | None:
-        tail = self._tails.get(execution_id)
-        if tail is None:
-            return None
-        tail.asked_at = asyncio.get_running_loop().time()
-        return tail.after(cursor)
 
     async def stop(self) -> None:
         """Give up the reads under way."""

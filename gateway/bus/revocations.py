@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -32,6 +32,7 @@ from gateway.errors import RedisUnavailable
 from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.log import Sometimes
+from gateway.round_trips import RoundTrips
 from gateway.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ class Revocations:
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: object = None
-        self._reading: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._reads: RoundTrips[None, None] = RoundTrips(self._read, at_once=1)
         self._trouble_log = Sometimes(_LOG_INTERVAL)
 
     def kind_of(self, viewer: Viewer) -> Kind | None:
@@ -78,18 +78,13 @@ class Revocations:
     async def refresh(self) -> None:
         """Learn of all that was revoked before this call.
 
-        All who ask while a read is under way share the next one. The one under way may have passed
+        All who ask while a read is under way share the next one: the one under way may have passed
         what they ask for already.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        if self._next is None:
-            self._next = asyncio.create_task(self._read_after(self._reading))
-            # When all who asked have left, nobody else looks at its error.
-            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Shielded: the request that asked first may be given up before the others.
-        await asyncio.shield(self._next)
+        await self._reads.ask(None)
 
     async def run(self, hub: Hub) -> None:
         """Keep the copy up to date and close the streams of *hub* that are hit, for ever."""
@@ -107,27 +102,20 @@ class Revocations:
 
     async def stop(self) -> None:
         """Give up the reads under way."""
-        tasks = [task for task in (self._reading, self._next) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reads.stop()
 
-    async def _read_after(self, before: "asyncio.Task[None] | None") -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        # From here on it is under way, and who asks now waits for another one.
-        self._reading, self._next = self._next, None
+    async def _read(self, _asked: Sequence[None]) -> dict[None, None]:
         try:
             version = await self._redis.get(VERSION_KEY)
             # Where none is, Redis was emptied, and what is known holds until its own end. That is
             # also the beginning, before anything was ever revoked.
-            if version is None or version == self._version:
-                return
-            # After the version: what is written in between is read again the next time.
-            self._known = await read_revocations(self._redis)
+            if version is not None and version != self._version:
+                # After the version: what is written in between is read again the next time.
+                self._known = await read_revocations(self._redis)
+                self._version = version
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        self._version = version
+        return {None: None}
 
     async def _close(self, hub: Hub) -> None:
         now = asyncio.get_running_loop().time

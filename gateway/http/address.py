@@ -5,6 +5,7 @@ It is a key to count by and nothing else: no right hangs on an address.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
@@ -64,6 +65,7 @@ def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
             yield entry.strip(" \t")
 
 
+@lru_cache(maxsize=8192)
 def _parse(text: str) -> _Address | None:
     if len(text) > _LONGEST:
         return None
@@ -77,6 +79,7 @@ def _parse(text: str) -> _Address | None:
     return address
 
 
+@lru_cache(maxsize=8192)
 def _key(address: _Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)

@@ -93,6 +93,8 @@ class Connection(web.RequestHandler):
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=keepalive_timeout,
+            # Inherited from the listening socket, which saves two system calls a connection.
+            tcp_keepalive=False,
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,

@@ -5,9 +5,12 @@ is refused: a proxy or a log that looks at the other one would have seen another
 """
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy, MultiMapping
 
 from gateway.access.policy import Credentials
 from gateway.errors import MalformedRequest
+
+_NO_QUERY: MultiMapping[str] = MultiDictProxy(MultiDict())
 
 _BEARER = "bearer "
 
@@ -22,21 +25,26 @@ def read_credentials(request: web.Request) -> Credentials:
     Raises:
         MalformedRequest: one is given twice, or a ticket along with a token.
     """
-    _refuse_repeated(request)
-    authorization = request.headers.get("Authorization") or request.query.get("Authorization")
-    organization = request.headers.get("X-Organization-ID") or request.query.get("organization_id")
+    headers = request.headers
+    # A request without a query, as our client's, need not have one parsed.
+    query = request.query if request.rel_url.raw_query_string else _NO_QUERY
+    _refuse_repeated(headers, _HEADERS)
+    _refuse_repeated(query, _PARAMETERS)
+    authorization = headers.get("Authorization") or query.get("Authorization")
+    organization = headers.get("X-Organization-ID") or query.get("organization_id")
     token = _bearer(authorization)
-    ticket = request.query.get("ticket")
+    ticket = query.get("ticket")
     if token is not None and ticket is not None:
         raise _duplicate("Both a token and a ticket are given: send one of them.")
     return Credentials(token, organization, ticket)
 
 
-def _refuse_repeated(request: web.Request) -> None:
-    for given, names in ((request.headers, _HEADERS), (request.query, _PARAMETERS)):
-        for name in names:
-            if len(given.getall(name, ())) > 1:
-                raise _duplicate(f"{name} is given more than once: send it once.")
+def _refuse_repeated(given: MultiMapping[str], names: tuple[str, ...]) -> None:
+    if not given:
+        return
+    for name in names:
+        if len(given.getall(name, ())) > 1:
+            raise _duplicate(f"{name} is given more than once: send it once.")
 
 
 def _duplicate(message: str) -> MalformedRequest:

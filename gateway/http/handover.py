@@ -6,19 +6,46 @@ handler returns once the response has begun, and the connection lives on with an
 """
 
 import asyncio
+from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 
-class HandedOver(web.StreamResponse):
+class HandedOver:
     """A response that aiohttp has begun and somebody else ends; it is logged at its end."""
+
+
+class _Chunked(HandedOver, web.Response):
+    """Its head leaves together with the first bytes of its body, in one packet."""
+
+
+class _UntilClose(HandedOver, web.StreamResponse):
+    """For HTTP/1.0, where only the end of the connection can end a body of unknown length."""
+
+
+def begin(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
+    """A response to `request` that can be handed over."""
+    response: web.StreamResponse
+    if is_chunked(request):
+        response = _Chunked(headers=headers)
+        response.enable_chunked_encoding()
+    else:
+        response = _UntilClose(headers=headers)
+    # Whoever ends it knows no second request.
+    response.force_close()
+    return response
+
+
+def is_chunked(request: web.Request) -> bool:
+    """Whether the body of the response goes in chunks (RFC 9112, section 7.1)."""
+    return request.version >= HttpVersion11
 
 
 def release(request: web.Request) -> asyncio.Transport:
     """The connection of *request*, which aiohttp takes for lost from now on.
 
-    The handler must not wait for anything after this, and its response must be a `HandedOver` that
-    ends with its connection: aiohttp cancels it, and cannot serve a second request.
+    The handler must not wait for anything after this, and its response must be one of `begin`:
+    aiohttp cancels it, and cannot serve a second request.
 
     Raises:
         ConnectionResetError: the reader has gone.

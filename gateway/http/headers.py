@@ -5,30 +5,34 @@ It knows nothing of origins: who may read an answer from another page is decided
 """
 
 from aiohttp import web
+from multidict import istr
 
+# `istr`: multidict would fold the case of a plain name for every answer.
 _UNLESS_SET = {
     # An answer is what its Content-Type says: an event that looks like HTML is not run.
-    "X-Content-Type-Options": "nosniff",
+    istr("X-Content-Type-Options"): "nosniff",
     # Nothing here is a page: opened as one it runs nothing, loads nothing, and is framed nowhere.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
+    istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
+    istr("X-Frame-Options"): "DENY",
     # The query may hold a token, and must not travel on as a Referer.
-    "Referrer-Policy": "no-referrer",
+    istr("Referrer-Policy"): "no-referrer",
     # No page may embed an answer without CORS (as a script or an image) and so draw it into its
     # own process. Whatever asks by CORS, as EventSource, fetch and modules do, is not affected.
-    "Cross-Origin-Resource-Policy": "same-origin",
+    istr("Cross-Origin-Resource-Policy"): "same-origin",
 }
 
 _ALWAYS = {
     # aiohttp-cors does not add it, and a shared cache would hand one origin's answer to another.
-    "Vary": "Origin",
+    istr("Vary"): "Origin",
     # The default tells strangers the versions of Python and aiohttp.
-    "Server": "sse-gateway",
+    istr("Server"): "sse-gateway",
 }
 
 
 def add_common_headers(response: web.StreamResponse) -> None:
     """Add them to *response*; a handler's own choice stands, but for `Vary` and `Server`."""
+    headers = response.headers
     for name, value in _UNLESS_SET.items():
-        response.headers.setdefault(name, value)
-    response.headers.update(_ALWAYS)
+        headers.setdefault(name, value)
+    for name, value in _ALWAYS.items():
+        headers[name] = value

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from gateway.access.patience import unavailable
 from gateway.access.policy import Policy
@@ -30,7 +30,7 @@ from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
-from gateway.http.handover import HandedOver, release
+from gateway.http.handover import begin, is_chunked, release
 from gateway.http.outlet import Care, Outlet
 from gateway.http.visit import Visit
 
@@ -84,9 +84,7 @@ class StreamHandler:
         status = stretch.ending.status if stretch.ending is not None else None
         first = connected(subscriber.execution_id, jittered_retry_ms(), status)
         first += await self.catch_up.page(subscriber, stretch)
-        response = HandedOver(headers=STREAM_HEADERS)
-        # The outlet knows no second request; and HTTP/1.0 has no other end of a body.
-        response.force_close()
+        response = begin(request, STREAM_HEADERS)
         try:
             await response.prepare(request)
             await response.write(first)
@@ -101,8 +99,13 @@ class StreamHandler:
         self.heartbeat.add(subscriber)
         self.expiry.add(subscriber)
         self.catch_up.settle(subscriber, stretch)
-        chunked = request.version >= HttpVersion11
-        outlet = Outlet(subscriber, self.care, visit.leave, chunked=chunked, written=len(first))
+        outlet = Outlet(
+            subscriber,
+            self.care,
+            visit.leave,
+            chunked=is_chunked(request),
+            written=len(first),
+        )
         outlet.take_over(transport)
         return response
 
@@ -113,6 +116,12 @@ class StreamHandler:
             Unavailable: Redis was away for as long as a request is held.
         """
         trouble = ""
+        subscriber.collect()
+        if self.subscription.trouble is None:
+            # The usual case after a restart, without a timer.
+            known = self.replay.known(subscriber.execution_id, subscriber.position)
+            if known is not None:
+                return known
         try:
             async with asyncio.timeout(self.wait):
                 while True:
@@ -134,4 +143,7 @@ def read_cursor(request: web.Request) -> Id | None:
 
     Anything that is no id of ours means full history, not an error: some SDKs send `-1`.
     """
-    return parse_id(request.headers.get("Last-Event-ID") or request.query.get("last_event_id"))
+    given = request.headers.get("Last-Event-ID")
+    if not given and request.rel_url.raw_query_string:
+        given = request.query.get("last_event_id")
+    return parse_id(given)
