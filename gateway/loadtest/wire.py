@@ -113,13 +113,15 @@ class Answer:
     """One HTTP answer, fed with what the socket gives; `feed` returns the body's bytes in it.
 
     `status` is 0 until the head was read. `complete` once the body has ended as HTTP ends it.
+    `closes` if the connection brings no other answer (RFC 9112, section 9.6).
     """
 
-    __slots__ = ("_framing", "_head", "content_type", "status")
+    __slots__ = ("_framing", "_head", "closes", "content_type", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.content_type = ""
+        self.closes = False
         self._head = b""
         self._framing: _Framing | None = None
 
@@ -159,6 +161,7 @@ class Answer:
         headers = {
             name.lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)
         }
+        self.closes = headers.get("connection", "").lower() == "close"
         self.content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if headers.get("transfer-encoding", "").lower() == "chunked":
             return _Chunked()

@@ -104,8 +104,8 @@ class Reader:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         self.connections += 1
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self._where()))
-        # As browsers do: the next request may come on the same connection, and whatever a
-        # gateway wrote after the end of a body would then be taken for its answer.
+        # As browsers do, if the answer lets them: the next request may come on the same connection,
+        # and whatever a gateway wrote after the end of a body would be taken for its answer.
         while await self._exchange(sock) and not self.done and self.chance.random() < 0.5:
             await Reader.between(self)
 
@@ -129,7 +129,9 @@ class Reader:
                 self.done = True
                 return False
         self.journal.disconnected(clean=True)
-        return True
+        if answer.closes:
+            assert await loop.sock_recv(sock, 1) == b"", "bytes follow after the end of the stream"
+        return not answer.closes
 
     def _take(self, seen: Seen) -> None:
         self.journal.take(seen)

@@ -1,0 +1,45 @@
+"""The processes of a bench: who runs on which core, and what each has cost. Linux alone tells."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class CannotMeasure(Exception):
+    """This machine cannot tell; the message says why."""
+
+
+def cores() -> tuple[int, set[int]]:
+    """The core of the process under test, and those of all others.
+
+    Raises:
+        CannotMeasure: there is one core only, or no Linux to ask.
+    """
+    if not Path("/proc/self/schedstat").exists():
+        raise CannotMeasure("The bench reads CPU times from /proc/PID/schedstat: run it on Linux.")
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise CannotMeasure("The process under test needs a core of its own: two are needed.")
+    return usable[0], set(usable[1:])
+
+
+def python(*arguments: str) -> list[str]:
+    """A command that runs this Python."""
+    return [sys.executable, *arguments]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have used so far."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def rss_kib(pid: int) -> int:
+    """Resident memory of a process, in KiB."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) if found else 0

@@ -1,0 +1,238 @@
+"""What a scenario plays on: a real gateway on a core of its own, a real Redis, tabs and a publisher.
+
+The gateway has everything switched on: tokens, registry, ids, recording, history, all limits.
+"""
+
+import asyncio
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from gateway.access.tokens import issue
+from gateway.contract.registration import Registration
+from gateway.contract.scripts import HistoryLimits, publish_call
+from tests.bench.figures import Figure
+from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
+from tests.bench.tabs import STAMP, Crowd
+from tests.redis_process import RedisProcess
+
+ORGANIZATION = "bench"
+FRAME_BYTES = 380
+"""Bytes of one event as the gateway writes it, chunk framing included; the floor sends as many."""
+
+_ENDLESS_MS = 10**9
+
+
+def command(*words: bytes) -> bytes:
+    """A Redis command as it goes over the wire (RESP)."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+def message(padding: int = 205) -> bytes:
+    """A worker's message, stamped with this moment."""
+    return b'{"type":"step:completed","execution_id":"bench","data":{"output":"%b",%b%d}}' % (
+        b"y" * padding,
+        STAMP,
+        time.monotonic_ns(),
+    )
+
+
+@dataclass
+class Gateway:
+    """A gateway that runs."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    crowd: Crowd
+
+    @property
+    def cpu(self) -> float:
+        return cpu_seconds(self.process.pid)
+
+    @property
+    def rss(self) -> int:
+        return rss_kib(self.process.pid)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(self.process.wait(), 30)
+
+
+@dataclass
+class Stage:
+    """Given to each scenario. `full` is False for a run that only shows that the bench works."""
+
+    redis_process: RedisProcess
+    redis: Redis
+    core: int
+    full: bool = True
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _floors: list[float] = field(default_factory=list)
+
+    def size(self, full: int, quick: int) -> int:
+        """*full*, or *quick* for a short run."""
+        return full if self.full else quick
+
+    async def floor(self, sockets: int, rate: float = 20.0) -> float:
+        """CPU seconds of one `send()` of one frame, measured now. Warns when it is not what it was
+        before: then the machine is too noisy to tell."""
+        rounds = self.size(100, 10)
+        process = await asyncio.create_subprocess_exec(
+            *python(str(ROOT / "tests/bench/floor.py")),
+            *[str(one) for one in (sockets, rounds, rate, FRAME_BYTES, self.core)],
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        port = int(await process.stdout.readline())
+        readers = []
+        for _ in range(sockets):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            readers.append((asyncio.ensure_future(reader.read()), writer))
+        cost = float(await process.stdout.readline())
+        await process.wait()
+        for reading, writer in readers:
+            await reading
+            writer.close()
+        if self._floors and not 0.8 < cost / self._floors[-1] < 1.25:
+            self.notes.append(
+                f"noisy: the floor was {self._floors[-1] * 1e6:.1f} us a send, and now is "
+                f"{cost * 1e6:.1f}; do not trust these ratios"
+            )
+        self._floors.append(cost)
+        return cost
+
+    @asynccontextmanager
+    async def gateway(self, port: int = 0, **settings: object) -> AsyncIterator[Gateway]:
+        """A gateway with everything on; *settings* by their names."""
+        gateway = await self.start_gateway(port, **settings)
+        try:
+            yield gateway
+        finally:
+            gateway.crowd.close()
+            await gateway.stop()
+
+    async def start_gateway(self, port: int = 0, **settings: object) -> Gateway:
+        secret = "b" * 40
+        port = port or free_port()
+        given = {
+            "port": port,
+            "jwt_secret": secret,
+            "ownership": "registry",
+            "log_level": "warning",
+            "drain_seconds": 1,
+            "max_streams_per_organization": 1_000_000,
+            "max_streams_per_subject": 1_000_000,
+            "max_streams_per_address": 1_000_000,
+            "max_opens_per_second": 1_000_000,
+            **settings,
+        }
+        environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
+        process = await asyncio.create_subprocess_exec(
+            *python("-m", "gateway.cli.main", "serve"),
+            env={**os.environ, "REDIS_URL": self.redis_process.url, **environment},
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
+        )
+        await _listening(process)
+        token = issue(secret, organization_id=ORGANIZATION)
+        headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+        return Gateway(process, port, Crowd("127.0.0.1", port, headers))
+
+    async def executions(self, count: int, events: int = 0) -> list[str]:
+        """New executions, registered, each with *events* in its history."""
+        run = secrets.token_hex(4)
+        names = [f"bench-{run}-{number}" for number in range(count)]
+        for begin in range(0, count, 100):
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name in names[begin : begin + 100]:
+                    for one in Registration(name, ORGANIZATION, None).commands(_ENDLESS_MS):
+                        pipeline.execute_command(*one)
+                    for number in range(events):
+                        call = publish_call(
+                            name, message(), channel="bench:nobody", terminal_type="",
+                            idempotency_key=str(number), limits=HistoryLimits(),
+                        )  # fmt: skip
+                        pipeline.eval(call.script.text, len(call.keys), *call.keys, *call.arguments)
+                await pipeline.execute()
+        return names
+
+    async def publisher(self) -> "Publisher":
+        """A connection that publishes without waiting for answers."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.redis_process.port)
+        return Publisher(reader, writer)
+
+    def add(self, *figures: Figure) -> None:
+        self.figures += figures
+
+
+class Publisher:
+    """PUBLISHes, as many in one write as are given."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._reading = asyncio.ensure_future(self._discard(reader))
+
+    async def publish(self, executions: Sequence[str], messages: Sequence[bytes]) -> None:
+        """Each message on the channel of the execution at its place."""
+        self._writer.writelines(
+            command(b"PUBLISH", b"execution:" + name.encode(), one)
+            for name, one in zip(executions, messages, strict=True)
+        )
+        await self._writer.drain()
+
+    async def _discard(self, reader: asyncio.StreamReader) -> None:
+        while await reader.read(2**16):
+            pass
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._reading
+
+
+async def _listening(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr is not None
+    said = b""
+    while line := await asyncio.wait_for(process.stderr.readline(), 30):
+        said += line
+        if line.startswith(b"History"):
+            # Read on, or a full pipe would stop the gateway.
+            process._bench_log = asyncio.ensure_future(process.stderr.read())  # type: ignore[attr-defined]  # noqa: SLF001
+            return
+    raise CannotMeasure(f"The gateway did not start: {said.decode()}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def stage(full: bool) -> AsyncIterator[Stage]:
+    """A stage with its Redis.
+
+    Raises:
+        CannotMeasure: not on this machine.
+    """
+    core, others = cores()
+    os.sched_setaffinity(0, others)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    redis_process = RedisProcess()
+    redis_process.start()
+    try:
+        async with Redis.from_url(redis_process.url) as redis:
+            yield Stage(redis_process, redis, core, full)
+    finally:
+        redis_process.stop()

@@ -1,0 +1,133 @@
+"""Many tabs in one process, as light as can be: they count events, and time those that are stamped.
+
+They trust the stream; whether it is right is for the tests and for `sse-gateway loadtest`.
+"""
+
+import asyncio
+import socket
+import struct
+import time
+from array import array
+from collections.abc import Iterable
+from typing import cast
+
+AT_ONCE = 128
+"""Tabs in the act of opening."""
+
+STAMP = b'"ns":'
+"""What stands before the time (ns of the monotonic clock) at which an event was published."""
+
+
+class Crowd:
+    """All tabs of one gateway, and what they have seen together."""
+
+    def __init__(self, host: str, port: int, headers: str) -> None:
+        self._host, self._port, self._headers = host, port, headers
+        self.tabs: list[Tab] = []
+        self.events = 0
+        self.latencies = array("d")
+        """Seconds from PUBLISH to a tab's socket, of events with a stamp."""
+        self._progress = asyncio.Event()
+
+    def request(self, execution: str, cursor: str = "") -> bytes:
+        more = f"Last-Event-ID: {cursor}\r\n" if cursor else ""
+        return (
+            f"GET /api/v1/sse/executions/{execution}/stream HTTP/1.1\r\nHost: bench\r\n"
+            f"Accept: text/event-stream\r\nCache-Control: no-cache\r\n{self._headers}{more}\r\n"
+        ).encode()
+
+    async def open(self, executions: Iterable[str], replayed: int = 0) -> None:
+        """A tab for each of *executions*, until each has its *replayed* events."""
+        waiting = iter(executions)
+
+        async def one_by_one() -> None:
+            for execution in waiting:
+                tab = Tab(self, execution)
+                await tab.connect()
+                await asyncio.wait_for(tab.opened(replayed), 60)
+                self.tabs.append(tab)
+
+        await asyncio.gather(*(one_by_one() for _ in range(AT_ONCE)))
+
+    async def connect(self, tab: "Tab") -> None:
+        await asyncio.get_running_loop().create_connection(lambda: tab, self._host, self._port)
+
+    def saw(self, events: int) -> None:
+        self.events += events
+        self._progress.set()
+
+    async def seen(self, events: int, seconds: float = 60) -> None:
+        """Wait until *events* have come to all tabs together."""
+        async with asyncio.timeout(seconds):
+            while self.events < events:
+                self._progress.clear()
+                await self._progress.wait()
+
+    def close(self) -> None:
+        """Close all by RST: closed properly, ten thousand sockets would wait for a minute each."""
+        for tab in self.tabs:
+            tab.reset()
+        self.tabs.clear()
+
+
+class Tab(asyncio.Protocol):
+    """One stream."""
+
+    __slots__ = ("_crowd", "_opened", "_wanted", "execution", "ids", "last", "lost", "transport")
+
+    def __init__(self, crowd: Crowd, execution: str) -> None:
+        self._crowd = crowd
+        self.execution = execution
+        self.transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._wanted = 0
+        self.ids = 0
+        self.last = b""
+        self.lost: asyncio.Future[None] | None = None
+
+    async def connect(self, cursor: str = "") -> None:
+        await self._crowd.connect(self)
+        assert self.transport is not None
+        self.transport.write(self._crowd.request(self.execution, cursor))
+
+    async def opened(self, replayed: int = 0) -> None:
+        """Wait until `connected` has come, and *replayed* events."""
+        self._wanted = replayed
+        self._opened = asyncio.get_running_loop().create_future()
+        await self._opened
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        events = data.count(b"\nid: ")
+        self.ids += events
+        if self._opened is not None and self.ids >= self._wanted and b"\n\n" in data:
+            self._opened.set_result(None)
+            self._opened = None
+        if events:
+            now = time.monotonic_ns()
+            begin = data.find(STAMP)
+            while begin >= 0:
+                begin += len(STAMP)
+                stamp = int(data[begin : data.index(b"}", begin)])
+                self._crowd.latencies.append((now - stamp) / 1e9)
+                begin = data.find(STAMP, begin)
+            begin = data.rindex(b"\nid: ") + 5
+            self.last = data[begin : data.index(b"\n", begin)]
+            self._crowd.saw(events)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self._opened is not None:
+            self._opened.set_exception(exc or ConnectionResetError("the stream ended at once"))
+            self._opened = None
+        if self.lost is not None:
+            self.lost.set_result(None)
+            self.lost = None
+
+    def reset(self) -> None:
+        if self.transport is not None:
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
