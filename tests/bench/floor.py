@@ -1,8 +1,8 @@
 """The floor: a program that does nothing but `send()` the same bytes to the same number of sockets.
 
 No server can deliver for less, in this language on this machine, without fewer system calls.
-Usage: python floor.py SOCKETS ROUNDS ROUNDS_PER_SECOND BYTES [CORE]; prints its port, then, when all
-have connected and all rounds are over, its CPU seconds per send.
+Usage: python floor.py SOCKETS ROUNDS ROUNDS_PER_SECOND BYTES [CORE]; prints its port, then, when
+all have connected and all rounds are over, its CPU seconds per send.
 """
 
 import os
@@ -12,7 +12,12 @@ import time
 
 
 def main() -> None:
-    sockets, rounds, rate, size = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    sockets, rounds, rate, size = (
+        int(sys.argv[1]),
+        int(sys.argv[2]),
+        float(sys.argv[3]),
+        int(sys.argv[4]),
+    )
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     print(listener.getsockname()[1], flush=True)
     accepted = []

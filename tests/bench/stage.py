@@ -1,4 +1,4 @@
-"""What a scenario plays on: a real gateway on a core of its own, a real Redis, tabs and a publisher.
+"""What a scenario plays on: a real gateway on a core of its own, a real Redis, tabs, a publisher.
 
 The gateway has everything switched on: tokens, registry, ids, recording, history, all limits.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from gateway.bus import scripts
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
 from tests.bench.figures import Figure
@@ -52,6 +53,8 @@ class Gateway:
     process: asyncio.subprocess.Process
     port: int
     crowd: Crowd
+    log: "asyncio.Future[bytes]"
+    """Read on, or a full pipe would stop the gateway."""
 
     @property
     def cpu(self) -> float:
@@ -144,10 +147,10 @@ class Stage:
             stderr=asyncio.subprocess.PIPE,
             preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
         )
-        await _listening(process)
+        log = await _listening(process)
         token = issue(secret, organization_id=ORGANIZATION)
         headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
-        return Gateway(process, port, Crowd("127.0.0.1", port, headers))
+        return Gateway(process, port, Crowd("127.0.0.1", port, headers), log)
 
     async def executions(self, count: int, events: int = 0) -> list[str]:
         """New executions, registered, each with *events* in its history."""
@@ -158,14 +161,34 @@ class Stage:
                 for name in names[begin : begin + 100]:
                     for one in Registration(name, ORGANIZATION, None).commands(_ENDLESS_MS):
                         pipeline.execute_command(*one)
-                    for number in range(events):
-                        call = publish_call(
-                            name, message(), channel="bench:nobody", terminal_type="",
-                            idempotency_key=str(number), limits=HistoryLimits(),
-                        )  # fmt: skip
-                        pipeline.eval(call.script.text, len(call.keys), *call.keys, *call.arguments)
                 await pipeline.execute()
+        for _ in range(events):
+            await self.record(names)
         return names
+
+    async def record(self, executions: Sequence[str]) -> None:
+        """One event for each, as `Publisher` does it: in history, and published with its id."""
+        for begin in range(0, len(executions), 500):
+            calls = [
+                publish_call(
+                    name,
+                    message(),
+                    channel=f"execution:{name}",
+                    terminal_type="",
+                    idempotency_key=secrets.token_hex(8),
+                    limits=HistoryLimits(),
+                )
+                for name in executions[begin : begin + 500]
+            ]
+            await scripts.run_all(self.redis, calls)
+
+    async def envelopes(self, executions: Sequence[str]) -> "Envelopes":
+        """Messages with ids for *executions*, which have one event each."""
+        epochs = []
+        for name in executions:
+            [(last, _)] = await self.redis.xrevrange(f"sse:{{{name}}}:events", count=1)
+            epochs.append(last.partition(b"-")[0])
+        return Envelopes(epochs)
 
     async def publisher(self) -> "Publisher":
         """A connection that publishes without waiting for answers."""
@@ -174,6 +197,22 @@ class Stage:
 
     def add(self, *figures: Figure) -> None:
         self.figures += figures
+
+
+class Envelopes:
+    """Messages as `Publisher` publishes them, with ids that go on where history ends, and without
+    the history: live, a stream takes what follows, and asks no more."""
+
+    def __init__(self, epochs: Sequence[bytes]) -> None:
+        self._epochs = epochs
+
+    def make(self, begin: int, end: int) -> list[bytes]:
+        """Those of number *begin* to *end*, of one execution after the other, in turn."""
+        count = len(self._epochs)
+        return [
+            b'{"id":"%b-%d",%b' % (self._epochs[n % count], n // count + 2, message()[1:])
+            for n in range(begin, end)
+        ]
 
 
 class Publisher:
@@ -200,15 +239,13 @@ class Publisher:
         await self._reading
 
 
-async def _listening(process: asyncio.subprocess.Process) -> None:
+async def _listening(process: asyncio.subprocess.Process) -> "asyncio.Future[bytes]":
     assert process.stderr is not None
     said = b""
     while line := await asyncio.wait_for(process.stderr.readline(), 30):
         said += line
         if line.startswith(b"History"):
-            # Read on, or a full pipe would stop the gateway.
-            process._bench_log = asyncio.ensure_future(process.stderr.read())  # type: ignore[attr-defined]  # noqa: SLF001
-            return
+            return asyncio.ensure_future(process.stderr.read())
     raise CannotMeasure(f"The gateway did not start: {said.decode()}")
 
 

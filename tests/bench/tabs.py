@@ -22,7 +22,7 @@ class Crowd:
     """All tabs of one gateway, and what they have seen together."""
 
     def __init__(self, host: str, port: int, headers: str) -> None:
-        self._host, self._port, self._headers = host, port, headers
+        self._host, self._port, self.headers = host, port, headers
         self.tabs: list[Tab] = []
         self.events = 0
         self.latencies = array("d")
@@ -33,7 +33,7 @@ class Crowd:
         more = f"Last-Event-ID: {cursor}\r\n" if cursor else ""
         return (
             f"GET /api/v1/sse/executions/{execution}/stream HTTP/1.1\r\nHost: bench\r\n"
-            f"Accept: text/event-stream\r\nCache-Control: no-cache\r\n{self._headers}{more}\r\n"
+            f"Accept: text/event-stream\r\nCache-Control: no-cache\r\n{self.headers}{more}\r\n"
         ).encode()
 
     async def open(self, executions: Iterable[str], replayed: int = 0) -> None:

@@ -1,0 +1,34 @@
+"""The scenarios, in the order in which they are played.
+
+To add one: a module with an `async def play(stage)` that measures and calls `stage.add`, and a line
+here.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from tests.bench.scenarios import (
+    delivery,
+    frozen,
+    ingest,
+    latency,
+    memory,
+    opening,
+    restart,
+    saturation,
+)
+from tests.bench.stage import Stage
+
+SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
+    "delivery": delivery.play,
+    "bursts": delivery.play_bursts,
+    "saturation": saturation.play,
+    "memory": memory.play,
+    "churn": memory.play_churn,
+    "recorded": ingest.play_recorded,
+    "ids": ingest.play_ids,
+    "unwatched": ingest.play_unwatched,
+    "latency": latency.play,
+    "opening": opening.play,
+    "restart": restart.play,
+    "frozen": frozen.play,
+}

@@ -1,0 +1,41 @@
+"""What an open stream that is idle costs in memory, and whether any of it stays behind."""
+
+import asyncio
+
+from tests.bench.figures import Figure
+from tests.bench.stage import Stage
+
+_REPLAYED = 20
+_SETTLED = 14.0
+"""Seconds after which what was read of a history is let go of (`gateway.bus.replay`)."""
+
+
+async def play(stage: Stage) -> None:
+    """15,000 streams of 1,000 executions, 20 events replayed to each, all features on."""
+    streams, count = stage.size(15_000, 200), stage.size(1000, 20)
+    executions = await stage.executions(count, _REPLAYED)
+    async with stage.gateway() as gateway:
+        await gateway.crowd.open(executions[: stage.size(500, 10)], _REPLAYED)
+        await asyncio.sleep(stage.size(1, 0))
+        before = gateway.rss
+        await gateway.crowd.open((executions[n % count] for n in range(streams)), _REPLAYED)
+        await asyncio.sleep(_SETTLED if stage.full else 0)
+        each = (gateway.rss - before) / streams
+    stage.add(Figure("memory of an idle stream", each, "KiB", most=11))
+
+
+async def play_churn(stage: Stage) -> None:
+    """Ten rounds of 10,000 tabs that come and go."""
+    rounds, tabs = stage.size(10, 2), stage.size(10_000, 100)
+    executions = await stage.executions(stage.size(500, 10), _REPLAYED)
+    sizes = []
+    async with stage.gateway() as gateway:
+        for _ in range(rounds):
+            await gateway.crowd.open(
+                (executions[n % len(executions)] for n in range(tabs)), _REPLAYED
+            )
+            gateway.crowd.close()
+            await asyncio.sleep(_SETTLED if stage.full else 0.1)
+            sizes.append(gateway.rss)
+    growth = (sizes[-1] / sizes[0] - 1) * 100
+    stage.add(Figure("growth by ten rounds of churn", growth, "%", most=5))
