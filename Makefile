@@ -16,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format delivery fuzz loadtest constraints build clean
+.PHONY: help run test lint format delivery fuzz bench loadtest constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scena
 fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inputs each
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
+
+bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to its targets
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
 	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)

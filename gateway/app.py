@@ -25,7 +25,6 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
-from gateway.garbage import calm
 from gateway.http.catch_up import CatchUp
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
@@ -159,7 +158,6 @@ def create_application(settings: Settings) -> web.Application:
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
     application[PARTS].start()
-    calm()
     yield
     await application[PARTS].stop()
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway.app import PARTS, create_application
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
+from gateway.garbage import calm
 from gateway.http.connection import Connections
 from gateway.listener import BACKLOG, listen, url_of
 from gateway.settings import EMBEDDED_REDIS, Settings
@@ -139,6 +140,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, _reload, server, reread)
         await server.start()
+        calm()
         try:
             ready(server, reachable)
             await stopped.wait()

@@ -80,6 +80,12 @@ class Subscriber:
         self._sink = sink
         sink.wake()
 
+    def detach(self) -> None:
+        """Its connection has ended. Without it the two would keep each other until a pass of the
+        garbage collector, which comes seldom (`gateway.garbage`)."""
+        self._sink = None
+        self._waiting = self._early = None
+
     def offer(self, burst: Burst, now: float) -> bool:
         """Take *burst* in if it follows; False if it does not, or not yet. Nothing is lost by
         that: what has an id is in history, from where a held subscriber gets it."""

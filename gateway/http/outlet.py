@@ -153,6 +153,7 @@ class Outlet(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport once, however the connection has ended."""
         self._transport = None
+        self._subscriber.detach()
         self._care.stalls.even(self)
         if self._catching_up is not None:
             self._catching_up.cancel()

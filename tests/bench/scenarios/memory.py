@@ -37,5 +37,8 @@ async def play_churn(stage: Stage) -> None:
             gateway.crowd.close()
             await asyncio.sleep(_SETTLED if stage.full else 0.1)
             sizes.append(gateway.rss)
+    stage.notes.append(
+        "memory after each round of churn, MiB: " + " ".join(f"{one / 1024:.1f}" for one in sizes)
+    )
     growth = (sizes[-1] / sizes[0] - 1) * 100
     stage.add(Figure("growth by ten rounds of churn", growth, "%", most=5))

@@ -1,0 +1,104 @@
+"""Many questions in one round trip: none is answered by an older answer, none harms another."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.round_trips import DISTANCE, RoundTrips
+from tests.support import eventually
+
+
+class Oracle:
+    """Answers with the number of the trip; waits for `go` where it is cleared."""
+
+    def __init__(self, at_once: int = 100) -> None:
+        self.asked: list[list[str]] = []
+        self.began: list[float] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.trips: RoundTrips[str, int] = RoundTrips(self._answer, at_once)
+
+    async def _answer(self, keys: Sequence[str]) -> dict[str, int | Exception]:
+        self.asked.append(list(keys))
+        self.began.append(asyncio.get_running_loop().time())
+        number = len(self.asked)
+        await self.go.wait()
+        if "all" in keys:
+            raise OSError("all")
+        return {key: ValueError(key) if key == "bad" else number for key in keys}
+
+
+async def test_together() -> None:
+    """All who ask at the same time share a trip, and a key that is asked twice is asked once."""
+    oracle = Oracle()
+    assert await asyncio.gather(*map(oracle.trips.ask, ["a", "b", "a"])) == [1, 1, 1]
+    assert oracle.asked == [["a", "b"]]
+
+
+async def test_never_older_than_its_question() -> None:
+    """Who asks while a trip is under way waits for the next one, even for the same key."""
+    oracle = Oracle()
+    oracle.go.clear()
+    first = asyncio.ensure_future(oracle.trips.ask("a"))
+    await eventually(lambda: oracle.asked)
+    second = asyncio.ensure_future(oracle.trips.ask("a"))
+    await asyncio.sleep(0)
+    oracle.go.set()
+    assert await asyncio.gather(first, second) == [1, 2]
+
+
+async def test_bounded() -> None:
+    """A trip takes so many keys and no more; the others go with the next ones."""
+    oracle = Oracle(at_once=2)
+    assert await asyncio.gather(*map(oracle.trips.ask, "abcde")) == [1, 1, 2, 2, 3]
+
+
+async def test_distance() -> None:
+    """Trips one after the other keep a distance, so that they fill; a first one goes at once."""
+    oracle = Oracle(at_once=1)
+    asked = asyncio.get_running_loop().time()
+    await asyncio.gather(*map(oracle.trips.ask, "abc"))
+    first, second, third = oracle.began
+    assert first - asked < DISTANCE
+    assert min(second - first, third - second) >= DISTANCE * 0.9
+
+
+async def test_trouble_of_one_and_of_all() -> None:
+    """What is refused for one key is raised to who asked for that one; a trip that fails, to all
+    who went with it, and to nobody after it."""
+    oracle = Oracle()
+    good, bad = await asyncio.gather(
+        oracle.trips.ask("good"), oracle.trips.ask("bad"), return_exceptions=True
+    )
+    assert good == 1
+    assert isinstance(bad, ValueError)
+    troubles = await asyncio.gather(
+        oracle.trips.ask("a"), oracle.trips.ask("all"), return_exceptions=True
+    )
+    assert [type(one) for one in troubles] == [OSError, OSError]
+    assert await oracle.trips.ask("a") == 3
+
+
+async def test_who_gives_up_harms_no_other() -> None:
+    """A request that is cancelled while it waits leaves the others their answer."""
+    oracle = Oracle()
+    oracle.go.clear()
+    leaving, staying = (asyncio.ensure_future(oracle.trips.ask("a")) for _ in range(2))
+    await eventually(lambda: oracle.asked)
+    leaving.cancel()
+    oracle.go.set()
+    assert await staying == 1
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
+async def test_stop() -> None:
+    """What is under way is given up, and who waits for it is told."""
+    oracle = Oracle(at_once=1)
+    oracle.go.clear()
+    waiting = [asyncio.ensure_future(oracle.trips.ask(key)) for key in "ab"]
+    await eventually(lambda: oracle.asked)
+    await oracle.trips.stop()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in results] == [asyncio.CancelledError] * 2

@@ -1,0 +1,174 @@
+"""A stream that is open has left aiohttp: what it costs, and what becomes of its connection."""
+
+import asyncio
+import gc
+import logging
+
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from gateway.events.reasons import CloseReason
+from gateway.http.outlet import Outlet
+from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.http.raw import Connection, say
+from tests.support import eventually, producer_message
+
+PATH = "/api/v1/sse/executions/run-1/stream"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def request(version: str = "1.1", **more: str) -> str:
+    headers = {"Host": "gateway", **credentials(), **more}
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"GET {PATH} HTTP/{version}", *lines, "", ""])
+
+
+async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway) -> None:
+    """A live stream has no task of its own, and aiohttp knows nothing of it any more."""
+
+    def requests() -> int:
+        return sum(isinstance(one, web.BaseRequest) for one in gc.get_objects())
+
+    # Of a connection that is kept alive, aiohttp keeps the last one.
+    before, known = asyncio.all_tasks(), requests()
+    connections = [await Connection.open(gateway.url) for _ in range(20)]
+    for connection in connections:
+        connection.send(request())
+    await eventually(lambda: sum(not one.held for one in gateway.parts.hub) == 20)
+    assert len(gateway.parts.hub) == 20
+    streams = {task for task in asyncio.all_tasks() - before if not task.done()}
+    # What is left are those of connections that have not asked for anything.
+    assert not streams, streams
+    assert requests() == known
+    for connection in connections:
+        connection.close()
+    await eventually(lambda: len(gateway.parts.hub) == 0)
+
+
+async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
+    """A stream whose reader has left leaves nothing to the garbage collector, which comes seldom."""
+    connection = await Connection.open(gateway.url)
+    connection.send(request())
+    await connection.hear(quiet=0.2)
+
+    def outlets() -> int:
+        return sum(isinstance(one, Outlet) for one in gc.get_objects())
+
+    assert outlets() == 1
+    gc.disable()
+    try:
+        connection.close()
+        await eventually(lambda: len(gateway.parts.hub) == 0)
+        await eventually(lambda: outlets() == 0)
+    finally:
+        gc.enable()
+
+
+async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redis: Redis) -> None:
+    """The response says that its connection ends with it, its last chunk is the last byte, and a
+    second request sent along is not answered."""
+    connection = await Connection.open(gateway.url)
+    connection.send(request() + request())
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+    connection.send(request())
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    said = await connection.hear(quiet=5)
+    connection.close()
+    assert said.closed
+    assert said.statuses == [200]
+    assert said.headers["connection"] == "close"
+    assert said.data.endswith(LAST_CHUNK)
+    assert said.data.count(LAST_CHUNK) == 1
+    assert len(gateway.parts.hub) == 0
+
+
+async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
+    """HTTP/1.0 gets the same bytes without chunks, whichever way they take, and the end of the
+    connection as their end."""
+    connection = await Connection.open(gateway.url)
+    connection.send(request("1.0"))
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+    for number in range(3):
+        await redis.publish("execution:run-1", producer_message("step:started", number=number))
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    said = await connection.hear(quiet=5)
+    connection.close()
+    assert said.closed
+    assert "transfer-encoding" not in said.headers
+    assert "content-length" not in said.headers
+    body = said.data.partition(b"\r\n\r\n")[2]
+    assert body.startswith(b"retry: ")
+    assert body.count(b"\nid: ") + body.count(b"\n\nid: ") >= 4
+    assert b"\r\n" not in body
+    assert body.endswith(b"}\n\n")
+
+
+async def test_logged_at_its_end(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    """The access log has one line for a stream, at its end: its path without the query, and the
+    bytes that were written."""
+    caplog.set_level(logging.INFO, "gateway.access_log")
+    connection = await Connection.open(gateway.url)
+    connection.send(request().replace(PATH, f"{PATH}?last_event_id=-1"))
+    data = (await connection.hear(quiet=0.2)).data
+    assert not [one for one in caplog.records if one.name == "gateway.access_log"]
+    connection.close()
+    await eventually(lambda: "stream" in caplog.text)
+    [line] = [one.getMessage() for one in caplog.records if one.name == "gateway.access_log"]
+    body = data.partition(b"\r\n\r\n")[2]
+    frames = body[body.index(b"\r\n") + 2 : -2]
+    assert line.startswith(f'127.0.0.1 "GET {PATH}" 200 {len(frames)} ')
+
+
+async def test_a_stream_that_fails_is_cut_and_told(
+    gateway: RunningGateway, redis: Redis, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """What goes wrong while a stream catches up is logged, and ends that stream alone."""
+    broken = await gateway.open("run-1")
+    whole = await gateway.open("run-2")
+    [subscriber] = [one for one in gateway.parts.hub if one.execution_id == "run-1"]
+
+    def fail(*_: object) -> None:
+        raise ValueError("nobody expected this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.parts.replay, "after", fail)
+        subscriber.hold()
+        await eventually(lambda: len(gateway.parts.hub) == 1)
+    assert "A stream of run-1 failed" in caplog.text
+    assert "nobody expected this" in caplog.text
+    await redis.publish("execution:run-2", producer_message("execution:completed"))
+    assert [seen.event for seen in await whole.rest()] == ["execution:completed"]
+    assert broken.response.content.at_eof() or broken.response.content.exception() is not None
+
+
+async def test_closed_while_it_was_opened(gateway: RunningGateway) -> None:
+    """A stream that is closed between its admission and its first page says why, and ends."""
+    admit = gateway.parts.door.policy.admit
+
+    async def close_then_admit(viewer: object) -> None:
+        [subscriber] = gateway.parts.hub
+        subscriber.close(CloseReason.REVOKED, 1000, subscriber.opened_at)
+        await admit(viewer)  # type: ignore[arg-type]
+
+    object.__setattr__(gateway.parts.door.policy, "admit", close_then_admit)
+    said = await say(gateway.url, request(), quiet=5)
+    assert said.closed
+    assert said.data.index(b"event: connected") < said.data.index(b'"reason":"revoked"')
+    assert said.data.endswith(LAST_CHUNK)
+
+
+async def test_stop_with_a_reader_that_does_not_read(start_gateway: StartGateway) -> None:
+    """A gateway that stops cuts off who does not take its last bytes, and does not wait for it."""
+    gateway = await start_gateway(ownership="token", drain_seconds=0.1, send_buffer_bytes=4096)
+    connection = await Connection.open(gateway.url)
+    connection.send(request())
+    await connection.hear(quiet=0.2)
+    [subscriber] = gateway.parts.hub
+    # More than the sockets hold: what follows is never taken.
+    subscriber.send(b": " + b"x" * 8_000_000 + b"\n\n", 0.0)
+    async with asyncio.timeout(5):
+        await gateway.server.stop()
+    assert len(gateway.parts.hub) == 0
+    connection.close()
