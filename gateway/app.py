@@ -1,10 +1,15 @@
 """Assembles the gateway: builds every part once and wires them together.
 
 Nothing here decides anything about events or requests; it is the one place that knows all rooms.
-It does not listen: that is `gateway.server`.
+It does not listen: that is `gateway.server`, or Gunicorn, whose workers call `create_app`.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -22,10 +27,14 @@ from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import HistoryLimits
+from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
+from gateway.garbage import calm
+from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
+from gateway.http.connection import CONNECTION_LIMITS
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
@@ -35,9 +44,16 @@ from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
 from gateway.http.stream import StreamHandler
 from gateway.http.tickets import TicketHandler
+from gateway.limits import raise_file_limit
+from gateway.log import configure
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
 from gateway.tasks import Supervisor
+
+log = logging.getLogger(__name__)
+
+FORCED_AFTER = 0.5
+"""Seconds that are left to a stream after the drain before its connection is cut."""
 
 
 class Parts:
@@ -102,6 +118,14 @@ class Parts:
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
+    async def drain(self, seconds: float) -> None:
+        """Tell every reader to come back, spread over *seconds*, and let the last bytes out."""
+        log.info("Stopping: %d streams are sent away.", len(self.hub))
+        await self.hub.drain(seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FORCED_AFTER):
+                await self.hub.empty()
+
     async def stop(self) -> None:
         """End what streams are left, stop every background task and close the connections."""
         await self.hub.cut()
@@ -153,7 +177,46 @@ def create_application(settings: Settings) -> web.Application:
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
+    application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
     return application
+
+
+async def create_app() -> web.AppRunner:
+    """What each worker of Gunicorn runs, with the settings of the environment.
+
+    `gunicorn -k aiohttp.GunicornUVLoopWebWorker gateway.app:create_app`
+
+    Raises:
+        ConfigurationError: with every mistake in the settings.
+    """
+    settings = load()
+    if settings.redis_url == EMBEDDED_REDIS:
+        raise ConfigurationError(
+            [f"{variable('redis_url')}: each worker would start a Redis of its own; name a server"]
+        )
+    configure(settings.log_format, settings.log_level)
+    # aiohttp's would print tokens, and nginx, which stands before several workers, has one.
+    access_log.setLevel(logging.WARNING)
+    raise_file_limit()
+    calm()
+    # Its listening sockets are Gunicorn's, and have nothing to inherit.
+    return create_runner(create_application(settings), access_log=None, tcp_keepalive=True)
+
+
+def create_runner(application: web.Application, **options: Any) -> web.AppRunner:
+    """aiohttp's runner as the gateway needs it; *options* as `web.AppRunner`."""
+    return web.AppRunner(
+        application,
+        # aiohttp does not cancel a handler whose reader has left unless told to.
+        handler_cancellation=True,
+        # The streams are gone by then, and no other handler takes longer.
+        shutdown_timeout=FORCED_AFTER,
+        **{**CONNECTION_LIMITS, **options},
+    )
+
+
+async def _drain(application: web.Application, seconds: float) -> None:
+    await application[PARTS].drain(seconds)
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:

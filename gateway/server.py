@@ -8,12 +8,12 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import uvloop
 from aiohttp import web
 
-from gateway.app import PARTS, create_application
+from gateway.app import PARTS, create_application, create_runner
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.garbage import calm
@@ -23,9 +23,6 @@ from gateway.settings import EMBEDDED_REDIS, Settings
 
 log = logging.getLogger(__name__)
 
-FORCED_AFTER = 0.5
-"""Seconds that are left to a stream after the drain before its connection is cut."""
-
 
 class Server:
     """One gateway that listens: `start`, then `stop`."""
@@ -34,12 +31,7 @@ class Server:
         """*application* defaults to `create_application(settings)`."""
         self._settings = settings
         self._application = application or create_application(settings)
-        self._runner = web.AppRunner(
-            self._application,
-            # aiohttp does not cancel a handler whose reader has left unless told to.
-            handler_cancellation=True,
-            shutdown_timeout=FORCED_AFTER,
-        )
+        self._runner = create_runner(self._application)
         self._connections = Connections(settings.header_timeout_seconds)
         self._accepting: asyncio.Server | None = None
         self.url = ""
@@ -85,17 +77,10 @@ class Server:
 
     async def stop(self) -> None:
         """End every stream in good order; takes at most the drain time and two seconds."""
-        hub = self._application[PARTS].hub
-        # 1. Accept nothing new, so that the tabs sent away come back to the next process.
+        # Accept nothing new, so that the tabs sent away come back to the next process.
         if self._accepting is not None:
             self._accepting.close()
-        # 2. Tell every reader to come back, spread over the drain time.
-        await hub.drain(self._settings.drain_seconds)
-        # 3. Let the last bytes out; a reader that does not take them is cut off.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FORCED_AFTER):
-                await hub.empty()
-        # 4. Stop the background tasks and let go of Redis.
+        # Sends every reader away, stops the background tasks and lets go of Redis.
         await self._runner.cleanup()
 
 
@@ -144,7 +129,6 @@ async def serve(
         try:
             ready(server, reachable)
             await stopped.wait()
-            log.info("Stopping: %d streams are sent away.", server.streams)
         finally:
             await server.stop()
 

@@ -8,6 +8,7 @@ mended here. What a parsed request may contain is decided by `gateway.http.hygie
 import asyncio
 from collections.abc import Callable
 from itertools import takewhile
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -31,6 +32,20 @@ connection that is just being closed, which would be a 502."""
 LINGER_SECONDS = 1.0
 """Seconds for which a refused body is still read, since closing at once would let the kernel
 discard the refusal before the client has read it."""
+
+CONNECTION_LIMITS: dict[str, Any] = {
+    "keepalive_timeout": KEEPALIVE_SECONDS,
+    # Inherited from the listening socket, which saves two system calls a connection.
+    "tcp_keepalive": False,
+    "lingering_time": LINGER_SECONDS,
+    "max_line_size": MAX_LINE_BYTES,
+    "max_field_size": MAX_LINE_BYTES,
+    "max_headers": MAX_HEADERS,
+    # A body of a few bytes could otherwise unfold to any size.
+    "auto_decompress": False,
+    "logger": server_log,
+}
+"""What aiohttp's own connections, of a Gunicorn worker, have in common with ours."""
 
 _CHECKS = 10
 """Checks per header timeout: a connection is cut at most a tenth of it late."""
@@ -92,18 +107,9 @@ class Connection(web.RequestHandler):
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=keepalive_timeout,
-            # Inherited from the listening socket, which saves two system calls a connection.
-            tcp_keepalive=False,
-            lingering_time=LINGER_SECONDS,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-            # A body of a few bytes could otherwise unfold to any size.
-            auto_decompress=False,
             access_log_class=AccessLogger,
             access_log=access_log,
-            logger=server_log,
+            **{**CONNECTION_LIMITS, "keepalive_timeout": keepalive_timeout},
         )
         self._connections = connections
 

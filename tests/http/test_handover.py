@@ -47,7 +47,7 @@ async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway)
 
 
 async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
-    """A stream whose reader has left leaves nothing to the garbage collector, which comes seldom."""
+    """A stream whose reader has left leaves nothing to the garbage collector."""
     connection = await Connection.open(gateway.url)
     connection.send(request())
     await connection.hear(quiet=0.2)
