@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.bench.scenarios import (
     delivery,
+    fleet,
     frozen,
     ingest,
     latency,
@@ -31,4 +32,6 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "opening": opening.play,
     "restart": restart.play,
     "frozen": frozen.play,
+    "processes": fleet.play,
+    "ceiling": fleet.play_ceiling,
 }
