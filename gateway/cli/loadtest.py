@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,10 +12,11 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.cli.options import prefix_option
+from gateway.cli.options import PERCENT, parse_slos, prefix_option
 from gateway.limits import raise_file_limit
 from gateway.loadtest import report
-from gateway.loadtest.ledger import Findings
+from gateway.loadtest.findings import Findings
+from gateway.loadtest.page import render
 from gateway.loadtest.plan import BadPlan, Plan, Target
 from gateway.loadtest.private import private_gateway
 from gateway.loadtest.run import LoadTest
@@ -22,6 +24,9 @@ from gateway.loadtest.run import LoadTest
 _DEFAULT_EVENTS = 50
 _OTHER_FILES = 64
 """File descriptors that the process needs beside one a tab."""
+
+_BARS = 40
+"""Of the histogram in the report."""
 
 _FOR_A_URL = frozenset(
     ("publish_url", "secret", "token", "organization", "claim", "channel_prefix", "insecure")
@@ -89,26 +94,73 @@ _FOR_A_URL = frozenset(
     show_default=True,
     help="Seconds without any sign of life before tabs are given up.",
 )
+@click.option(
+    "--ramp-up",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Seconds over which the tabs open.  [default: as fast as they can]",
+)
+@click.option("--slow", type=PERCENT, default=0, help="Percent of tabs that read now and then.")
+@click.option("--frozen", type=PERCENT, default=0, help="Percent of tabs that never read.")
+@click.option(
+    "--reload",
+    type=PERCENT,
+    default=0,
+    help="Percent of the other tabs that load their page anew, each at a random moment.",
+)
+@click.option("--storm", is_flag=True, help="Drop all tabs at once, halfway through.")
+@click.option(
+    "--slo",
+    "slos",
+    multiple=True,
+    metavar="FIGURE=TIME",
+    callback=parse_slos,
+    help="Fail if p50, p95, p99 or max of the latency, or `first` (99 in 100 times to the first "
+    "event), is more: p99=250ms. May be given again.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write a page with plots, which needs no other file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.pass_context
-def loadtest(ctx: click.Context, /, url: str | None, as_json: bool, **given: Any) -> None:
+def loadtest(
+    ctx: click.Context,
+    /,
+    url: str | None,
+    as_json: bool,
+    report_file: Path | None,
+    **given: Any,
+) -> None:
     """Open many tabs at the gateway at URL and check what each of them gets.
 
     Opens the tabs, publishes numbered events as workers do, and checks in every tab that each of
     its execution's events came once, in order, and then the end. Without URL it starts a gateway
     and a Redis of its own. Latencies count from PUBLISH to the tab, this process's share included.
 
+    A tab comes back as an EventSource does: with its last id, after the time that it was told.
+
     Exit status 0 if all was well; 1 if a tab did not open or end, or an event was lost, duplicated,
-    out of order or another execution's; 2 if it was asked for wrongly.
+    out of order or another execution's, or an objective (--slo) was missed; 2 if it was asked for
+    wrongly.
     """
     if url is None:
         _refuse_options_of_a_url(ctx)
+    if report_file is not None and not report_file.parent.is_dir():
+        raise click.UsageError(f"--report: there is no directory {report_file.parent}.")
     try:
         plan = _plan(given)
         target = None if url is None else _target(url, plan, given)
     except BadPlan as error:
         raise click.UsageError(str(error)) from None
-    findings = uvloop.run(_run(plan, target))
+    test, findings = uvloop.run(_run(plan, target))
+    if report_file is not None:
+        histogram = test.ledger.timeline.total.histogram(_BARS)
+        page = render(findings, plan, url or "a gateway of its own", histogram)
+        report_file.write_text(page, encoding="utf-8")
     if as_json:
         click.echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
     else:
@@ -116,13 +168,14 @@ def loadtest(ctx: click.Context, /, url: str | None, as_json: bool, **given: Any
     sys.exit(0 if findings.ok else 1)
 
 
-async def _run(plan: Plan, target: Target | None) -> Findings:
+async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:
     if target is None:
         async with private_gateway(plan.lifetime) as target:
             return await _run(plan, target)
-    test = LoadTest(target, plan)
-    with report.progress(test, Console(stderr=True)):
-        return await test.run()
+    console = Console(stderr=True)
+    test = LoadTest(target, plan, report.lines(console))
+    with report.progress(test, console):
+        return test, await test.run()
 
 
 def _plan(given: dict[str, Any]) -> Plan:
@@ -132,6 +185,8 @@ def _plan(given: dict[str, Any]) -> Plan:
     events = given["events"] or _DEFAULT_EVENTS
     if given["duration"]:
         events = math.ceil(given["duration"] * given["rate"] / given["executions"])
+    if given["slow"] + given["frozen"] > 100:
+        raise BadPlan("--slow and --frozen are more than all tabs together.")
     limit, tabs = raise_file_limit(), given["tabs"]
     if tabs + _OTHER_FILES > limit:
         raise BadPlan(
@@ -144,6 +199,12 @@ def _plan(given: dict[str, Any]) -> Plan:
         events=events,
         rate=given["rate"],
         patience=given["patience"],
+        ramp_up=given["ramp_up"],
+        slow=given["slow"] / 100,
+        frozen=given["frozen"] / 100,
+        reload=given["reload"] / 100,
+        storm=given["storm"],
+        slos=given["slos"],
     )
 
 

@@ -12,6 +12,7 @@ from gateway.bus.connection import create_redis
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
+from gateway.loadtest.slo import Slo
 
 T = TypeVar("T")
 
@@ -38,6 +39,20 @@ prefix_option = click.option(
     show_default=True,
     help="Begins the channel name of every execution.",
 )
+
+
+PERCENT = click.FloatRange(0, 100)
+"""A share of something."""
+
+
+def parse_slos(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[Slo, ...]:
+    """The objectives of `--slo`."""
+    try:
+        return tuple(Slo.parse(text) for text in given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 class ExecutionId(click.ParamType[str]):

@@ -1,15 +1,19 @@
 """What each tab saw, held against what it had to see. Pure: no I/O, no clock.
 
 A tab must get every event of its own execution exactly once and in order, nothing of another, and
-then the end. It does not know how events are published or read.
+then the end, through all its reconnects. It does not know how events are published or read.
 """
 
-import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.loadtest.latencies import Latencies
 from gateway.loadtest.messages import Sighting
+from gateway.loadtest.timeline import Timeline
+
+_ID = re.compile(r"(\d+)-(\d+)")
 
 
 @dataclass(slots=True)
@@ -18,6 +22,8 @@ class Account:
 
     execution_id: str
     expected: int
+    frozen: bool = False
+    """It never reads, and has to see nothing: it is there to harm the others."""
     opened: bool = False
     ended: bool = False
     """The terminal event came, all others or not, and then the clean end of the answer."""
@@ -29,18 +35,25 @@ class Account:
     """Events that came after one with a higher number."""
     foreign: int = 0
     """Events of another execution, or none of ours at all."""
+    misnumbered: int = 0
+    """Ids that do not follow the one before, in one life of a history."""
+    trimmed: int = 0
+    """Events that history no longer kept when a page was loaded anew, and said so."""
+    _lost_before: int = 0
     _next: int = 1
-    _missing: set[int] = field(default_factory=set)
+    _missing: set[int] | None = None
+    _last_id: tuple[int, int] | None = None
 
     @property
     def lost(self) -> int:
-        return self.expected - self.received
+        """Events that it had to see and did not, those of earlier pages included."""
+        return self._lost_before + (0 if self.frozen else self.expected - self.received)
 
     @property
     def saw_last(self) -> bool:
         return self._next > self.expected
 
-    def note(self, seen: Sighting | None) -> bool:
+    def note(self, seen: Sighting | None, event_id: str | None = None) -> bool:
         """Enter an event; None for one that is not of this test. True if it is new and ours."""
         if (
             seen is None
@@ -49,10 +62,13 @@ class Account:
         ):
             self.foreign += 1
             return False
+        self._note_id(event_id)
         if seen.n >= self._next:
-            self._missing.update(range(self._next, seen.n))
+            if seen.n > self._next:
+                self._missing = self._missing or set()
+                self._missing.update(range(self._next, seen.n))
             self._next = seen.n + 1
-        elif seen.n in self._missing:
+        elif self._missing and seen.n in self._missing:
             self._missing.remove(seen.n)
             self.out_of_order += 1
         else:
@@ -61,113 +77,57 @@ class Account:
         self.received += 1
         return True
 
+    def _note_id(self, event_id: str | None) -> None:
+        if event_id is None or (found := _ID.fullmatch(event_id)) is None:
+            return
+        before, self._last_id = self._last_id, (int(found[1]), int(found[2]))
+        if before is not None and before[0] == self._last_id[0]:
+            self.misnumbered += self._last_id[1] != before[1] + 1
 
-class Latencies:
-    """Counts of durations in buckets a hundredth apart, so that a long run needs no more memory."""
+    def reload(self) -> None:
+        """The page is loaded anew: it has no cursor, and has to see all from the first on."""
+        self._lost_before += len(self._missing or ())
+        self.received = 0
+        self._next, self._missing, self._last_id = 1, None, None
 
-    _STEP = math.log(1.01)
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._max_ns = 0
-        self._buckets: Counter[int] = Counter()
-
-    def note(self, ns: int) -> None:
-        """Enter one duration in nanoseconds."""
-        self.count += 1
-        self._max_ns = max(self._max_ns, ns)
-        self._buckets[math.ceil(math.log(max(ns, 1)) / self._STEP)] += 1
-
-    def percentile_ms(self, share: float) -> float:
-        """The duration that *share* (0 to 1) of all do not exceed, in ms, to one hundredth."""
-        left = math.ceil(share * self.count)
-        for bucket in sorted(self._buckets):
-            left -= self._buckets[bucket]
-            if left <= 0:
-                return min(math.exp(bucket * self._STEP), self._max_ns) / 1e6
-        return 0.0
-
-    def summary(self) -> dict[str, float]:
-        """`p50`, `p99` and `max`, in ms."""
-        return {
-            "p50": round(self.percentile_ms(0.5), 3),
-            "p99": round(self.percentile_ms(0.99), 3),
-            "max": round(self._max_ns / 1e6, 3),
-        }
+    def gap(self, missed: int) -> None:
+        """The gateway told that so many are no longer kept. For a new page that is so; one that
+        had a cursor has lost them."""
+        if self._next == 1:
+            missed = min(missed, self.expected)
+            self.trimmed += missed
+            self.received += missed
+            self._next += missed
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The outcome of a load test; as JSON it is what `--json` prints. Counts are over all tabs."""
-
-    ok: bool
-    """Every tab opened, got exactly its events in order, and ended."""
-    tabs: int
-    opened: int
-    ended: int
-    published: int
-    unheard: int
-    """Published events that reached no subscription at all."""
-    expected: int
-    """Deliveries that had to happen: one event to three tabs counts three."""
-    received: int
-    lost: int
-    duplicated: int
-    out_of_order: int
-    foreign: int
-    opening_seconds: float
-    publishing_seconds: float
-    latency_ms: dict[str, float]
-    """From PUBLISH to the tab: `p50`, `p99`, `max`."""
-    troubles: dict[str, int]
-    """Why tabs did not open or end, with the number of tabs, most frequent first."""
-
-
+@dataclass(slots=True)
 class Ledger:
-    """All accounts of one run."""
+    """All accounts of one run, and what is counted over all of them."""
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
-        self.accounts = accounts
-        self.latencies = Latencies()
+    accounts: Sequence[Account]
+    timeline: Timeline = field(default_factory=Timeline)
+    first: Latencies = field(default_factory=Latencies)
+    """From the request to the first event of a stream, of every opening."""
+    interruptions: Counter[str] = field(default_factory=Counter)
+    """Why streams ended before their execution did; each came back, or is a trouble."""
+    open: int = 0
+    """Streams that are open now."""
+    received: int = 0
+    """Events that reached tabs for the first time."""
+    reconnects: int = 0
+    reloads: int = 0
 
-    def note(self, account: Account, seen: Sighting | None, now_ns: int) -> None:
-        """Enter an event that reached a tab at *now_ns* of the monotonic clock."""
-        if account.note(seen) and seen is not None:
-            self.latencies.note(now_ns - seen.published_ns)
-
-    def findings(
+    def note(
         self,
-        *,
-        published: int,
-        unheard: int,
-        opening_seconds: float,
-        publishing_seconds: float,
-    ) -> Findings:
-        """The sum of all accounts."""
-        accounts = self.accounts
-        opened = sum(account.opened for account in accounts)
-        ended = sum(account.ended for account in accounts)
-        lost = sum(account.lost for account in accounts)
-        duplicated = sum(account.duplicated for account in accounts)
-        out_of_order = sum(account.out_of_order for account in accounts)
-        foreign = sum(account.foreign for account in accounts)
-        faults = lost + duplicated + out_of_order + foreign
-        troubles = Counter(account.trouble for account in accounts if account.trouble)
-        return Findings(
-            ok=opened == ended == len(accounts) and faults == 0,
-            tabs=len(accounts),
-            opened=opened,
-            ended=ended,
-            published=published,
-            unheard=unheard,
-            expected=sum(account.expected for account in accounts),
-            received=sum(account.received for account in accounts),
-            lost=lost,
-            duplicated=duplicated,
-            out_of_order=out_of_order,
-            foreign=foreign,
-            opening_seconds=round(opening_seconds, 3),
-            publishing_seconds=round(publishing_seconds, 3),
-            latency_ms=self.latencies.summary(),
-            troubles=dict(troubles.most_common()),
-        )
+        account: Account,
+        seen: Sighting | None,
+        now_ns: int,
+        event_id: str | None = None,
+        opened_ns: int = 0,
+    ) -> None:
+        """Enter an event that reached a tab at *now_ns* of the monotonic clock; what was published
+        before *opened_ns* is replayed, and its age says nothing about the gateway."""
+        if account.note(seen, event_id) and seen is not None:
+            self.received += 1
+            live = seen.published_ns >= opened_ns
+            self.timeline.event(now_ns - seen.published_ns if live else None)

@@ -5,16 +5,22 @@ what the workflow engine produces. Each reaches the tabs of its execution, so th
 `rate * tabs / executions` events per second.
 """
 
+import random
 import secrets
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio.connection import parse_url
 
 from gateway.contract import keys
 from gateway.errors import GatewayError
+from gateway.loadtest.slo import Slo
 
 _MARGIN_SECONDS = 3600
+
+Habit = Literal["reads", "slow", "frozen"]
+"""How a tab reads: all at once, a little now and then, or never."""
 
 
 class BadPlan(GatewayError):
@@ -65,8 +71,9 @@ class Target:
     def channel(self, execution_id: str) -> str:
         return keys.channel(self.channel_prefix, execution_id)
 
-    def request(self, execution_id: str) -> bytes:
-        """What a tab sends, credentials in headers so that no log of a proxy holds the token."""
+    def request(self, execution_id: str, cursor: str = "") -> bytes:
+        """What a tab sends, credentials in headers so that no log of a proxy holds the token;
+        *cursor*: the last id that it has seen, if it comes back."""
         address = self.address
         path = f"{address.path.rstrip('/')}/api/v1/sse/executions/{execution_id}/stream"
         lines = (
@@ -76,6 +83,7 @@ class Target:
             "Cache-Control: no-cache",
             f"Authorization: Bearer {self.token}",
             f"X-Organization-ID: {self.organization}",
+            *([f"Last-Event-ID: {cursor}"] if cursor.isprintable() and cursor else []),
         )
         return "\r\n".join((*lines, "", "")).encode()
 
@@ -92,6 +100,17 @@ class Plan:
     """Events published per second, all executions together."""
     patience: float = 20.0
     """Seconds without any sign of life after which a tab has not opened, or not ended."""
+    ramp_up: float = 0.0
+    """Seconds over which the tabs open."""
+    slow: float = 0.0
+    """Share (0 to 1) of the tabs that read a little now and then."""
+    frozen: float = 0.0
+    """Share of the tabs that never read."""
+    reload: float = 0.0
+    """Share of the others that load their page anew, once each."""
+    storm: bool = False
+    """Drop all tabs at once, halfway through."""
+    slos: tuple[Slo, ...] = ()
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
     """Keeps this run's executions apart from those of any other."""
 
@@ -105,10 +124,21 @@ class Plan:
         """Seconds that the publishing takes if the pace is kept."""
         return self.total / self.rate
 
+    def habits(self) -> list[Habit]:
+        """One for each tab, evenly mixed, whatever their executions."""
+        slow, frozen = round(self.tabs * self.slow), round(self.tabs * self.frozen)
+        habits: list[Habit] = []
+        habits += ["slow"] * slow
+        habits += ["frozen"] * frozen
+        habits += ["reads"] * (self.tabs - slow - frozen)
+        # Spreads load, guards nothing; the same in each run of one size.
+        random.Random(self.tabs).shuffle(habits)  # noqa: S311
+        return habits
+
     @property
     def lifetime(self) -> float:
         """Seconds that the run's token and registrations are good for: more than it can take."""
-        return self.duration + _MARGIN_SECONDS
+        return self.ramp_up + self.duration + _MARGIN_SECONDS
 
     def execution_ids(self) -> list[str]:
         return [f"loadtest-{self.run_id}-{number}" for number in range(1, self.executions + 1)]

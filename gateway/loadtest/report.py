@@ -4,16 +4,21 @@ It only reads what the run counts anyway, a few times a second and from a thread
 showing costs the tabs nothing.
 """
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gateway.loadtest.ledger import Findings
+from gateway.loadtest.findings import Findings
 from gateway.loadtest.run import LoadTest
+from gateway.loadtest.timeline import Sample
 
 _REFRESH_PER_SECOND = 2
+_LINE_EVERY = 5.0
+"""Seconds."""
 _TROUBLES_SHOWN = 8
 
 
@@ -27,18 +32,40 @@ def progress(test: LoadTest, console: Console) -> Live:
     )
 
 
+def lines(console: Console) -> Callable[[Sample], None]:
+    """Where there is no terminal to draw on: a line every few seconds, for a log."""
+    due = 0.0
+
+    def line(sample: Sample) -> None:
+        nonlocal due
+        if not console.is_terminal and sample.seconds >= due:
+            due = sample.seconds + _LINE_EVERY
+            console.print(
+                f"{sample.seconds:6.0f} s  {sample.open_tabs:,} tabs open, "
+                f"{sample.events_per_second:,.0f} events/s, "
+                f"latency p50 {sample.p50_ms:.1f} ms, p99 {sample.p99_ms:.1f} ms",
+                highlight=False,
+            )
+
+    return line
+
+
 def _bars(test: LoadTest) -> Table:
     accounts, plan = test.ledger.accounts, test.plan
     table = Table.grid(padding=(0, 2))
     for name, done, total in (
         ("Tabs opened", sum(account.opened for account in accounts), plan.tabs),
         ("Events published", test.published, plan.total),
-        ("Events received", test.ledger.latencies.count, plan.tabs * plan.events),
+        ("Events received", test.ledger.received, plan.tabs * plan.events),
         ("Streams ended", sum(account.ended for account in accounts), plan.tabs),
     ):
         table.add_row(
             name, ProgressBar(total=total, completed=done, width=40), f"{done:,} of {total:,}"
         )
+    if test.ledger.timeline.samples:
+        last = test.ledger.timeline.samples[-1]
+        now = f"{last.events_per_second:,.0f} events/s, p99 {last.p99_ms:.1f} ms"
+        table.add_row("Now", f"{last.open_tabs:,} tabs open, {now}")
     return table
 
 
@@ -55,8 +82,12 @@ def show(findings: Findings, console: Console) -> None:
                 style="red",
             )
         )
+    for reason, count in list(findings.interruptions.items())[:_TROUBLES_SHOWN]:
+        console.print(f"{count:,} streams ended early: {reason}")
     if findings.ok:
         console.print(Text("Every tab got each of its events once and in order.", "bold green"))
+    elif not all(findings.objectives.values()):
+        console.print(Text("An objective was missed.", "bold red"))
     else:
         console.print(Text("Not every tab got each of its events once and in order.", "bold red"))
 
@@ -73,13 +104,31 @@ def _table(findings: Findings) -> Table:
         ("Duplicated", findings.duplicated),
         ("Out of order", findings.out_of_order),
         ("Of other executions", findings.foreign),
+        ("With an id that does not follow", findings.misnumbered),
     ):
-        table.add_row(f"  {name.lower()}", Text(f"{count:,}", "bold red" if count else "green"))
+        table.add_row(f"  {name.lower()}", Text(f"{count:,}", _colour(not count)))
     table.add_row("Opening", _rate(findings.opened, findings.opening_seconds))
     table.add_row("Publishing", _rate(findings.published, findings.publishing_seconds))
     for name, milliseconds in findings.latency_ms.items():
         table.add_row(f"Latency {name}", f"{milliseconds:,.1f} ms")
+    table.add_row("Time to first event p99", f"{findings.first_event_ms['p99']:,.1f} ms")
+    for name, count in (
+        ("Reconnects", findings.reconnects),
+        ("Pages loaded anew", findings.reloads),
+        ("Tabs that never read", findings.frozen),
+        ("Not kept any more for new pages", findings.trimmed),
+    ):
+        if count:
+            table.add_row(name, f"{count:,}")
+    if findings.storm_seconds is not None:
+        table.add_row("All back after the storm", f"{findings.storm_seconds:.1f} s")
+    for text, met in findings.objectives.items():
+        table.add_row(f"Objective {text}", Text("kept to" if met else "missed", _colour(met)))
     return table
+
+
+def _colour(good: bool) -> str:
+    return "green" if good else "bold red"
 
 
 def _rate(count: int, seconds: float) -> str:

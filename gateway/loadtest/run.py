@@ -6,11 +6,12 @@ it tests one behind nginx and TLS as well. It shows nothing: that is `gateway.lo
 """
 
 import asyncio
-import ssl
+import resource
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -20,32 +21,45 @@ from gateway.bus.registry import register
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
-from gateway.loadtest.ledger import Account, Findings, Ledger
+from gateway.loadtest.disturbance import Disturbance
+from gateway.loadtest.findings import Course, Findings, sum_up
+from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.messages import compose
+from gateway.loadtest.opening import Opening
 from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.tab import Tab
-
-_OPENING_AT_ONCE = 64
-"""Tabs in the act of opening. More would overflow a listening socket's backlog."""
+from gateway.loadtest.timeline import Sample
 
 _BATCH = 100
 """Most events published in one round trip when the pace was lost."""
 
 _REDIS_TIMEOUT = 5.0
 
+_MOST_SAMPLES = 300
+"""So many intervals, each of a second or more, make a plot that can be read."""
+
 
 class LoadTest:
     """Runs one plan against one gateway. `ledger` and `published` can be watched while it does."""
 
-    def __init__(self, target: Target, plan: Plan) -> None:
+    def __init__(
+        self, target: Target, plan: Plan, on_sample: Callable[[Sample], None] = lambda _: None
+    ) -> None:
+        """*on_sample* is told of each interval when it is over."""
         self.plan = plan
         self._target = target
+        self._on_sample = on_sample
         self.published = 0
         self._unheard = 0
         self._tabs: list[Tab] = []
-        self._tls = _tls(target) if target.address.scheme == "https" else None
         executions = islice(cycle(plan.execution_ids()), plan.tabs)
-        self.ledger = Ledger([Account(execution, plan.events) for execution in executions])
+        self._habits = plan.habits()
+        self.ledger = Ledger(
+            [
+                Account(execution, plan.events, frozen=habit == "frozen")
+                for execution, habit in zip(executions, self._habits, strict=True)
+            ]
+        )
 
     async def run(self) -> Findings:
         """Run it to its end.
@@ -53,25 +67,54 @@ class LoadTest:
         Raises:
             RedisUnavailable: Redis did not take the registrations or the events.
         """
+        peak_before = _peak_kib()
         async with _redis(self._target.publish_url) as redis:
             await self._register(redis)
+            opening = Opening(self._target, self.plan.patience)
+            self._tabs = [
+                Tab(self._target.request, account, self.ledger, opening.later, habit)
+                for account, habit in zip(self.ledger.accounts, self._habits, strict=True)
+            ]
+            disturbance = Disturbance(self.plan, self._tabs)
             try:
-                started = time.monotonic()
-                await self._open_tabs()
-                opened = time.monotonic()
-                if any(account.opened for account in self.ledger.accounts):
-                    await self._publish(redis)
-                published = time.monotonic()
-                await self._wait_for_ends()
+                async with _beside(opening.run(), self._sample()):
+                    started = time.monotonic()
+                    await opening.open_all(self._tabs, self.plan.ramp_up)
+                    opened = time.monotonic()
+                    if any(account.opened for account in self.ledger.accounts):
+                        async with _beside(disturbance.run()):
+                            await self._publish(redis)
+                            published = time.monotonic()
+                            await self._wait_for_ends()
+                    else:
+                        published = opened
             finally:
                 for tab in self._tabs:
-                    tab.give_up("the stream was still open when the load test gave up")
-        return self.ledger.findings(
-            published=self.published,
-            unheard=self._unheard,
+                    tab.give_up()
+        course = Course(
+            self.published,
+            self._unheard,
             opening_seconds=opened - started,
             publishing_seconds=published - opened,
+            storm_seconds=disturbance.storm_seconds,
+            own_cpu_seconds=time.process_time(),
+            own_kib_per_tab=(_peak_kib() - peak_before) / self.plan.tabs,
         )
+        return sum_up(self.ledger, course, self.plan.slos)
+
+    async def _sample(self) -> None:
+        """Close an interval every second, or less often in a long run; and a last one."""
+        length = max(1.0, self.plan.duration / _MOST_SAMPLES)
+        begin = time.monotonic()
+        try:
+            while True:
+                await asyncio.sleep(length)
+                self._close_interval(time.monotonic() - begin)
+        finally:
+            self._close_interval(time.monotonic() - begin)
+
+    def _close_interval(self, seconds: float) -> None:
+        self._on_sample(self.ledger.timeline.close(seconds, self.ledger.open))
 
     async def _register(self, redis: Redis) -> None:
         kept_ms = int(self.plan.lifetime * 1000)
@@ -79,32 +122,6 @@ class LoadTest:
             async with asyncio.timeout(_REDIS_TIMEOUT):
                 await register(redis, execution_id, self._target.organization)
                 await redis.pexpire(meta_key(execution_id), kept_ms)
-
-    async def _open_tabs(self) -> None:
-        waiting = iter(self.ledger.accounts)
-
-        async def open_one_by_one() -> None:
-            for account in waiting:
-                await self._open(account)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_OPENING_AT_ONCE):
-                group.create_task(open_one_by_one())
-
-    async def _open(self, account: Account) -> None:
-        target, patience = self._target, self.plan.patience
-        tab = Tab(target.request(account.execution_id), account, self.ledger)
-        self._tabs.append(tab)
-        try:
-            async with asyncio.timeout(patience):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: tab, target.host, target.port, ssl=self._tls
-                )
-                await tab.opened
-        except TimeoutError:
-            tab.give_up(f"the stream did not open within {patience:g} s")
-        except OSError as error:
-            tab.give_up(f"no connection: {error.strerror or error}")
 
     async def _publish(self, redis: Redis) -> None:
         """Publish at an even pace, one event of each execution in turn."""
@@ -127,12 +144,31 @@ class LoadTest:
 
     async def _wait_for_ends(self) -> None:
         """Until every tab has ended, or nothing at all has arrived for the plan's patience."""
-        pending = {tab.ended for tab in self._tabs if not tab.ended.done()}
+        pending = {
+            tab.ended for tab in self._tabs if tab.habit != "frozen" and not tab.ended.done()
+        }
         while pending:
-            before = self.ledger.latencies.count
+            before = self.ledger.received
             ended, pending = await asyncio.wait(pending, timeout=self.plan.patience)
-            if not ended and self.ledger.latencies.count == before:
+            if not ended and self.ledger.received == before:
                 return
+
+
+def _peak_kib() -> int:
+    """The most memory that this process has had. Linux counts it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """*work* runs for as long as the block does; what goes wrong in it ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 @asynccontextmanager
@@ -153,13 +189,3 @@ async def _redis(url: str) -> AsyncIterator[Redis]:
             yield redis
         except REDIS_ERRORS as error:
             raise RedisUnavailable(f"The load test cannot publish. {in_words(error)}") from error
-
-
-def _tls(target: Target) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # The tabs speak HTTP/1.1 only; without this a proxy may choose HTTP/2.
-    context.set_alpn_protocols(["http/1.1"])
-    if target.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -21,6 +21,7 @@ class Frame(NamedTuple):
     event: str
     data: bytes
     id: str | None
+    retry_ms: int | None = None
 
 
 class _Framing(Protocol):
@@ -200,7 +201,7 @@ class EventStream:
 @lru_cache(maxsize=1024)
 def read_frame(block: bytes) -> Frame | None:
     """The event of a block of lines without its blank line, or None if it has no data."""
-    event, event_id = b"", None
+    event, event_id, retry_ms = b"", None, None
     data: list[bytes] = []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
@@ -211,9 +212,13 @@ def read_frame(block: bytes) -> Frame | None:
             event = value
         elif field == b"id":
             event_id = value.decode("utf-8", "replace")
+        elif field == b"retry" and value.isdigit():
+            retry_ms = int(value)
     if not data:
         return None
-    return Frame(event.decode("utf-8", "replace") or "message", b"\n".join(data), event_id)
+    return Frame(
+        event.decode("utf-8", "replace") or "message", b"\n".join(data), event_id, retry_ms
+    )
 
 
 def _chunk_size(line: bytes) -> int:

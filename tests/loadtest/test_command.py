@@ -16,6 +16,7 @@ from rich.console import Console
 
 from gateway.cli.loadtest import loadtest
 from gateway.loadtest import report
+from gateway.loadtest.findings import Course, sum_up
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.private import PrivateGatewayFailed, gateway_process
@@ -156,9 +157,7 @@ async def test_progress_is_shown() -> None:
 def test_the_report_names_the_trouble() -> None:
     """The table's faults, every trouble with its number of tabs, and a likely cause are shown."""
     account = Account("own", 5, opened=True, received=3, trouble="the connection was cut")
-    findings = Ledger([account]).findings(
-        published=5, unheard=5, opening_seconds=0.0, publishing_seconds=1.0
-    )
+    findings = sum_up(Ledger([account]), Course(5, 5, 0.0, 1.0))
     paper = io.StringIO()
     report.show(findings, Console(file=paper, width=200))
     for words in ("3 of 5", "1 tabs: the connection was cut", "5 published events reached no"):

@@ -16,12 +16,14 @@ from redis.asyncio import Redis
 
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
-from gateway.loadtest.ledger import Findings
+from gateway.loadtest.findings import Findings
 from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.run import LoadTest
 
 TOKEN = "a-token-that-nobody-may-see"
 PATIENCE = 0.5
+AWAY = "the stream did not come back"
+"""Within the patience: `retry:` asks for a second."""
 
 
 def plan() -> Plan:
@@ -71,10 +73,10 @@ async def test_one_wrong_event_is_found(run: Run, fault: str, counts: dict[str, 
 @pytest.mark.parametrize(
     ("fault", "opened", "lost", "words"),
     [
-        ("cut", 4, 3, "the connection was cut before the end of the stream"),
-        ("ended", 4, 3, "the stream ended before its terminal event"),
+        ("cut", 4, 3, f"{AWAY}: the connection was cut before the end of the stream"),
+        ("ended", 4, 3, f"{AWAY}: the stream ended before its terminal event"),
         ("silent", 4, 3, "the stream was still open when the load test gave up"),
-        ("closing", 4, 3, "the gateway closed the stream early: drain"),
+        ("closing", 4, 3, f"{AWAY}: the gateway closed the stream early: drain"),
         ("refused", 3, 5, "HTTP 403: Nobody may."),
         ("no stream", 3, 5, "the answer is text/html, not an event stream"),
         ("mute", 3, 5, f"the stream did not open within {PATIENCE} s"),
