@@ -7,6 +7,7 @@ ends the feed. A bare message is recorded before it is delivered. Nothing here a
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.bus.canary import Canary
 from gateway.bus.recorder import FORGOTTEN, Recorded, Recorder
@@ -84,17 +85,17 @@ class Feed:
     def _read_all(self, batch: Batch) -> dict[str, list[Envelope]]:
         """The events of *batch* by execution; whatever is none is dropped here."""
         arrived: dict[str, list[Envelope]] = {}
-        for message in batch.messages:
-            name = message.channel.decode("utf-8", "replace").removeprefix(self._rules.prefix)
-            if name.startswith(CANARY_MARK):
-                self._canary.returned(name.removeprefix(CANARY_MARK))
-                continue
+        for channel, payload in batch.messages:
             try:
-                envelope = self._read(name, message.payload)
+                execution_id = execution_of(channel, self._rules.prefix)
+                if execution_id is None:
+                    self._canary.returned(channel.decode().rpartition(CANARY_MARK)[2])
+                    continue
+                envelope = self._read(payload)
             except MessageRefused as refusal:
-                self._drop(message.channel, refusal)
+                self._drop(channel, refusal)
             else:
-                arrived.setdefault(name, []).append(envelope)
+                arrived.setdefault(execution_id, []).append(envelope)
         return arrived
 
     async def _record(self, batch: Batch, arrived: Mapping[str, list[Envelope]]) -> Recorded:
@@ -107,9 +108,7 @@ class Feed:
         }
         return await self._recorder.record(batch.life, bare) if bare else {}
 
-    def _read(self, execution_id: str, payload: bytes) -> Envelope:
-        if not EXECUTION_ID.fullmatch(execution_id):
-            raise MessageRefused("its channel names no execution id")
+    def _read(self, payload: bytes) -> Envelope:
         if len(payload) > self._rules.event_max_bytes:
             allowed = self._rules.event_max_bytes
             raise MessageRefused(f"it has {len(payload)} bytes, {allowed} are allowed")
@@ -125,6 +124,22 @@ class Feed:
                 refusal,
                 held_back,
             )
+
+
+# Most messages come on a channel that others came on before.
+@lru_cache(maxsize=20_000)
+def execution_of(channel: bytes, prefix: str) -> str | None:
+    """The execution that *channel* is of; None for a canary's.
+
+    Raises:
+        MessageRefused: it names none.
+    """
+    name = channel.decode("utf-8", "replace").removeprefix(prefix)
+    if name.startswith(CANARY_MARK):
+        return None
+    if not EXECUTION_ID.fullmatch(name):
+        raise MessageRefused("its channel names no execution id")
+    return name
 
 
 def in_order(envelopes: Iterable[Envelope], ids: list[Id | None] | None) -> list[Event]:

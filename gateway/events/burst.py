@@ -13,7 +13,7 @@ from gateway.events.envelope import Event
 class Burst:
     """Events whose ids follow one another, or events without ids."""
 
-    __slots__ = ("_chunk", "before", "data", "events", "first", "last", "terminal")
+    __slots__ = ("before", "chunk", "data", "events", "first", "last", "terminal")
 
     def __init__(self, events: list[Event], terminal: bool = False) -> None:
         """*terminal*: the last of *events* ends the execution, and with it every stream."""
@@ -24,14 +24,8 @@ class Burst:
         self.before = Id(self.first.epoch, self.first.seq - 1) if self.first is not None else None
         """The id that the first one follows: a subscriber that stands there takes it as it is."""
         self.data = events[0].frame if len(events) == 1 else b"".join(e.frame for e in events)
-        self._chunk: bytes | None = None
-
-    @property
-    def chunk(self) -> bytes:
-        """`data` as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1), framed once for all."""
-        if self._chunk is None:
-            self._chunk = as_chunk(self.data)
-        return self._chunk
+        self.chunk = as_chunk(self.data)
+        """`data` as one chunk of an HTTP/1.1 body, framed once for all who get it."""
 
     def __len__(self) -> int:
         return len(self.events)

@@ -4,11 +4,11 @@ An id is `<epoch>-<seq>`: the life of a history and the place in it. Epochs are 
 for equality: a life that began on a clock five minutes behind is not older (delivery rules, 1).
 """
 
-import re
 from typing import NamedTuple
 
-_FORM = re.compile(r"(\d{1,20})-(\d{1,20})")
 _LARGEST = 2**64 - 1
+_LONGEST = 41
+"""Characters of an id whose numbers have 20 digits each."""
 
 
 class Id(NamedTuple):
@@ -31,8 +31,12 @@ class Id(NamedTuple):
 
 def parse_id(text: object) -> Id | None:
     """The id that *text* is, or None: some SDKs send `-1`, and producers put their own there."""
-    if not isinstance(text, str) or (match := _FORM.fullmatch(text)) is None:
+    if not isinstance(text, str) or not text.isascii() or len(text) > _LONGEST:
         return None
-    epoch, seq = int(match[1]), int(match[2])
+    # Not a regular expression, which takes three times as long: every event comes by here.
+    epoch, _, seq = text.partition("-")
+    if not (epoch.isdigit() and seq.isdigit()):
+        return None
+    parsed = Id(int(epoch), int(seq))
     # Redis ids are two unsigned 64-bit numbers; a script would fail on more.
-    return Id(epoch, seq) if max(epoch, seq) <= _LARGEST else None
+    return parsed if max(parsed) <= _LARGEST else None

@@ -6,8 +6,7 @@ raw CR and LF that JSON allows between tokens and SSE does not. It does not know
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,8 +27,8 @@ _RESERVED_PREFIX = "stream:"
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+# Named tuples: a frozen dataclass takes three times as long to make, and every event is two.
+class Envelope(NamedTuple):
     """A message as it was published."""
 
     type: str
@@ -39,8 +38,7 @@ class Envelope:
     """Its JSON on one line; it has a member `id` only where `id` is set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event of an execution, ready for the wire."""
 
     type: str

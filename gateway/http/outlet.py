@@ -80,12 +80,7 @@ class Outlet(asyncio.Protocol):
     def offer(self, burst: Burst) -> bool:
         """See `Sink.offer`: the way of nearly every event."""
         transport = self._transport
-        if (
-            self._paused
-            or self._catching_up is not None
-            or transport is None
-            or transport.is_closing()
-        ):
+        if self._paused or self._catching_up or transport is None or transport.is_closing():
             return False
         data = burst.chunk if self._chunked else burst.data
         self._written += len(data)

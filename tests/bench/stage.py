@@ -20,6 +20,7 @@ from gateway.access.tokens import issue
 from gateway.bus import scripts
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
+from gateway.garbage import calm
 from tests.bench.figures import Figure
 from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
 from tests.bench.tabs import STAMP, Crowd
@@ -203,14 +204,14 @@ class Envelopes:
     """Messages as `Publisher` publishes them, with ids that go on where history ends, and without
     the history: live, a stream takes what follows, and asks no more."""
 
-    def __init__(self, epochs: Sequence[bytes]) -> None:
-        self._epochs = epochs
+    def __init__(self, epochs: list[bytes]) -> None:
+        self.epochs = epochs
 
     def make(self, begin: int, end: int) -> list[bytes]:
         """Those of number *begin* to *end*, of one execution after the other, in turn."""
-        count = len(self._epochs)
+        count = len(self.epochs)
         return [
-            b'{"id":"%b-%d",%b' % (self._epochs[n % count], n // count + 2, message()[1:])
+            b'{"id":"%b-%d",%b' % (self.epochs[n % count], n // count + 2, message()[1:])
             for n in range(begin, end)
         ]
 
@@ -266,6 +267,8 @@ async def stage(full: bool) -> AsyncIterator[Stage]:
     os.sched_setaffinity(0, others)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # A full pass of the collector over ten thousand tabs would be taken for the gateway's latency.
+    calm()
     redis_process = RedisProcess()
     redis_process.start()
     try:

@@ -1,14 +1,12 @@
 """How long an event takes from PUBLISH to the reader's socket, and what 15,000 heartbeats add."""
 
 import asyncio
-import time
+import json
 from dataclasses import dataclass
 
 from tests.bench.figures import Figure, percentile
-from tests.bench.stage import Envelopes, Gateway, Stage
-
-_TICK = 0.001
-"""Seconds between two moments of publishing."""
+from tests.bench.processes import ROOT, python
+from tests.bench.stage import Gateway, Stage
 
 
 async def play(stage: Stage) -> None:
@@ -17,7 +15,7 @@ async def play(stage: Stage) -> None:
     executions = await stage.executions(count, events=1)
     async with stage.gateway(heartbeat_seconds=5) as gateway:
         await gateway.crowd.open(executions, replayed=1)
-        load = Load(stage, gateway, executions, await stage.envelopes(executions))
+        load = Load(stage, gateway, executions, (await stage.envelopes(executions)).epochs)
         alone = await load.measure()
         # Their heartbeats are due every five seconds instead of twenty: four times as many.
         others = await stage.executions(stage.size(1000, 10))
@@ -43,22 +41,31 @@ class Load:
     stage: Stage
     gateway: Gateway
     executions: list[str]
-    envelopes: Envelopes
+    epochs: list[bytes]
     published: int = 0
 
     async def measure(self) -> list[float]:
         """The latencies of some seconds."""
-        crowd, seconds = self.gateway.crowd, self.stage.size(8, 1)
+        crowd = self.gateway.crowd
         rate = 2 * len(self.executions)
-        publisher = await self.stage.publisher()
-        begin, seen, first = time.monotonic(), crowd.events, self.published
+        events = rate * self.stage.size(8, 1)
+        asked = {
+            "port": self.stage.redis_process.port,
+            "rate": rate,
+            "events": events,
+            "first": self.published,
+            "executions": [
+                (name, epoch.decode())
+                for name, epoch in zip(self.executions, self.epochs, strict=True)
+            ],
+        }
+        seen = crowd.events
         del crowd.latencies[:]
-        while (done := self.published - first) < rate * seconds:
-            due = min(int((time.monotonic() - begin) * rate) + 1, rate * seconds) - done
-            begun, self.published = self.published, self.published + due
-            names = [self.executions[n % len(self.executions)] for n in range(begun, begun + due)]
-            await publisher.publish(names, self.envelopes.make(begun, begun + due))
-            await asyncio.sleep(_TICK)
-        await crowd.seen(seen + rate * seconds)
-        await publisher.close()
+        pacer = await asyncio.create_subprocess_exec(
+            *python("-m", "tests.bench.pacer"), stdin=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        await pacer.communicate(json.dumps(asked).encode() + b"\n")
+        assert pacer.returncode == 0
+        await crowd.seen(seen + events)
+        self.published += events
         return list(crowd.latencies)
