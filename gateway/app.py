@@ -4,7 +4,11 @@ Nothing here decides anything about events or requests; it is the one place that
 It does not listen: that is `gateway.server`.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -22,23 +26,31 @@ from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import HistoryLimits
+from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.garbage import calm
 from gateway.http.catch_up import CatchUp
+from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
 from gateway.http.routes import add_cors, add_routes
+from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
 from gateway.http.stream import StreamHandler
 from gateway.http.tickets import TicketHandler
+from gateway.limits import raise_file_limit
+from gateway.listener import set_options
+from gateway.log import configure
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.tasks import Supervisor
+
+log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -154,7 +166,33 @@ def create_application(settings: Settings) -> web.Application:
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
+    application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application
+
+
+async def create_app() -> web.AppRunner:
+    """A gateway for Gunicorn's aiohttp workers, which accept for it; its settings stand in the
+    environment, and where it listens in Gunicorn's own.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    settings = load()
+    if settings.redis_url == EMBEDDED_REDIS:
+        raise ConfigurationError(
+            [f"REDIS_URL: {EMBEDDED_REDIS} is for one process alone; name a Redis of all workers."]
+        )
+    configure(settings.log_format, settings.log_level)
+    raise_file_limit()
+    connections = Connections(
+        settings.header_timeout_seconds, set_options=partial(set_options, settings=settings)
+    )
+    return create_runner(create_application(settings), connections)
+
+
+def create_runner(application: web.Application, connections: Connections) -> web.AppRunner:
+    """What runs *application*, one of `create_application`: give it a site to listen on."""
+    return Runner(application, connections, application[PARTS].supervisor)
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
@@ -162,6 +200,19 @@ async def _running(application: web.Application) -> AsyncIterator[None]:
     calm()
     yield
     await application[PARTS].stop()
+
+
+async def _send_away(application: web.Application, seconds: float) -> None:
+    """End every stream in good order, once nothing new is accepted: takes at most *seconds* and
+    `FORCED_AFTER`."""
+    hub = application[PARTS].hub
+    log.info("Stopping: %d streams are sent away.", len(hub))
+    # Every reader is told to come back, spread over the time: they come to another process.
+    await hub.drain(seconds)
+    # Let the last bytes out; a reader that does not take them is cut off by `Parts.stop`.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FORCED_AFTER):
+            await hub.empty()
 
 
 def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:

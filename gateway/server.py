@@ -6,14 +6,13 @@ What it serves is put together in `gateway.app`.
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import uvloop
 from aiohttp import web
 
-from gateway.app import PARTS, create_application
+from gateway.app import PARTS, create_application, create_runner
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.http.connection import Connections
@@ -21,9 +20,6 @@ from gateway.listener import BACKLOG, listen, url_of
 from gateway.settings import EMBEDDED_REDIS, Settings
 
 log = logging.getLogger(__name__)
-
-FORCED_AFTER = 0.5
-"""Seconds that are left to a stream after the drain before its connection is cut."""
 
 
 class Server:
@@ -33,14 +29,8 @@ class Server:
         """*application* defaults to `create_application(settings)`."""
         self._settings = settings
         self._application = application or create_application(settings)
-        self._runner = web.AppRunner(
-            self._application,
-            # aiohttp does not cancel a handler whose reader has left unless told to.
-            handler_cancellation=True,
-            shutdown_timeout=FORCED_AFTER,
-        )
-        self._connections = Connections(settings.header_timeout_seconds)
-        self._accepting: asyncio.Server | None = None
+        connections = Connections(settings.header_timeout_seconds)
+        self._runner = create_runner(self._application, connections)
         self.url = ""
         """Where the gateway listens, once it does."""
 
@@ -58,21 +48,12 @@ class Server:
         listener = listen(self._settings)
         try:
             await self._runner.setup()
-            await self._accept(listener)
+            await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         except BaseException:
             listener.close()
             await self._runner.cleanup()
             raise
         self.url = url_of(listener)
-
-    async def _accept(self, listener: socket.socket) -> None:
-        # Not aiohttp's own `SockSite`, whose connections know no limits but aiohttp's.
-        server = self._runner.server
-        assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
-        self._application[PARTS].supervisor.start("header watch", self._connections.run())
-        self._accepting = await asyncio.get_running_loop().create_server(
-            self._connections.factory(server), sock=listener, backlog=BACKLOG
-        )
 
     def reload(self, settings: Settings) -> None:
         """Check tokens with the keys of *settings* from now on; no stream is touched.
@@ -83,18 +64,10 @@ class Server:
         self._application[PARTS].door.reload(settings)
 
     async def stop(self) -> None:
-        """End every stream in good order; takes at most the drain time and two seconds."""
-        hub = self._application[PARTS].hub
-        # 1. Accept nothing new, so that the tabs sent away come back to the next process.
-        if self._accepting is not None:
-            self._accepting.close()
-        # 2. Tell every reader to come back, spread over the drain time.
-        await hub.drain(self._settings.drain_seconds)
-        # 3. Let the last bytes out; a reader that does not take them is cut off.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FORCED_AFTER):
-                await hub.empty()
-        # 4. Stop the background tasks and let go of Redis.
+        """Accept nothing new, end every stream in good order, and let go of Redis.
+
+        Takes at most the drain time and two seconds.
+        """
         await self._runner.cleanup()
 
 
@@ -142,7 +115,6 @@ async def serve(
         try:
             ready(server, reachable)
             await stopped.wait()
-            log.info("Stopping: %d streams are sent away.", server.streams)
         finally:
             await server.stop()
 
