@@ -1,0 +1,153 @@
+"""The gateway under Gunicorn with several workers."""
+
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from gateway.app import create_app
+from gateway.publisher import Publisher
+from tests.conftest import credentials
+from tests.http.raw import GET, say
+from tests.process.gunicorn import gunicorn, sockets
+from tests.support import SECRET, eventually, producer_message
+from tests.tabs import Tab, following
+
+
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None:
+    """Tabs at both workers get every event. SIGTERM sends each away with `stream:closing`, and from
+    the next Gunicorn they get what was published meanwhile, once and in order."""
+    settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token", "GATEWAY_DRAIN_SECONDS": "1"}
+
+    async def publish(numbers: range) -> None:
+        for number in numbers:
+            await redis.publish("execution:run-1", producer_message("step:started", number=number))
+
+    async with session() as client, gunicorn(tmp_path, **settings) as first:
+        await first.ready()
+        before = {pid: sockets(pid) for pid in first.workers}
+        assert len(before) == 2
+        tabs = [Tab(client, first.url, "run-1") for _ in range(60)]
+        async with following(tabs):
+            await eventually(lambda: all(tab.opened for tab in tabs))
+            assert all(sockets(pid) > idle for pid, idle in before.items()), "one has no tab"
+            await publish(range(20))
+            await eventually(lambda: all(len(tab.ids) == 20 for tab in tabs))
+            first.terminate()
+            await eventually(lambda: any(tab.notices for tab in tabs))
+            await publish(range(10))
+            assert await first.ended() == 0
+            # A bare PUBLISH that no gateway hears would be lost.
+            async with Publisher(redis_url) as publisher:
+                for number in range(10):
+                    await publisher.publish("run-1", "step:started", {"number": number})
+                await publisher.publish("run-1", "execution:completed", {})
+            async with gunicorn(tmp_path, first.url.rpartition(":")[2], **settings):
+                await eventually(lambda: all(tab.statuses[-1] == 204 for tab in tabs))
+    assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
+    for tab in tabs:
+        assert tab.numbers == list(range(1, 42))
+        # More than once where it came to the other worker, before that one was told to stop.
+        assert {(one.event, one.json()["reason"]) for one in tab.notices} == {
+            ("stream:closing", "drain")
+        }
+
+
+async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
+    """Who sends half a request is cut in time, and what cannot be parsed is refused as elsewhere;
+    a whole request is served. No token stands in a line of the log."""
+    given = credentials()
+    token = given["Authorization"].removeprefix("Bearer ")
+    async with gunicorn(
+        tmp_path,
+        REDIS_URL=redis_url,
+        GATEWAY_OWNERSHIP="token",
+        GATEWAY_HEADER_TIMEOUT_SECONDS="0.5",
+        GATEWAY_LOG_LEVEL="debug",
+    ) as running:
+        await running.ready()
+        half = await say(running.url, GET, quiet=3)
+        assert (half.data, half.closed) == (b"", True)
+        nonsense = await say(running.url, "NONSENSE\r\n\r\n", quiet=3)
+        assert nonsense.json()["error"] == "malformed_request"
+        assert (await say(running.url, f"{GET}\r\n", quiet=0.3)).statuses == [200]
+        path = (
+            f"/api/v1/sse/executions/run-1/stream?organization_id=x&Authorization=Bearer%20{token}"
+        )
+        async with session() as client, client.get(running.url + path) as response:
+            assert response.status == 403
+        await eventually(lambda: '/run-1/stream" 403' in running.said)
+        running.terminate()
+        assert await running.ended() == 0
+    assert token not in running.said
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"REDIS_URL": "embedded://"}, "REDIS_URL"),
+        ({"GATEWAY_OWNERSHP": "token"}, "GATEWAY_OWNERSHP"),
+    ],
+)
+async def test_wrong_settings(settings: dict[str, str], named: str, tmp_path: Path) -> None:
+    """What the settings lack ends the start, and is named; so is a Redis for one process alone."""
+    async with gunicorn(tmp_path, **settings) as running:
+        # 3, or 1 where both workers fail in one moment, which Gunicorn stumbles over.
+        assert await running.ended() in (1, 3), running.said
+    assert f"ConfigurationError: {named}" in running.said
+    assert SECRET not in running.said
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    """What the start of a process configures does not outlive the test."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+
+
+@pytest.mark.usefixtures("_logging")
+async def test_options_of_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection gets the options that a listening socket of somebody else lacks: without
+    them a frozen reader ties up megabytes, and one that has vanished is kept for 15 minutes."""
+    for name, value in (
+        ("REDIS_URL", redis_url),
+        ("GATEWAY_JWT_SECRET", SECRET),
+        ("GATEWAY_SEND_BUFFER_BYTES", "16384"),
+        ("GATEWAY_PEER_TIMEOUT_SECONDS", "7"),
+    ):
+        monkeypatch.setenv(name, value)
+    runner = await create_app()
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await web.SockSite(runner, listener).start()
+        port = listener.getsockname()[1]
+        async with session() as client, client.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 404
+            assert _options(port) == {(0, 0): 1, (7000, 32768): 1}, "(listening, accepted)"
+        await runner.cleanup()
+
+
+def _options(port: int) -> Counter[tuple[int, int]]:
+    """TCP_USER_TIMEOUT and SO_SNDBUF (0 for what is not ours) of this process's sockets on *port*,
+    where the kernel keeps twice what was asked for."""
+    found: Counter[tuple[int, int]] = Counter()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as sock:
+            if sock.family == socket.AF_INET and sock.getsockname()[1] == port:
+                timeout = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+                found[timeout, buffer if buffer == 32768 else 0] += 1
+    return found
