@@ -39,6 +39,11 @@ class Spent:
     redis: float
 
 
+async def redis_cpu(made: Stage) -> float:
+    """CPU seconds that Redis has used."""
+    return cpu_seconds(int((await made.redis.info("server"))["process_id"]))
+
+
 class Fleet:
     """Gateways on one Redis, and one who publishes."""
 
@@ -52,7 +57,7 @@ class Fleet:
     ) -> Spent:
         """Publish *messages* to *executions* in turn; each gateway's tabs together get *share* of
         them. At *steady* speed, or as fast as they come through."""
-        before, redis_before = [one.cpu for one in self.gateways], await self._redis_cpu()
+        before, redis_before = [one.cpu for one in self.gateways], await redis_cpu(self._stage)
         seen = [one.crowd.events for one in self.gateways]
         step = int(_STEADY * _PAUSE) if steady else _AT_ONCE
         begun = time.monotonic()
@@ -66,15 +71,12 @@ class Fleet:
             await self._publisher.publish(targets, some)
         await self._came(seen, len(messages) * share)
         spent = [one.cpu - cpu for one, cpu in zip(self.gateways, before, strict=True)]
-        return Spent(spent, await self._redis_cpu() - redis_before)
+        return Spent(spent, await redis_cpu(self._stage) - redis_before)
 
     async def _came(self, before: list[int], events: float) -> None:
         """Wait until the tabs of each gateway have *events* more than *before*."""
         for one, seen in zip(self.gateways, before, strict=True):
             await one.crowd.seen(seen + int(events))
-
-    async def _redis_cpu(self) -> float:
-        return cpu_seconds(int((await self._stage.redis.info("server"))["process_id"]))
 
 
 @asynccontextmanager
@@ -106,7 +108,7 @@ async def play_idle(made: Stage, count: int, ids: bool, steady: bool) -> None:
             await one.crowd.open(executions[-1:], replayed=1)
         messages = await messages_for(made, executions, total, ids)
         spent = await gateways.play(executions, messages, steady, 1 / len(executions))
-    name = f"{count} idle, {_kind(ids)}, {f'{_STEADY}/s' if steady else 'full speed'}"
+    name = f"{count} idle, {_kind(ids, steady)}"
     made.add(
         Figure(f"{name}: gateway", sum(spent.gateways) / count / total * 1e6, "us CPU/event"),
         Figure(f"{name}: Redis", spent.redis / total * 1e6, "us CPU/event"),
@@ -118,22 +120,22 @@ ARRANGEMENTS = ("one gateway", "two, hashed", "two, anywhere")
 as under Gunicorn."""
 
 
-async def play_growth(made: Stage, tabs: int, ids: bool) -> None:
+async def play_growth(made: Stage, tabs: int, ids: bool, steady: bool) -> None:
     """How much more two gateways deliver than one, where each execution has *tabs* tabs."""
     alone = 0.0
     for arrangement in ARRANGEMENTS if tabs > 1 else ARRANGEMENTS[:2]:
         executions = await made.executions(made.size(1000, 40) // tabs, events=1)
-        events = made.size(5000, 400)
+        events = made.size(5000 if steady else 20_000, 400)
         watched = _watched(arrangement, executions, tabs)
         async with fleet(made, len(watched)) as gateways:
             for one, its_own in zip(gateways.gateways, watched, strict=True):
                 await one.crowd.open(its_own, replayed=1)
             messages = await messages_for(made, executions, events, ids)
-            spent = await gateways.play(executions, messages, True, tabs / len(watched))
+            spent = await gateways.play(executions, messages, steady, tabs / len(watched))
         # The busiest one is full first.
         rate = events * tabs / max(spent.gateways)
         alone = alone or rate
-        name = f"{tabs} x {len(executions)} tabs, {_kind(ids)}, {arrangement}"
+        name = f"{tabs} x {len(executions)} tabs, {_kind(ids, steady)}, {arrangement}"
         cost = sum(spent.gateways) / (events * tabs)
         made.add(
             Figure(f"{name}: cost", cost * 1e6, "us CPU/delivery"),
@@ -152,19 +154,31 @@ def _watched(arrangement: str, executions: list[str], tabs: int) -> list[list[st
     return [executions * (tabs // 2)] * 2
 
 
-def _kind(ids: bool) -> str:
-    return "ids" if ids else "bare"
+def _kind(ids: bool, steady: bool) -> str:
+    return f"{'ids' if ids else 'bare'}, {f'{_STEADY}/s' if steady else 'full speed'}"
+
+
+async def play_publisher(made: Stage) -> None:
+    """What Redis pays for the script of `Publisher` alone: id, history and PUBLISH."""
+    executions, rounds = await made.executions(made.size(1000, 20), events=1), made.size(10, 2)
+    before = await redis_cpu(made)
+    for _ in range(rounds):
+        await made.record(executions)
+    cost = (await redis_cpu(made) - before) / rounds / len(executions)
+    made.add(Figure("the script of Publisher: Redis", cost * 1e6, "us CPU/event"))
 
 
 async def play(made: Stage, most: int) -> None:
-    """All of it, with up to *most* idle gateways."""
-    for ids in (True, False):
-        for tabs in (1, 20):
-            await play_growth(made, tabs, ids)
-        for steady in (True, False):
-            for count in (1, 2, 4, 8):
-                if count <= most:
-                    await play_idle(made, count, ids, steady)
+    """All of it, with up to *most* idle gateways; a short run has one of each kind."""
+    await play_publisher(made)
+    kinds = (True, False) if made.full else (True,)
+    counts = [count for count in (1, 2, 4, 8) if count <= most] if made.full else [2]
+    for ids in kinds:
+        for steady in kinds:
+            for tabs in (1, 20) if made.full else (20,):
+                await play_growth(made, tabs, ids, steady)
+            for count in counts:
+                await play_idle(made, count, ids, steady)
 
 
 def arguments() -> argparse.Namespace:
