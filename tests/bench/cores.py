@@ -172,7 +172,7 @@ async def play(made: Stage, most: int) -> None:
     """All of it, with up to *most* idle gateways; a short run has one of each kind."""
     await play_publisher(made)
     kinds = (True, False) if made.full else (True,)
-    counts = [count for count in (1, 2, 4, 8) if count <= most] if made.full else [2]
+    counts = [count for count in (1, 2, 4, 8) if count <= most] if made.full else [1]
     for ids in kinds:
         for steady in kinds:
             for tabs in (1, 20) if made.full else (20,):

@@ -14,6 +14,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.app import create_app
+from gateway.errors import ConfigurationError
 from gateway.publisher import Publisher
 from tests.conftest import credentials
 from tests.http.raw import GET, say
@@ -94,20 +95,21 @@ async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
     assert token not in running.said
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"REDIS_URL": "embedded://"}, "REDIS_URL"),
-        ({"GATEWAY_OWNERSHP": "token"}, "GATEWAY_OWNERSHP"),
-    ],
-)
-async def test_wrong_settings(settings: dict[str, str], named: str, tmp_path: Path) -> None:
-    """What the settings lack ends the start, and is named; so is a Redis for one process alone."""
-    async with gunicorn(tmp_path, **settings) as running:
+async def test_wrong_settings(tmp_path: Path) -> None:
+    """What the settings lack ends the start, and is named."""
+    async with gunicorn(tmp_path, GATEWAY_OWNERSHP="token") as running:
         # 3, or 1 where both workers fail in one moment, which Gunicorn stumbles over.
         assert await running.ended() in (1, 3), running.said
-    assert f"ConfigurationError: {named}" in running.said
+    assert "ConfigurationError: GATEWAY_OWNERSHP" in running.said
     assert SECRET not in running.said
+
+
+async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that each worker would start for itself is refused: they would share no event."""
+    monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
+    monkeypatch.setenv("REDIS_URL", "embedded://")
+    with pytest.raises(ConfigurationError, match="REDIS_URL"):
+        await create_app()
 
 
 @pytest.fixture
