@@ -123,7 +123,7 @@ as under Gunicorn."""
 async def play_growth(made: Stage, tabs: int, ids: bool, steady: bool) -> None:
     """How much more two gateways deliver than one, where each execution has *tabs* tabs."""
     alone = 0.0
-    for arrangement in ARRANGEMENTS if tabs > 1 else ARRANGEMENTS[:2]:
+    for arrangement in ARRANGEMENTS if tabs > 1 and made.full else ARRANGEMENTS[:2]:
         executions = await made.executions(made.size(1000, 40) // tabs, events=1)
         events = made.size(5000 if steady else 20_000, 400)
         watched = _watched(arrangement, executions, tabs)

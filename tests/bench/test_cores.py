@@ -30,4 +30,4 @@ async def test_cores(tmp_path: Path) -> None:
     }
     [alone, *grown] = [value for name, value in figures.items() if name.endswith("growth")]
     assert alone == 1
-    assert len(grown) == 2
+    assert len(grown) == 1
