@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from redis.asyncio import Redis
+from yarl import URL
 
 from tests.conftest import credentials
 from tests.process.programs import Process, serving
@@ -80,7 +81,8 @@ async def ask_for_all(fleet: Fleet) -> dict[str, list[str]]:
     for execution_id in EXECUTIONS:
         stream, ticket, run = paths(execution_id)
         for path in (stream, stream, stream.replace(":", "%3a")):
-            async with session.get(fleet.nginx.url + path) as response:
+            # Encoded: sent as it is written.
+            async with session.get(URL(fleet.nginx.url + path, encoded=True)) as response:
                 assert response.status == 200
         async with session.post(fleet.nginx.url + ticket) as response:
             assert response.status == 200
