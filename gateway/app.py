@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -32,28 +31,26 @@ from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.garbage import calm
-from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
-from gateway.http.connection import CONNECTION_LIMITS
+from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
 from gateway.http.routes import add_cors, add_routes
+from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
 from gateway.http.stream import StreamHandler
 from gateway.http.tickets import TicketHandler
 from gateway.limits import raise_file_limit
+from gateway.listener import set_options
 from gateway.log import configure
 from gateway.metrics import Metrics
-from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
+from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.tasks import Supervisor
 
 log = logging.getLogger(__name__)
-
-FORCED_AFTER = 0.5
-"""Seconds that are left to a stream after the drain before its connection is cut."""
 
 
 class Parts:
@@ -118,14 +115,6 @@ class Parts:
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
-    async def drain(self, seconds: float) -> None:
-        """Tell every reader to come back, spread over *seconds*, and let the last bytes out."""
-        log.info("Stopping: %d streams are sent away.", len(self.hub))
-        await self.hub.drain(seconds)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FORCED_AFTER):
-                await self.hub.empty()
-
     async def stop(self) -> None:
         """End what streams are left, stop every background task and close the connections."""
         await self.hub.cut()
@@ -177,52 +166,53 @@ def create_application(settings: Settings) -> web.Application:
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
-    application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
+    application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application
 
 
 async def create_app() -> web.AppRunner:
-    """What each worker of Gunicorn runs, with the settings of the environment.
-
-    `gunicorn -k aiohttp.GunicornUVLoopWebWorker gateway.app:create_app`
+    """A gateway for Gunicorn's aiohttp workers, which accept for it; its settings stand in the
+    environment, and where it listens in Gunicorn's own.
 
     Raises:
-        ConfigurationError: with every mistake in the settings.
+        ConfigurationError: with every mistake.
     """
     settings = load()
     if settings.redis_url == EMBEDDED_REDIS:
         raise ConfigurationError(
-            [f"{variable('redis_url')}: each worker would start a Redis of its own; name a server"]
+            [f"REDIS_URL: {EMBEDDED_REDIS} is for one process alone; name a Redis of all workers."]
         )
     configure(settings.log_format, settings.log_level)
-    # aiohttp's would print tokens, and nginx, which stands before several workers, has one.
-    access_log.setLevel(logging.WARNING)
     raise_file_limit()
     calm()
-    # Its listening sockets are Gunicorn's, and have nothing to inherit.
-    return create_runner(create_application(settings), access_log=None, tcp_keepalive=True)
-
-
-def create_runner(application: web.Application, **options: Any) -> web.AppRunner:
-    """aiohttp's runner as the gateway needs it; *options* as `web.AppRunner`."""
-    return web.AppRunner(
-        application,
-        # aiohttp does not cancel a handler whose reader has left unless told to.
-        handler_cancellation=True,
-        # The streams are gone by then, and no other handler takes longer.
-        shutdown_timeout=FORCED_AFTER,
-        **{**CONNECTION_LIMITS, **options},
+    connections = Connections(
+        settings.header_timeout_seconds, set_options=partial(set_options, settings=settings)
     )
+    return create_runner(create_application(settings), connections)
 
 
-async def _drain(application: web.Application, seconds: float) -> None:
-    await application[PARTS].drain(seconds)
+def create_runner(application: web.Application, connections: Connections) -> web.AppRunner:
+    """What runs *application*, one of `create_application`: give it a site to listen on."""
+    return Runner(application, connections, application[PARTS].supervisor)
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
     application[PARTS].start()
     yield
     await application[PARTS].stop()
+
+
+async def _send_away(application: web.Application, seconds: float) -> None:
+    """End every stream in good order, once nothing new is accepted: takes at most *seconds* and
+    `FORCED_AFTER`."""
+    hub = application[PARTS].hub
+    log.info("Stopping: %d streams are sent away.", len(hub))
+    # Every reader is told to come back, spread over the time: they come to another process.
+    await hub.drain(seconds)
+    # Let the last bytes out; a reader that does not take them is cut off by `Parts.stop`.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FORCED_AFTER):
+            await hub.empty()
 
 
 def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:

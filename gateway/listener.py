@@ -34,16 +34,27 @@ def listen(settings: Settings) -> socket.socket:
                 "with GATEWAY_PORT or GATEWAY_UNIX_SOCKET."
             ) from None
         raise CannotListen(f"The gateway cannot listen on {where}: {error.strerror}.") from None
-    # Accepted connections inherit these. A frozen reader ties up no more than this in the kernel.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
-    if not path:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if not path and hasattr(socket, "TCP_USER_TIMEOUT"):
-        # A peer that vanished without a FIN never acknowledges its heartbeat.
-        milliseconds = int(settings.peer_timeout_seconds * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    # Accepted connections inherit these.
+    set_options(listener, settings)
     listener.setblocking(False)
     return listener
+
+
+def set_options(sock: socket.socket, settings: Settings) -> None:
+    """Set what a connection needs: on a listening socket for all of them, else on each.
+
+    The latter is for listeners that somebody else has made (Gunicorn). *sock* may be the stand-in
+    for a socket that an event loop gives out.
+    """
+    # A frozen reader ties up no more than this in the kernel.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # A peer that vanished without a FIN never acknowledges its heartbeat.
+        milliseconds = int(settings.peer_timeout_seconds * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _listen_tcp(settings: Settings) -> socket.socket:

@@ -6,7 +6,6 @@ What it serves is put together in `gateway.app`.
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -31,9 +30,8 @@ class Server:
         """*application* defaults to `create_application(settings)`."""
         self._settings = settings
         self._application = application or create_application(settings)
-        self._runner = create_runner(self._application)
-        self._connections = Connections(settings.header_timeout_seconds)
-        self._accepting: asyncio.Server | None = None
+        connections = Connections(settings.header_timeout_seconds)
+        self._runner = create_runner(self._application, connections)
         self.url = ""
         """Where the gateway listens, once it does."""
 
@@ -51,21 +49,12 @@ class Server:
         listener = listen(self._settings)
         try:
             await self._runner.setup()
-            await self._accept(listener)
+            await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         except BaseException:
             listener.close()
             await self._runner.cleanup()
             raise
         self.url = url_of(listener)
-
-    async def _accept(self, listener: socket.socket) -> None:
-        # Not aiohttp's own `SockSite`, whose connections know no limits but aiohttp's.
-        server = self._runner.server
-        assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
-        self._application[PARTS].supervisor.start("header watch", self._connections.run())
-        self._accepting = await asyncio.get_running_loop().create_server(
-            self._connections.factory(server), sock=listener, backlog=BACKLOG
-        )
 
     def reload(self, settings: Settings) -> None:
         """Check tokens with the keys of *settings* from now on; no stream is touched.
@@ -76,11 +65,10 @@ class Server:
         self._application[PARTS].door.reload(settings)
 
     async def stop(self) -> None:
-        """End every stream in good order; takes at most the drain time and two seconds."""
-        # Accept nothing new, so that the tabs sent away come back to the next process.
-        if self._accepting is not None:
-            self._accepting.close()
-        # Sends every reader away, stops the background tasks and lets go of Redis.
+        """Accept nothing new, end every stream in good order, and let go of Redis.
+
+        Takes at most the drain time and two seconds.
+        """
         await self._runner.cleanup()
 
 

@@ -6,9 +6,9 @@ mended here. What a parsed request may contain is decided by `gateway.http.hygie
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -33,20 +33,6 @@ LINGER_SECONDS = 1.0
 """Seconds for which a refused body is still read, since closing at once would let the kernel
 discard the refusal before the client has read it."""
 
-CONNECTION_LIMITS: dict[str, Any] = {
-    "keepalive_timeout": KEEPALIVE_SECONDS,
-    # Inherited from the listening socket, which saves two system calls a connection.
-    "tcp_keepalive": False,
-    "lingering_time": LINGER_SECONDS,
-    "max_line_size": MAX_LINE_BYTES,
-    "max_field_size": MAX_LINE_BYTES,
-    "max_headers": MAX_HEADERS,
-    # A body of a few bytes could otherwise unfold to any size.
-    "auto_decompress": False,
-    "logger": server_log,
-}
-"""What aiohttp's own connections, of a Gunicorn worker, have in common with ours."""
-
 _CHECKS = 10
 """Checks per header timeout: a connection is cut at most a tenth of it late."""
 
@@ -58,10 +44,19 @@ class Connections:
     nothing. `run` is the one task for all of them.
     """
 
-    def __init__(self, header_timeout: float, keepalive_timeout: float = KEEPALIVE_SECONDS) -> None:
-        """Both in seconds: for the headers of the first request, and between two requests."""
+    def __init__(
+        self,
+        header_timeout: float,
+        keepalive_timeout: float = KEEPALIVE_SECONDS,
+        set_options: Callable[[socket.socket], None] | None = None,
+    ) -> None:
+        """Both in seconds: for the headers of the first request, and between two requests.
+
+        *set_options* is given each socket; None where the listening one has passed its options on.
+        """
         self._header_timeout = header_timeout
-        self._keepalive_timeout = keepalive_timeout
+        self.keepalive_timeout = keepalive_timeout
+        self._set_options = set_options
         # In the order of their deadlines, since all get the same time.
         self._deadlines: dict[Connection, float] = {}
 
@@ -69,12 +64,10 @@ class Connections:
         """How many have not brought a request yet."""
         return len(self._deadlines)
 
-    def factory(self, server: web.Server) -> Callable[[], "Connection"]:
-        """What an event loop calls for each connection that it accepts on behalf of *server*."""
-        return lambda: Connection(server, self, self._keepalive_timeout)
-
-    def began(self, connection: "Connection") -> None:
+    def began(self, connection: "Connection", transport: asyncio.BaseTransport) -> None:
         """*connection* was accepted."""
+        if self._set_options is not None:
+            self._set_options(transport.get_extra_info("socket"))
         now = asyncio.get_running_loop().time()
         self._deadlines[connection] = now + self._header_timeout
 
@@ -101,22 +94,29 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_connections",)
 
-    def __init__(
-        self, server: web.Server, connections: Connections, keepalive_timeout: float
-    ) -> None:
+    def __init__(self, server: web.Server, connections: Connections) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
+            keepalive_timeout=connections.keepalive_timeout,
+            # Inherited from the listening socket, which saves two system calls a connection.
+            tcp_keepalive=False,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+            # A body of a few bytes could otherwise unfold to any size.
+            auto_decompress=False,
             access_log_class=AccessLogger,
             access_log=access_log,
-            **{**CONNECTION_LIMITS, "keepalive_timeout": keepalive_timeout},
+            logger=server_log,
         )
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         super().connection_made(transport)
-        self._connections.began(self)
+        self._connections.began(self, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
@@ -168,6 +168,22 @@ class Connection(web.RequestHandler):
                 417, "expectation_failed", "Only `Expect: 100-continue` can be met: leave it out."
             )
         return await super().finish_response(request, resp, start_time)
+
+
+class Accepting:
+    """What an event loop calls for each connection that it accepts on behalf of *server*."""
+
+    def __init__(self, server: web.Server, connections: Connections) -> None:
+        self._server = server
+        self._connections = connections
+
+    def __call__(self) -> Connection:
+        return Connection(self._server, self._connections)
+
+    @property
+    def requests_count(self) -> int:
+        """Requests so far, for Gunicorn's `--max-requests`."""
+        return self._server.requests_count
 
 
 def _refusal(status: int, code: str, message: str) -> web.Response:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.http.connection import KEEPALIVE_SECONDS, Connections
+from gateway.http.connection import KEEPALIVE_SECONDS, Accepting, Connections
 from gateway.http.hygiene import hygiene_middleware
 from tests.conftest import StartGateway, credentials
 from tests.http.raw import GET, STREAM, Connection, Said
@@ -85,7 +85,7 @@ async def _listening(connections: Connections) -> AsyncIterator[str]:
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(connections.factory(runner.server), "127.0.0.1", 0)
+    server = await loop.create_server(Accepting(runner.server, connections), "127.0.0.1", 0)
     watch = loop.create_task(connections.run())
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     watch.cancel()

@@ -1,165 +1,155 @@
-"""Several workers of Gunicorn, as an alternative to several instances behind nginx."""
+"""The gateway under Gunicorn with several workers."""
 
-import asyncio
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.bus.census import FLUSH_INTERVAL
+from gateway.app import create_app
+from gateway.errors import ConfigurationError
+from gateway.publisher import Publisher
 from tests.conftest import credentials
-from tests.process.programs import environment
-from tests.support import DEADLINE, SseReader, eventually, free_port, producer_message
-
-TABS = 24
-
-
-@asynccontextmanager
-async def gunicorn(
-    workers: int, **settings: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A Gunicorn with so many workers, and its address."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", f"127.0.0.1:{port}"],
-        *["-k", "aiohttp.GunicornUVLoopWebWorker", "gateway.app:create_app"],
-        env=environment(**settings),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
+from tests.http.raw import GET, say
+from tests.process.gunicorn import gunicorn, sockets
+from tests.support import SECRET, eventually, producer_message
+from tests.tabs import Tab, following
 
 
-def workers_of(pid: int) -> list[int]:
-    """The child processes of *pid*."""
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
-def streams_of(pid: int, port: int) -> int:
-    """How many connections to *port* a process holds."""
-    held = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            held.add(str(entry.readlink()))
-        except OSError:
-            continue
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    inodes = [line.split()[9] for line in lines if line.split()[1].endswith(f":{port:04X}")]
-    return sum(f"socket:[{inode}]" in held for inode in inodes if inode != "0")
+async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None:
+    """Tabs at both workers get every event. SIGTERM sends each away with `stream:closing`, and from
+    the next Gunicorn they get what was published meanwhile, once and in order."""
+    settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token", "GATEWAY_DRAIN_SECONDS": "1"}
 
+    async def publish(numbers: range) -> None:
+        for number in numbers:
+            await redis.publish("execution:run-1", producer_message("step:started", number=number))
 
-async def test_two_workers(redis_url: str, redis: Redis) -> None:
-    """Tabs on either worker get every event; SIGTERM sends them away with `stream:closing`; who
-    comes back with its cursor to the next Gunicorn has lost nothing; no token is logged."""
-    settings = {
-        "REDIS_URL": redis_url,
-        "GATEWAY_OWNERSHIP": "token",
-        "GATEWAY_DRAIN_SECONDS": "0.5",
-    }
-    async with (
-        gunicorn(2, **settings) as (process, url),
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        stream = f"{url}/api/v1/sse/executions/run-1/stream"
-
-        async def healthy() -> bool:
-            try:
-                async with session.get(f"{url}/api/v1/sse/health") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(healthy)
-        await eventually(lambda: len(workers_of(process.pid)) == 2)
-        query = {
-            "Authorization": credentials()["Authorization"],
-            "organization_id": "acme",
+    async with session() as client, gunicorn(tmp_path, **settings) as first:
+        await first.ready()
+        before = {pid: sockets(pid) for pid in first.workers}
+        assert len(before) == 2
+        tabs = [Tab(client, first.url, "run-1") for _ in range(60)]
+        async with following(tabs):
+            await eventually(lambda: all(tab.opened for tab in tabs))
+            assert all(sockets(pid) > idle for pid, idle in before.items()), "one has no tab"
+            await publish(range(20))
+            await eventually(lambda: all(len(tab.ids) == 20 for tab in tabs))
+            first.terminate()
+            await eventually(lambda: any(tab.notices for tab in tabs))
+            await publish(range(10))
+            assert await first.ended() == 0
+            # A bare PUBLISH that no gateway hears would be lost.
+            async with Publisher(redis_url) as publisher:
+                for number in range(10):
+                    await publisher.publish("run-1", "step:started", {"number": number})
+                await publisher.publish("run-1", "execution:completed", {})
+            async with gunicorn(tmp_path, first.url.rpartition(":")[2], **settings):
+                await eventually(lambda: all(tab.statuses[-1] == 204 for tab in tabs))
+    assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
+    for tab in tabs:
+        assert tab.numbers == list(range(1, 42))
+        # More than once where it came to the other worker, before that one was told to stop.
+        assert {(one.event, one.json()["reason"]) for one in tab.notices} == {
+            ("stream:closing", "drain")
         }
-        readers = [SseReader(await session.get(stream, params=query)) for _ in range(TABS)]
-        for reader in readers:
-            await reader.expect("connected")
-        port = int(url.rpartition(":")[2])
-        spread = [streams_of(pid, port) for pid in workers_of(process.pid)]
-        assert min(spread) > 0, f"all tabs are on one worker: {spread}"
-        await redis.publish("execution:run-1", producer_message("step:started"))
-        [first] = {(await reader.expect("step:started")).id for reader in readers}
-        process.send_signal(signal.SIGTERM)
-        for reader in readers:
-            [closing] = await reader.rest()
-            assert (closing.event, closing.json()["reason"]) == ("stream:closing", "drain")
-        assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
-        assert process.stderr is not None
-        said = (await process.stderr.read()).decode()
-        assert credentials()["Authorization"].split(".")[-1][:20] not in said
-        assert "Bearer" not in said
-    async with (
-        gunicorn(1, **settings) as (_, url),
-        aiohttp.ClientSession() as session,
+
+
+async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
+    """Who sends half a request is cut in time, and what cannot be parsed is refused as elsewhere;
+    a whole request is served. No token stands in a line of the log."""
+    given = credentials()
+    token = given["Authorization"].removeprefix("Bearer ")
+    async with gunicorn(
+        tmp_path,
+        REDIS_URL=redis_url,
+        GATEWAY_OWNERSHIP="token",
+        GATEWAY_HEADER_TIMEOUT_SECONDS="0.5",
+        GATEWAY_LOG_LEVEL="debug",
+    ) as running:
+        await running.ready()
+        half = await say(running.url, GET, quiet=3)
+        assert (half.data, half.closed) == (b"", True)
+        nonsense = await say(running.url, "NONSENSE\r\n\r\n", quiet=3)
+        assert nonsense.json()["error"] == "malformed_request"
+        assert (await say(running.url, f"{GET}\r\n", quiet=0.3)).statuses == [200]
+        path = (
+            f"/api/v1/sse/executions/run-1/stream?organization_id=x&Authorization=Bearer%20{token}"
+        )
+        async with session() as client, client.get(running.url + path) as response:
+            assert response.status == 403
+        await eventually(lambda: '/run-1/stream" 403' in running.said)
+        running.terminate()
+        assert await running.ended() == 0
+    assert token not in running.said
+
+
+async def test_wrong_settings(tmp_path: Path) -> None:
+    """What the settings lack ends the start, and is named."""
+    async with gunicorn(tmp_path, GATEWAY_OWNERSHP="token") as running:
+        # 3, or 1 where both workers fail in one moment, which Gunicorn stumbles over.
+        assert await running.ended() in (1, 3), running.said
+    assert "ConfigurationError: GATEWAY_OWNERSHP" in running.said
+    assert SECRET not in running.said
+
+
+async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that each worker would start for itself is refused: they would share no event."""
+    monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
+    monkeypatch.setenv("REDIS_URL", "embedded://")
+    with pytest.raises(ConfigurationError, match="REDIS_URL"):
+        await create_app()
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    """What the start of a process configures does not outlive the test."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+
+
+@pytest.mark.usefixtures("_logging")
+async def test_options_of_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection gets the options that a listening socket of somebody else lacks: without
+    them a frozen reader ties up megabytes, and one that has vanished is kept for 15 minutes."""
+    for name, value in (
+        ("REDIS_URL", redis_url),
+        ("GATEWAY_JWT_SECRET", SECRET),
+        ("GATEWAY_SEND_BUFFER_BYTES", "16384"),
+        ("GATEWAY_PEER_TIMEOUT_SECONDS", "7"),
     ):
-        stream = f"{url}/api/v1/sse/executions/run-1/stream"
-        headers = {**credentials(), "Last-Event-ID": first or ""}
-
-        async def back() -> aiohttp.ClientResponse | None:
-            try:
-                return await session.get(stream, headers=headers)
-            except aiohttp.ClientError:
-                return None
-
-        reader = SseReader(await eventually(back))
-        await reader.expect("connected")
-        await redis.publish("execution:run-1", producer_message("execution:completed"))
-        [seen] = await reader.rest()
-        reader.response.close()
-        assert (first or "").replace("-1", "-2") == seen.id
+        monkeypatch.setenv(name, value)
+    runner = await create_app()
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await web.SockSite(runner, listener).start()
+        port = listener.getsockname()[1]
+        async with session() as client, client.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 404
+            assert _options(port) == {(0, 0): 1, (7000, 32768): 1}, "(listening, accepted)"
+        await runner.cleanup()
 
 
-async def test_readers_that_leave_are_noticed(redis_url: str) -> None:
-    """A reader that leaves while its stream is still being opened gives its place back: aiohttp's
-    handler is cancelled, which Gunicorn's worker would not do by itself."""
-    settings = {
-        "REDIS_URL": redis_url,
-        "GATEWAY_OWNERSHIP": "registry",
-        "GATEWAY_OWNERSHIP_WAIT_SECONDS": "30",
-        "GATEWAY_MAX_CONNECTIONS": "1",
-    }
-    async with gunicorn(1, **settings) as (_, url), aiohttp.ClientSession() as session:
-        stream = f"{url}/api/v1/sse/executions/unknown/stream"
-
-        async def held() -> bool:
-            """Whether a request is held, not refused: nobody has registered the execution."""
-            try:
-                async with asyncio.timeout(FLUSH_INTERVAL):
-                    async with session.get(stream, headers=credentials()) as response:
-                        assert response.status in (429, 503), await response.text()
-                        return False
-            except TimeoutError:
-                return True
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(held)
-        await eventually(held)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"GATEWAY_JWT_SECRET": ""}, "GATEWAY_JWT_SECRET"),
-        ({"REDIS_URL": "embedded://"}, "each worker would start a Redis of its own"),
-    ],
-)
-async def test_wrong_settings(redis_url: str, settings: dict[str, str], said: str) -> None:
-    """Wrong settings end Gunicorn with all mistakes in its log, instead of starting for ever."""
-    async with gunicorn(1, **{"REDIS_URL": redis_url, **settings}) as (process, _):
-        assert await asyncio.wait_for(process.wait(), DEADLINE) != 0
-        assert process.stderr is not None
-        assert said in (await process.stderr.read()).decode()
+def _options(port: int) -> Counter[tuple[int, int]]:
+    """TCP_USER_TIMEOUT and SO_SNDBUF (0 for what is not ours) of this process's sockets on *port*,
+    where the kernel keeps twice what was asked for."""
+    found: Counter[tuple[int, int]] = Counter()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as sock:
+            if sock.family == socket.AF_INET and sock.getsockname()[1] == port:
+                timeout = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+                found[timeout, buffer if buffer == 32768 else 0] += 1
+    return found

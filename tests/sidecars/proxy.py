@@ -1,5 +1,6 @@
 """A real nginx on loopback that includes the project's site file, with a test's own addresses."""
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -72,7 +73,9 @@ class Nginx:
         return "".join(path.read_text() for path in sorted((self.prefix / "logs").iterdir()))
 
     def _write(self) -> None:
-        (self.prefix / "nginx.conf").write_text(_AROUND)
+        # Started by root, its workers would be "nobody", who may enter no test's directory.
+        user = "" if os.geteuid() else "user root;"
+        (self.prefix / "nginx.conf").write_text(user + _AROUND)
         (self.prefix / "site.conf").write_text(self.site)
 
     def _command(self) -> list[str]:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, credentials
 from tests.sidecars.proxy import SITE, Nginx
-from tests.support import SseReader, eventually, free_port, producer_message
+from tests.support import SseReader, eventually, free_port, parse_sse, producer_message
 
 MakeNginx = Callable[[str], Nginx]
 STREAM = "/api/v1/sse/executions/run-1/stream"
@@ -129,6 +129,41 @@ async def test_why_the_error_log_is_silent(make_nginx: MakeNginx) -> None:
     nginx.start()
     await _statuses(nginx)
     await eventually(lambda: TOKEN in nginx.logged())
+
+
+async def test_no_gateway(make_nginx: MakeNginx) -> None:
+    """While no gateway answers, an event stream is told to come back, not all at one moment, in a
+    200 that pages of another origin may read too; whoever asks otherwise gets the 502."""
+    nginx = make_nginx(f"http://127.0.0.1:{free_port()}")
+    nginx.start()
+    headers = {"Accept": "text/event-stream", "Origin": "https://app.example.com"}
+    retries = set()
+    async with ClientSession() as session:
+        for _ in range(40):
+            async with session.get(nginx.url + STREAM, headers=headers) as response:
+                assert response.status == 200
+                assert response.content_type == "text/event-stream"
+                allowed = response.headers["Access-Control-Allow-Origin"]
+                [closing] = parse_sse(await response.read())
+            assert (closing.event, allowed) == ("stream:closing", headers["Origin"])
+            assert closing.json() == {"reason": "unavailable", "retry_ms": closing.retry}
+            retries.add(closing.retry)
+        for path in (STREAM, "/api/v1/sse/health", "/api/v1/workflows/wf/runs/run-1"):
+            async with session.get(nginx.url + path) as response:
+                assert response.status == 502
+    assert len(retries) > 1
+    assert min(retries) >= 1000
+
+
+async def test_refusals_pass(gateway: RunningGateway, make_nginx: MakeNginx) -> None:
+    """What a gateway itself answers is not replaced, whatever its status."""
+    nginx = make_nginx(gateway.url)
+    nginx.start()
+    async with gateway.session.get(
+        nginx.url + STREAM, headers={"Accept": "text/event-stream"}
+    ) as response:
+        assert response.status == 401
+        assert (await response.json())["error"] == "token_missing"
 
 
 def _application(handler: Handler) -> web.Application:

@@ -19,6 +19,7 @@ from tests.support import DEADLINE, SECRET, eventually, require
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "sse-gateway.service"
+INSTANCES = ROOT / "systemd" / "instances.conf"
 INSTALLED = "/opt/sse-gateway/bin"
 CONFIGURED = "/etc/sse-gateway/gateway.toml"
 
@@ -54,6 +55,32 @@ def test_verified(here: dict[str, str], tmp_path: Path) -> None:
     command = [require("systemd-analyze"), "verify", str(copy)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_instances(here: dict[str, str], tmp_path: Path) -> None:
+    """With the drop-in for several gateways, the unit is a template that `systemd-analyze verify`
+    finds nothing to say about, and it does see the drop-in."""
+    template = tmp_path / "sse-gateway@.service"
+    template.write_text(_placed(UNIT.read_text(), here))
+    drop_in = tmp_path / f"{template.name}.d" / INSTANCES.name
+    drop_in.parent.mkdir()
+    command = [require("systemd-analyze"), "verify", str(template)]
+    for added, complaints in (("", 0), ("Nonsense=1\n", 1)):
+        drop_in.write_text(INSTANCES.read_text() + added)
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert len((done.stdout + done.stderr).splitlines()) == complaints, done.stderr
+
+
+def test_sockets_of_instances() -> None:
+    """Each gateway's socket is in a directory of its own, which ends with it alone."""
+    added = re.search(
+        r"^Environment=GATEWAY_UNIX_SOCKET=(.*)$", INSTANCES.read_text(), re.MULTILINE
+    )
+    directory = re.search(r"^RuntimeDirectory=(.*)$", INSTANCES.read_text(), re.MULTILINE)
+    assert added is not None
+    assert directory is not None
+    assert added[1].startswith(f"%t/{directory[1]}/")
+    assert "%i" in directory[1]
 
 
 def test_drain_fits(service: configparser.SectionProxy) -> None:

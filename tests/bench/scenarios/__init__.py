@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 from tests.bench.scenarios import (
     delivery,
-    fleet,
     frozen,
     ingest,
     latency,
@@ -32,6 +31,4 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "opening": opening.play,
     "restart": restart.play,
     "frozen": frozen.play,
-    "processes": fleet.play,
-    "ceiling": fleet.play_ceiling,
 }
