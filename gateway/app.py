@@ -87,11 +87,7 @@ class Parts:
             self.replay,
             self.canary,
             self.metrics,
-            Rules(
-                settings.channel_prefix,
-                frozenset(settings.terminal_types),
-                settings.event_max_bytes,
-            ),
+            _rules(settings),
             self.recorder,
             self.unregistered.saw if self.unregistered else None,
         )
@@ -213,6 +209,11 @@ async def _send_away(application: web.Application, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(FORCED_AFTER):
             await hub.empty()
+
+
+def _rules(settings: Settings) -> Rules:
+    terminal_types = frozenset(settings.terminal_types)
+    return Rules(settings.channel_prefix, terminal_types, settings.event_max_bytes)
 
 
 def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:

@@ -8,6 +8,9 @@ from tests.bench.figures import Figure
 from tests.bench.stage import Gateway, Stage, message
 from tests.bench.tabs import Crowd, Tab
 
+RETRY = (1.0, 3.0)
+"""Seconds: the range of the gateway's `retry:`. Drawn here, since these tabs do not parse."""
+
 
 async def play(stage: Stage) -> None:
     """SIGTERM and the next start, as systemd does; each tab returns as an EventSource would."""
@@ -17,7 +20,7 @@ async def play(stage: Stage) -> None:
     gateway = await stage.start_gateway()
     crowd, port = gateway.crowd, gateway.port
     await crowd.open((executions[n % count] for n in range(tabs)), replayed=20)
-    returning = [asyncio.ensure_future(_return(tab, crowd)) for tab in crowd.tabs]
+    returning = [asyncio.ensure_future(_return(tab, *RETRY)) for tab in crowd.tabs]
     watching = asyncio.ensure_future(_watch_quiet(stage, gateway, quiet))
     try:
         await asyncio.sleep(0.5)
@@ -43,13 +46,12 @@ async def play(stage: Stage) -> None:
     )
 
 
-async def _return(tab: Tab, crowd: Crowd) -> None:
-    """Wait until the stream is closed, then come back with the last id after 1 to 3 s."""
+async def _return(tab: Tab, least: float, most: float) -> None:
+    """Wait until the stream is closed, then come back with the last id after so many seconds."""
     tab.lost = asyncio.get_running_loop().create_future()
     await tab.lost
     while True:
-        # The range of the gateway's `retry:`; drawn here, since these tabs do not parse.
-        await asyncio.sleep(random.uniform(1, 3))
+        await asyncio.sleep(random.uniform(least, most))
         try:
             await tab.connect(tab.last.decode())
             await tab.opened()
@@ -65,7 +67,7 @@ async def _watch_quiet(stage: Stage, gateway: Gateway, execution: str) -> list[f
     tab = Tab(crowd, execution)
     await tab.connect()
     await tab.opened(1)
-    await _return_at_once(tab)
+    await _return(tab, 0.05, 0.05)
     publisher = await stage.publisher()
     del crowd.latencies[:]
     try:
@@ -77,19 +79,6 @@ async def _watch_quiet(stage: Stage, gateway: Gateway, execution: str) -> list[f
     finally:
         tab.reset()
         await publisher.close()
-
-
-async def _return_at_once(tab: Tab) -> None:
-    tab.lost = asyncio.get_running_loop().create_future()
-    await tab.lost
-    while True:
-        await asyncio.sleep(0.05)
-        try:
-            await tab.connect(tab.last.decode())
-            await tab.opened()
-        except OSError:
-            continue
-        return
 
 
 async def _stop(watching: "asyncio.Future[list[float]]") -> list[float]:
