@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.bus.replay import TAIL_BYTES
 from gateway.events.reasons import CloseReason
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.history_support import append
 from tests.support import eventually, missing, producer_message
 
 
@@ -46,6 +47,32 @@ async def test_frozen_reader(start_gateway: StartGateway, redis: Redis) -> None:
         assert (await quick.expect("step:completed")).data.encode().endswith(message[1:])
         assert sent < 5000
     assert gateway.parts.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
+    frozen.close()
+
+
+async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis: Redis) -> None:
+    """Once the kernel has not taken everything, what comes waits in the reader's bounded queue, not
+    in the connection; when it is full the reader is held."""
+    gateway = await start_gateway(
+        ownership="token", queue_events=5, send_buffer_bytes=8192, write_timeout_seconds=30
+    )
+    await append(redis, "run-1")
+    frozen = frozen_reader(gateway, "run-1")
+    await eventually(lambda: [one for one in gateway.parts.hub if not one.held])
+    [subscriber] = gateway.parts.hub
+    message = producer_message("step:completed", output="x" * 20_000)
+    before = gateway.parts.metrics.events_received
+    waiting = []
+    while not subscriber.held:
+        await redis.publish("execution:run-1", message)
+        # One by one: a burst that comes when nothing waits may be larger than the queue.
+        expected = before + len(waiting) + 1
+        await eventually(lambda n=expected: gateway.parts.metrics.events_received == n)
+        waiting.append(subscriber.waiting[0])
+        assert len(waiting) < 20
+    # The kernel has taken the first few whole; the one that was full for is in history.
+    assert [n for n in waiting if n] == [1, 2, 3, 4, 5, 5]
+    assert subscriber.overrun
     frozen.close()
 
 
