@@ -1,5 +1,7 @@
 """The gateway under Gunicorn with several workers."""
 
+import asyncio
+import gc
 import logging
 import os
 import socket
@@ -32,29 +34,33 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
     the next Gunicorn they get what was published meanwhile, once and in order."""
     settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token", "GATEWAY_DRAIN_SECONDS": "1"}
 
-    async def publish(numbers: range) -> None:
-        for number in numbers:
-            await redis.publish("execution:run-1", producer_message("step:started", number=number))
+    async with (
+        session() as client,
+        # A bare PUBLISH that no gateway hears would be lost.
+        Publisher(redis_url) as publisher,
+        gunicorn(tmp_path, **settings) as first,
+    ):
 
-    async with session() as client, gunicorn(tmp_path, **settings) as first:
+        async def publish(count: int) -> None:
+            for _ in range(count):
+                await publisher.publish("run-1", "step:started", {})
+
         await first.ready()
         before = {pid: sockets(pid) for pid in first.workers}
-        assert len(before) == 2
+        assert len(before) >= 2
         tabs = [Tab(client, first.url, "run-1") for _ in range(60)]
         async with following(tabs):
             await eventually(lambda: all(tab.opened for tab in tabs))
             assert all(sockets(pid) > idle for pid, idle in before.items()), "one has no tab"
-            await publish(range(20))
+            for _ in range(20):
+                await redis.publish("execution:run-1", producer_message("step:started"))
             await eventually(lambda: all(len(tab.ids) == 20 for tab in tabs))
             first.terminate()
             await eventually(lambda: any(tab.notices for tab in tabs))
-            await publish(range(10))
+            await publish(10)
             assert await first.ended() == 0
-            # A bare PUBLISH that no gateway hears would be lost.
-            async with Publisher(redis_url) as publisher:
-                for number in range(10):
-                    await publisher.publish("run-1", "step:started", {"number": number})
-                await publisher.publish("run-1", "execution:completed", {})
+            await publish(10)
+            await publisher.publish("run-1", "execution:completed", {})
             async with gunicorn(tmp_path, first.url.rpartition(":")[2], **settings):
                 await eventually(lambda: all(tab.statuses[-1] == 204 for tab in tabs))
     assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
@@ -112,15 +118,45 @@ async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         await create_app()
 
 
+async def test_readers_that_leave(redis_url: str, tmp_path: Path) -> None:
+    """A reader that leaves while its stream is still being opened gives its place back: the handler
+    is cancelled, which Gunicorn's worker would not have done by itself."""
+    settings = {"GATEWAY_OWNERSHIP_WAIT_SECONDS": "30", "GATEWAY_MAX_CONNECTIONS": "1"}
+    async with (
+        gunicorn(tmp_path, workers=1, REDIS_URL=redis_url, **settings) as running,
+        session() as client,
+    ):
+        await running.ready()
+        url = f"{running.url}/api/v1/sse/executions/unknown/stream"
+
+        async def held() -> bool:
+            """Whether a request is held, not refused: nobody has registered the execution."""
+            try:
+                async with (
+                    asyncio.timeout(0.5),
+                    client.get(url, headers=credentials()) as response,
+                ):
+                    assert response.status == 429
+                    return False
+            except TimeoutError:
+                return True
+
+        assert await held()
+        await eventually(held)
+
+
 @pytest.fixture
-def _logging() -> Iterator[None]:
-    """What the start of a process configures does not outlive the test."""
+def _process() -> Iterator[None]:
+    """What the start of a process sets up does not outlive the test."""
     handlers, level = logging.root.handlers[:], logging.root.level
+    thresholds = gc.get_threshold()
     yield
     logging.basicConfig(handlers=handlers, level=level, force=True)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
-@pytest.mark.usefixtures("_logging")
+@pytest.mark.usefixtures("_process")
 async def test_options_of_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each connection gets the options that a listening socket of somebody else lacks: without
     them a frozen reader ties up megabytes, and one that has vanished is kept for 15 minutes."""
