@@ -78,6 +78,12 @@ class Connection:
     def close(self) -> None:
         self._writer.close()
 
+    async def closed(self) -> None:
+        """Close it, and wait until the socket is gone: the end of a test may come before that."""
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
 
 async def say(url: str, data: str | bytes, quiet: float = QUIET, answers: int = 1) -> Said:
     """Send *data* on a connection of its own, and hear what comes."""

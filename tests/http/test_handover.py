@@ -42,7 +42,7 @@ async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway)
     assert not streams, streams
     assert requests() == known
     for connection in connections:
-        connection.close()
+        await connection.closed()
     await eventually(lambda: len(gateway.parts.hub) == 0)
 
 
@@ -58,7 +58,7 @@ async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
     assert outlets() == 1
     gc.disable()
     try:
-        connection.close()
+        await connection.closed()
         await eventually(lambda: len(gateway.parts.hub) == 0)
         await eventually(lambda: outlets() == 0)
     finally:
@@ -74,7 +74,7 @@ async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redi
     connection.send(request())
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     said = await connection.hear(quiet=5)
-    connection.close()
+    await connection.closed()
     assert said.closed
     assert said.statuses == [200]
     assert said.headers["connection"] == "close"
@@ -93,7 +93,7 @@ async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
         await redis.publish("execution:run-1", producer_message("step:started", number=number))
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     said = await connection.hear(quiet=5)
-    connection.close()
+    await connection.closed()
     assert said.closed
     assert "transfer-encoding" not in said.headers
     assert "content-length" not in said.headers
@@ -112,7 +112,7 @@ async def test_logged_at_its_end(gateway: RunningGateway, caplog: pytest.LogCapt
     connection.send(request().replace(PATH, f"{PATH}?last_event_id=-1"))
     data = (await connection.hear(quiet=0.2)).data
     assert not [one for one in caplog.records if one.name == "gateway.access_log"]
-    connection.close()
+    await connection.closed()
     await eventually(lambda: "stream" in caplog.text)
     [line] = [one.getMessage() for one in caplog.records if one.name == "gateway.access_log"]
     body = data.partition(b"\r\n\r\n")[2]
@@ -171,4 +171,4 @@ async def test_stop_with_a_reader_that_does_not_read(start_gateway: StartGateway
     async with asyncio.timeout(5):
         await gateway.server.stop()
     assert len(gateway.parts.hub) == 0
-    connection.close()
+    await connection.closed()

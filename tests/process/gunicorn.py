@@ -13,7 +13,7 @@ from tests.process.programs import environment
 from tests.support import DEADLINE, eventually
 
 # As the documents have it.
-COMMAND = ["-w", "2", "-k", "aiohttp.GunicornUVLoopWebWorker", "gateway.app:create_app"]
+COMMAND = ["-k", "aiohttp.GunicornUVLoopWebWorker", "gateway.app:create_app"]
 
 
 class Gunicorn:
@@ -75,16 +75,8 @@ async def gunicorn(
 ) -> AsyncIterator[Gunicorn]:
     """Gunicorn on loopback for as long as the block runs; it may keep files in *home*."""
     process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "-w",
-            str(workers),
-            "-b",
-            f"127.0.0.1:{port}",
-            *COMMAND,
-        ),
+        *(sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", f"127.0.0.1:{port}"),
+        *COMMAND,
         env={**environment(**settings), "HOME": str(home)},
         stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
