@@ -31,6 +31,7 @@ from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.garbage import calm
+from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
 from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
@@ -179,6 +180,8 @@ async def create_app() -> web.AppRunner:
             [f"REDIS_URL: {EMBEDDED_REDIS} is for one process alone; name a Redis of all workers."]
         )
     configure(settings.log_format, settings.log_level)
+    # Who stands before several workers has one; theirs would be mixed.
+    access_log.setLevel(logging.WARNING)
     raise_file_limit()
     calm()
     connections = Connections(

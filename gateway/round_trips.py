@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
-DISTANCE = 0.004
+DISTANCE = 0.01
 """Seconds from the end of one trip to the beginning of the next."""
 
 K = TypeVar("K", bound=Hashable)

@@ -63,6 +63,7 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
             await publisher.publish("run-1", "execution:completed", {})
             async with gunicorn(tmp_path, first.url.rpartition(":")[2], **settings):
                 await eventually(lambda: all(tab.statuses[-1] == 204 for tab in tabs))
+    assert "access_log" not in first.said
     assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
     for tab in tabs:
         assert tab.numbers == list(range(1, 42))
