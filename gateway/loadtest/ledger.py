@@ -85,14 +85,17 @@ class Account:
             self.misnumbered += self._last_id[1] != before[1] + 1
 
     def reload(self) -> None:
-        """The page is loaded anew: it has no cursor, and has to see all from the first on."""
+        """All is to be seen from the first on: the page was loaded anew, or was told that the whole
+        history follows (`stream:reset`)."""
         self._lost_before += len(self._missing or ())
         self.received = 0
         self._next, self._missing, self._last_id = 1, None, None
 
-    def gap(self, missed: int) -> None:
-        """The gateway told that so many are no longer kept. For a new page that is so; one that
-        had a cursor has lost them."""
+    def gap(self, missed: int, last_id: str | None = None) -> None:
+        """The gateway told that so many, up to *last_id*, are no longer kept. For a new page that
+        is so; one that had a cursor has lost them."""
+        if last_id is not None and (found := _ID.fullmatch(last_id)) is not None:
+            self._last_id = (int(found[1]), int(found[2]))
         if self._next == 1:
             missed = min(missed, self.expected)
             self.trimmed += missed
@@ -116,6 +119,7 @@ class Ledger:
     """Events that reached tabs for the first time."""
     reconnects: int = 0
     reloads: int = 0
+    resets: int = 0
 
     def note(
         self,

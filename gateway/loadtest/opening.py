@@ -4,6 +4,7 @@ Only the act of connecting has a task; a tab that is open has none.
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 
@@ -13,8 +14,9 @@ from gateway.loadtest.tab import Tab
 _AT_ONCE = 128
 """Tabs in the act of connecting. More would overflow a listening socket's backlog."""
 
-_TRY_AGAIN = 0.5
-"""Seconds until a tab that was connected once is tried again while nobody listens."""
+_SMALL_BUFFER = 4096
+"""Bytes. What a slow or frozen reader does not take is to wait in the gateway, not in our kernel,
+which by itself would keep megabytes for it."""
 
 
 class Opening:
@@ -66,18 +68,48 @@ class Opening:
     async def _connect(self, tab: Tab) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: tab, self._target.host, self._target.port, ssl=self._tls
-                )
+                if tab.habit == "reads":
+                    await self._plain(tab)
+                else:
+                    await self._with_a_small_buffer(tab)
                 # Not the future itself: a timeout would cancel it for all who wait for it.
                 await asyncio.wait([tab.opened])
         except TimeoutError:
-            tab.give_up(f"the stream did not open within {self._patience:g} s")
+            tab.not_connected(f"the stream did not open within {self._patience:g} s")
         except OSError as error:
-            if tab.opened.done():
-                self.later(tab, _TRY_AGAIN)
+            tab.not_connected(f"no connection: {error.strerror or error}")
+
+    async def _plain(self, tab: Tab) -> None:
+        await asyncio.get_running_loop().create_connection(
+            lambda: tab, self._target.host, self._target.port, ssl=self._tls
+        )
+
+    async def _with_a_small_buffer(self, tab: Tab) -> None:
+        """Connect to the first of the host's addresses that answers."""
+        loop, target = asyncio.get_running_loop(), self._target
+        trouble = OSError("the host has no address")
+        for family, _, _, _, address in await loop.getaddrinfo(
+            target.host, target.port, type=socket.SOCK_STREAM
+        ):
+            plug = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                plug.setblocking(False)
+                # Set later, it would not bound the window that is offered at first.
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+                await loop.sock_connect(plug, address)
+                host = target.host if self._tls else None
+                await loop.create_connection(
+                    lambda: tab, sock=plug, ssl=self._tls, server_hostname=host
+                )
+            except OSError as error:
+                plug.close()
+                trouble = error
+            except BaseException:
+                plug.close()
+                raise
             else:
-                tab.give_up(f"no connection: {error.strerror or error}")
+                return
+        raise trouble
 
 
 def _tls(target: Target) -> ssl.SSLContext:

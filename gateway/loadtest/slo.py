@@ -29,6 +29,6 @@ class Slo:
         return cls(text, found["name"], float(found["number"]) * factor)
 
     def is_met(self, latency_ms: Mapping[str, float], first_ms: Mapping[str, float]) -> bool:
-        """Whether the figures keep to it."""
+        """Whether the figures keep to it. Where nothing was measured, nothing is shown to."""
         found = first_ms["p99"] if self.name == "first" else latency_ms[self.name]
-        return found <= self.most_ms
+        return 0 < found <= self.most_ms

@@ -103,6 +103,14 @@ class Tab(asyncio.Protocol):
         self._answer.feed_eof()
         self._finish()
 
+    def not_connected(self, why: str) -> None:
+        """It could not connect: the end of a tab that never was open, else a passing trouble, after
+        which an EventSource waits as after any other."""
+        if self._account.opened and not self.ended.done():
+            self._away(why)
+        else:
+            self.give_up(why)
+
     def read_on(self) -> None:
         """A slow tab's turn to read what the system has kept for it."""
         if self._transport is not None:
@@ -127,7 +135,7 @@ class Tab(asyncio.Protocol):
         if trouble is None:
             away = f"the stream did not come back: {self.why_away}" if self.why_away else ""
             trouble = _STILL_OPEN if self.is_open or not away else away
-        if not self._account.frozen:
+        if not (self._account.frozen and self._account.opened):
             self._account.trouble = redact(trouble)
         self._end()
 
@@ -144,8 +152,12 @@ class Tab(asyncio.Protocol):
                 self._closing = _text(frame.data, "reason") or "no reason given"
             case "stream:gap":
                 missed = _member(frame.data, "missed")
-                self._account.gap(missed if isinstance(missed, int) else 0)
-            case "heartbeat" | "stream:expiring" | "stream:reset":
+                self._account.gap(missed if isinstance(missed, int) else 0, _text(frame.data, "to"))
+            case "stream:reset":
+                self.cursor = ""
+                self._account.reload()
+                self._ledger.resets += 1
+            case "heartbeat" | "stream:expiring":
                 pass
             case _:
                 if frame.id is not None:
@@ -186,14 +198,22 @@ class Tab(asyncio.Protocol):
         elif self._answer.complete and self._account.saw_last and self._answer.status in (200, 204):
             self._account.ended = True
             self._end()
-        elif not self._is_stream():
+        elif self._is_refused():
             self.give_up(self._refused())
         elif self._wants_reload:
             self._load_anew()
         else:
-            self.why_away = self._why()
-            self._ledger.interruptions[self.why_away] += 1
-            self._come_back(self, self._retry)
+            self._away(self._why())
+
+    def _is_refused(self) -> bool:
+        """Whether this was an EventSource's last attempt: an answer that is no stream is. None at
+        all is a broken network, which it outlives; a gateway that was never there is none."""
+        return not self._is_stream() and (self._answer.status != 0 or not self._account.opened)
+
+    def _away(self, why: str) -> None:
+        self.why_away = why
+        self._ledger.interruptions[why] += 1
+        self._come_back(self, self._retry)
 
     def _load_anew(self) -> None:
         self._wants_reload = False
@@ -205,6 +225,8 @@ class Tab(asyncio.Protocol):
     def _why(self) -> str:
         if self._was_dropped:
             return "the load test dropped all streams at once"
+        if self._answer.status == 0:
+            return self._refused()
         if self._closing is not None:
             return f"the gateway closed the stream early: {self._closing}"
         if not self._answer.complete:

@@ -173,12 +173,13 @@ def test_gaps() -> None:
 
 
 def test_nothing_is_expected_of_frozen_tabs() -> None:
-    """A tab that never reads neither has to see anything nor spoils the findings."""
-    found = findings(
-        Account("own", 1, opened=True, ended=True, received=1), Account("own", 1, frozen=True)
-    )
+    """A tab that never reads neither has to see anything nor spoils the findings; but one that was
+    not let in has put nobody to the test."""
+    good = Account("own", 1, opened=True, ended=True, received=1)
+    found = findings(good, Account("own", 1, frozen=True, opened=True))
     assert found.ok
     assert (found.tabs, found.frozen, found.expected, found.lost) == (2, 1, 1, 0)
+    assert not findings(good, Account("own", 1, frozen=True)).ok
 
 
 def test_the_age_of_what_is_replayed_is_no_latency() -> None:
@@ -212,10 +213,12 @@ def test_histogram() -> None:
         ("p99=250ms", 251.0, 0.0, False),
         ("first=1.5s", 9999.0, 1500.0, True),
         ("first=1.5s", 0.0, 1501.0, False),
+        ("first=1.5s", 9999.0, 0.0, False),
+        ("p99=250ms", 0.0, 9999.0, False),
     ],
 )
 def test_objectives(text: str, latency: float, first: float, met: bool) -> None:
-    """An objective is kept to as far as its figure goes, in ms or s."""
+    """An objective is kept to as far as its figure goes, in ms or s, if there is a figure."""
     slo = Slo.parse(text)
     assert slo.is_met({"p99": latency}, {"p99": first}) is met
 

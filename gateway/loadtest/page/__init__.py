@@ -106,8 +106,8 @@ def _tables(findings: Findings) -> Iterable[str]:
     yield _table(
         "Tabs",
         {
-            "opened": f"{findings.opened:,} of {findings.tabs - findings.frozen:,}",
-            "saw the end": f"{findings.ended:,}",
+            "opened": f"{findings.opened:,} of {findings.tabs:,}",
+            "saw the end": f"{findings.ended:,} of {findings.tabs - findings.frozen:,}",
             "never read": f"{findings.frozen:,}",
             "loaded anew": f"{findings.reloads:,}",
             "opening took": f"{findings.opening_seconds:.1f} s",
