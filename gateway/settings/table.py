@@ -47,6 +47,15 @@ class Settings(AccessSettings):
     unix_socket: Path | None = Field(
         None, description="Listen on this unix socket (mode 0660) instead of host and port."
     )
+    admin_port: Annotated[int | Literal["off"], Word] = Field(
+        8081,
+        validate_default=True,
+        description="Port of metrics, readiness and the list of streams, on loopback; 0 takes a "
+        "free one, off opens none.",
+    )
+    admin_unix_socket: Path | None = Field(
+        None, description="Unix socket (mode 0660) for these instead of that port."
+    )
     channel_prefix: str = Field(
         "execution:", min_length=1, description="Begins the channel name of every execution."
     )
@@ -106,6 +115,13 @@ class Settings(AccessSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
         "info", description="Least severe lines to log."
     )
+
+    @field_validator("admin_port")
+    @classmethod
+    def _check_admin_port(cls, value: int | Literal["off"]) -> int | Literal["off"]:
+        if value != "off" and not 0 <= value <= 65_535:
+            raise ValueError("write a port from 0 to 65535, or off")
+        return value
 
     @field_validator("redis_url")
     @classmethod
