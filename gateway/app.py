@@ -81,7 +81,6 @@ class Parts:
             UnregisteredWatch(self.registry) if settings.ownership == "registry" else None
         )
         self.recorder = _recorder(settings, self.redis, self.metrics)
-        self.health = Health(self.supervisor, self.subscription, self.canary, self.recorder)
         self.feed = Feed(
             self.subscription,
             self.hub,
@@ -91,6 +90,9 @@ class Parts:
             _rules(settings),
             self.recorder,
             self.unregistered.saw if self.unregistered else None,
+        )
+        self.health = Health(
+            self.supervisor, self.subscription, self.canary, self.feed, self.recorder
         )
         self.expiry = Expiry()
         self.door = Door(settings, self.redis, self.registry)

@@ -60,6 +60,11 @@ class Canary:
             self._returned_at = time.monotonic()
 
     @property
+    def published(self) -> bool:
+        """Whether Redis took the last one."""
+        return self._publish_trouble is None
+
+    @property
     def age(self) -> float:
         """Seconds since the last canary came back; infinite before the first."""
         if self._returned_at is None:

@@ -4,6 +4,7 @@ A message that is no event is counted, logged and dropped here; it never reaches
 ends the feed. A bare message is recorded before it is delivered. Nothing here awaits a reader.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -62,11 +63,23 @@ class Feed:
         self._recorder = recorder
         self._saw = saw
         self._drop_log = Sometimes(DROP_LOG_INTERVAL)
+        self._busy_since: float | None = None
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the batch under way was taken; 0 while it waits for one."""
+        if self._busy_since is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._busy_since
 
     async def run(self) -> None:
         """Deliver batch after batch, for ever."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self._deliver(await self._subscription.batch())
+            batch = await self._subscription.batch()
+            self._busy_since = loop.time()
+            await self._deliver(batch)
+            self._busy_since = None
 
     async def _deliver(self, batch: Batch) -> None:
         arrived = self._read_all(batch)

@@ -7,9 +7,14 @@ every background task alive. It does not speak HTTP.
 from dataclasses import dataclass
 
 from gateway.bus.canary import Canary
+from gateway.bus.feed import Feed
 from gateway.bus.recorder import Recorder
 from gateway.bus.subscription import Subscription
 from gateway.tasks import Supervisor
+
+STUCK_AFTER = 30.0
+"""Seconds that the feed may take for one batch while Redis answers: many times the deadline of the
+longest wait that is meant (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,13 @@ class Health:
         supervisor: Supervisor,
         subscription: Subscription,
         canary: Canary,
+        feed: Feed,
         recorder: Recorder | None,
     ) -> None:
         self._supervisor = supervisor
         self._subscription = subscription
         self._canary = canary
+        self._feed = feed
         self._recorder = recorder
 
     def verdict(self) -> Verdict:
@@ -45,3 +52,19 @@ class Health:
         unrecorded = self._recorder.trouble if self._recorder is not None else None
         reasons = [redis, unrecorded, *self._supervisor.failures.values()]
         return Verdict(redis is None, tuple(reason for reason in reasons if reason))
+
+    def stuck(self) -> str | None:
+        """In words, what only a restart can mend: a dead task, or a feed that no longer moves.
+
+        A Redis that is away is none of that: a restart would cut every stream and find it as far
+        away as before.
+        """
+        for failure in self._supervisor.failures.values():
+            return failure
+        redis_answers = self._subscription.trouble is None and self._canary.published
+        if redis_answers and self._feed.busy_for > STUCK_AFTER:
+            return (
+                f"The feed has been at one batch for {self._feed.busy_for:.0f} s, though Redis "
+                "answers; restart the gateway."
+            )
+        return None

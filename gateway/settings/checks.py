@@ -19,6 +19,11 @@ def words(value: object) -> object:
     return value
 
 
+def port_or_off(value: object) -> object:
+    """None for the word `off`."""
+    return None if lower(value) == "off" else value
+
+
 Word = BeforeValidator(lower)
 Words = BeforeValidator(words)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from gateway.settings.access import AccessSettings, Seconds
-from gateway.settings.checks import Word, Words, read_text
+from gateway.settings.checks import Word, Words, port_or_off, read_text
 from gateway.settings.names import variable
 
 EMBEDDED_REDIS = "embedded://"
@@ -47,9 +47,10 @@ class Settings(AccessSettings):
     unix_socket: Path | None = Field(
         None, description="Listen on this unix socket (mode 0660) instead of host and port."
     )
-    admin_port: Annotated[int | Literal["off"], Word] = Field(
+    admin_port: Annotated[int | None, BeforeValidator(port_or_off)] = Field(
         8081,
-        validate_default=True,
+        ge=0,
+        le=65535,
         description="Port of metrics, readiness and the list of streams, on loopback; 0 takes a "
         "free one, off opens none.",
     )
@@ -115,13 +116,6 @@ class Settings(AccessSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
         "info", description="Least severe lines to log."
     )
-
-    @field_validator("admin_port")
-    @classmethod
-    def _check_admin_port(cls, value: int | Literal["off"]) -> int | Literal["off"]:
-        if value != "off" and not 0 <= value <= 65_535:
-            raise ValueError("write a port from 0 to 65535, or off")
-        return value
 
     @field_validator("redis_url")
     @classmethod
