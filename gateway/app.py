@@ -13,7 +13,10 @@ from functools import partial
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.access.door import Door
+from gateway import pulse
+from gateway.access import door
+from gateway.admin.routes import create_admin
+from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
@@ -52,6 +55,9 @@ from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.tasks import Supervisor
 
 log = logging.getLogger(__name__)
+
+RELOADED = door.RELOADED | {"max_connections"}
+"""The settings that `Parts.reload` goes by; every other one takes a restart."""
 
 
 class Parts:
@@ -95,7 +101,7 @@ class Parts:
             self.supervisor, self.subscription, self.canary, self.feed, self.recorder
         )
         self.expiry = Expiry()
-        self.door = Door(settings, self.redis, self.registry)
+        self.door = door.Door(settings, self.redis, self.registry)
 
     def _subscribed(self) -> None:
         self.auditor.subscribed()
@@ -110,9 +116,26 @@ class Parts:
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
         self.supervisor.start("expiry", self.expiry.run())
+        self.supervisor.start("pulse", pulse.feel(self.metrics.loop_lag))
         self.door.start(self.supervisor, self.hub)
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
+
+    @property
+    def sources(self) -> Sources:
+        """What operators may ask about."""
+        return Sources(
+            self.metrics, self.hub, self.health, self.subscription, self.canary, self.supervisor
+        )
+
+    def reload(self, settings: Settings) -> None:
+        """Go by the keys and limits of *settings* from now on; no stream is touched.
+
+        Raises:
+            ConfigurationError: the keys cannot be used, and all stays as it was.
+        """
+        self.door.reload(settings)
+        self.hub.max_subscribers = settings.max_connections
 
     async def stop(self) -> None:
         """End what streams are left, stop every background task and close the connections."""
@@ -152,6 +175,7 @@ def create_application(settings: Settings) -> web.Application:
         parts.heartbeat,
         parts.expiry,
         Care(parts.stalls, catch_up.run),
+        parts.metrics,
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(parts.door.policy, parts.registry, parts.history)
@@ -190,6 +214,13 @@ async def create_app() -> web.AppRunner:
         settings.header_timeout_seconds, set_options=partial(set_options, settings=settings)
     )
     return create_runner(create_application(settings), connections)
+
+
+def create_admin_runner(application: web.Application) -> web.AppRunner:
+    """What runs the admin application of *application*, one of `create_application`."""
+    return web.AppRunner(
+        create_admin(application[PARTS].sources), access_log=None, shutdown_timeout=FORCED_AFTER
+    )
 
 
 def create_runner(application: web.Application, connections: Connections) -> web.AppRunner:

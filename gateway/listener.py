@@ -9,12 +9,16 @@ import socket
 from pathlib import Path
 
 from gateway.errors import CannotListen
-from gateway.settings import Settings
+from gateway.settings import Settings, variable
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a restart brings all tabs back at once."""
 
 _UNIX_MODE = 0o660
+
+
+_ADMIN_HOST = "127.0.0.1"
+"""Who watches what is nobody's business beyond this machine; a proxy may let others in."""
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -23,19 +27,38 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         CannotListen: the address is taken or not allowed.
     """
-    path = settings.unix_socket
-    where = str(path) if path else f"{settings.host}:{settings.port}"
+    listener = _listen(
+        settings.unix_socket or (settings.host, settings.port), "port", "unix_socket"
+    )
+    # Accepted connections inherit these.
+    set_options(listener, settings)
+    return listener
+
+
+def listen_for_admin(settings: Settings) -> socket.socket | None:
+    """The listening socket for operators; None where there is to be none.
+
+    Raises:
+        CannotListen: the address is taken or not allowed.
+    """
+    if settings.admin_unix_socket is None and settings.admin_port is None:
+        return None
+    where = settings.admin_unix_socket or (_ADMIN_HOST, settings.admin_port or 0)
+    return _listen(where, "admin_port", "admin_unix_socket")
+
+
+def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
+    """*fields* name the settings that choose another address."""
+    shown = where if isinstance(where, Path) else f"{where[0]}:{where[1]}"
     try:
-        listener = _listen_unix(path) if path else _listen_tcp(settings)
+        listener = _listen_unix(where) if isinstance(where, Path) else _listen_tcp(*where)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(
-                f"Another program already listens on {where}: stop it, or choose another address "
-                "with GATEWAY_PORT or GATEWAY_UNIX_SOCKET."
+                f"Another program already listens on {shown}: stop it, or choose another address "
+                f"with {' or '.join(map(variable, fields))}."
             ) from None
-        raise CannotListen(f"The gateway cannot listen on {where}: {error.strerror}.") from None
-    # Accepted connections inherit these.
-    set_options(listener, settings)
+        raise CannotListen(f"The gateway cannot listen on {shown}: {error.strerror}.") from None
     listener.setblocking(False)
     return listener
 
@@ -57,9 +80,9 @@ def set_options(sock: socket.socket, settings: Settings) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def _listen_tcp(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _listen_unix(path: Path) -> socket.socket:

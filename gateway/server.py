@@ -7,20 +7,30 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import uvloop
 from aiohttp import web
 
-from gateway.app import PARTS, create_application, create_runner
+from gateway.app import (
+    PARTS,
+    RELOADED,
+    create_admin_runner,
+    create_application,
+    create_runner,
+)
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.garbage import calm
 from gateway.http.connection import Connections
-from gateway.listener import BACKLOG, listen, url_of
-from gateway.settings import EMBEDDED_REDIS, Settings
+from gateway.listener import BACKLOG, listen, listen_for_admin, url_of
+from gateway.log import configure
+from gateway.settings import EMBEDDED_REDIS, Settings, variable
 
 log = logging.getLogger(__name__)
+
+LOG_SETTINGS = frozenset({"log_format", "log_level"})
+"""Settings of the process, not of a gateway in it; a reload goes by them too."""
 
 
 class Server:
@@ -32,8 +42,11 @@ class Server:
         self._application = application or create_application(settings)
         connections = Connections(settings.header_timeout_seconds)
         self._runner = create_runner(self._application, connections)
+        self._admin_runner = create_admin_runner(self._application)
         self.url = ""
         """Where the gateway listens, once it does."""
+        self.admin_url: str | None = None
+        """Where it listens for operators, if it does."""
 
     @property
     def streams(self) -> int:
@@ -44,32 +57,52 @@ class Server:
         """Start the background tasks and listen.
 
         Raises:
-            CannotListen: the address is taken or not allowed.
+            CannotListen: an address is taken or not allowed.
         """
-        listener = listen(self._settings)
-        try:
-            await self._runner.setup()
-            await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
-        except BaseException:
-            listener.close()
-            await self._runner.cleanup()
-            raise
+        with ExitStack() as opened:
+            listener = opened.enter_context(listen(self._settings))
+            admin = listen_for_admin(self._settings)
+            if admin is not None:
+                opened.enter_context(admin)
+            try:
+                await self._runner.setup()
+                if admin is not None:
+                    await self._admin_runner.setup()
+                    await web.SockSite(self._admin_runner, admin).start()
+                await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
+            except BaseException:
+                await self.stop()
+                raise
+            opened.pop_all()
         self.url = url_of(listener)
+        self.admin_url = url_of(admin) if admin is not None else None
 
-    def reload(self, settings: Settings) -> None:
-        """Check tokens with the keys of *settings* from now on; no stream is touched.
+    def reload(self, settings: Settings) -> list[str]:
+        """Go by the keys and limits of *settings* from now on; no stream is touched.
+
+        Returns the settings that differ from those in force and take a restart.
 
         Raises:
-            ConfigurationError: they cannot be used, and the old ones stay.
+            ConfigurationError: the keys cannot be used, and all stays as it was.
         """
-        self._application[PARTS].door.reload(settings)
+        if settings.redis_url == EMBEDDED_REDIS:
+            # Not started anew: the one that runs is meant.
+            settings = settings.model_copy(update={"redis_url": self._settings.redis_url})
+        self._application[PARTS].reload(settings)
+        return [
+            variable(name)
+            for name in Settings.model_fields.keys() - RELOADED - LOG_SETTINGS
+            if getattr(settings, name) != getattr(self._settings, name)
+        ]
 
     async def stop(self) -> None:
         """Accept nothing new, end every stream in good order, and let go of Redis.
 
-        Takes at most the drain time and two seconds.
+        Takes at most the drain time and two seconds. Operators are answered to the end: who asks
+        whether the gateway is ready is told that it is stopping.
         """
         await self._runner.cleanup()
+        await self._admin_runner.cleanup()
 
 
 @asynccontextmanager
@@ -101,7 +134,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; *ready* is called once the gateway listens.
 
-    On SIGHUP the settings are read again by *reread*, and the keys in them are used.
+    On SIGHUP the settings are read again by *reread*: keys, limits and logging follow them.
 
     Raises:
         GatewayError: the start cannot go on.
@@ -123,11 +156,15 @@ async def serve(
 
 def _reload(server: Server, reread: Callable[[], Settings]) -> None:
     try:
-        server.reload(reread())
+        settings = reread()
+        unchanged = server.reload(settings)
     except ConfigurationError as error:
-        log.error("Not reloaded, the old keys stay. %s", error)  # noqa: TRY400 - a trace says no more
-    else:
-        log.info("Reloaded: tokens are checked with the keys as they are now.")
+        log.error("Not reloaded, all stays as it was. %s", error)  # noqa: TRY400 - a trace says no more
+        return
+    configure(settings.log_format, settings.log_level)
+    log.info("Reloaded: keys, limits and logging are those of the settings as they are now.")
+    if unchanged:
+        log.warning("Changed, but in force only after a restart: %s.", ", ".join(sorted(unchanged)))
 
 
 def run(

@@ -88,6 +88,7 @@ def make_settings(redis_url: str) -> MakeSettings:
             "redis_url": redis_url,
             "jwt_secret": SECRET,
             "port": 0,
+            "admin_port": "off",
             "ownership_wait_seconds": 1.0,
             "drain_seconds": 0.1,
         }

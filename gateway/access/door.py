@@ -21,6 +21,20 @@ from gateway.fanout.hub import Hub
 from gateway.settings import Settings, variable
 from gateway.tasks import Supervisor
 
+RELOADED = frozenset(
+    {
+        "jwt_secret",
+        "jwt_secret_file",
+        "jwt_public_key_file",
+        "jwt_algorithms",
+        "max_streams_per_organization",
+        "max_streams_per_subject",
+        "max_streams_per_address",
+        "max_opens_per_second",
+    }
+)
+"""The settings that `Door.reload` goes by; every other one takes a restart."""
+
 
 class Door:
     """Everything between a request and a stream."""
@@ -44,26 +58,21 @@ class Door:
             settings.ownership_wait_seconds,
             keeps_token=self._backend is not None,
         )
-        self.census = _census(settings, redis)
-        limits = QuotaLimits(
-            settings.max_streams_per_subject,
-            settings.max_streams_per_address,
-            settings.max_opens_per_second,
-        )
+        limits = _limits(settings)
+        self.census = Census(redis, limits.per_organization, settings.ownership_wait_seconds)
         self.quota = Quota(limits, self.census)
 
     def start(self, supervisor: Supervisor, hub: Hub) -> None:
         """Start its background tasks; streams of *hub* that are revoked are closed."""
         supervisor.start("revocations", self.revocations.run(hub))
-        if self.census is not None:
-            supervisor.start("census", self.census.run())
+        supervisor.start("census", self.census.run())
         if isinstance(self.verifier.keys, JwksKeys):
             supervisor.start("issuer's keys", self.verifier.keys.run())
 
     def reload(self, settings: Settings) -> None:
-        """Check tokens with the keys and algorithms of *settings* from now on. Keys at an issuer's
-        URL are fetched again by themselves. Everything else stays as it was at the start: who
-        decides about an execution, and which claim counts, belong together.
+        """Go by the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at an
+        issuer's URL are fetched again by themselves. Everything else stays as it was at the start:
+        who decides about an execution, and which claim counts, belong together.
 
         Raises:
             ConfigurationError: they cannot be used, and the old ones stay.
@@ -74,19 +83,23 @@ class Door:
             )
         keys = self.verifier.keys if self._jwks_url else create_keys(settings)
         self.verifier.replace_keys(keys, settings.jwt_algorithms)
+        self.quota.replace(_limits(settings))
 
     async def stop(self) -> None:
         """Give up what is under way; to be called when the background tasks have ended."""
         await self.revocations.stop()
-        if self.census is not None:
-            await self.census.leave()
+        await self.census.leave()
         if self._backend is not None:
             await self._backend.close()
 
 
-def _census(settings: Settings, redis: Redis) -> Census | None:
-    limit = settings.max_streams_per_organization
-    return Census(redis, limit, settings.ownership_wait_seconds) if limit else None
+def _limits(settings: Settings) -> QuotaLimits:
+    return QuotaLimits(
+        settings.max_streams_per_organization,
+        settings.max_streams_per_subject,
+        settings.max_streams_per_address,
+        settings.max_opens_per_second,
+    )
 
 
 def _backend(settings: Settings) -> BackendOwnership | None:

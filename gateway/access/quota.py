@@ -26,9 +26,10 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """Most streams at once of one subject and one address of this instance, and most streams that
-    one subject may open in a second; 0 for any number."""
+    """Most streams at once of one organization over all instances, of one subject and one address
+    of this instance, and most streams that one subject may open in a second; 0 for any number."""
 
+    per_organization: int = 0
     per_subject: int = 0
     per_address: int = 0
     opens_per_second: int = 0
@@ -69,13 +70,18 @@ class OpenRate:
 class Quota:
     """All limits that a request must pass before it becomes a stream."""
 
-    def __init__(self, limits: QuotaLimits, census: Census | None) -> None:
-        """*census*: None where organizations have no limit."""
-        self._limits = limits
+    def __init__(self, limits: QuotaLimits, census: Census) -> None:
         self.census = census
-        self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
         self.subjects: Counter[Subject] = Counter()
         self.addresses: Counter[str] = Counter()
+        self.replace(limits)
+
+    def replace(self, limits: QuotaLimits) -> None:
+        """Go by *limits* from now on. Nobody is sent away: whoever is over one that was lowered
+        opens no more. Streams that were opened while there was no limit are not counted."""
+        self._limits = limits
+        self.census.limit = limits.per_organization
+        self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
 
     @property
     def by_address(self) -> bool:
@@ -129,7 +135,7 @@ class Quota:
 
     async def _count_organization(self, place: "Place", organization_id: str) -> None:
         """The streams of the organization over all instances."""
-        if self.census is None:
+        if not self._limits.per_organization:
             return
         try:
             entered = await self.census.enter(organization_id)
@@ -160,7 +166,7 @@ class Place:
             _uncount(quota.subjects, self.subject)
         if self.address is not None:
             _uncount(quota.addresses, self.address)
-        if self.organization_id is not None and quota.census is not None:
+        if self.organization_id is not None:
             quota.census.left(self.organization_id)
         self.subject = self.address = self.organization_id = None
 

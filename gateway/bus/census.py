@@ -58,10 +58,10 @@ class Census:
     def __init__(
         self, redis: Redis, limit: int, wait: float, times: CensusTimes | None = None
     ) -> None:
-        """*limit*: most streams of one organization; *wait*: seconds to hold an opening while
-        Redis is away."""
+        """*limit*: see there; *wait*: seconds to hold an opening while Redis is away."""
         self._redis = redis
-        self._limit = limit
+        self.limit = limit
+        """Most streams of one organization, for those that open from now on."""
         self._wait = wait
         self._times = times or CensusTimes()
         self._instance = secrets.token_hex(8)
@@ -171,7 +171,7 @@ class Census:
             instance=self._instance,
             held=held,
             wanted=wanted,
-            limit=self._limit,
+            limit=self.limit,
             lease_ms=int(self._times.lease * 1000),
         )
 

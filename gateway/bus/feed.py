@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.bus.canary import Canary
+from gateway.bus.lag import LagSampler
 from gateway.bus.recorder import FORGOTTEN, Recorded, Recorder
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Batch, Subscription
@@ -63,6 +64,7 @@ class Feed:
         self._recorder = recorder
         self._saw = saw
         self._drop_log = Sometimes(DROP_LOG_INTERVAL)
+        self._lag = LagSampler(metrics.feed_lag)
         self._busy_since: float | None = None
 
     @property
@@ -94,6 +96,7 @@ class Feed:
             for burst in bursts(events, self._rules.terminal_types):
                 self._replay.extend(execution_id, burst)
                 self._hub.publish(execution_id, burst)
+            self._lag.delivered(envelopes[-1])
 
     def _read_all(self, batch: Batch) -> dict[str, list[Envelope]]:
         """The events of *batch* by execution; whatever is none is dropped here."""

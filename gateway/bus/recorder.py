@@ -124,6 +124,7 @@ class Recorder:
 
     def _ids(self, count: int, answer: Any) -> list[Id | None]:
         if isinstance(answer, list):
+            self._metrics.events_recorded += len(answer)
             return [parse_id(one.decode()) or FORGOTTEN for one in answer]
         self._metrics.events_dropped["unrecorded"] += count
         return [None] * count

@@ -81,6 +81,11 @@ class Subscription:
         self.trouble: str | None = "The subscription has not been confirmed yet."
         """In words, why nothing can arrive now; None while Redis has confirmed the pattern."""
 
+    @property
+    def inbox_bytes(self) -> int:
+        """Bytes of messages that were read and are not all delivered yet."""
+        return self._bytes
+
     async def confirmed(self) -> None:
         """Wait until Redis has confirmed the pattern."""
         await self._confirmed.wait()

@@ -48,6 +48,8 @@ _ALWAYS = {
     "cors_credentials": False,
     # The page needs an address, and its tokens are signed with a secret and name no issuer.
     "unix_socket": None,
+    "admin_port": None,
+    "admin_unix_socket": None,
     "jwt_public_key_file": None,
     "jwks_url": None,
     "jwt_algorithms": (),

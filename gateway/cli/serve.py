@@ -22,7 +22,7 @@ def serve(config_file: Path | None, **given: Any) -> None:
 
     Every setting is an environment variable or a line of the --config file. A wrong one stops the
     start with exit status 78 and a list of all mistakes. An absent Redis does not: health says so,
-    and the gateway goes on trying. SIGHUP reads the keys that tokens are checked with again.
+    and the gateway goes on trying. SIGHUP reads keys, limits and logging again.
     """
     overrides = {name: value for name, value in given.items() if value is not None}
     read = partial(load, config_file, **overrides)
@@ -36,8 +36,9 @@ def _banner(running: server.Server, settings: Settings) -> None:
     """Five lines: address, ownership, CORS, Redis, history."""
     redis = urlsplit(settings.redis_url)
     origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
+    operators = f" (for operators: {running.admin_url})" if running.admin_url else ""
     click.echo(
-        f"Listening on  {running.url}\n"
+        f"Listening on  {running.url}{operators}\n"
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
         f"Redis         {redis.scheme}://{redis.netloc.rpartition('@')[2]}{redis.path}\n"

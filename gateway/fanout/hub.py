@@ -43,10 +43,12 @@ class Hub:
     def __init__(self, bounds: QueueBounds, metrics: Metrics, max_subscribers: int = 0) -> None:
         self._bounds = bounds
         self._metrics = metrics
-        self._max_subscribers = max_subscribers
+        self.max_subscribers = max_subscribers
+        """Most streams at once; 0 for no limit of its own."""
         self._topics: dict[str, dict[Subscriber, None]] = {}
         self._count = 0
-        self._draining = False
+        self.draining = False
+        """Whether the gateway is about to stop: no new subscriber is taken."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -72,9 +74,9 @@ class Hub:
             LimitReached: there are as many subscribers as the settings allow.
             Unavailable: the gateway is about to stop.
         """
-        if self._draining:
+        if self.draining:
             raise Unavailable("This gateway is restarting; try again in a few seconds.")
-        if self._max_subscribers and self._count >= self._max_subscribers:
+        if self.max_subscribers and self._count >= self.max_subscribers:
             raise LimitReached("This gateway has as many streams open as it may; try again later.")
         subscriber = Subscriber(
             viewer,
@@ -85,8 +87,6 @@ class Hub:
         self._topics.setdefault(subscriber.execution_id, {})[subscriber] = None
         self._count += 1
         self._empty.clear()
-        self._metrics.streams_open += 1
-        self._metrics.streams_opened += 1
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -99,8 +99,6 @@ class Hub:
         self._count -= 1
         if not self._count:
             self._empty.set()
-        self._metrics.streams_open -= 1
-        self._metrics.streams_closed[subscriber.ended or "gone"] += 1
 
     def publish(self, execution_id: str, burst: Burst) -> None:
         """Offer *burst* to every subscriber of the execution."""
@@ -129,7 +127,7 @@ class Hub:
 
     async def drain(self, seconds: float) -> None:
         """Take no new subscribers and close all with `drain`, evenly spread over *seconds*."""
-        self._draining = True
+        self.draining = True
         subscribers = list(self)
         random.shuffle(subscribers)
         loop = asyncio.get_running_loop()

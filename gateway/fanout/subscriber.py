@@ -20,11 +20,21 @@ from gateway.events.sse import closing
 from gateway.viewer import Viewer
 
 COMPLETED = "completed"
-"""The end of a stream whose execution has ended; every other end is a CloseReason."""
+"""The end of a stream whose execution has ended."""
+GONE = "gone"
+"""The end of a stream whose reader has left; every other end is a CloseReason."""
 
 
 class Sink(Protocol):
     """The writing end of a stream, as its subscriber sees it; nothing in it waits."""
+
+    @property
+    def behind_since(self) -> float | None:
+        """Loop time in seconds since when its reader is behind; None for one that is not."""
+
+    @property
+    def written(self) -> int:
+        """Bytes of the body that were written."""
 
     def offer(self, burst: Burst) -> bool:
         """Write *burst* at once; False if the reader is behind, and nothing was written."""
@@ -41,8 +51,8 @@ class Subscriber:
 
     __slots__ = (
         "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_sink",
-        "_waiting", "ended", "execution_id", "held", "last_activity", "left", "opened_at",
-        "overrun", "position", "viewer",
+        "_waiting", "delivered", "ended", "execution_id", "held", "last_activity", "left",
+        "opened_at", "overrun", "position", "viewer",
     )  # fmt: skip
 
     def __init__(self, viewer: Viewer, *, max_events: int, max_bytes: int, now: float) -> None:
@@ -52,6 +62,8 @@ class Subscriber:
         self.opened_at = now
         self.last_activity = now
         """Loop time in seconds of the last frame taken in: silence is counted from here."""
+        self.delivered = 0
+        """Events that were taken in for its reader, live or from history."""
         self.ended: str | None = None
         """Why nothing more is taken in: `completed` or a close reason."""
         self.left = False
@@ -71,9 +83,34 @@ class Subscriber:
         self._sink: Sink | None = None
 
     @property
+    def reason(self) -> str:
+        """Why the stream has ended: `completed`, a close reason, or `gone` when its reader left."""
+        return self.ended or GONE
+
+    @property
     def waiting(self) -> tuple[int, int]:
         """How many events and bytes wait for the reader."""
         return self._events, self._bytes
+
+    @property
+    def attached(self) -> bool:
+        """Whether it has a connection: its opening is over."""
+        return self._sink is not None
+
+    @property
+    def written(self) -> int:
+        """Bytes of the body that were written."""
+        return self._sink.written if self._sink is not None else 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether its reader has not taken all that was written."""
+        return self._sink is not None and self._sink.behind_since is not None
+
+    def lag(self, now: float) -> float:
+        """Seconds for which its reader has been behind at *now* (loop time)."""
+        since = self._sink.behind_since if self._sink is not None else None
+        return now - since if since is not None else 0.0
 
     def attach(self, sink: Sink) -> None:
         """Write through *sink* from now on; it is woken for what waits already."""
@@ -104,6 +141,7 @@ class Subscriber:
             self.last_activity = now
         elif not self._queue(following, now):
             return False
+        self.delivered += len(following)
         if following.last is not None:
             self.position = following.last
         if following.terminal:

@@ -1,4 +1,4 @@
-"""What is logged about requests: never the query, which may hold a token.
+"""What is logged about requests and streams: never the query, which may hold a token.
 
 aiohttp's own access log prints the whole request line, and its server log prints the malformed
 line of a request that it could not parse. Both are replaced here.
@@ -11,36 +11,35 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
 from gateway.http.handover import HandedOver
+from gateway.http.request_id import request_id
+from gateway.log import event
 
 access_log = logging.getLogger("gateway.access_log")
 server_log = logging.getLogger("gateway.server")
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line a request: peer, method, path without query, status, bytes, seconds."""
+    """One line a request, at the end of its response; a stream has a line of its own."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Called by aiohttp at the end of each response; *time* is in seconds."""
         if isinstance(response, HandedOver):
             return
-        self.logger.info(
-            '%s "%s %s" %d %d %.3f',
-            request.remote or "-",
-            request.method,
-            request.path,
-            response.status,
-            response.body_length,
-            time,
+        event(
+            self.logger,
+            "request",
+            remote=request.remote or "-",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            bytes=response.body_length,
+            seconds=round(time, 3),
+            request_id=request_id(request),
         )
 
     @property
     def enabled(self) -> bool:
         return self.logger.isEnabledFor(logging.INFO)
-
-
-def log_stream(request_line: str, written: int, seconds: float) -> None:
-    """The line of a stream that has ended, in the same form; *written* in bytes."""
-    access_log.info("%s 200 %d %.3f", request_line, written, seconds)
 
 
 class _WithoutRequestLine(logging.Filter):

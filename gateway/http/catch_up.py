@@ -46,6 +46,7 @@ class CatchUp:
         Raises:
             ConnectionResetError: the reader has gone.
         """
+        self.metrics.queue_overruns += subscriber.overrun
         while subscriber.held and subscriber.ended is None:
             # In a function that returns: a stream holds one page at a time, not two.
             await self._go_on(subscriber, outlet)
@@ -82,6 +83,7 @@ class CatchUp:
             subscriber.position = None
         if stretch.events:
             subscriber.position = stretch.events[-1].id
+            subscriber.delivered += len(stretch.events)
             self.metrics.events_delivered += len(stretch.events)
         subscriber.last_activity = now
         return b"".join(data)

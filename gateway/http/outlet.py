@@ -35,8 +35,8 @@ class Outlet(asyncio.Protocol):
     """Writes one stream's bytes to its connection, and is told when that has ended."""
 
     __slots__ = (
-        "_care", "_catching_up", "_chunked", "_drained", "_leave", "_paused", "_subscriber",
-        "_transport", "_written",
+        "_care", "_catching_up", "_chunked", "_drained", "_leave", "_subscriber", "_transport",
+        "behind_since", "written",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +55,10 @@ class Outlet(asyncio.Protocol):
         self._leave = leave
         self._chunked = chunked
         self._transport: asyncio.Transport | None = None
-        self._paused = False
-        self._written = written
+        self.behind_since: float | None = None
+        """Loop time in seconds since when the kernel holds bytes that the reader has not taken."""
+        self.written = written
+        """Bytes of the body so far, with the framing of all chunks but the first."""
         self._catching_up: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -67,7 +69,7 @@ class Outlet(asyncio.Protocol):
         # Paused as soon as one byte is left over, resumed when none is: the transport itself tells
         # who is behind, and nobody has to ask before or after each write.
         transport.set_write_buffer_limits(high=0)
-        if transport.get_write_buffer_size() and not self._paused:
+        if transport.get_write_buffer_size() and self.behind_since is None:
             self.pause_writing()
         self._subscriber.attach(self)
 
@@ -75,15 +77,20 @@ class Outlet(asyncio.Protocol):
     def taken(self) -> int:
         """Bytes that the kernel has taken, of those that were written."""
         waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        return self._written - waiting
+        return self.written - waiting
 
     def offer(self, burst: Burst) -> bool:
         """See `Sink.offer`: the way of nearly every event."""
         transport = self._transport
-        if self._paused or self._catching_up or transport is None or transport.is_closing():
+        if (
+            self.behind_since is not None
+            or self._catching_up is not None
+            or transport is None
+            or transport.is_closing()
+        ):
             return False
         data = burst.chunk if self._chunked else burst.data
-        self._written += len(data)
+        self.written += len(data)
         transport.write(data)
         return True
 
@@ -91,7 +98,7 @@ class Outlet(asyncio.Protocol):
         """See `Sink.wake`: write what waits, then catch up if held, or end if ended."""
         transport, subscriber = self._transport, self._subscriber
         while (
-            not self._paused
+            self.behind_since is None
             and self._catching_up is None
             and transport is not None
             and not transport.is_closing()
@@ -114,7 +121,7 @@ class Outlet(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError
         self._put(self._transport, data)
-        while self._paused:
+        while self.behind_since is not None:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
@@ -133,12 +140,12 @@ class Outlet(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by the transport: the kernel has not taken everything."""
-        self._paused = True
+        self.behind_since = asyncio.get_running_loop().time()
         self._care.stalls.behind(self)
 
     def resume_writing(self) -> None:
         """Called by the transport: the kernel has taken everything."""
-        self._paused = False
+        self.behind_since = None
         self._care.stalls.even(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
@@ -152,16 +159,16 @@ class Outlet(asyncio.Protocol):
         self._care.stalls.even(self)
         if self._catching_up is not None:
             self._catching_up.cancel()
-        self._leave(self._written)
+        self._leave(self.written)
 
     def _put(self, transport: asyncio.Transport, data: bytes) -> None:
         framed = as_chunk(data) if self._chunked else data
-        self._written += len(framed)
+        self.written += len(framed)
         transport.write(framed)
 
     def _finish(self, transport: asyncio.Transport) -> None:
         if self._chunked:
-            self._written += len(_LAST_CHUNK)
+            self.written += len(_LAST_CHUNK)
             transport.write(_LAST_CHUNK)
         # Sends what is left first; a reader that does not take it is the stall watch's.
         transport.close()

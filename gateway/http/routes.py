@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.http.headers import add_common_headers
 from gateway.http.hygiene import end_with_body
+from gateway.http.request_id import REQUEST_ID_HEADER, request_id
 
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
 TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"
@@ -64,4 +65,5 @@ def add_cors(application: web.Application, origins: tuple[str, ...], credentials
 
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     add_common_headers(response)
+    response.headers[REQUEST_ID_HEADER] = request_id(request)
     end_with_body(request, response)

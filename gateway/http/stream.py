@@ -6,7 +6,6 @@ written, it hands the connection over to an outlet and returns.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,14 +24,15 @@ from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
-from gateway.http.access_log import access_log
 from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import STREAM_HEADERS
 from gateway.http.handover import begin, is_chunked, release
 from gateway.http.outlet import Care, Outlet
+from gateway.http.request_id import request_id
 from gateway.http.visit import Visit
+from gateway.metrics import Metrics
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -52,6 +52,7 @@ class StreamHandler:
     heartbeat: Heartbeat
     expiry: Expiry
     care: Care
+    metrics: Metrics
     wait: float
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -60,7 +61,7 @@ class StreamHandler:
             request.match_info["execution_id"], read_credentials(request)
         )
         place = await self.quota.enter(viewer, self._address(request))
-        visit = Visit(self.hub, self.expiry, place)
+        visit = Visit(self.hub, self.expiry, place, self.metrics)
         try:
             subscriber = visit.begin(viewer)
             subscriber.position = read_cursor(request)
@@ -85,6 +86,7 @@ class StreamHandler:
         first = connected(subscriber.execution_id, jittered_retry_ms(), status)
         first += await self.catch_up.page(subscriber, stretch)
         response = begin(request, STREAM_HEADERS)
+        visit.opened(request_id(request))
         try:
             await response.prepare(request)
             await response.write(first)
@@ -94,8 +96,6 @@ class StreamHandler:
             visit.leave(len(first))
             return response
         # From here on nothing may wait: aiohttp has cancelled this task.
-        if access_log.isEnabledFor(logging.INFO):
-            visit.log_as(request)
         self.heartbeat.add(subscriber)
         self.expiry.add(subscriber)
         self.catch_up.settle(subscriber, stretch)

@@ -70,6 +70,7 @@ async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
         "REDIS_URL": redis_url,
         f"{PREFIX}JWT_SECRET": secret,
         f"{PREFIX}PORT": "0",
+        f"{PREFIX}ADMIN_PORT": "off",
         f"{PREFIX}LOG_LEVEL": "warning",
     }
     return await asyncio.create_subprocess_exec(

@@ -130,6 +130,7 @@ class Stage:
         port = port or free_port()
         given = {
             "port": port,
+            "admin_port": "off",
             "jwt_secret": secret,
             "ownership": "registry",
             "log_level": "warning",

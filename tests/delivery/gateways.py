@@ -5,7 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping
 
-from tests.process.programs import COMMAND, environment
+from tests.process.programs import COMMAND, addresses, environment
 from tests.support import DEADLINE
 
 _LINES_KEPT = 200
@@ -73,6 +73,6 @@ class Gateway:
             self.lines.append(line)
             self.tracebacks += line.startswith("Traceback")
             if line.startswith("Listening on"):
-                listening.set_result(int(line.rpartition(":")[2]))
+                listening.set_result(int(addresses(line)[0].rpartition(":")[2]))
         if not listening.done():
             listening.set_exception(AssertionError("the gateway has ended before it listened"))

@@ -82,6 +82,14 @@ class Tab:
     def abort(self) -> None:
         raise AssertionError("nobody asked for that")
 
+    @property
+    def behind_since(self) -> float | None:
+        return 0.0 if self.behind else None
+
+    @property
+    def written(self) -> int:
+        return sum(len(seen.data) for seen in self.seen)
+
     async def write(self, data: bytes) -> None:
         """As `Outlet.write`, to a reader that takes everything."""
         self.seen += self.parser.feed(data)

@@ -62,6 +62,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 jwt_secret=secret,
                 ownership="token",
                 port=port,
+                admin_port="off",
                 drain_seconds=0,
                 heartbeat_seconds=0.2,
             )

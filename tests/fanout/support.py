@@ -50,6 +50,14 @@ class Reader:
     def abort(self) -> None:
         raise AssertionError("nobody asked for that")
 
+    @property
+    def behind_since(self) -> float | None:
+        return 0.0 if self.behind else None
+
+    @property
+    def written(self) -> int:
+        return len(self.data)
+
 
 @contextmanager
 def subscription(hub: Hub, viewer: Viewer) -> Iterator[Subscriber]:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 
 import pytest
 from aiohttp import web
@@ -103,20 +104,52 @@ async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
     assert body.endswith(b"}\n\n")
 
 
-async def test_logged_at_its_end(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    """The access log has one line for a stream, at its end: its path without the query, and the
-    bytes that were written."""
-    caplog.set_level(logging.INFO, "gateway.access_log")
+async def test_logged_at_its_end(
+    gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has one line for a stream, at its end: whose it was, why it ended, what was written,
+    and the id that a proxy gave the request; and nothing of the query."""
+    caplog.set_level(logging.INFO, "gateway")
     connection = await Connection.open(gateway.url)
-    connection.send(request().replace(PATH, f"{PATH}?last_event_id=-1"))
-    data = (await connection.hear(quiet=0.2)).data
-    assert not [one for one in caplog.records if one.name == "gateway.access_log"]
+    given = request(**{"X-Request-ID": "from-nginx-1"})
+    connection.send(given.replace(PATH, f"{PATH}?last_event_id=-1"))
+    said = await connection.hear(quiet=0.2)
+    assert said.headers["x-request-id"] == "from-nginx-1"
+    assert lines_of(caplog, "gateway.streams") == []
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    data = said.data + (await connection.hear()).data
     await connection.closed()
-    await eventually(lambda: "stream" in caplog.text)
-    [line] = [one.getMessage() for one in caplog.records if one.name == "gateway.access_log"]
+    await eventually(lambda: lines_of(caplog, "gateway.streams"))
+    [line] = lines_of(caplog, "gateway.streams")
     body = data.partition(b"\r\n\r\n")[2]
-    frames = body[body.index(b"\r\n") + 2 : -2]
-    assert line.startswith(f'127.0.0.1 "GET {PATH}" 200 {len(frames)} ')
+    # aiohttp has framed the first chunk, and does not say with how much.
+    written = len(body) - body.index(b"\r\n") - 4
+    seconds = re.search(r" seconds=([0-9.]+) ", line)
+    assert seconds is not None
+    assert line == (
+        "stream ended execution_id=run-1 organization_id=acme reason=completed events=2 "
+        f"bytes={written} seconds={seconds[1]} request_id=from-nginx-1"
+    )
+    assert lines_of(caplog, "gateway.access_log") == []
+
+
+def lines_of(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == logger]
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "ä", 'quote"'])
+async def test_request_id_of_its_own(gateway: RunningGateway, given: str) -> None:
+    """Without a usable id the gateway draws one, another one for each request, and tells it."""
+    ids = set()
+    for _ in range(2):
+        connection = await Connection.open(gateway.url)
+        connection.send(request(**{"X-Request-ID": given}))
+        said = await connection.hear(quiet=0.2)
+        ids.add(said.headers["x-request-id"])
+        await connection.closed()
+    assert len(ids) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
 
 
 async def test_a_stream_that_fails_is_cut_and_told(

@@ -188,7 +188,7 @@ async def test_nothing_stays(start_gateway: StartGateway) -> None:
     for one in answers:
         one.close()
     await eventually(lambda: len(gateway.parts.door.quota) == 0)
-    await eventually(lambda: len(gateway.parts.door.census or ()) == 0)
+    await eventually(lambda: len(gateway.parts.door.census) == 0)
 
     async def is_gone() -> bool:
         return not [key async for key in gateway.parts.redis.scan_iter("sse:census:*")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +22,16 @@ def environment(**settings: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("GATEWAY_") and name != "REDIS_URL"
     }
-    return {**kept, "GATEWAY_JWT_SECRET": SECRET, "GATEWAY_PORT": "0", **settings}
+    given = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_PORT": "0", "GATEWAY_ADMIN_PORT": "off"}
+    return {**kept, **given, **settings}
+
+
+def addresses(line: str) -> tuple[str, str]:
+    """Where a gateway listens for browsers and, or nothing, for operators: the banner's first
+    line."""
+    found = re.fullmatch(r"Listening on +(\S+)(?: \(for operators: (\S+)\))?\n", line)
+    assert found is not None, line
+    return found[1], found[2] or ""
 
 
 async def run(*words: str, **settings: str) -> tuple[int, str, str]:
@@ -44,6 +54,8 @@ class Process:
         self._process = process
         self.lines: list[str] = []
         self.url = ""
+        self.admin_url = ""
+        """Empty without GATEWAY_ADMIN_PORT among its settings."""
 
     @property
     def pid(self) -> int:
@@ -58,7 +70,7 @@ class Process:
                 assert line, "".join(self.lines)
                 self.lines.append(line)
                 if line.startswith("Listening on"):
-                    self.url = line.split()[-1]
+                    self.url, self.admin_url = addresses(line)
 
     async def says(self, words: str) -> None:
         """Read its log until a line holds *words*."""

@@ -151,9 +151,12 @@ async def test_commands(
         require(program)
     port = free_port()
     monkeypatch.setenv("GATEWAY_PORT", str(port))
+    admin_port = free_port()
+    monkeypatch.setenv("GATEWAY_ADMIN_PORT", str(admin_port))
     replaced = {
         "localhost:6379": f"127.0.0.1:{redis_process().port}",
         "127.0.0.1:8080": f"127.0.0.1:{port}",
+        "127.0.0.1:8081": f"127.0.0.1:{admin_port}",
     }
     async with AsyncExitStack() as stack:
         terminal = Terminal(tmp_path, replaced, stack)

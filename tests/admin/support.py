@@ -1,0 +1,18 @@
+"""What the tests of this room share."""
+
+from redis.asyncio import Redis
+
+from tests.conftest import RunningGateway
+from tests.support import eventually, producer_message
+
+
+async def frozen_reader(gateway: RunningGateway, redis: Redis) -> None:
+    """Opens a live stream of run-1 whose reader then stops reading."""
+    reader = await gateway.open("run-1")
+    # With its first event a stream becomes live: only then is anything queued for it.
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    await reader.expect("step:started")
+    await eventually(lambda: not any(one.held for one in gateway.parts.hub))
+    assert reader.response.connection is not None
+    assert reader.response.connection.transport is not None
+    reader.response.connection.transport.pause_reading()
