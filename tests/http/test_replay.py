@@ -80,8 +80,9 @@ async def test_any_moment(gateway: RunningGateway, redis: Redis) -> None:
         readers.append((cursor, SseReader(await gateway.get("run-1", **headers))))
 
     async def produce() -> None:
-        for number in range(300):
-            event_id = await append(redis, "run-1", n=number)
+        # Where readers come slowly, it goes on until there are enough of them.
+        while len(given) < 300 or len(readers) <= 30:
+            event_id = await append(redis, "run-1", n=len(given))
             given.append(str(event_id))
         given.append(str(await append(redis, "run-1", "execution:completed")))
 

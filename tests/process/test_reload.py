@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.conftest import credentials
 from tests.process.programs import serving
 from tests.support import SseReader, eventually
 
@@ -75,3 +77,51 @@ async def test_reload(redis_url: str, tmp_path: Path) -> None:
             heartbeat = await reader.next()
             assert heartbeat is not None
             assert heartbeat.event == "heartbeat"
+
+
+def toml(**settings: str | int) -> str:
+    return "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+
+
+async def test_limits_and_logging(redis_url: str, tmp_path: Path) -> None:
+    """After SIGHUP the limits, the log's level and its form are those of the file: who is over a
+    limit that was lowered stays, and opens no more. What takes a restart is named, and a file
+    with a mistake changes nothing."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(toml(max_streams_per_subject=2, log_level="info"))
+    async with (
+        serving(
+            REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_CONFIG=str(file)
+        ) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+
+        async def opened(stack: AsyncExitStack) -> int:
+            response = await stack.enter_async_context(session.get(url, headers=credentials()))
+            return response.status
+
+        async with AsyncExitStack() as streams:
+            assert [await opened(streams) for _ in range(3)] == [200, 200, 429]
+
+            file.write_text(toml(max_streams_per_subject=-1))
+            process.signal(signal.SIGHUP)
+            await process.says("GATEWAY_MAX_STREAMS_PER_SUBJECT: Input should be greater")
+            assert await opened(streams) == 429
+
+            file.write_text(toml(max_streams_per_subject=3, heartbeat_seconds=1))
+            process.signal(signal.SIGHUP)
+            await process.says("only after a restart: GATEWAY_HEARTBEAT_SECONDS.")
+            assert [await opened(streams) for _ in range(2)] == [200, 429]
+
+            file.write_text(toml(max_connections=3, log_format="json"))
+            process.signal(signal.SIGHUP)
+            await process.says('"message":"Reloaded:')
+            assert await opened(streams) == 429
+
+            file.write_text(toml(log_format="json", max_streams_per_organization=1))
+            process.signal(signal.SIGHUP)
+            await process.says('"message":"Reloaded:')
+            # Those that were opened before it are not counted.
+            assert [await opened(streams) for _ in range(2)] == [200, 429]
+        assert "limits" in "".join(process.lines)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -165,13 +166,18 @@ async def test_embedded_redis(signum: signal.Signals) -> None:
     await eventually(lambda: not embedded_servers() - before)
 
 
-async def test_token_is_in_no_log(redis_url: str) -> None:
-    """A token in the query stands in no line that the process prints, at level debug too."""
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_token_is_in_no_log(redis_url: str, form: str) -> None:
+    """A token in the query stands in no line that the process prints, in either form, at level
+    debug too, neither about the stream that it opened nor about the request that was refused."""
     given = credentials()
     token = given["Authorization"].removeprefix("Bearer ")
     async with (
         serving(
-            REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_LOG_LEVEL="debug"
+            REDIS_URL=redis_url,
+            GATEWAY_OWNERSHIP="token",
+            GATEWAY_LOG_LEVEL="debug",
+            GATEWAY_LOG_FORMAT=form,
         ) as process,
         aiohttp.ClientSession() as session,
     ):
@@ -185,6 +191,13 @@ async def test_token_is_in_no_log(redis_url: str) -> None:
         process.signal(signal.SIGTERM)
         await process.ended()
     text = "".join(process.lines)
-    assert '"GET /api/v1/sse/executions/run-1/stream" 403' in text
+    [stream] = [line for line in text.splitlines() if "stream ended" in line]
+    [refusal] = [line for line in text.splitlines() if "403" in line and "/run-1/stream" in line]
+    if form == "json":
+        assert orjson.loads(stream)["execution_id"] == "run-1"
+        assert orjson.loads(refusal)["path"] == "/api/v1/sse/executions/run-1/stream"
+    else:
+        assert " execution_id=run-1 organization_id=acme " in stream
+        assert " path=/api/v1/sse/executions/run-1/stream status=403 " in refusal
     for part in token.split("."):
         assert part not in text
