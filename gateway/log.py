@@ -46,7 +46,7 @@ class Fields(dict[str, str | float]):
 def _as_text(value: str | float) -> str:
     # Quoted, a line end or a "=" that a stranger chose cannot pass for another field or line.
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else orjson.dumps(text).decode()
+    return text if _PLAIN.fullmatch(text) else ascii(text)
 
 
 def event(logger: logging.Logger, name: str, **fields: str | float) -> None:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gateway.access.tokens import issue
-from gateway.log import JsonFormatter, Sometimes, TextFormatter, configure, redact
+from gateway.log import JsonFormatter, Sometimes, TextFormatter, configure, event, redact
 from tests.support import SECRET
 
 TOKEN = issue(SECRET, organization_id="acme")
@@ -95,3 +95,27 @@ def test_sometimes() -> None:
     assert [sometimes.allows() for _ in range(4)] == [0, None, None, None]
     now[0] = 10.0
     assert [sometimes.allows(), sometimes.allows()] == [3, None]
+
+
+@pytest.mark.parametrize("value", ["a b", "x=1", 'q"', "two\nlines", "\u2028", "ä", ""])
+def test_fields(caplog: pytest.LogCaptureFixture, value: str) -> None:
+    """An event's fields are members of the JSON object, and `name=value` in text, where what is no
+    plain word is quoted: no value can pass for another field or another line."""
+    caplog.set_level(logging.INFO)
+    event(logging.getLogger("gateway.x"), "ended", path=value, token_like=TOKEN, seconds=1.5)
+    [line] = caplog.records
+    document = orjson.loads(JsonFormatter().format(line))
+    assert (document["message"], document["path"], document["seconds"]) == ("ended", value, 1.5)
+    text = TextFormatter().format(line)
+    assert f" path={value!a} token_like=" in text
+    assert text.endswith(" seconds=1.5")
+    assert len(text.splitlines()) == 1
+    for shown in (text, orjson.dumps(document).decode()):
+        assert TOKEN.split(".")[1] not in shown
+
+
+def test_plain_fields(caplog: pytest.LogCaptureFixture) -> None:
+    """Ids, paths and words stand in text as they are."""
+    caplog.set_level(logging.INFO)
+    event(logging.getLogger("gateway.x"), "ended", path="/a/b-1_2:3.4", events=3)
+    assert TextFormatter().format(caplog.records[0]).endswith(": ended path=/a/b-1_2:3.4 events=3")
