@@ -36,6 +36,7 @@ from gateway.fanout.hub import Hub, QueueBounds
 from gateway.garbage import calm
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
+from gateway.http.client import client_handler
 from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
@@ -186,6 +187,7 @@ def create_application(settings: Settings) -> web.Application:
         ticket=tickets.handle,
         runs=runs.handle,
         health=health_handler(parts.health),
+        client=client_handler(),
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     application.cleanup_ctx.append(_running)
