@@ -42,6 +42,7 @@ from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
+from gateway.http.page import add_page
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
@@ -190,6 +191,8 @@ def create_application(settings: Settings) -> web.Application:
         client=client_handler(),
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
+    if settings.page:
+        add_page(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application
