@@ -63,14 +63,16 @@ class Notifier:
         That this task runs shows that the event loop does. Without food systemd kills the process
         after `WatchdogSec` and starts it anew.
         """
+        said = False
         while True:
             trouble = stuck()
-            if trouble is None:
+            if trouble is None and self._patience:
                 self._tell("WATCHDOG=1", _status(status()))
             else:
-                self._tell(_status(trouble))
-                if self._patience:
-                    log.critical("The watchdog is not fed, systemd will restart me: %s", trouble)
+                self._tell(_status(trouble or status()))
+            if trouble is not None and self._patience and not said:
+                said = True
+                log.critical("The watchdog is not fed any more, for a restart: %s", trouble)
             # Two of three may come late.
             await asyncio.sleep(self._patience / 3 or _STATUS_EVERY)
 

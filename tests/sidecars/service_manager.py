@@ -1,10 +1,11 @@
 """What systemd is to a service, played by the test: who is notified, and who holds the socket."""
 
 import asyncio
+import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
 from tests.process.programs import Process, serving
 from tests.support import DEADLINE
@@ -36,14 +37,14 @@ class Listening:
                 pass
         return message
 
-    async def rest(self, quiet: float) -> list[dict[str, str]]:
-        """All that comes until nothing has come for *quiet* seconds."""
+    async def during(self, seconds: float) -> list[dict[str, str]]:
+        """All messages of the next *seconds*."""
         found = []
-        while True:
-            try:
-                found.append(await self.next(quiet))
-            except TimeoutError:
-                return found
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            with suppress(TimeoutError):
+                found.append(await self.next(left))
+        return found
 
 
 @contextmanager
@@ -102,6 +103,8 @@ class Visitors:
     async def _ask(self) -> None:
         reader, writer = await asyncio.open_connection(*self._address)
         try:
+            # Half of them are accepted some time before they have asked.
+            await asyncio.sleep(random.choice((0, 0.005)))
             writer.write(b"GET /api/v1/sse/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answer = await reader.read()
         finally:
