@@ -81,15 +81,12 @@ def _credentials(
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return {}
-    files = {
-        name: file
-        for name in CREDENTIALS
-        if (file := Path(directory) / name).is_file() and file.stat().st_size
-    }
+    files = {name: Path(directory) / name for name in CREDENTIALS}
+    files = {name: file for name, file in files.items() if _says_something(file, mistakes)}
     if "jwt_secret" in files and (keys := given.keys() & {"jwt_public_key_file", "jwks_url"}):
         mistakes.append(
-            f"{variable(min(keys))} is set, and systemd hands over the credential jwt_secret; tokens "
-            "are checked with one kind of key: remove one of the two."
+            f"{variable(min(keys))} is set, and systemd hands over the credential jwt_secret; "
+            "tokens are checked with one kind of key: remove one of the two."
         )
         del files["jwt_secret"]
     return {
@@ -97,6 +94,16 @@ def _credentials(
         for name, file in files.items()
         if not given.keys() & {name, f"{name}_file"}
     }
+
+
+def _says_something(file: Path, mistakes: list[str]) -> bool:
+    try:
+        return bool(file.read_bytes().strip())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        mistakes.append(f"The credential {file} cannot be read: {error.strerror}.")
+        return False
 
 
 def _known(given: dict[str, Any], source: str, mistakes: list[str]) -> dict[str, Any]:

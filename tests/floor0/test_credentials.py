@@ -53,9 +53,9 @@ def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty credential, which the unit gives where there is no file, is none."""
+    """An empty line, which the unit gives where there is no file, is no credential."""
     for name in ("jwt_secret", "redis_url"):
-        (credentials / name).write_text("")
+        (credentials / name).write_text("\n")
     with pytest.raises(ConfigurationError, match="no key to check tokens with"):
         load()
     monkeypatch.setenv("GATEWAY_JWT_SECRET", OTHER)
@@ -64,8 +64,8 @@ def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("keys", ["GATEWAY_JWKS_URL", "GATEWAY_JWT_PUBLIC_KEY_FILE"])
 def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret beside public keys is a mistake, said once, that names where each comes from; without
-    the secret the same settings are none."""
+    """A secret beside public keys is a mistake, said once, that names where each comes from;
+    without the secret the same settings are none."""
     monkeypatch.setenv(keys, "https://login.example/keys")
     monkeypatch.setenv("GATEWAY_JWT_ALGORITHMS", "RS256")
     with pytest.raises(ConfigurationError) as caught:
@@ -82,3 +82,11 @@ def test_too_short(credentials: Path) -> None:
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET: the secret is sh") as caught:
         load()
     assert "hush" not in str(caught.value)
+
+
+def test_unreadable(credentials: Path) -> None:
+    """A credential that cannot be read is named, and why."""
+    (credentials / "redis_url").unlink()
+    (credentials / "redis_url").mkdir()
+    with pytest.raises(ConfigurationError, match="redis_url cannot be read: Is a directory"):
+        load()
