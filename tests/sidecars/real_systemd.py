@@ -14,6 +14,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,11 @@ mount --bind "$CHECKOUT" /opt/checkout
 mount --bind "$PACKAGES" {PREFIX}/lib/$VERSION/site-packages
 ln -s /opt/python/bin/$VERSION {PREFIX}/bin/python
 echo "home = /opt/python/bin" > {PREFIX}/pyvenv.cfg
-printf '#!{PREFIX}/bin/python\\nfrom gateway.cli.main import main\\nmain()\\n' > {PREFIX}/bin/sse-gateway
+cat > {PREFIX}/bin/sse-gateway << END
+#!{PREFIX}/bin/python
+from gateway.cli.main import main
+main()
+END
 chmod 755 {PREFIX}/bin/sse-gateway
 export container=test SYSTEMD_UNIT_PATH="$HERE/units"
 exec {_SYSTEMD} --system --unit=multi-user.target --log-target=console --show-status=0
@@ -176,14 +181,14 @@ def control_group() -> Iterator[Path]:
     try:
         yield group
     finally:
-        for directory, _, _ in os.walk(group, topdown=False):
+        for directory in sorted(group.glob("**/"), reverse=True):
             # Its last processes may still be on their way out.
-            wait(lambda: _removed(directory))  # noqa: B023 - of now
+            wait(partial(_removed, directory))
 
 
-def _removed(directory: str) -> bool:
+def _removed(directory: Path) -> bool:
     try:
-        os.rmdir(directory)
+        directory.rmdir()
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
