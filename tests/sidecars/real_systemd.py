@@ -45,6 +45,7 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind "$HERE/console" /dev/console
+mount --bind "$HERE/units" /etc/systemd/system
 mount -t tmpfs -o mode=755 tmpfs /opt
 mkdir -p /run/lock /opt/python /opt/checkout {PREFIX}/bin {PREFIX}/lib/$VERSION/site-packages
 mkdir -p {CONFIG}/credentials
@@ -59,7 +60,7 @@ from gateway.cli.main import main
 main()
 END
 chmod 755 {PREFIX}/bin/sse-gateway
-export container=test SYSTEMD_UNIT_PATH="$HERE/units"
+export container=test SYSTEMD_UNIT_PATH=/etc/systemd/system
 exec {_SYSTEMD} --system --unit=multi-user.target --log-target=console --show-status=0
 """
 

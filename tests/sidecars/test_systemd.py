@@ -1,16 +1,20 @@
-"""The units as text: systemd has nothing to say against them, and their figures fit each other."""
+"""The units as text: systemd has nothing to say against them, and their figures are right."""
 
 import re
 import subprocess
 import sysconfig
 import tomllib
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
 
 from gateway.errors import ConfigurationError
 from gateway.listener import BACKLOG
-from tests.support import require
+from tests.conftest import credentials
+from tests.process.programs import run, serving
+from tests.support import SECRET, SseReader, require
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
@@ -107,6 +111,47 @@ def test_times_fit(unit: str) -> None:
 def test_room_for_100_000_streams(unit: str) -> None:
     """100,000 streams and a quarter as many other connections at once."""
     assert int(settings(unit)["LimitNOFILE"][0]) >= 125_000
+
+
+async def test_one_descriptor_a_stream(redis_url: str) -> None:
+    """A stream takes one file descriptor of the gateway."""
+    settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token"}
+    async with (
+        serving(**settings) as process,
+        ClientSession(headers=credentials(), connector=TCPConnector(limit=0)) as session,
+        AsyncExitStack() as streams,
+    ):
+        await process.healthy(session)
+
+        async def opened(count: int) -> int:
+            for number in range(count):
+                url = f"{process.url}/api/v1/sse/executions/run-{number}/stream"
+                reader = SseReader(await streams.enter_async_context(session.get(url)))
+                await reader.expect("connected")
+            return sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
+
+        # Then its connections to Redis are there.
+        before = await opened(20)
+        assert 100 <= await opened(100) - before < 110
+
+
+async def test_serves_with_the_samples(redis_url: str, tmp_path: Path) -> None:
+    """What the unit starts serves with the sample of the settings and two files of credentials;
+    without them it ends, with the secret as the only thing that is missing."""
+    assert [start.split()[1:] for start in settings(SERVICES[0])["ExecStart"]] == [
+        ["serve", "--config", "/etc/sse-gateway/gateway.toml"]
+    ]
+    (tmp_path / "jwt_secret").write_text(SECRET)
+    (tmp_path / "redis_url").write_text(redis_url)
+    given = {"GATEWAY_JWT_SECRET": "", "GATEWAY_CONFIG": str(ROOT / "config" / "production.toml")}
+    async with (
+        serving(**given, CREDENTIALS_DIRECTORY=str(tmp_path)) as process,
+        ClientSession() as session,
+    ):
+        await process.healthy(session)
+    status, _, said = await run("serve", **given)
+    assert status == ConfigurationError.EXIT_STATUS
+    assert re.findall("GATEWAY_[A-Z_]+(?=:)", said) == ["GATEWAY_JWT_SECRET"]
 
 
 @pytest.mark.parametrize("unit", SERVICES)

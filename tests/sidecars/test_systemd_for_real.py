@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -10,11 +11,13 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
-from tests.sidecars.real_systemd import RealSystemd, real_systemd
+from tests.sidecars.real_systemd import CONFIG, ROOT, UNITS, RealSystemd, real_systemd
 from tests.sidecars.service_manager import Visitors, visited
 from tests.support import SECRET, SseReader, eventually, free_port, producer_message
 
 SERVICE = "sse-gateway.service"
+ONE = (SERVICE, "sse-gateway.socket")
+SEVERAL = ("sse-gateway@1.service", "sse-gateway@2.service")
 SETTINGS = 'ownership = "token"\nadmin_port = "off"\ndrain_seconds = 0.3\n'
 
 
@@ -110,13 +113,13 @@ async def test_watchdog(systemd: RealSystemd, port: int) -> None:
 
 async def test_no_start_without_settings(systemd: RealSystemd, port: int) -> None:
     """Without gateway.toml nothing is started and nothing listens; with it, the same does both."""
-    file = systemd.run("mv", "/opt/etc/sse-gateway/gateway.toml", "/run/gateway.toml")
+    file = systemd.run("mv", f"{CONFIG}/gateway.toml", "/run/gateway.toml")
     assert file.returncode == 0
     await asyncio.to_thread(systemd.ctl, "start", SERVICE)
     assert systemd.show(SERVICE, "ConditionResult") == "no"
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-    systemd.run("mv", "/run/gateway.toml", "/opt/etc/sse-gateway/gateway.toml")
+    systemd.run("mv", "/run/gateway.toml", f"{CONFIG}/gateway.toml")
     await asyncio.to_thread(systemd.ctl, "start", SERVICE)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
@@ -131,6 +134,37 @@ async def test_wrong_settings(systemd: RealSystemd) -> None:
     assert systemd.show(SERVICE, "ExecMainStatus") == "78"
     assert systemd.show(SERVICE, "ActiveState") == "failed"
     assert "GATEWAY_OWNERSHIP" in systemd.logged()
+
+
+async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
+    """The commands of README.md, pasted one block after the other into the shell of root, bring a
+    healthy gateway that starts with the machine, then two that do in its place."""
+    on_redis.run("rm", f"{CONFIG}/gateway.toml", f"{CONFIG}/credentials/jwt_secret")
+    on_redis.write("gateway.toml.sample", (ROOT / "config" / "production.toml").read_text())
+    # The sample's port may be taken here.
+    on_redis.drop_in(SERVICE, "[Service]\nEnvironment=GATEWAY_ADMIN_PORT=off\n", name="port")
+    readme = (UNITS / "README.md").read_text()
+    first, *blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    # Run by tests/packaging/test_install.py.
+    assert first == "make install\n"
+    asked = ""
+    for block, units in zip(blocks, (ONE, ONE, SEVERAL), strict=True):
+        pasted = block.replace("/etc/sse-gateway", CONFIG).replace(":8080/", f":{port}/")
+        done = await asyncio.to_thread(on_redis.run, "bash", "-ec", pasted)
+        assert done.returncode == 0, done.stdout + done.stderr + on_redis.logged()
+        assert is_enabled(on_redis, units) == ["enabled"] * 2
+        if found := re.search(r"^curl .*", pasted, re.MULTILINE):
+            asked = found[0]
+        await eventually(partial(is_healthy, on_redis, asked))
+    assert is_enabled(on_redis, ONE) == ["disabled"] * 2
+
+
+def is_enabled(systemd: RealSystemd, units: tuple[str, ...]) -> list[str]:
+    return systemd.run("systemctl", "is-enabled", *units).stdout.split()
+
+
+def is_healthy(systemd: RealSystemd, asked: str) -> bool:
+    return '"healthy"' in systemd.run("bash", "-c", asked).stdout
 
 
 async def test_instances(on_redis: RealSystemd) -> None:
