@@ -36,11 +36,13 @@ from gateway.fanout.hub import Hub, QueueBounds
 from gateway.garbage import calm
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
+from gateway.http.client import client_handler
 from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
+from gateway.http.page import add_page
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
@@ -186,8 +188,11 @@ def create_application(settings: Settings) -> web.Application:
         ticket=tickets.handle,
         runs=runs.handle,
         health=health_handler(parts.health),
+        client=client_handler(),
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
+    if settings.page:
+        add_page(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application

@@ -28,7 +28,7 @@ from gateway.metrics import Histogram
 PREFIX = "sse_gateway_"
 
 _REASONS = (COMPLETED, GONE, *CloseReason)
-_DROPPED = ("malformed", "unrecorded")
+_DROPPED = ("malformed", "unrecorded", "history")
 
 
 def create_registry(sources: Sources) -> CollectorRegistry:
@@ -103,7 +103,7 @@ class GatewayCollector(Collector):
         yield _totals(
             "events_dropped",
             "malformed: messages that are no event; unrecorded: events that were delivered live "
-            "and are in no history.",
+            "and are in no history; history: what somebody else wrote into one.",
             "where",
             metrics.events_dropped,
             _DROPPED,

@@ -45,6 +45,7 @@ class Page:
     terminal_type: str
     terminal_kept: bool
     more: bool
+    last: Id | None
     entries: list[Entry]
 
 
@@ -104,7 +105,7 @@ class History:
 
 
 def _page(answer: list[Any]) -> Page:
-    verdict, first, terminal, terminal_type, terminal_kept, more, *rest = answer
+    verdict, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
     entries = [
         Entry(_id(event_id), payload)
         for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
@@ -116,6 +117,7 @@ def _page(answer: list[Any]) -> Page:
         terminal_type=terminal_type.decode(),
         terminal_kept=bool(terminal_kept),
         more=bool(more),
+        last=parse_id(last.decode()),
         entries=entries,
     )
 

@@ -48,7 +48,7 @@ class Tail:
         else:
             return None
         verdict: Verdict = "start" if cursor is None else "honoured"
-        return Stretch(verdict, rest, self.first_kept, self.ending, more=False)
+        return Stretch(verdict, rest, self.first_kept, self.ending, more=False, last=None)
 
     def _index(self, cursor: Id) -> int | None:
         # Reconnecting tabs have seen nearly all of it.
@@ -210,7 +210,7 @@ def stretch_of(page: Page, metrics: Metrics) -> Stretch:
         ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
         if not ending.kept:
             # All that is kept came after the end, and is given to no stream.
-            return Stretch(page.verdict, [], page.first, ending, more=False)
+            return Stretch(page.verdict, [], page.first, ending, more=False, last=page.last)
     events = []
     for entry in page.entries:
         try:
@@ -223,4 +223,4 @@ def stretch_of(page: Page, metrics: Metrics) -> Stretch:
                 # Of a producer that called the script with an id in its payload.
                 body = without_member(body, "id")
             events.append(recorded(envelope.type, body, entry.id))
-    return Stretch(page.verdict, events, page.first, ending, page.more)
+    return Stretch(page.verdict, events, page.first, ending, page.more, page.last)

@@ -16,6 +16,7 @@ from gateway.cli.register import register
 from gateway.cli.revoke import revoke
 from gateway.cli.serve import serve
 from gateway.cli.status import status
+from gateway.cli.tail import tail
 from gateway.cli.token import token
 from gateway.errors import ConfigurationError, GatewayError
 
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (dev, serve, register, revoke, status, publish, token, loadtest):
+for command in (dev, serve, register, revoke, status, publish, tail, token, loadtest):
     cli.add_command(command)
 
 

@@ -2,7 +2,7 @@
 --
 -- KEYS: events, meta. ARGV: cursor ('' for none), bytes of payload that a page may hold.
 -- Returns: verdict, first kept id, terminal id, terminal type, whether the terminal event is kept
--- (1/0), whether more follows (1/0), then id and payload of each entry. The verdict is `start` (no
+-- (1/0), whether more follows (1/0), last id, then id and payload of each entry. The verdict is `start` (no
 -- cursor), `honoured` (the entries follow it), `gap` (it lies before what is kept), or `reset` (it
 -- belongs to another life). A page never goes beyond the terminal event.
 
@@ -15,7 +15,7 @@ local function parts(id)
 end
 
 local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
-local ending = redis.call('HMGET', meta, 'terminal', 'terminal_type')
+local ending = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq')
 local terminal = ending[1] or ''
 local terminal_kept = terminal ~= '' and #redis.call('XRANGE', events, terminal, terminal) == 1
 
@@ -47,7 +47,7 @@ if cursor ~= '' then
 end
 
 local page = { verdict, first and first[1] or '', terminal, ending[2] or '',
-  terminal_kept and 1 or 0, 0 }
+  terminal_kept and 1 or 0, 0, ending[3] and ending[4] and ending[3] .. '-' .. ending[4] or '' }
 local bytes, at_once, done = 0, 16, false
 while not done do
   local entries = redis.call('XRANGE', events, from, '+', 'COUNT', at_once)

@@ -22,9 +22,22 @@ def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -
     return b"%bevent: %b\ndata: %b\n\n" % (retry, event.encode(), orjson.dumps(data))
 
 
-def connected(execution_id: str, retry_ms: int, status: str | None = None) -> bytes:
-    """What every stream begins with; *status* tells how an execution ended that has ended."""
-    data = {"execution_id": execution_id}
+def connected(
+    execution_id: str,
+    retry_ms: int,
+    heartbeat_seconds: float,
+    last: Id | None = None,
+    status: str | None = None,
+) -> bytes:
+    """What every stream begins with.
+
+    *heartbeat_seconds*: the longest silence of a connection that is well. *last*: up to this event
+    the reader catches up; None where nothing has happened that it has not seen. *status* tells how
+    an execution ended that has ended.
+    """
+    data: dict[str, object] = {"execution_id": execution_id, "heartbeat_seconds": heartbeat_seconds}
+    if last is not None:
+        data["last_event_id"] = str(last)
     if status is not None:
         data["status"] = status
     return frame("connected", data, retry_ms)

@@ -42,6 +42,17 @@ class Stretch:
     ending: Ending | None
     more: bool
     """Another page follows."""
+    last: Id | None
+    """The last event of the history, where it is known; on another page if there is one."""
+
+    @property
+    def catches_up_to(self) -> Id | None:
+        """The event up to which a reader is not live yet; None where nothing is behind."""
+        if self.ending is not None:
+            return self.ending.id if self.events else None
+        if self.more:
+            return self.last
+        return self.events[-1].id if self.events else None
 
     @property
     def is_last(self) -> bool:

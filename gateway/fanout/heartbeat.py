@@ -35,7 +35,8 @@ class Heartbeat:
 
         *on_silence* is told the execution of each stream that gets a heartbeat.
         """
-        self._interval = interval
+        self.interval = interval
+        """Seconds: the longest silence of a stream that is well."""
         self._max_age = max_age
         self._on_silence = on_silence
         self._tick = interval / _SLOTS
@@ -52,7 +53,7 @@ class Heartbeat:
         due = loop.time()
         while True:
             # A process that was suspended must not make up for all the ticks it slept through.
-            due = max(due + self._tick, loop.time() - self._interval)
+            due = max(due + self._tick, loop.time() - self.interval)
             await asyncio.sleep(due - loop.time())
             self._hand = (self._hand + 1) % _SLOTS
             self._visit(loop.time())
@@ -66,7 +67,7 @@ class Heartbeat:
             if self._max_age and now - subscriber.opened_at >= self._max_age:
                 subscriber.close(CloseReason.MAX_AGE, jittered_retry_ms(), now)
                 continue
-            if now - subscriber.last_activity >= self._interval * (1 - _EARLY) - self._tick:
+            if now - subscriber.last_activity >= self.interval * (1 - _EARLY) - self._tick:
                 subscriber.send(beat, now)
                 self._on_silence(subscriber.execution_id)
             self._place(subscriber, now)
@@ -74,6 +75,6 @@ class Heartbeat:
     def _place(self, subscriber: Subscriber, now: float) -> None:
         # Two ticks less than the interval: one is lost to rounding, one to the tick's own length.
         share = 1 - random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
-        wait = subscriber.last_activity + self._interval * share - now
+        wait = subscriber.last_activity + self.interval * share - now
         ahead = min(max(int(wait / self._tick) - 1, 1), _SLOTS - 1)
         self._slots[(self._hand + ahead) % _SLOTS].append(subscriber)

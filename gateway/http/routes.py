@@ -12,6 +12,7 @@ STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
 TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"
 RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
 HEALTH_PATH = "/api/v1/sse/health"
+CLIENT_PATH = "/api/v1/sse/client/{name}"
 
 _ALLOWED_HEADERS = (
     "Authorization",
@@ -32,6 +33,7 @@ def add_routes(
     ticket: Handler,
     runs: Handler,
     health: Handler,
+    client: Handler,
 ) -> None:
     """Everything that the contract names."""
     # HEAD would run the stream handler, whose body then corrupts the connection's next response.
@@ -39,6 +41,7 @@ def add_routes(
     application.router.add_post(TICKET_PATH, ticket)
     application.router.add_get(RUNS_PATH, runs)
     application.router.add_get(HEALTH_PATH, health)
+    application.router.add_get(CLIENT_PATH, client)
 
 
 def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:

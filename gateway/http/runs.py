@@ -30,6 +30,10 @@ from gateway.events.run import RunFold
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import json_response
 
+ANY_WORKFLOW = "-"
+"""In the place of a workflow's id: whichever the execution belongs to. Who follows an execution
+need not know; the execution's own id is what access goes by."""
+
 _AT_ONCE = 4
 """Histories that are read with their logs at a time: the largest takes some 100 MiB of memory."""
 
@@ -127,7 +131,10 @@ class RunsHandler:
         viewer = await self.policy.identify(execution_id, read_credentials(request))
         await self.policy.admit(viewer)
         try:
-            if await self.registry.workflow(execution_id) not in (None, workflow_id):
+            registered = await self.registry.workflow(execution_id)
+            if workflow_id == ANY_WORKFLOW:
+                workflow_id = registered or workflow_id
+            elif registered not in (None, workflow_id):
                 raise ExecutionNotFound
             return await self._answer(request, execution_id, workflow_id)
         except RedisUnavailable as error:

@@ -83,7 +83,13 @@ class StreamHandler:
     ) -> web.StreamResponse:
         """Write `connected` and the first page, and hand the connection over to an outlet."""
         status = stretch.ending.status if stretch.ending is not None else None
-        first = connected(subscriber.execution_id, jittered_retry_ms(), status)
+        first = connected(
+            subscriber.execution_id,
+            jittered_retry_ms(),
+            self.heartbeat.interval,
+            stretch.catches_up_to,
+            status,
+        )
         first += await self.catch_up.page(subscriber, stretch)
         response = begin(request, STREAM_HEADERS)
         visit.opened(request_id(request))

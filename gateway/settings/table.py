@@ -57,6 +57,9 @@ class Settings(AccessSettings):
     admin_unix_socket: Path | None = Field(
         None, description="Unix socket (mode 0660) for these instead of that port."
     )
+    page: bool = Field(
+        False, description="Serve a page at / that shows executions to whoever has a token."
+    )
     channel_prefix: str = Field(
         "execution:", min_length=1, description="Begins the channel name of every execution."
     )

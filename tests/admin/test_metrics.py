@@ -106,7 +106,7 @@ async def test_every_reason_from_the_start(watched: RunningGateway) -> None:
     found = await figures(watched)
     for reason in ("completed", "gone", *CloseReason):
         assert found[f'streams_closed_total{{reason="{reason}"}}'] == 0
-    for where in ("malformed", "unrecorded"):
+    for where in ("malformed", "unrecorded", "history"):
         assert found[f'events_dropped_total{{where="{where}"}}'] == 0
 
 

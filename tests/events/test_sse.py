@@ -6,15 +6,24 @@ import orjson
 import pytest
 
 from gateway.events import sse
+from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from tests.support import parse_sse
 
 
 def test_connected() -> None:
-    """A stream begins with `retry:` and `connected`, whose data names the execution."""
-    [seen] = parse_sse(sse.connected("run-1", 1500))
+    """A stream begins with `retry:` and `connected`, whose data names the execution first, how long
+    silence may last, and, where there are any, the last event so far and how all ended."""
+    [seen] = parse_sse(sse.connected("run-1", 1500, 15.0))
     assert (seen.event, seen.id, seen.retry) == ("connected", None, 1500)
-    assert orjson.loads(seen.data) == {"execution_id": "run-1"}
+    assert seen.data == '{"execution_id":"run-1","heartbeat_seconds":15.0}'
+    [ended] = parse_sse(sse.connected("run-1", 1500, 0.5, Id(1795000000000, 7), "failed"))
+    assert orjson.loads(ended.data) == {
+        "execution_id": "run-1",
+        "heartbeat_seconds": 0.5,
+        "last_event_id": "1795000000000-7",
+        "status": "failed",
+    }
 
 
 def test_heartbeat() -> None:

@@ -170,7 +170,7 @@ def page(
     *ids: Id, verdict: Verdict = "start", more: bool = False, terminal: Id | None = None
 ) -> Page:
     entries = [Entry(event_id, b'{"type":"step:completed"}') for event_id in ids]
-    return Page(verdict, ids[0], terminal, "over", terminal is not None, more, entries)
+    return Page(verdict, ids[0], terminal, "over", terminal is not None, more, None, entries)
 
 
 def test_another_life_between_two_pages() -> None:

@@ -136,7 +136,12 @@ async def test_no_content_after_the_end(gateway: RunningGateway, redis: Redis) -
     assert ids_of(await reader.rest()) == [str(end)]
     first = SseReader(await gateway.get("run-1"))
     connected = await first.expect("connected")
-    assert connected.json() == {"execution_id": "run-1", "status": "failed"}
+    assert connected.json() == {
+        "execution_id": "run-1",
+        "heartbeat_seconds": 15.0,
+        "last_event_id": str(end),
+        "status": "failed",
+    }
     assert ids_of(await first.rest()) == [str(before), str(end)]
 
 

@@ -168,15 +168,19 @@ async def test_what_is_no_event(client: Client, redis: Redis, producer: Producer
 async def test_wrong_workflow(
     start_gateway: StartGateway, redis: Redis, producer: Producer, ownership: str
 ) -> None:
-    """Where it is known whose run it is, another workflow's path is a 404; else it is echoed."""
+    """Where it is known whose run it is, another workflow's path is a 404; else it is echoed. `-`
+    stands for whichever it is."""
     gateway = await start_gateway(ownership=ownership)
     await register(redis, "run-1", "acme", "flow-1")
     await register(redis, "run-2", "acme")
     answers = {}
-    for url in [path(), path(workflow_id="flow-2"), path("run-2", "flow-2")]:
+    urls = [path(), path(workflow_id="flow-2"), path("run-2", "flow-2")]
+    for url in [*urls, path(workflow_id="-"), path("run-2", "-")]:
         async with gateway.session.get(gateway.url + url, headers=credentials()) as response:
             answers[url] = response.status, (await response.json()).get("workflow_id")
-    assert list(answers.values()) == [(200, "flow-1"), (404, None), (200, "flow-2")]
+    assert list(answers.values()) == [
+        (200, "flow-1"), (404, None), (200, "flow-2"), (200, "flow-1"), (200, "-"),
+    ]  # fmt: skip
 
 
 async def test_refused_as_the_stream_refuses(start_gateway: StartGateway, redis: Redis) -> None:

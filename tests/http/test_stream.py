@@ -49,7 +49,7 @@ async def test_head_of_the_stream(gateway: RunningGateway) -> None:
     assert "Content-Encoding" not in response.headers
     [connected] = SseParser().feed(await response.content.readuntil(b"\n\n"))
     assert connected.event == "connected"
-    assert connected.json() == {"execution_id": "run-1"}
+    assert connected.json() == {"execution_id": "run-1", "heartbeat_seconds": 15.0}
     assert connected.retry is not None
     assert 1000 <= connected.retry <= 3000
 

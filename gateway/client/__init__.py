@@ -1,0 +1,1 @@
+"""The JavaScript package: `gateway.http.client` serves it. No Python imports it."""

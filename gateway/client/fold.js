@@ -1,0 +1,98 @@
+// The run document: what a run looks like now, folded from its events, so that a page renders state
+// and not a log.
+//
+// It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
+// (gateway/events/run.py); both are checked with the same vectors.
+
+import { label, milliseconds, number, object, time, trouble } from "./fields.js";
+import { STEP_STARTED, Steps } from "./steps.js";
+
+/** The types of event that end an execution, unless its gateway is set up otherwise. */
+export const TERMINAL_TYPES = Object.freeze([
+  "execution:completed",
+  "execution:failed",
+  "execution:canceled",
+  "execution:cancelled",
+]);
+
+// By the last word of a terminal type. One of somebody's own that says neither has completed.
+const ENDINGS = { failed: "failed", canceled: "canceled", cancelled: "canceled" };
+
+/** How a run has ended that ended with an event of this type. */
+export const endingOf = (type) => ENDINGS[type.slice(type.lastIndexOf(":") + 1)] ?? "completed";
+
+/** Folds events one after the other, in their order. */
+export class RunFold {
+  #terminalTypes;
+  #steps = new Steps();
+  #events = [];
+  #hasEnded = false;
+  #run = {
+    status: "pending",
+    started_at: null,
+    completed_at: null,
+    duration_ms: null,
+    error_message: null,
+    generated_document_id: null,
+    last_event_id: null,
+  };
+
+  constructor({ terminalTypes = TERMINAL_TYPES } = {}) {
+    this.#terminalTypes = new Set(terminalTypes);
+  }
+
+  /** Take in one event; `ends`: it is the terminal one, whatever its type. */
+  add(event, { ends = false } = {}) {
+    this.#events.push(event);
+    const envelope = object(event);
+    const type = label(envelope.type) ?? "";
+    const data = object(envelope.data);
+    const at = time(envelope.timestamp);
+    const run = this.#run;
+    run.last_event_id = label(envelope.id) || run.last_event_id;
+    this.#steps.add(type, data, at);
+    if (this.#hasEnded || envelope !== event) return;
+    run.started_at ??= time(data.started_at) ?? at;
+    if (ends || this.#terminalTypes.has(type)) this.#end(type, data, at);
+    else if (type === "execution:paused") run.status = "paused";
+    else if (type === STEP_STARTED || run.status === "pending") run.status = "running";
+  }
+
+  #end(type, data, at) {
+    const run = this.#run;
+    this.#hasEnded = true;
+    run.status = endingOf(type);
+    run.completed_at = time(data.completed_at) ?? at;
+    run.duration_ms =
+      number(data.execution_time_ms) ?? milliseconds(run.started_at, run.completed_at);
+    run.error_message = trouble(data, "error_message", "error");
+    run.generated_document_id = label(data.generated_document_id);
+  }
+
+  /** The run as it is after the events so far: a new object each time, whose parts may be shared. */
+  document(executionId, workflowId) {
+    const run = this.#run;
+    return {
+      id: executionId,
+      workflow_id: workflowId,
+      status: run.status,
+      started_at: run.started_at,
+      completed_at: run.completed_at,
+      duration_ms: run.duration_ms,
+      current_node: this.#hasEnded ? null : this.#steps.currentNode,
+      steps_completed: this.#steps.completed,
+      error_message: run.error_message,
+      generated_document_id: run.generated_document_id,
+      last_event_id: run.last_event_id,
+      execution_logs: [...this.#steps.logs],
+      events: [...this.#events],
+    };
+  }
+}
+
+/** The run document of all `events` of one execution, in their order. */
+export function fold(events, { executionId = "", workflowId = "", terminalTypes } = {}) {
+  const run = new RunFold({ terminalTypes });
+  for (const event of events) run.add(event);
+  return run.document(executionId, workflowId);
+}

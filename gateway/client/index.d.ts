@@ -1,0 +1,208 @@
+// Types of the package: the events of the front-end document, a run, and how to follow it.
+
+/** What every event has; `id` is missing only where the gateway does not record. */
+interface Envelope<Type extends string, Data> {
+  id?: string;
+  type: Type;
+  data: Data;
+  /** ISO 8601; one without a zone is UTC. */
+  timestamp: string;
+}
+
+interface StepData {
+  node_id: string;
+  node_type: string;
+  position?: number;
+  status?: "running" | "success" | "error";
+  started_at?: string;
+}
+
+interface EndedStepData extends StepData {
+  completed_at?: string;
+  duration_ms?: number;
+}
+
+interface ExecutionData {
+  execution_id: string;
+}
+
+interface EndedExecutionData extends ExecutionData {
+  status?: string;
+  completed_at?: string;
+  execution_time_ms?: number;
+}
+
+export type StepStarted = Envelope<"step:started", StepData>;
+export type StepCompleted = Envelope<"step:completed", EndedStepData & { output?: unknown }>;
+export type StepFailed = Envelope<"step:failed", EndedStepData & { error?: string }>;
+export type ExecutionPaused = Envelope<
+  "execution:paused",
+  ExecutionData & { reason?: string; waiting_for?: Record<string, unknown> }
+>;
+export type ExecutionCompleted = Envelope<
+  "execution:completed",
+  EndedExecutionData & { generated_document_id?: string }
+>;
+export type ExecutionFailed = Envelope<
+  "execution:failed",
+  EndedExecutionData & { error_message?: string }
+>;
+export type ExecutionCanceled = Envelope<
+  "execution:canceled" | "execution:cancelled",
+  EndedExecutionData
+>;
+
+/** Events that were asked for and are no longer kept: first and last id, and how many. */
+export interface StreamGap {
+  type: "stream:gap";
+  from: string;
+  to: string;
+  missed: number;
+}
+
+/** The history has begun anew: forget what was shown; all that is kept follows. */
+export interface StreamReset {
+  type: "stream:reset";
+  reason: string;
+}
+
+export type KnownEvent =
+  | StepStarted
+  | StepCompleted
+  | StepFailed
+  | ExecutionPaused
+  | ExecutionCompleted
+  | ExecutionFailed
+  | ExecutionCanceled
+  | StreamGap
+  | StreamReset;
+
+/** Any other type, as its producer worded it. */
+export type UnknownEvent = Envelope<`${string}:${string}` & { readonly __unknown?: never }, unknown>;
+
+export type ExecutionEvent = KnownEvent | UnknownEvent;
+
+export type Status =
+  | "connecting"
+  | "live"
+  | "catching-up"
+  | "reconnecting"
+  | "polling"
+  | "completed"
+  | "failed"
+  | "paused"
+  | "closed";
+
+export interface StatusDetail {
+  /** When the next try is, in milliseconds since the epoch; null while nothing is waited for. */
+  nextTryAt: number | null;
+  /** Why it is not live; null while it is. */
+  error: Error | null;
+}
+
+export interface StepLog {
+  node_id: string | null;
+  node_type: string | null;
+  position: number | null;
+  status: "running" | "success" | "error";
+  started_at: string | null;
+  completed_at: string | null;
+  duration_ms: number | null;
+  output: unknown;
+  error: string | null;
+}
+
+/** What a run looks like now; times are ISO 8601 with their zone. */
+export interface Run {
+  id: string;
+  workflow_id: string;
+  status: "pending" | "running" | "paused" | "completed" | "failed" | "canceled";
+  started_at: string | null;
+  completed_at: string | null;
+  duration_ms: number | null;
+  /** The step that runs now: the latest that began, of those that have not ended. */
+  current_node: string | null;
+  steps_completed: number;
+  error_message: string | null;
+  generated_document_id: string | null;
+  last_event_id: string | null;
+  /** One entry a step and attempt, in the order in which they began. */
+  execution_logs: StepLog[];
+  events: ExecutionEvent[];
+}
+
+export interface Options {
+  /** Where the gateway is, without a path; by default where the module was loaded from. */
+  baseUrl?: string;
+  /** A token for the next request. Called again before the last one expires, and with `fresh` when it
+   * was refused. */
+  getToken?: (asked: { fresh: boolean }) => string | Promise<string>;
+  /** Instead of `getToken`: a token that cannot be renewed. */
+  token?: string;
+  organizationId?: string;
+  /** Polls ask for the run by its workflow; it need not be known. */
+  workflowId?: string;
+  /** Called for each event once, in order, and for gaps and resets. */
+  onEvent?: (event: ExecutionEvent) => void;
+  /** Called whenever the status, its reason or the time of the next try changes. */
+  onStatus?: (status: Status, detail: StatusDetail) => void;
+  /** Ends the subscription when it is aborted. */
+  signal?: AbortSignal;
+  /** Begin after this event instead of at the first one. */
+  lastEventId?: string;
+  /** The types that end an execution, where the gateway's are not the usual ones. */
+  terminalTypes?: readonly string[];
+  /** Types of your own, which an EventSource has to be told; streaming fetch needs none. */
+  types?: readonly string[];
+  /** By default streaming fetch where the browser has it, else EventSource with a ticket. */
+  transport?: "fetch" | "event-source";
+  /** In milliseconds; for tests. */
+  timing?: Partial<{
+    connectedWithinMs: number;
+    pollEveryMs: number;
+    probeEveryMs: number;
+    heartbeatMs: number;
+  }>;
+}
+
+export interface Subscription extends AsyncIterable<ExecutionEvent> {
+  readonly executionId: string;
+  readonly status: Status;
+  readonly events: readonly ExecutionEvent[];
+  /** The same object until something changes. */
+  readonly run: Run;
+  readonly lastEventId: string | null;
+  readonly error: Error | null;
+  readonly nextTryAt: number | null;
+  /** Resolves when it is over, however it ended. */
+  readonly finished: Promise<void>;
+  close(): void;
+  /** Call `watcher` after each change, until the function that this returns is called. */
+  watch(watcher: () => void): () => void;
+}
+
+/** Follow an execution to its end, through whatever happens on the way. */
+export function subscribeToExecution(executionId: string, options: Options): Subscription;
+/** The form of the front-end document. */
+export function subscribeToExecution(
+  executionId: string,
+  token: string,
+  organizationId: string,
+  options?: Options,
+): Subscription;
+
+/** The run document of all `events` of one execution, in their order. */
+export function fold(
+  events: Iterable<unknown>,
+  about?: { executionId?: string; workflowId?: string; terminalTypes?: readonly string[] },
+): Run;
+
+/** The types of event that end an execution, unless its gateway is set up otherwise. */
+export const TERMINAL_TYPES: readonly string[];
+
+/** The gateway has refused, for good or for now. */
+export class Refused extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly retryAfterMs: number | null;
+}

@@ -1,0 +1,33 @@
+// The run as one document, for when no stream can be had: asked for again and again.
+
+import { refusalOf } from "./trouble.js";
+
+const LOGS = "include_logs=true";
+
+/** Polls one run; each poll asks for what follows the last one. */
+export class Poll {
+  #url;
+  #tag = null;
+  #after = null;
+
+  constructor(url) {
+    this.#url = url;
+  }
+
+  /** The document with the events after `after`; null if nothing has changed. Throws `Refused`. */
+  async once({ headers, after, signal }) {
+    const known = this.#after === after ? this.#tag : null;
+    const query = after === null ? LOGS : `${LOGS}&after=${encodeURIComponent(after)}`;
+    const response = await fetch(`${this.#url}?${query}`, {
+      headers: known === null ? headers : { ...headers, "If-None-Match": known },
+      // The browser's own cache would answer for the gateway.
+      cache: "no-store",
+      signal,
+    });
+    if (response.status === 304) return null;
+    if (!response.ok) throw await refusalOf(response);
+    this.#tag = response.headers.get("ETag");
+    this.#after = after;
+    return response.json();
+  }
+}

@@ -1,0 +1,66 @@
+// Polls a run while no stream of it can be had, from `start` to `stop`.
+
+import { Waker } from "./waker.js";
+
+export class Polling {
+  /** The last poll was answered, and another one will follow. */
+  isWell = false;
+  poll;
+  #credentials;
+  #record;
+  #everyMs;
+  #changed;
+  #running = null;
+
+  /** `changed` is called after each poll. */
+  constructor({ poll, credentials, record, everyMs, changed }) {
+    this.poll = poll;
+    this.#credentials = credentials;
+    this.#record = record;
+    this.#everyMs = everyMs;
+    this.#changed = changed;
+  }
+
+  start() {
+    if (this.#running) return;
+    this.#running = new AbortController();
+    this.#run(this.#running.signal);
+  }
+
+  /** A poll under way is given up: a stream is newer than its answer could be. */
+  stop() {
+    this.#running?.abort();
+    this.#running = null;
+    this.isWell = false;
+  }
+
+  async #run(signal) {
+    const waker = new Waker();
+    signal.addEventListener("abort", () => waker.wake());
+    while (!signal.aborted) {
+      const isWell = await this.#once(signal);
+      if (signal.aborted) return;
+      this.isWell = isWell;
+      this.#changed();
+      await waker.sleep(this.#everyMs * (0.8 + 0.4 * Math.random()));
+    }
+  }
+
+  async #once(signal) {
+    try {
+      const headers = await this.#credentials.headers();
+      const after = this.#record.lastEventId;
+      const run = await this.poll.once({ headers, after, signal });
+      if (!signal.aborted && run !== null) this.#take(run);
+      return true;
+    } catch {
+      // The search for a stream meets the same trouble, and says so.
+      return false;
+    }
+  }
+
+  #take(run) {
+    this.#record.addPolled(run.events ?? []);
+    if (["completed", "failed", "canceled"].includes(run.status)) this.#record.endedAs(run.status);
+  }
+}

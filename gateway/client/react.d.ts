@@ -1,0 +1,31 @@
+import type { ExecutionEvent, Options, Run, Status } from "./index.js";
+
+export interface ExecutionStream {
+  /** All events so far, in order; a new array when there are more. */
+  events: readonly ExecutionEvent[];
+  /** What the run looks like now; null before anything is known. */
+  run: Run | null;
+  /** `closed` where the id is null. */
+  status: Status;
+  error: Error | null;
+  lastEventId: string | null;
+}
+
+/** What the hook of the front-end document returns. */
+export interface DocumentsExecutionStream {
+  events: { type: string; data: any; timestamp: string }[];
+  status: "connecting" | "connected" | "completed" | "failed" | "disconnected";
+  error: string | null;
+}
+
+/** Follow an execution from a component. Components that follow the same one share a stream. */
+export function useExecutionStream(
+  executionId: string | null,
+  options: Omit<Options, "onEvent" | "onStatus" | "signal">,
+): ExecutionStream;
+/** The form of the front-end document. */
+export function useExecutionStream(
+  executionId: string | null,
+  token: string,
+  organizationId: string,
+): DocumentsExecutionStream;

@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Refused, subscribeToExecution } from "../../gateway/client/index.js";
+import { connected, eventually, frame, happened, refuse, serve } from "./server.mjs";
+
+const END = happened("5-9", "execution:completed");
+const run = (events, status = "running") => ({ status, events });
+const envelope = (id, type = "step:started") => ({ id, type, data: {}, timestamp: null });
+
+function follow(baseUrl, options = {}) {
+  const statuses = [];
+  const seen = [];
+  const subscription = subscribeToExecution("run-1", {
+    baseUrl,
+    getToken: () => "token",
+    organizationId: "acme",
+    onEvent: (event) => seen.push(event.id ?? event.type),
+    onStatus: (status) => statuses.at(-1) === status || statuses.push(status),
+    ...options,
+  });
+  return { subscription, statuses, seen };
+}
+
+test("a run from its first event to its end: token in a header, an honest status", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      assert.equal(request.headers.authorization, "Bearer token");
+      assert.equal(request.headers["x-organization-id"], "acme");
+      assert.equal([...request.query].length, 0);
+      response.begin(connected({ last_event_id: "5-2" }) + happened("5-1"));
+      setTimeout(() => response.write(happened("5-2")), 30);
+      setTimeout(() => response.write(happened("5-3", "execution:paused")), 60);
+      setTimeout(() => response.write(happened("5-4")), 90);
+      setTimeout(() => response.end(END), 120);
+    },
+  });
+  const { subscription, statuses, seen } = follow(server.baseUrl);
+  assert.equal(subscription.status, "connecting");
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2", "5-3", "5-4", "5-9"]);
+  assert.deepEqual(statuses, ["catching-up", "live", "paused", "live", "completed"]);
+  assert.equal(subscription.run.status, "completed");
+  assert.equal(subscription.error, null);
+});
+
+test("a lost stream goes on after the last event, and nothing is seen twice", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      response.begin(connected());
+      if (number === 1) response.write(happened("5-1") + happened("5-2"), () => response.destroy());
+      else response.end(happened("5-2") + happened("5-3") + END);
+    },
+  });
+  const { subscription, statuses, seen } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2", "5-3", "5-9"]);
+  assert.equal(server.asked.streams[1].headers["last-event-id"], "5-2");
+  assert.ok(statuses.includes("reconnecting"));
+});
+
+test("a proxy that swallows the stream: polls after the wait, and the stream again when it works", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (number <= 2) response.begin();
+      else response.begin(connected() + happened("5-3"));
+      if (number > 2) setTimeout(() => response.end(END), 50);
+    },
+    poll: (request, number) =>
+      request.query.get("after") === "5-2" ? null : run([envelope("5-1"), envelope("5-2")]),
+  });
+  const { subscription, statuses, seen } = follow(server.baseUrl, {
+    timing: { connectedWithinMs: 100, pollEveryMs: 20, probeEveryMs: 50 },
+  });
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2", "5-3", "5-9"]);
+  assert.deepEqual(statuses, ["reconnecting", "polling", "live", "completed"]);
+  assert.equal(server.asked.streams[2].headers["last-event-id"], "5-2");
+  const polls = server.asked.polls.length;
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.equal(server.asked.polls.length, polls, "it polls on");
+});
+
+test("a run that ends while it is polled", async () => {
+  const server = await serve({
+    stream: (request, response) => response.begin(),
+    poll: () => run([envelope("5-1"), envelope("5-2", "execution:failed")], "failed"),
+  });
+  const { subscription, seen } = follow(server.baseUrl, { timing: { connectedWithinMs: 50 } });
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2"]);
+  assert.equal(subscription.status, "failed");
+});
+
+test("a mute stream is given up after 2.5 heartbeats", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      response.begin(connected({ heartbeat_seconds: 0.1 }));
+      if (number === 2) response.end(END);
+    },
+  });
+  const began = Date.now();
+  const { subscription } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.ok(Date.now() - began >= 240, "too early");
+  assert.equal(subscription.status, "completed");
+});
+
+test("heartbeats keep a silent stream", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      response.begin(connected({ heartbeat_seconds: 0.1 }));
+      const timer = setInterval(() => response.write(frame("heartbeat", {})), 80);
+      setTimeout(() => response.end(END), 600);
+      response.on("close", () => clearInterval(timer));
+    },
+  });
+  const { subscription, statuses } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.equal(server.asked.streams.length, 1);
+  assert.deepEqual(statuses, ["live", "completed"]);
+});
+
+test("a refused token is asked for anew, once; then the refusal is final", async () => {
+  for (const status of [401, 403, 404]) {
+    const server = await serve({ stream: (request, response) => refuse(response, status, "no") });
+    const asked = [];
+    const { subscription } = follow(server.baseUrl, {
+      getToken: ({ fresh }) => `token-${asked.push(fresh)}`,
+    });
+    await subscription.finished;
+    assert.deepEqual(asked, [false, true]);
+    assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
+    assert.equal(subscription.status, "closed");
+    assert.ok(subscription.error instanceof Refused);
+    assert.equal(subscription.error.status, status);
+  }
+});
+
+test("a token that is fresh helps", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (number === 1) refuse(response, 401, "token_expired");
+      else response.begin(connected()) ?? response.end(END);
+    },
+  });
+  const { subscription, statuses } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.equal(subscription.status, "completed");
+});
+
+test("passing refusals are waited out, as long as the gateway asks", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (number === 1) refuse(response, 503, "unavailable", { "Retry-After": "0.1" });
+      else if (number === 2) response.begin(frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n")) ?? response.end();
+      else response.begin(connected()) ?? response.end(END);
+    },
+  });
+  const began = Date.now();
+  const { subscription } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.equal(server.asked.streams.length, 3);
+  assert.ok(Date.now() - began >= 220, "sooner than asked for");
+});
+
+test("stream:expiring brings a new token, and the stream goes on with it", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      response.begin(connected() + happened(`5-${number}`));
+      if (number === 1) response.write(frame("stream:expiring", { expires_in_seconds: 60 }));
+      else response.end(END);
+    },
+  });
+  let number = 0;
+  const { subscription, seen } = follow(server.baseUrl, { getToken: () => `token-${++number}` });
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2", "5-9"]);
+  assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
+});
+
+test("a token is asked for again before it expires", async () => {
+  const token = (seconds) => {
+    const payload = JSON.stringify({ exp: Date.now() / 1000 + seconds });
+    return `x.${Buffer.from(payload).toString("base64url")}.y`;
+  };
+  const server = await serve({
+    stream: (request, response, number) => {
+      response.begin(connected());
+      if (number === 1) response.destroy();
+      else response.end(END);
+    },
+  });
+  let asked = 0;
+  const { subscription } = follow(server.baseUrl, { getToken: () => token((asked += 1) === 1 ? 5 : 600) });
+  await subscription.finished;
+  assert.equal(asked, 2);
+});
+
+test("gaps and resets are shown, and a reset begins the run anew", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      response.begin(connected() + frame("stream:gap", { from: "5-1", to: "5-3", missed: 3 }));
+      response.write(happened("5-4") + frame("stream:reset", { reason: "history_lost" }));
+      response.end(happened("6-1") + happened("6-2", "execution:completed"));
+    },
+  });
+  const { subscription, seen } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.deepEqual(seen, ["stream:gap", "5-4", "stream:reset", "6-1", "6-2"]);
+  assert.deepEqual(subscription.run.events.map((one) => one.id), ["6-1", "6-2"]);
+});
+
+test("an end whose history is gone, and an end that was seen (204)", async () => {
+  const gone = await serve({
+    stream: (request, response) => response.begin(connected({ status: "failed" })) ?? response.end(),
+  });
+  const first = follow(gone.baseUrl);
+  await first.subscription.finished;
+  assert.equal(first.subscription.status, "failed");
+  const seen = await serve({
+    stream: (request, response) => response.writeHead(204).end(),
+    poll: () => run([], "failed"),
+  });
+  const second = follow(seen.baseUrl, { lastEventId: "5-9" });
+  await second.subscription.finished;
+  assert.equal(second.subscription.status, "failed");
+  assert.equal(seen.asked.streams.length, 1);
+});
+
+test("an async iterator gives every event, also to who comes late, and throws what it was given up for", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      response.begin(connected() + happened("5-1"));
+      setTimeout(() => response.end(END), 50);
+    },
+  });
+  const { subscription } = follow(server.baseUrl);
+  for (let turn = 0; turn < 2; turn += 1) {
+    const ids = [];
+    for await (const event of subscription) ids.push(event.id);
+    assert.deepEqual(ids, ["5-1", "5-9"]);
+  }
+  const refusing = await serve({ stream: (request, response) => refuse(response, 404, "no") });
+  await assert.rejects(async () => {
+    for await (const _ of follow(refusing.baseUrl).subscription);
+  }, Refused);
+});
+
+test("close and an aborted signal end it, and nothing is asked for or told any more", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      response.begin(connected());
+      const timer = setInterval(() => response.write(happened(`5-${Date.now()}`)), 5);
+      response.on("close", () => clearInterval(timer));
+    },
+  });
+  for (const end of [({ subscription }) => subscription.close(), ({ abort }) => abort.abort()]) {
+    const abort = new AbortController();
+    const { subscription, seen } = follow(server.baseUrl, { signal: abort.signal });
+    await eventually(() => seen.length > 2);
+    const before = server.asked.streams.length;
+    end({ subscription, abort });
+    const told = seen.length;
+    await subscription.finished;
+    assert.equal(subscription.status, "closed");
+    assert.equal(seen.length, told);
+    assert.equal(server.asked.streams.length, before);
+  }
+});
+
+test("a callback that throws ends nothing", async () => {
+  const server = await serve({
+    stream: (request, response) => response.begin(connected() + happened("5-1")) ?? response.end(END),
+  });
+  const reported = [];
+  globalThis.reportError = (error) => reported.push(error.message);
+  const { subscription } = follow(server.baseUrl, {
+    onEvent: () => {
+      throw new Error("the page's own");
+    },
+  });
+  await subscription.finished;
+  delete globalThis.reportError;
+  assert.equal(subscription.status, "completed");
+  assert.deepEqual(reported, ["the page's own", "the page's own"]);
+});
+
+test("the form of the front-end document", async () => {
+  const server = await serve({
+    stream: (request, response) => {
+      assert.equal(request.headers.authorization, "Bearer token");
+      assert.equal(request.headers["x-organization-id"], "acme");
+      response.begin(connected()) ?? response.end(END);
+    },
+  });
+  const stream = subscribeToExecution("run-1", "token", "acme", { baseUrl: server.baseUrl });
+  await stream.finished;
+  assert.equal(stream.status, "completed");
+  stream.close();
+});
+
+test("what cannot be followed is said at once", () => {
+  assert.throws(() => subscribeToExecution("", { token: "x" }), TypeError);
+  assert.throws(() => subscribeToExecution("run-1", {}), TypeError);
+});

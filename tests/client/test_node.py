@@ -1,0 +1,19 @@
+"""The package's own unit tests, in Node's test runner."""
+
+import subprocess
+from pathlib import Path
+
+from tests.support import require
+
+HERE = Path(__file__).parent
+
+
+def test_unit_tests() -> None:
+    """Every test of the package passes in Node, and there are some."""
+    files = sorted(map(str, HERE.glob("*.test.mjs")))
+    command = [require("node"), "--test", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-5000:]
+    passed = [line for line in done.stdout.splitlines() if line.startswith("# pass ")]
+    assert passed
+    assert int(passed[0].split()[-1]) >= len(files)
