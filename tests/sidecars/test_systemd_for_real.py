@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from tests.conftest import credentials
 from tests.sidecars.real_systemd import CONFIG, ROOT, UNITS, RealSystemd, real_systemd
 from tests.sidecars.service_manager import Visitors, visited
-from tests.support import SECRET, SseReader, eventually, free_port, producer_message
+from tests.support import SECRET, SseReader, eventually, free_port, producer_message, require
 
 SERVICE = "sse-gateway.service"
 ONE = (SERVICE, "sse-gateway.socket")
@@ -139,6 +139,8 @@ async def test_wrong_settings(systemd: RealSystemd) -> None:
 async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
     """The commands of README.md, pasted one block after the other into the shell of root, bring a
     healthy gateway that starts with the machine, then two that do in its place."""
+    for program in ("curl", "openssl"):
+        require(program)
     on_redis.run("rm", f"{CONFIG}/gateway.toml", f"{CONFIG}/credentials/jwt_secret")
     on_redis.write("gateway.toml.sample", (ROOT / "config" / "production.toml").read_text())
     # The sample's port may be taken here.
