@@ -13,8 +13,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-REDIS_ERRORS = (RedisError, OSError, TimeoutError)
-"""What a command may raise when Redis is away, hangs or refuses."""
+REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a command may raise when Redis is away, hangs or refuses.
+
+RuntimeError is what uvloop raises, and asyncio's own loop does not, on writing to a connection that
+was closed a moment before: without it one kill of Redis in six ended a background task for good.
+"""
 
 
 def in_words(error: BaseException) -> str:
