@@ -21,7 +21,7 @@ SENTINEL_PORT = 26379
 
 _TLS = ("rediss", "rediss+sentinel")
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
-_SCHEMES = ("redis", "rediss", "unix", "embedded", *_SENTINEL)
+_SCHEMES = ("redis", "rediss", "unix", *_SENTINEL)
 
 _SENTINEL_PARAMETERS = {"sentinel_username", "sentinel_password"}
 _TLS_PARAMETERS = {
@@ -59,7 +59,7 @@ class SentinelUrl:
 
 
 def check_redis_url(url: str) -> str:
-    """*url*, if Redis can be looked for where it says.
+    """*url*, if it is one of a Redis (not `embedded://`, which starts one).
 
     Raises:
         ValueError: it cannot; says why, and shows nothing of the URL but names of parameters and
@@ -68,10 +68,7 @@ def check_redis_url(url: str) -> str:
     parts = _split(url)
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"begin it with one of {', '.join(_SCHEMES)} and ://")
-    if parts.scheme == "embedded":
-        if url != EMBEDDED_REDIS:
-            raise ValueError(f"nothing follows {EMBEDDED_REDIS}")
-    elif parts.scheme in _SENTINEL:
+    if parts.scheme in _SENTINEL:
         sentinel = parse_sentinel_url(url)
         _check_parameters(parts.scheme, {**sentinel.options, **sentinel.sentinel_options})
     elif parts.scheme == "unix":

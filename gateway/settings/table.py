@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from gateway.settings.access import AccessSettings, Seconds
 from gateway.settings.checks import Word, Words, read_text
 from gateway.settings.names import variable
-from gateway.settings.redis_url import LOCAL_REDIS, check_redis_url
+from gateway.settings.redis_url import EMBEDDED_REDIS, LOCAL_REDIS, check_redis_url
 
 TERMINAL_TYPES = (
     "execution:completed",
@@ -130,4 +130,4 @@ class Settings(AccessSettings):
             if value != LOCAL_REDIS:
                 raise ValueError(f"set either this or {variable('redis_url_file')}, not both")
             value = read_text(file)
-        return check_redis_url(value)
+        return value if value == EMBEDDED_REDIS else check_redis_url(value)
