@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from gateway.contract.rights import GATEWAY
 from tests.support import DEADLINE, free_port, missing
 
 
@@ -24,22 +25,39 @@ def server_program() -> str:
     return str(found[0]) if found else str(missing("no Redis or Valkey server"))
 
 
-class RedisProcess:
-    """One server process on a loopback port that stays the same over restarts."""
+PASSWORD = "of-the-gateway-in-redis"
 
-    def __init__(self, *arguments: str, port: int | None = None) -> None:
+
+class RedisProcess:
+    """One server process on a loopback port that stays the same over restarts.
+
+    Gateways log in with `gateway_url`: as a user with the rights that `sse-gateway check --acl`
+    prints, and no others. Tests themselves may do anything.
+    """
+
+    def __init__(
+        self, *arguments: str, port: int | None = None, program: str | None = None
+    ) -> None:
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.gateway_url = self.url_of(GATEWAY.name)
+        self._program = program or server_program()
         self._directory = tempfile.TemporaryDirectory(prefix="gateway-redis-")
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
+
+    def url_of(self, user: str) -> str:
+        """The URL with which *user* logs in, whose password is `PASSWORD`."""
+        return f"redis://{user}:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         # fmt: off
         self._process = subprocess.Popen(
-            [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", self._directory.name, *self._arguments],
+            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--dir", self._directory.name,
+             "--user", GATEWAY.name, "on", f">{PASSWORD}", *GATEWAY.rules("execution:"),
+             *self._arguments],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )
         # fmt: on
