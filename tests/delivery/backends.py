@@ -185,7 +185,7 @@ class SentinelRedis:
 
     def observer(self) -> Redis:
         # redis-py's own tries again where the master was.
-        return create_redis(self.url, max_connections=8)
+        return create_redis(self.url, max_connections=8, answer_timeout=1.0)
 
     async def start(self) -> None:
         servers = (self.master, self._replica, *self._sentinels)
