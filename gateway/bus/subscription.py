@@ -12,7 +12,6 @@ is one subscription with a beginning and an end.
 import asyncio
 import logging
 import math
-import re
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.backoff import ExponentialWithJitterBackoff
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import channel_pattern
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Subscription:
 
     def __init__(self, redis: Redis, prefix: str, metrics: Metrics) -> None:
         self._redis = redis
-        self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", prefix) + "*"
+        self._pattern = channel_pattern(prefix)
         self._metrics = metrics
         # A new name for each process: two that share one would be counted as one.
         self._name = secrets.token_hex(8)

@@ -4,6 +4,8 @@ The braces around the execution id are a hash tag: all keys of an execution live
 cluster. Ids are validated before they become part of a name.
 """
 
+import re
+
 CANARY_MARK = "!canary:"
 """Begins the canary's place in the channel name; `!` can stand in no execution id."""
 
@@ -11,6 +13,11 @@ CANARY_MARK = "!canary:"
 def channel(prefix: str, execution_id: str) -> str:
     """The channel on which producers PUBLISH the events of an execution."""
     return f"{prefix}{execution_id}"
+
+
+def channel_pattern(prefix: str) -> str:
+    """What PSUBSCRIBE takes to hear every execution. A user's rights must hold it to the letter."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", prefix) + "*"
 
 
 def canary_channel(prefix: str, instance: str) -> str:

@@ -6,7 +6,8 @@ acts on any setting.
 
 from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.reading import load
-from gateway.settings.table import EMBEDDED_REDIS, TERMINAL_TYPES, Settings
+from gateway.settings.redis_url import EMBEDDED_REDIS, check_redis_url
+from gateway.settings.table import TERMINAL_TYPES, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -14,6 +15,7 @@ __all__ = [
     "PREFIX",
     "TERMINAL_TYPES",
     "Settings",
+    "check_redis_url",
     "load",
     "variable",
 ]
