@@ -218,6 +218,17 @@ class SentinelRedis:
             ]:
                 await asyncio.sleep(0.01)
 
+    async def fail_over(self) -> None:
+        """Kill the master; once the replica has its place, the dead one comes back as one."""
+        await self.synchronized()
+        await asyncio.to_thread(self.master.kill)
+        await self.promoted()
+        self.master, self._replica = self._replica, self.master
+        await asyncio.to_thread(self._replica.start)
+        await asyncio.to_thread(
+            self._replica.command, "REPLICAOF", "127.0.0.1", str(self.master.port)
+        )
+
     async def clean_up(self) -> None:
         for asked in self._asked:
             await asked.aclose()
