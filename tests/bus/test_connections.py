@@ -176,6 +176,26 @@ async def test_delivers(
     assert "acme" in await run_command("status", "run-1", url=url)
 
 
+def test_tls_connects_once(place: Place) -> None:
+    """A thread's publisher needs one connection, also over TLS 1.3, whose session tickets redis-py
+    takes for a connection that is spoilt."""
+    server, port = place.start_tls()
+    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={place.authority.certificate}"
+    before = connections_of(server)
+    for _ in range(10):
+        with SyncPublisher(url) as publisher:
+            publisher.publish("run-1", "step:started", {})
+    # The last is the one that asks.
+    assert connections_of(server) == before + 10 + 1
+
+
+def connections_of(server: RedisProcess) -> int:
+    """How many connections *server* has ever taken."""
+    stats = server.command("INFO", "stats")
+    assert isinstance(stats, dict)
+    return int(stats["total_connections_received"])
+
+
 async def run_command(*words: str, url: str) -> str:
     """What a subcommand prints that has succeeded."""
     ran = await asyncio.to_thread(CliRunner().invoke, cli, words, env={"REDIS_URL": url})
