@@ -121,7 +121,7 @@ def of_sentinel(place: Place) -> str:
     master = place.start()
     sentinel = place.sentinel(master.port)
     sentinel.command("SENTINEL", "SET", "events", "auth-pass", PASSWORD)
-    sentinel.command("ACL", "SETUSER", "asking", "on", f">{PASSWORD}", "+@all")
+    sentinel.command("ACL", "SETUSER", "asking", "on", f">{PASSWORD}", "+sentinel|masters", "+ping")
     sentinel.command("ACL", "SETUSER", "default", "off")
     master.command("CONFIG", "SET", "requirepass", PASSWORD)
     return (
