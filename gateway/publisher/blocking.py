@@ -7,12 +7,12 @@ call that meets the wrong one, or none, is tried again.
 from collections.abc import Callable
 from typing import Any
 
-from redis import ConnectionPool, Redis
+from redis import Connection, ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from gateway.settings.redis_url import is_sentinel_url, parse_sentinel_url
+from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
 
 
 def connect(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
@@ -30,6 +30,8 @@ def connect(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
         "protocol": 2,
         "driver_info": None,
     }
+    if is_tls_url(url):
+        options["redis_connect_func"] = _greet
     # As many connections as threads publish at one moment: nobody waits for a free one.
     if not is_sentinel_url(url):
         redis = Redis.from_pool(ConnectionPool.from_url(url, **options))
@@ -48,3 +50,15 @@ def connect(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
         sentinels.close()
 
     return redis, close
+
+
+def _greet(connection: Connection) -> None:
+    """Begin a connection over TLS with one answer.
+
+    TLS 1.3 sends session tickets after the handshake. redis-py takes any bytes that wait for an
+    answer that nobody has read, and gives up such a connection, the next one too. They are read
+    along with this answer.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()

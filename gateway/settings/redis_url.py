@@ -87,6 +87,11 @@ def is_sentinel_url(url: str) -> bool:
     return url.partition("://")[0] in _SENTINEL
 
 
+def is_tls_url(url: str) -> bool:
+    """Whether connections of *url* are encrypted."""
+    return url.partition("://")[0] in _TLS
+
+
 def parse_sentinel_url(url: str) -> SentinelUrl:
     """Read `redis+sentinel://[user:password@]host[:port][,…]/MASTER[/db][?…]`.
 

@@ -121,7 +121,7 @@ def of_sentinel(place: Place) -> str:
     master = place.start()
     sentinel = place.sentinel(master.port)
     sentinel.command("SENTINEL", "SET", "events", "auth-pass", PASSWORD)
-    sentinel.command("ACL", "SETUSER", "asking", "on", f">{PASSWORD}", "+@all")
+    sentinel.command("ACL", "SETUSER", "asking", "on", f">{PASSWORD}", "+sentinel|masters", "+ping")
     sentinel.command("ACL", "SETUSER", "default", "off")
     master.command("CONFIG", "SET", "requirepass", PASSWORD)
     return (
@@ -174,6 +174,26 @@ async def test_delivers(
     seen = [await reader.expect(name) for name in ("first", "second", "third", "fourth")]
     assert all(one.id for one in seen)
     assert "acme" in await run_command("status", "run-1", url=url)
+
+
+def test_tls_connects_once(place: Place) -> None:
+    """A thread's publisher needs one connection, also over TLS 1.3, whose session tickets redis-py
+    takes for a connection that is spoilt."""
+    server, port = place.start_tls()
+    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={place.authority.certificate}"
+    before = connections_of(server)
+    for _ in range(10):
+        with SyncPublisher(url) as publisher:
+            publisher.publish("run-1", "step:started", {})
+    # The last is the one that asks.
+    assert connections_of(server) == before + 10 + 1
+
+
+def connections_of(server: RedisProcess) -> int:
+    """How many connections *server* has ever taken."""
+    stats = server.command("INFO", "stats")
+    assert isinstance(stats, dict)
+    return int(stats["total_connections_received"])
 
 
 async def run_command(*words: str, url: str) -> str:

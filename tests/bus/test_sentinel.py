@@ -112,17 +112,41 @@ def _clients(server: RedisProcess) -> set[bytes]:
 
 
 async def test_demoted(masters: Masters, client: Redis) -> None:
-    """READONLY from a demoted master: the command goes to the new one at once, and whoever waits
-    for messages at the demoted one is told that the connection is lost."""
+    """READONLY from a demoted master: nobody stays there, neither the command nor whoever waits for
+    messages, also while the sentinel has not seen it yet; then commands go to the new one."""
     assert await client.get("who") == b"first"
     async with subscribed(client) as reading:
         masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
-        await masters.fail_over()
         assert not reading.done()
-        await client.set("written", "here")
+        with pytest.raises(MasterNotFoundError):
+            await client.set("written", "nowhere")
         with pytest.raises(RedisConnectionError, match="master"):
             await reading
+    await masters.fail_over()
+    await client.set("written", "here")
     assert masters.second.command("GET", "written") == b"here"
+
+
+async def test_tried_again_elsewhere(masters: Masters, client: Redis) -> None:
+    """A command that is tried again after READONLY is tried where the master is by now."""
+    assert await client.get("who") == b"first"
+    masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
+    await masters.fail_over()
+    await client.set("written", "here")
+    assert masters.second.command("GET", "written") == b"here"
+
+
+async def test_idle_connections(masters: Masters, client: Redis) -> None:
+    """Once the new master is known, nothing is written at the former one, whatever connections to
+    it wait in the pool."""
+    await asyncio.gather(*[client.incr("written") for _ in range(4)])
+    await masters.fail_over()
+    master = master_of(client)
+    assert master is not None
+    await master.find()
+    await asyncio.gather(*[client.incr("written") for _ in range(4)])
+    assert masters.first.command("GET", "written") == b"4"
+    assert masters.second.command("GET", "written") == b"4"
 
 
 async def test_hanging(masters: Masters, client: Redis) -> None:

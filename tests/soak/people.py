@@ -1,4 +1,4 @@
-"""Those who come and go: tabs that stay and are checked; others leave, freeze, poll, are refused."""
+"""Those who come and go: tabs that stay and are checked; others leave, freeze or poll."""
 
 import asyncio
 import random
