@@ -5,8 +5,11 @@ import asyncio
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ConstantBackoff
 
+from gateway.bus.connection import create_redis
 from tests.redis_process import RedisProcess, SentinelProcess
 from tests.support import DEADLINE
 
@@ -77,6 +80,9 @@ class Backend(Protocol):
     def client(self, **options: Any) -> Redis:
         """A client of the master, as a worker of today has one; *options* are redis-py's."""
 
+    def observer(self) -> Redis:
+        """The stage's own client of the master, which outlives whatever happens."""
+
     async def start(self) -> None: ...
 
     async def clean_up(self) -> None: ...
@@ -91,6 +97,9 @@ class SingleRedis:
 
     def client(self, **options: Any) -> Redis:
         return Redis.from_url(self.url, **options)
+
+    def observer(self) -> Redis:
+        return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
         await asyncio.to_thread(self.server.start)
@@ -112,6 +121,9 @@ class ReplicatedRedis:
 
     def client(self, **options: Any) -> Redis:
         return Redis.from_url(self.url, **options)
+
+    def observer(self) -> Redis:
+        return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
         await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self._replica.start)))
@@ -170,6 +182,10 @@ class SentinelRedis:
         self._asked.append(asked)
         client: Redis = asked.master_for(self.name)
         return client
+
+    def observer(self) -> Redis:
+        # redis-py's own tries again where the master was.
+        return create_redis(self.url, max_connections=8, answer_timeout=1.0)
 
     async def start(self) -> None:
         servers = (self.master, self._replica, *self._sentinels)

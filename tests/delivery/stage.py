@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff, NoBackoff
+from redis.backoff import NoBackoff
 
 from tests.delivery.backends import Backend, SingleRedis
 from tests.delivery.gateways import Gateway
@@ -86,7 +86,7 @@ class Stage:
     async def open(self) -> None:
         """Start Redis and the gateways, and bring producers and readers; none of them begins."""
         await self.backend.start()
-        self._redis = self.backend.client(retry=Retry(ConstantBackoff(0.05), 100))
+        self._redis = self.backend.observer()
         settings = {"REDIS_URL": self.backend.url, **SETTINGS, **self.scenario.settings}
         self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])

@@ -181,5 +181,11 @@ async def test_instances(on_redis: RealSystemd) -> None:
             asked = f"http://gateway/{path}"
             done = on_redis.run("curl", "-si", "--unix-socket", f"{inside}/{name}.sock", asked)
             assert done.stdout.startswith("HTTP/1.1 200"), on_redis.logged()
+    metrics = on_redis.run(
+        "curl", "-s", "--unix-socket", f"{inside}/admin.sock", "http://x/metrics"
+    )
+    for name in ("process_max_fds ", "process_open_fds ", "process_start_time_seconds "):
+        # The sandbox can hide what they are read from.
+        assert f"\n{name}" in metrics.stdout
     await asyncio.to_thread(on_redis.ctl, "stop", "sse-gateway@1")
     assert on_redis.run("ls", "/run/sse-gateway").stdout == "2\n"
