@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.conftest import StartGateway
-from tests.operations.exposition import sample_names
+from tests.operations.exposition import families
 from tests.support import require
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -18,6 +18,8 @@ ALERTS = CONFIG / "alerts.yml"
 TESTS = Path(__file__).parent / "alerts.test.yml"
 DASHBOARD = CONFIG / "grafana-dashboard.json"
 _METRIC = re.compile(r"\b(?:sse_gateway|process)_[a-z_]+\b")
+_BOUNDED = re.compile(r"\b(where|reason)=\"(\w+)\"")
+"""Labels whose every value is shown from the start."""
 
 
 def promtool(*words: str) -> str:
@@ -55,17 +57,21 @@ def dashboard() -> dict[str, Any]:
 
 
 async def test_metrics_exist(start_gateway: StartGateway, dashboard: dict[str, Any]) -> None:
-    """Every metric that a rule or a panel asks for is one that a gateway shows."""
+    """Every metric that a rule or a panel asks for is one that a gateway shows, and so is every
+    reason and place of a drop."""
     gateway = await start_gateway(ownership="token", admin_port=0)
     await gateway.session.get(gateway.stream_url("run-1"))
-    known = await sample_names(gateway)
+    samples = [sample for family in await families(gateway) for sample in family.samples]
     expressions = [
         target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])
     ]
     rules = re.findall(r"expr: (.*(?:\n {10}.*)*)", ALERTS.read_text())
     asked = {name for text in [*expressions, *rules] for name in _METRIC.findall(text)}
     assert len(asked) > 25
-    assert asked <= known, asked - known
+    assert asked <= {sample.name for sample in samples}
+    values = {pair for text in [*expressions, *rules] for pair in _BOUNDED.findall(text)}
+    assert len(values) > 3
+    assert values <= {pair for sample in samples for pair in sample.labels.items()}
 
 
 def test_expressions(dashboard: dict[str, Any], tmp_path: Path) -> None:
