@@ -41,7 +41,7 @@ def test_a_leak_is_found(figure: str, ended: int) -> None:
     [("5-2", False), ("5-3", True), ("5-1", True), ("6-1", False), ("6-2", True)],
 )
 def test_a_loss_is_found(second: str, fault: bool) -> None:
-    """A hole and a repetition are faults; what follows is none, nor is another life from its start."""
+    """A hole and a repetition are faults; what follows, or begins another life, is none."""
     account = Account()
     tab = Tab(Execution("run-1"), account)
     for event_id in ("5-1", second):
