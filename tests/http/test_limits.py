@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.support import SseReader, eventually
@@ -157,7 +158,7 @@ async def test_at_once(start_gateway: StartGateway) -> None:
     assert [one.status for one in answers].count(200) == 7
 
 
-async def test_over_all_instances(start_gateway: StartGateway) -> None:
+async def test_over_all_instances(start_gateway: StartGateway, redis: Redis) -> None:
     """Two gateways on one Redis count an organization's streams together; one that stops takes
     its own out of the count."""
     first, second = [
@@ -170,12 +171,12 @@ async def test_over_all_instances(start_gateway: StartGateway) -> None:
         await refused(await ask(gateway), "organization_limit")
     await first.server.stop()
     # At once: its leases would count for another 15 seconds.
-    [key] = [key async for key in second.parts.redis.scan_iter("sse:census:*")]
-    assert await second.parts.redis.hlen(key) == 1
+    [key] = [key async for key in redis.scan_iter("sse:census:*")]
+    assert await redis.hlen(key) == 1
     await opens_eventually(second)
 
 
-async def test_nothing_stays(start_gateway: StartGateway) -> None:
+async def test_nothing_stays(start_gateway: StartGateway, redis: Redis) -> None:
     """When all have left, nothing is counted any more, here or in Redis."""
     gateway = await start_gateway(
         ownership="token",
@@ -191,6 +192,6 @@ async def test_nothing_stays(start_gateway: StartGateway) -> None:
     await eventually(lambda: len(gateway.parts.door.census) == 0)
 
     async def is_gone() -> bool:
-        return not [key async for key in gateway.parts.redis.scan_iter("sse:census:*")]
+        return not [key async for key in redis.scan_iter("sse:census:*")]
 
     await eventually(is_gone)
