@@ -16,7 +16,8 @@ import orjson
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.messages import recognize
 from gateway.loadtest.plan import Habit
-from gateway.loadtest.wire import Answer, BrokenAnswer, EventStream, Frame
+from gateway.events.frames import EventStream, Frame
+from gateway.loadtest.wire import Answer, BrokenAnswer
 from gateway.log import redact
 
 DEFAULT_RETRY = 3.0

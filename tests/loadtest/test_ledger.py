@@ -11,7 +11,7 @@ from gateway.loadtest.latencies import Latencies
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.messages import Sighting, compose, recognize
 from gateway.loadtest.slo import Slo
-from gateway.loadtest.wire import Frame
+from gateway.events.frames import Frame
 
 
 def faults(seen: list[int], expected: int = 5) -> tuple[int, int, int, int]:
