@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from gateway import __version__
+from gateway.cli.check import check
 from gateway.cli.dev import dev
 from gateway.cli.loadtest import loadtest
 from gateway.cli.publish import publish
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (dev, serve, register, revoke, status, publish, tail, token, loadtest):
+for command in (dev, serve, check, register, revoke, status, publish, tail, token, loadtest):
     cli.add_command(command)
 
 

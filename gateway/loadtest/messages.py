@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.loadtest.wire import Frame
+from gateway.events.frames import Frame
 
 _TERMINAL_TYPE = "execution:completed"
 

@@ -13,9 +13,9 @@ import aiohttp
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.events.frames import EventStream, Frame
 from gateway.events.parse import parse
 from gateway.events.run import TERMINAL_TYPES, RunStatus
-from gateway.loadtest.wire import EventStream, Frame
 
 HEARTBEATS_MISSED = 2.5
 """A connection that is mute for so many heartbeats is dead, whatever the socket says."""

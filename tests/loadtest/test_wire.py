@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.loadtest.wire import Answer, BrokenAnswer, EventStream, Frame
+from gateway.events.frames import EventStream, Frame
+from gateway.loadtest.wire import Answer, BrokenAnswer
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"

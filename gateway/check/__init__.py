@@ -1,0 +1,1 @@
+"""What is wrong with an installation, or may go wrong one night: looked at, and left as it was."""
