@@ -1,6 +1,7 @@
 """`sse-gateway check`: looks over settings, Redis, keys, this machine, and the way to browsers."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gateway.log import redact
 from gateway.settings import Settings, load, variable
 
 _COLOURS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "red"}
+DEFAULT_PREFIX = str(Settings.model_fields["channel_prefix"].default)
 _MARGIN = 3.0
 """Seconds beyond a heartbeat that a silent stream is watched by default."""
 
@@ -60,6 +62,10 @@ def check(
     try:
         settings = load(config_file)
     except ConfigurationError as error:
+        if acl:
+            # They are the same whatever else is missing, and wanted before all is there.
+            _print_acl(os.environ.get(variable("channel_prefix")) or DEFAULT_PREFIX, "")
+            return
         if not as_json:
             raise
         topic = Topic("Settings")
@@ -67,7 +73,7 @@ def check(
         sys.exit(ConfigurationError.EXIT_STATUS)
     if acl or shows_settings:
         if acl:
-            _print_acl(settings)
+            _print_acl(settings.channel_prefix, settings.redis_url)
         if shows_settings:
             _print_settings(settings)
         return
@@ -111,12 +117,12 @@ def _print_json(findings: list[Finding]) -> None:
     click.echo(orjson.dumps({"worst": worst(findings), "findings": document}))
 
 
-def _print_acl(settings: Settings) -> None:
-    database = settings.redis_url.partition("?")[0].rpartition("/")[2]
+def _print_acl(channel_prefix: str, redis_url: str) -> None:
+    database = redis_url.partition("?")[0].rpartition("/")[2]
     selects = database.isdecimal() and int(database) > 0
     for role in ROLES:
         click.echo(f"# {role.purpose}")
-        click.echo(role.acl_line(settings.channel_prefix, selects=selects))
+        click.echo(role.acl_line(channel_prefix, selects=selects))
 
 
 def _print_settings(settings: Settings) -> None:

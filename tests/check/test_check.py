@@ -101,8 +101,10 @@ async def test_keys_and_channels(redis_server: RedisProcess, rule: str, word: st
 
 
 async def test_acl(redis_server: RedisProcess) -> None:
-    """`--acl` prints a line for each role, which Redis takes as it is."""
+    """`--acl` prints a line for each role, which Redis takes as it is; also before there are any
+    settings."""
     status, out, _ = await run("check", "--acl")
+    assert (await run("check", "--acl", GATEWAY_JWT_SECRET=""))[:2] == (status, out)
     lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert status == 0
     assert len(lines) == len(ROLES)
