@@ -1,9 +1,12 @@
 """`sse-gateway loadtest`: many browser tabs, each checking that it gets every event in order."""
 
+import asyncio
 import math
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import orjson
@@ -24,6 +27,11 @@ from gateway.loadtest.run import LoadTest
 _DEFAULT_EVENTS = 50
 _OTHER_FILES = 64
 """File descriptors that the process needs beside one a tab."""
+
+T = TypeVar("T")
+
+_CANCEL_AGAIN = 0.5
+"""Seconds after which a load test that was interrupted and goes on is cancelled again."""
 
 _BARS = 40
 """Of the histogram in the report."""
@@ -156,7 +164,7 @@ def loadtest(
         target = None if url is None else _target(url, plan, given)
     except BadPlan as error:
         raise click.UsageError(str(error)) from None
-    test, findings = uvloop.run(_run(plan, target))
+    test, findings = uvloop.run(_until_interrupted(_run(plan, target)))
     if report_file is not None:
         histogram = test.ledger.timeline.total.histogram(_BARS)
         page = render(findings, plan, url or "a gateway of its own", histogram)
@@ -166,6 +174,26 @@ def loadtest(
     else:
         report.show(findings, Console(highlight=False))
     sys.exit(0 if findings.ok else 1)
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
+    """What *work* gives; Ctrl-C ends it. To be run in an event loop of its own.
+
+    Raises:
+        click.Abort: it was interrupted, and has cleaned up after itself.
+    """
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    task, interruption = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
+    await asyncio.wait([task, interruption], return_when=asyncio.FIRST_COMPLETED)
+    interruption.cancel()
+    if not interrupted.is_set():
+        return await task
+    while not task.done():
+        task.cancel()
+        # Once is not enough: a connect under way in a library may swallow a cancellation.
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN)
+    raise click.Abort
 
 
 async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:

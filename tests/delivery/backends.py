@@ -199,7 +199,8 @@ class SentinelRedis:
                 self.name,
                 self.master.port,
                 quorum=2,
-                down_after_milliseconds=500,
+                # Less, and on a busy machine a new master that is only slow is taken for dead too.
+                down_after_milliseconds=1500,
                 failover_timeout=2000,
             )
         async with asyncio.timeout(DEADLINE):
