@@ -46,7 +46,8 @@ class JwksKeys:
         self._url = url
         self._published: list[Any] | None = None
         self._keys: tuple[Key, ...] | None = None
-        self._failed = False
+        self.trouble: str | None = None
+        """What was wrong with the last attempt; None while it was a good one, or before any."""
         self._last_attempt = float("-inf")
         self._wanted = asyncio.Event()
         # Clear while an attempt is under way or about to begin, as it is at the start.
@@ -61,7 +62,7 @@ class JwksKeys:
             pause = _FIRST_PAUSE
             while True:
                 await self._attempt(session)
-                if self._failed:
+                if self.trouble is not None:
                     wait, pause = pause, min(pause * 2, _LONGEST_PAUSE)
                 else:
                     wait, pause = REFRESH_SECONDS, _FIRST_PAUSE
@@ -71,7 +72,7 @@ class JwksKeys:
         """See `Keys.candidates`; waits for a fetch if *kid* is not known."""
         if not self._knows(kid):
             await self._look_again()
-        if self._keys is None or (self._failed and not self._knows(kid)):
+        if self._keys is None or (self.trouble is not None and not self._knows(kid)):
             # The keys may just have been changed: that is no reason to turn a user away for good.
             raise Unavailable(
                 "The token cannot be checked now: the issuer's keys could not be fetched. Try "
@@ -116,15 +117,15 @@ class JwksKeys:
         self._last_attempt = asyncio.get_running_loop().time()
         try:
             self._take(await self._fetch(session))
-            self._failed = False
+            self.trouble = None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            self._failed = True
+            said = f" ({error})" if str(error) else ""
+            self.trouble = f"{type(error).__name__}{said}"
             if (held_back := self._complaints.allows()) is not None:
                 log.warning(
-                    "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s%s; %s. "
+                    "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s; %s. "
                     "%d such lines held back.",
-                    type(error).__name__,
-                    f" ({error})" if str(error) else "",
+                    self.trouble,
                     "the last ones stay in use" if self._keys else "no token can be checked",
                     held_back,
                 )

@@ -8,7 +8,7 @@ execution is asked for: that is `gateway.access.policy`.
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import jwt
@@ -175,13 +175,19 @@ def issue(
     subject: str = "dev",
     ttl_seconds: int = 3600,
     claim: str = "organization_id",
+    algorithm: str = "HS256",
+    more: Mapping[str, str] | None = None,
 ) -> str:
-    """A signed token for development and tests; in production the customer's issuer signs."""
+    """A signed token for development and tests; in production the customer's issuer signs.
+
+    *more*: further claims, such as `iss`.
+    """
     now = int(time.time())
     claims = {
         "sub": subject,
         **place(claim, organization_id),
         "iat": now,
         "exp": now + ttl_seconds,
+        **(more or {}),
     }
-    return jwt.encode(claims, secret, algorithm="HS256")
+    return jwt.encode(claims, secret, algorithm=algorithm)

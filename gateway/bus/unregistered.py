@@ -9,6 +9,7 @@ import logging
 from collections import Counter, OrderedDict
 
 from gateway.bus.registry import Registry
+from gateway.contract.keys import PROBE_PREFIX
 from gateway.errors import RedisUnavailable
 from gateway.settings import variable
 
@@ -32,7 +33,7 @@ class UnregisteredWatch:
 
     def saw(self, execution_id: str, events: int) -> None:
         """*events* of this execution have arrived; costs two look-ups, no I/O."""
-        if execution_id in self._registered:
+        if execution_id in self._registered or execution_id.startswith(PROBE_PREFIX):
             return
         if execution_id in self._unknown or len(self._unknown) < _MOST:
             self._unknown[execution_id] += events

@@ -72,7 +72,7 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
 
     Raises what redis-py does if Redis cannot be asked.
     """
-    probe = f"sse-gateway-check-{secrets.token_hex(8)}"
+    probe = f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}"
     channel = keys.canary_channel(channel_prefix, probe)
     refusals = await _try_commands(redis, keys.once_key(probe, "rights"), channel)
     refusals |= await _try_subscription(redis, keys.channel_pattern(channel_prefix))
