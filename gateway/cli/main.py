@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from gateway import __version__
+from gateway.cli.check import check
 from gateway.cli.dev import dev
 from gateway.cli.loadtest import loadtest
 from gateway.cli.publish import publish
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (dev, serve, register, revoke, status, publish, token, loadtest):
+for command in (dev, serve, register, revoke, status, publish, token, loadtest, check):
     cli.add_command(command)
 
 

@@ -10,15 +10,40 @@ from dataclasses import dataclass
 from gateway.contract.keys import channel_pattern
 
 _APPEND = frozenset(
-    "EVAL EVALSHA TIME INFO EXISTS PEXPIRE HSET HSETNX HMGET HEXISTS "
-    "XADD XRANGE XREVRANGE XTRIM".split()
+    [
+        "EVAL",
+        "EVALSHA",
+        "TIME",
+        "INFO",
+        "EXISTS",
+        "PEXPIRE",
+        "HSET",
+        "HSETNX",
+        "HMGET",
+        "HEXISTS",
+        "XADD",
+        "XRANGE",
+        "XREVRANGE",
+        "XTRIM",
+    ]
 )
 """`append.lua`, and what calls it."""
 
 _PUBLISH = _APPEND | {"GET", "SET", "PUBLISH"}
 _REGISTER = frozenset({"HSETNX", "HGET", "PEXPIRE"})
 _REVOKE = frozenset(
-    "WATCH MULTI EXEC ZADD ZRANGE ZREMRANGEBYSCORE ZSCORE ZSCAN EXPIREAT SET".split()
+    [
+        "WATCH",
+        "MULTI",
+        "EXEC",
+        "ZADD",
+        "ZRANGE",
+        "ZREMRANGEBYSCORE",
+        "ZSCORE",
+        "ZSCAN",
+        "EXPIREAT",
+        "SET",
+    ]
 )
 
 
@@ -58,7 +83,7 @@ GATEWAY = Role(
     "`sse-gateway serve`, and `sse-gateway check` with its settings",
     _PUBLISH
     | _REGISTER
-    | frozenset("PSUBSCRIBE GETDEL HDEL HGETALL RPUSH LPOP LLEN ZSCAN".split()),
+    | frozenset(["PSUBSCRIBE", "GETDEL", "HDEL", "HGETALL", "RPUSH", "LPOP", "LLEN", "ZSCAN"]),
     ("sse:*",),
 )
 

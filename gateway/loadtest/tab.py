@@ -13,10 +13,10 @@ from typing import cast
 
 import orjson
 
+from gateway.events.frames import EventStream, Frame
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.messages import recognize
 from gateway.loadtest.plan import Habit
-from gateway.events.frames import EventStream, Frame
 from gateway.loadtest.wire import Answer, BrokenAnswer
 from gateway.log import redact
 

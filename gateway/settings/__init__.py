@@ -5,7 +5,7 @@ acts on any setting.
 """
 
 from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
-from gateway.settings.reading import load
+from gateway.settings.reading import load, named_file, sources
 from gateway.settings.table import EMBEDDED_REDIS, TERMINAL_TYPES, Settings
 
 __all__ = [
@@ -15,5 +15,7 @@ __all__ = [
     "TERMINAL_TYPES",
     "Settings",
     "load",
+    "named_file",
+    "sources",
     "variable",
 ]

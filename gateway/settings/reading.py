@@ -26,8 +26,7 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: with every mistake, each naming its variable.
     """
-    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
-        config_file = Path(named)
+    config_file = named_file(config_file)
     mistakes: list[str] = []
     given = {
         **_known(_read_file(config_file, mistakes), str(config_file), mistakes),
@@ -41,6 +40,30 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     if mistakes:
         raise ConfigurationError(mistakes)
     return settings
+
+
+def named_file(config_file: Path | None) -> Path | None:
+    """*config_file*, else the one that GATEWAY_CONFIG names."""
+    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        return Path(named)
+    return config_file
+
+
+def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
+    """Of each setting that is not left at its default: where it comes from, and what stands there.
+
+    Nothing is checked. Raises ConfigurationError if the file cannot be read.
+    """
+    config_file = named_file(config_file)
+    mistakes: list[str] = []
+    given = {
+        name: (str(config_file), one) for name, one in _read_file(config_file, mistakes).items()
+    }
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    for name, one in _read_environment(os.environ).items():
+        given[name] = ("environment", one)
+    return given
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

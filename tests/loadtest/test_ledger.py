@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.events.frames import Frame
 from gateway.loadtest.findings import Course, Findings, sum_up
 from gateway.loadtest.latencies import Latencies
 from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.messages import Sighting, compose, recognize
 from gateway.loadtest.slo import Slo
-from gateway.events.frames import Frame
 
 
 def faults(seen: list[int], expected: int = 5) -> tuple[int, int, int, int]:
