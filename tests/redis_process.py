@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from gateway.contract.rights import GATEWAY
+from gateway.contract.rights import GATEWAY, ROLES
 from tests.support import DEADLINE, free_port, missing
 
 
@@ -25,14 +25,22 @@ def server_program() -> str:
     return str(found[0]) if found else str(missing("no Redis or Valkey server"))
 
 
-PASSWORD = "of-the-gateway-in-redis"
+PASSWORD = "of-everybody-in-redis"
+
+
+def _users() -> list[str]:
+    """Arguments that make the users; unlike those made by a command, they outlive a restart."""
+    arguments: list[str] = []
+    for role in ROLES:
+        arguments += ["--user", role.name, "on", f">{PASSWORD}", *role.rules("execution:")]
+    return arguments
 
 
 class RedisProcess:
     """One server process on a loopback port that stays the same over restarts.
 
-    Gateways log in with `gateway_url`: as a user with the rights that `sse-gateway check --acl`
-    prints, and no others. Tests themselves may do anything.
+    It has a user for each role that `sse-gateway check --acl` prints, with these rights and no
+    others, and gateways log in so (`gateway_url`). Tests themselves may do anything.
     """
 
     def __init__(
@@ -56,8 +64,7 @@ class RedisProcess:
         self._process = subprocess.Popen(
             [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
              "--dir", self._directory.name,
-             "--user", GATEWAY.name, "on", f">{PASSWORD}", *GATEWAY.rules("execution:"),
-             *self._arguments],
+             *_users(), *self._arguments],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )
         # fmt: on

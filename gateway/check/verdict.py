@@ -144,7 +144,7 @@ def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
 
 def _staying(visit: Visit, course: Course, topic: Topic, settings: Settings) -> list[Finding]:
     """Whether it outlived a silence, with heartbeats, and ended when it was to."""
-    seconds = f"{course.silent_seconds:.0f} s"
+    seconds = f"{course.silent_seconds:.1f} s"
     if course.ended_early:
         return [
             topic.error(
