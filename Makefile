@@ -9,14 +9,20 @@ CONSTRAINTS := config/constraints.txt
 RUNS ?= 10
 # Inputs that `make fuzz` draws for each test that reads what strangers send.
 EXAMPLES ?= 5000
+# How long `make soak` takes, about.
+MINUTES ?= 10
 # More for the program that a target runs: make test ARGS='-k nginx'
 ARGS ?=
+# Where `make install` puts the gateway, its settings and its systemd units.
+PREFIX ?= /opt/sse-gateway
+CONFIG_DIR ?= /etc/sse-gateway
+UNIT_DIR ?= /etc/systemd/system
 
 # That a newer pip exists is of no use to whoever wants to see the gateway.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format delivery fuzz bench loadtest constraints build clean
+.PHONY: help run test lint format delivery fuzz soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +50,9 @@ fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inp
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
+soak: $(VENV)/.dev ## Let people, failovers and restarts go on for MINUTES, and see what is left behind
+	@$(BIN)/python -m tests.soak --minutes=$(MINUTES) $(ARGS)
+
 bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to its targets
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -60,6 +69,26 @@ constraints: $(VENV)/.made ## Renew the tested versions in config/constraints.tx
 build: $(VENV)/.made ## Build the wheel into dist/
 	@rm -rf build/lib build/bdist.*
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+install: ## As root: install the gateway and its units, or upgrade them; settings stay as they are
+	$(if $(trouble),$(error $(trouble)))
+	$(if $(in_the_way),$(error $(in_the_way)))
+	@echo 'Installing into $(prefix) ...'
+	@$(prefix)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(prefix)
+	@rm -rf build/lib build/bdist.*
+	@$(prefix)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) .
+	@install -d -m 755 $(CONFIG_DIR) $(UNIT_DIR)
+	@install -d -m 700 $(CONFIG_DIR)/credentials
+	@install -m 644 config/production.toml $(CONFIG_DIR)/gateway.toml.sample
+	@for unit in $(UNITS); do $(placed) systemd/$$unit > $(UNIT_DIR)/$$unit || exit; done
+	@$(prefix)/bin/sse-gateway --version
+	@if [ -e $(CONFIG_DIR)/gateway.toml ]; then echo '$(then_restart)'; else echo '$(then_configure)'; fi
+
+uninstall: ## As root: remove what `make install` has made; settings and credentials stay
+	$(if $(wildcard $(UNIT_DIR)/*.wants/sse-gateway*),$(error $(enabled)))
+	$(if $(wildcard $(prefix)),$(if $(wildcard $(prefix)/bin/sse-gateway),,$(error $(foreign))))
+	@rm -rf $(prefix) $(addprefix $(UNIT_DIR)/,$(UNITS)) $(CONFIG_DIR)/gateway.toml.sample
+	@echo 'Removed $(prefix) and the units; $(CONFIG_DIR) is kept. Next: systemctl daemon-reload'
 
 clean: ## Remove all that was built or installed, .venv too
 	@rm -rf $(VENV) build dist *.egg-info .coverage* .*_cache .hypothesis artefacts
@@ -78,6 +107,19 @@ define install
 @echo 'Installing into $(VENV) (this time only) ...'
 @$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '$(1)'
 endef
+
+prefix = $(abspath $(PREFIX))
+UNITS := $(notdir $(wildcard systemd/sse-gateway*.*))
+# Writes a unit with the paths of this installation.
+placed = sed 's\#/opt/sse-gateway\#$(prefix)\#g; s\#/etc/sse-gateway\#$(abspath $(CONFIG_DIR))\#g'
+
+# What says no to `install` and `uninstall`. (`error` adds the full stop.)
+in_the_way = $(if $(wildcard $(prefix)/pyvenv.cfg),,$(if $(wildcard $(prefix)/*),$(foreign)))
+foreign = $(prefix) holds something else, and is left alone: name the directory, make $(MAKECMDGOALS) PREFIX=/opt/sse-gateway
+enabled = The gateway still starts with the machine: systemctl disable --now $(notdir $(wildcard $(UNIT_DIR)/*.wants/sse-gateway*)), and call make uninstall again
+
+then_restart = Settings are as they were. Next: systemctl daemon-reload && systemctl restart sse-gateway
+then_configure = Next: settings and a secret, as in systemd/README.md, "Configure it".
 
 # A virtual environment that works is kept, whoever made it; anything else there is made anew.
 $(VENV)/.made:

@@ -19,7 +19,7 @@ from gateway.admin.routes import create_admin
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis
+from gateway.bus.connection import create_redis, master_of
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
 from gateway.bus.history import History
@@ -42,6 +42,7 @@ from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
+from gateway.http.page import add_page
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
@@ -113,6 +114,8 @@ class Parts:
         self.supervisor.start("feed", self.feed.run())
         self.supervisor.start("subscription", self.subscription.run())
         self.supervisor.start("canary", self.canary.run())
+        if (master := master_of(self.redis)) is not None:
+            self.supervisor.start("master watch", master.run())
         self.supervisor.start("auditor", self.auditor.run())
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
@@ -190,6 +193,8 @@ def create_application(settings: Settings) -> web.Application:
         client=client_handler(),
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
+    if settings.page:
+        add_page(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application

@@ -1,46 +1,81 @@
 """Listening sockets: TCP or unix, with the options that every accepted stream inherits.
 
-It opens sockets only; who accepts on them is `gateway.server`.
+They are opened here, or systemd has opened them (socket activation) and they outlive the process.
+Who accepts on them is `gateway.server`.
 """
 
 import errno
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import CannotListen
 from gateway.settings import Settings, variable
+from gateway.systemd import inherited_sockets
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a restart brings all tabs back at once."""
 
 _UNIX_MODE = 0o660
 
+_ADMIN = "admin"
+"""FileDescriptorName of the operators' socket."""
 
 _ADMIN_HOST = "127.0.0.1"
 """Who watches what is nobody's business beyond this machine; a proxy may let others in."""
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The listening socket that the settings ask for.
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Where one process takes connections."""
+
+    main: socket.socket
+    admin: socket.socket | None
+    inherited: bool
+    """Whether systemd holds the main one too: then who connects while nobody accepts, between this
+    process and the next, waits and is not refused."""
+
+    def close(self) -> None:
+        """Close them, before anybody accepts on them."""
+        self.main.close()
+        if self.admin is not None:
+            self.admin.close()
+
+
+def listen(settings: Settings) -> Listeners:
+    """The listening sockets: what systemd has handed over, else what the settings ask for.
+
+    Of what is handed over, the one called `admin` is for operators.
 
     Raises:
-        CannotListen: the address is taken or not allowed.
+        CannotListen: an address is taken or not allowed.
     """
-    listener = _listen(
-        settings.unix_socket or (settings.host, settings.port), "port", "unix_socket"
-    )
-    # Accepted connections inherit these.
-    set_options(listener, settings)
-    return listener
+    inherited = inherited_sockets()
+    mains = [sock for name, sock in inherited if name != _ADMIN]
+    admins = [sock for name, sock in inherited if name == _ADMIN]
+    if len(mains) > 1 or len(admins) > 1:
+        names = ", ".join(name for name, _ in inherited)
+        raise CannotListen(
+            f"systemd handed over the sockets {names}, and the gateway listens on one, and one "
+            f"called {_ADMIN}: leave out the others in the socket units."
+        )
+    main = mains[0] if mains else _listen_for_all(settings)
+    try:
+        # Accepted connections inherit these.
+        set_options(main, settings)
+        admin = admins[0] if admins else _listen_for_admin(settings)
+    except BaseException:
+        main.close()
+        raise
+    return Listeners(main, admin, inherited=bool(mains))
 
 
-def listen_for_admin(settings: Settings) -> socket.socket | None:
-    """The listening socket for operators; None where there is to be none.
+def _listen_for_all(settings: Settings) -> socket.socket:
+    return _listen(settings.unix_socket or (settings.host, settings.port), "port", "unix_socket")
 
-    Raises:
-        CannotListen: the address is taken or not allowed.
-    """
+
+def _listen_for_admin(settings: Settings) -> socket.socket | None:
     if settings.admin_unix_socket is None and settings.admin_port is None:
         return None
     where = settings.admin_unix_socket or (_ADMIN_HOST, settings.admin_port or 0)

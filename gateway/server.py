@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import uvloop
 from aiohttp import web
@@ -23,9 +23,10 @@ from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.garbage import calm
 from gateway.http.connection import Connections
-from gateway.listener import BACKLOG, listen, listen_for_admin, url_of
+from gateway.listener import BACKLOG, Listeners, listen, url_of
 from gateway.log import configure
 from gateway.settings import EMBEDDED_REDIS, Settings, variable
+from gateway.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Server:
         """Where the gateway listens, once it does."""
         self.admin_url: str | None = None
         """Where it listens for operators, if it does."""
+        self.listeners: Listeners | None = None
+        """What it accepts connections on, once it does."""
 
     @property
     def streams(self) -> int:
@@ -59,23 +62,32 @@ class Server:
         Raises:
             CannotListen: an address is taken or not allowed.
         """
-        with ExitStack() as opened:
-            listener = opened.enter_context(listen(self._settings))
-            admin = listen_for_admin(self._settings)
-            if admin is not None:
-                opened.enter_context(admin)
-            try:
-                await self._runner.setup()
-                if admin is not None:
-                    await self._admin_runner.setup()
-                    await web.SockSite(self._admin_runner, admin).start()
-                await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
-            except BaseException:
-                await self.stop()
-                raise
-            opened.pop_all()
-        self.url = url_of(listener)
-        self.admin_url = url_of(admin) if admin is not None else None
+        self.listeners = listeners = listen(self._settings)
+        try:
+            await self._runner.setup()
+            if listeners.admin is not None:
+                await self._admin_runner.setup()
+                await web.SockSite(self._admin_runner, listeners.admin).start()
+            await web.SockSite(self._runner, listeners.main, backlog=BACKLOG).start()
+        except BaseException:
+            await self.stop()
+            listeners.close()
+            raise
+        self.url = url_of(listeners.main)
+        self.admin_url = url_of(listeners.admin) if listeners.admin is not None else None
+
+    @property
+    def status(self) -> str:
+        """How it goes, in words."""
+        reasons = self._application[PARTS].health.verdict().reasons
+        return " ".join([f"{self.streams} streams on {self.url}.", *reasons])
+
+    def watch(self, notifier: Notifier) -> None:
+        """Feed the watchdog of systemd for as long as the gateway does what it is there for."""
+        parts = self._application[PARTS]
+        if notifier.is_heard:
+            watch = notifier.watch(parts.health.stuck, lambda: self.status)
+            parts.supervisor.start("watchdog", watch)
 
     def reload(self, settings: Settings) -> list[str]:
         """Go by the keys and limits of *settings* from now on; no stream is touched.
@@ -140,31 +152,41 @@ async def serve(
         GatewayError: the start cannot go on.
     """
     stopped = stop_signal()
+    notifier = Notifier()
     async with reachable_redis(settings) as reachable:
         server = Server(reachable)
         # Before it listens: unhandled, a SIGHUP that comes early would end the process.
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, _reload, server, reread)
+        loop.add_signal_handler(signal.SIGHUP, _reload, server, reread, notifier)
         await server.start()
         calm()
         try:
+            server.watch(notifier)
             ready(server, reachable)
+            notifier.ready(server.status)
             await stopped.wait()
         finally:
+            notifier.stopping("Sending the streams away.")
             await server.stop()
 
 
-def _reload(server: Server, reread: Callable[[], Settings]) -> None:
+def _reload(server: Server, reread: Callable[[], Settings], notifier: Notifier) -> None:
+    notifier.reloading()
     try:
         settings = reread()
         unchanged = server.reload(settings)
     except ConfigurationError as error:
         log.error("Not reloaded, all stays as it was. %s", error)  # noqa: TRY400 - a trace says no more
-        return
-    configure(settings.log_format, settings.log_level)
-    log.info("Reloaded: keys, limits and logging are those of the settings as they are now.")
-    if unchanged:
-        log.warning("Changed, but in force only after a restart: %s.", ", ".join(sorted(unchanged)))
+    else:
+        configure(settings.log_format, settings.log_level)
+        log.info("Reloaded: keys, limits and logging are those of the settings as they are now.")
+        if unchanged:
+            log.warning(
+                "Changed, but in force only after a restart: %s.", ", ".join(sorted(unchanged))
+            )
+    if server.url:
+        # Else the start is still to come, and will say it.
+        notifier.ready(server.status)
 
 
 def run(

@@ -89,8 +89,10 @@ def make_settings(redis_server: RedisProcess, redis_url: str) -> MakeSettings:
     def make(**overrides: Any) -> Settings:
         if prefix := overrides.get("channel_prefix"):
             redis_server.command("ACL", "SETUSER", GATEWAY.name, f"&{channel_pattern(prefix)}")
+        # A room may have a Redis of its own in the place of the shared one.
+        is_shared = redis_url == redis_server.url
         defaults = {
-            "redis_url": redis_server.gateway_url,
+            "redis_url": redis_server.gateway_url if is_shared else redis_url,
             "jwt_secret": SECRET,
             "port": 0,
             "admin_port": "off",

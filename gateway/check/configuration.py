@@ -23,8 +23,7 @@ def check_settings(settings: Settings) -> list[Finding]:
             _TOPIC.warning(
                 f"{variable('drain_seconds')} is {settings.drain_seconds:g}: with the unit's "
                 f"TimeoutStopSec of {STOP_TIMEOUT:g} systemd kills the gateway in its drain.",
-                f"Set TimeoutStopSec to {settings.drain_seconds + MARGIN:g} or more, or drain "
-                "faster.",
+                f"Set TimeoutStopSec to {settings.drain_seconds + MARGIN:g} or more.",
             )
         )
     if settings.heartbeat_seconds >= _USUAL_SILENCE:

@@ -39,7 +39,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url == EMBEDDED_REDIS:
         return [
             _TOPIC.note(
-                "The gateway brings a private Valkey along (embedded://): history ends with it.",
+                "The gateway brings its own Valkey along (embedded://): history ends with it.",
                 "For production, name a Redis in REDIS_URL.",
             )
         ]

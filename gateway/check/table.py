@@ -1,7 +1,7 @@
 """The table of all settings: name, value in force, where it comes from, meaning; no secret."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,7 +20,7 @@ def shown(value: object) -> str:
         case SecretStr():
             return HIDDEN
         case None:
-            return ""
+            return "-"
         case bool():
             return "true" if value else "false"
         case tuple():
@@ -28,22 +28,11 @@ def shown(value: object) -> str:
     return _PASSWORD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", str(value)))
 
 
-def rows(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Collection[tuple[str, ...]]:
-    """Variable, value, source and description of each setting, as the table has them."""
-    return [
-        (
-            variable(name),
-            shown(getattr(settings, name)),
-            sources[name][0] if name in sources else "default",
-            field.description or "",
-        )
-        for name, field in Settings.model_fields.items()
-    ]
-
-
-def table(lines: Collection[tuple[str, ...]]) -> Table:
-    """*lines* for a terminal."""
-    made = Table("Setting", "Value", "From", "Meaning", box=None, pad_edge=False)
-    for line in lines:
-        made.add_row(*line)
+def table(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Table:
+    """All settings, for a terminal; *sources* as `gateway.settings.sources` has them."""
+    made = Table("setting", "value", "from", "meaning", box=None)
+    for name, field in Settings.model_fields.items():
+        source = sources[name][0] if name in sources else "default"
+        value = shown(getattr(settings, name))
+        made.add_row(variable(name), value, source, field.description)
     return made

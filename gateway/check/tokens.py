@@ -23,9 +23,7 @@ async def check_tokens(settings: Settings, config_file: Path | None) -> list[Fin
     try:
         keys = create_keys(settings)
     except ConfigurationError as error:
-        return [
-            _TOPIC.error(one, "Until then the gateway does not start.") for one in error.mistakes
-        ]
+        return [_TOPIC.error(one, "Until then nothing starts.") for one in error.mistakes]
     if isinstance(keys, JwksKeys):
         found = await _check_published(keys, settings.jwt_algorithms)
     else:

@@ -1,4 +1,4 @@
-"""`sse-gateway check`: is this installation in order, and does a stream come through the proxy?"""
+"""`sse-gateway check`: looks over settings, Redis, keys, this machine, and the way to browsers."""
 
 import asyncio
 import sys
@@ -8,48 +8,43 @@ from urllib.parse import parse_qs, urlsplit
 import click
 import orjson
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from gateway.check import report
+from gateway.check.configuration import check_settings
 from gateway.check.finding import Finding, Level, Topic, worst
-from gateway.check.proxy import Options
-from gateway.check.run import check as look
-from gateway.check.table import rows, table
+from gateway.check.machine import check_addresses, check_files
+from gateway.check.proxy import Options, check_url
+from gateway.check.redis_server import check_redis
+from gateway.check.table import table
+from gateway.check.tokens import check_tokens
 from gateway.cli.options import config_option
 from gateway.contract.rights import ROLES
 from gateway.errors import ConfigurationError
-from gateway.limits import raise_file_limit
-from gateway.settings import Settings, load, named_file, sources
+from gateway.settings import Settings, load, sources
 
-_BEYOND_A_HEARTBEAT = 2.0
-"""Seconds that a stream is silent for beyond the time of a heartbeat, unless asked otherwise."""
+_COLOURS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "red"}
+DEFAULT_PREFIX = str(Settings.model_fields["channel_prefix"].default)
+_MARGIN = 3.0
+"""Seconds beyond a heartbeat that a silent stream is watched by default."""
 
 
-@click.command(
-    epilog="Example: sse-gateway check --config /etc/sse-gateway/gateway.toml https://sse.example.com"
-)
-@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.command(epilog="Example: sse-gateway check --config gateway.toml https://events.example.com")
 @config_option
-@click.option("--acl", is_flag=True, help="Print the rights in Redis, as ACL lines to paste.")
-@click.option("--settings", "all_settings", is_flag=True, help="Print all settings, then end.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
-@click.option("--strict", is_flag=True, help="Exit status 1 for warnings too.")
-@click.option(
-    "--token", help="A token to open the stream with; made from the secret where there is one."
-)
-@click.option("--organization", metavar="ORG", help="One that the token is for.")
-@click.option(
-    "--patience",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="How long a stream is kept silent, to see whether it is cut.  "
-    "[default: a little more than one heartbeat]",
-)
-@click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL.")
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option("--acl", is_flag=True, help="Print the least rights in Redis, ready to paste.")
+@click.option("--settings", "shows_settings", is_flag=True, help="Print all settings as they are.")
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option("--strict", is_flag=True, help="A warning is exit status 1 too.")
+@click.option("--patience", type=click.FloatRange(0), help="Seconds to watch a silent stream.")
+@click.option("--token", envvar="SSE_GATEWAY_TOKEN", show_envvar=True, help="For the streams.")
+@click.option("--organization", metavar="ORG", help="The one that the token names.")
+@click.option("--insecure", is_flag=True, help="Any certificate will do.")
 def check(
-    urls: tuple[str, ...],
     config_file: Path | None,
+    urls: tuple[str, ...],
     acl: bool,
-    all_settings: bool,
+    shows_settings: bool,
     as_json: bool,
     strict: bool,
     patience: float | None,
@@ -57,74 +52,80 @@ def check(
     organization: str | None,
     insecure: bool,
 ) -> None:
-    """Look at settings, keys, Redis, this machine, and the way through each URL.
+    """Look over settings, Redis and its rights, keys, file limits and addresses; and with a URL,
+    whether a proxy holds back or cuts a stream there.
 
-    Run it with the gateway's settings, as the gateway's user. URL is where browsers find the
-    gateway, such as https://sse.example.com: a stream is opened there, and events of a made-up
-    execution are published in Redis, which shows whether a proxy holds events back or cuts streams.
-    Nothing of it stays.
-
-    Exit status 0 if there are no errors (with --strict: no warnings either), else 1; 2 if it was
-    asked for wrongly.
+    Each finding says what to do. Exit status: 0 nothing is wrong (notes and warnings included), 1
+    something is, 78 the settings themselves.
     """
     if acl:
         _print_acl(config_file)
         return
-    if all_settings:
-        _print_settings(load(config_file), config_file, as_json)
-        return
-    findings = _findings(urls, config_file, patience, (token, organization), insecure)
-    if as_json:
-        click.echo(orjson.dumps(report.document(findings), option=orjson.OPT_INDENT_2))
-    else:
-        report.show(findings, Console(highlight=False))
-    bad = (Level.ERROR, Level.WARNING) if strict else (Level.ERROR,)
-    sys.exit(1 if worst(findings) in bad else 0)
-
-
-def _findings(
-    urls: tuple[str, ...],
-    config_file: Path | None,
-    patience: float | None,
-    credentials: tuple[str | None, str | None],
-    insecure: bool,
-) -> list[Finding]:
     try:
         settings = load(config_file)
     except ConfigurationError as error:
+        if not as_json:
+            raise
         topic = Topic("Settings")
-        remedy = "The gateway does not start with it, and nothing else was looked at."
-        return [topic.error(mistake, remedy) for mistake in error.mistakes]
-    raise_file_limit()
-    if patience is None:
-        patience = settings.heartbeat_seconds + _BEYOND_A_HEARTBEAT
-    options = Options(patience, insecure, *credentials)
-    return asyncio.run(look(settings, named_file(config_file), urls, options))
+        _print_json([topic.error(mistake, "Mend the setting.") for mistake in error.mistakes])
+        sys.exit(ConfigurationError.EXIT_STATUS)
+    if shows_settings:
+        Console(highlight=False, markup=False).print(table(settings, sources(config_file)))
+        return
+    watched = settings.heartbeat_seconds + _MARGIN if patience is None else patience
+    options = Options(watched, insecure, token, organization)
+    findings = asyncio.run(_findings(settings, config_file, urls, options))
+    show = _print_json if as_json else _print
+    show(findings)
+    bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
+    sys.exit(int(worst(findings) in bad))
+
+
+async def _findings(
+    settings: Settings, config_file: Path | None, urls: tuple[str, ...], options: Options
+) -> list[Finding]:
+    return [
+        *check_settings(settings),
+        *await check_redis(settings),
+        *await check_tokens(settings, config_file),
+        *check_files(settings),
+        *await check_addresses(settings),
+        *[one for url in urls for one in await check_url(url, settings, options)],
+    ]
+
+
+def _print(findings: list[Finding]) -> None:
+    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for one in findings:
+        words = Text(one.sentence)
+        if one.remedy:
+            words.append(f"\n{one.remedy}", "dim")
+        lines.add_row(Text(one.level, _COLOURS[one.level]), Text(one.about, "bold"), words)
+    Console(highlight=False).print(lines)
+
+
+def _print_json(findings: list[Finding]) -> None:
+    document = [
+        {"about": one.about, "level": one.level, "sentence": one.sentence, "remedy": one.remedy}
+        for one in findings
+    ]
+    click.echo(orjson.dumps({"worst": worst(findings), "findings": document}))
 
 
 def _print_acl(config_file: Path | None) -> None:
-    """For redis-cli's prompt. It takes no valid settings: this is what comes before them."""
+    """It takes no valid settings: the rights are wanted before all is there."""
     given = {name: str(value) for name, (_, value) in sources(config_file).items()}
-    prefix = given.get("channel_prefix", str(Settings.model_fields["channel_prefix"].default))
-    selects = _names_a_database(given.get("redis_url", ""))
+    prefix = given.get("channel_prefix", DEFAULT_PREFIX)
+    selects = names_a_database(given.get("redis_url", ""))
     for role in ROLES:
-        click.echo(f"# {role.purpose[0].upper()}{role.purpose[1:]}:")
+        click.echo(f"# {role.purpose}")
         click.echo(role.acl_line(prefix, selects=selects))
 
 
-def _names_a_database(url: str) -> bool:
-    """Whether a connection by *url* begins with SELECT."""
-    parts = urlsplit(url)
-    path = parts.path.rpartition("/")[2] if parts.scheme != "unix" else ""
-    named = parse_qs(parts.query).get("db", [path])[0]
-    return named.isdecimal() and int(named) > 0
-
-
-def _print_settings(settings: Settings, config_file: Path | None, as_json: bool) -> None:
-    lines = rows(settings, sources(config_file))
-    if as_json:
-        names = ("setting", "value", "from", "meaning")
-        listed = [dict(zip(names, line, strict=True)) for line in lines]
-        click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
-    else:
-        Console(highlight=False, markup=False).print(table(lines))
+def names_a_database(redis_url: str) -> bool:
+    """Whether a connection by *redis_url* begins with SELECT."""
+    parts = urlsplit(redis_url)
+    # The path of unix:// is a file, which may be called 6379.
+    path = "" if parts.scheme == "unix" else parts.path.rpartition("/")[2]
+    database = parse_qs(parts.query).get("db", [path])[0]
+    return database.isdecimal() and int(database) > 0

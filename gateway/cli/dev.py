@@ -27,8 +27,8 @@ from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
 from gateway.bus.connection import create_redis
 from gateway.cli.options import config_option
+from gateway.dev.control import add_control
 from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
-from gateway.dev.page import add_page
 from gateway.limits import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
@@ -47,6 +47,7 @@ _ALWAYS = {
     "cors_origins": ("*",),
     "cors_credentials": False,
     # The page needs an address, and its tokens are signed with a secret and name no issuer.
+    "page": True,
     "unix_socket": None,
     "admin_port": None,
     "admin_unix_socket": None,
@@ -145,7 +146,7 @@ async def _run(settings: Settings, pace: float | None) -> None:
     stopped = stop_signal()
     async with reachable_redis(settings) as reachable, _playing(reachable, pace) as engine:
         application = create_application(reachable)
-        add_page(application, engine, partial(_token, reachable))
+        add_control(application, engine, partial(_token, reachable))
         server = Server(reachable, application)
         await server.start()
         try:

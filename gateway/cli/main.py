@@ -17,6 +17,7 @@ from gateway.cli.register import register
 from gateway.cli.revoke import revoke
 from gateway.cli.serve import serve
 from gateway.cli.status import status
+from gateway.cli.tail import tail
 from gateway.cli.token import token
 from gateway.errors import ConfigurationError, GatewayError
 
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (dev, serve, register, revoke, status, publish, token, loadtest, check):
+for command in (dev, serve, check, register, revoke, status, publish, tail, token, loadtest):
     cli.add_command(command)
 
 

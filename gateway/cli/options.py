@@ -13,6 +13,8 @@ from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
 from gateway.loadtest.slo import Slo
+from gateway.settings import check_redis_url
+from gateway.settings.redis_url import shown
 
 T = TypeVar("T")
 
@@ -24,11 +26,21 @@ config_option = click.option(
     help="TOML file with settings; the environment wins over it.",
 )
 
+
+def check_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """The URL of a Redis as it was given, if it is one."""
+    try:
+        return check_redis_url(url) if url is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 redis_option = click.option(
     "--redis-url",
     envvar="REDIS_URL",
     default="redis://localhost:6379/0",
     show_default=True,
+    callback=check_url,
     help="The Redis that the gateway listens on.",
 )
 
@@ -81,15 +93,9 @@ def with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
         try:
             return await work(redis)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(f"{in_words(error)} (asked: {_shown(url)})") from error
+            raise RedisUnavailable(f"{in_words(error)} (asked: {shown(url)})") from error
         finally:
             await redis.aclose()
             await redis.connection_pool.disconnect()
 
     return asyncio.run(connected())
-
-
-def _shown(url: str) -> str:
-    """*url* without its credentials."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -11,6 +10,7 @@ from gateway import log, server
 from gateway.cli.options import config_option
 from gateway.limits import raise_file_limit
 from gateway.settings import Settings, load
+from gateway.settings.redis_url import shown
 
 
 @click.command(epilog="Example: GATEWAY_JWT_SECRET=$(openssl rand -hex 32) sse-gateway serve")
@@ -34,14 +34,13 @@ def serve(config_file: Path | None, **given: Any) -> None:
 
 def _banner(running: server.Server, settings: Settings) -> None:
     """Five lines: address, ownership, CORS, Redis, history."""
-    redis = urlsplit(settings.redis_url)
     origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
     operators = f" (for operators: {running.admin_url})" if running.admin_url else ""
     click.echo(
         f"Listening on  {running.url}{operators}\n"
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
-        f"Redis         {redis.scheme}://{redis.netloc.rpartition('@')[2]}{redis.path}\n"
+        f"Redis         {shown(settings.redis_url)}\n"
         f"History       {_history(settings)}",
         err=True,
     )

@@ -10,7 +10,7 @@ CANARY_MARK = "!canary:"
 """Begins the canary's place in the channel name; `!` can stand in no execution id."""
 
 PROBE_PREFIX = "sse-gateway-check-"
-"""Begins the id of an execution that `sse-gateway check` makes up, and removes a moment later."""
+"""Begins the id of an execution that `sse-gateway check` makes up, and removes at once."""
 
 
 def channel(prefix: str, execution_id: str) -> str:

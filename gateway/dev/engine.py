@@ -12,6 +12,7 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,8 @@ from gateway.bus.registry import register
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import channel, meta_key
 from gateway.dev.run import Run
-from gateway.dev.script import DEMO, WORKFLOWS, Workflow
+from gateway.dev.script import DEMO, STARTED, WORKFLOWS, Workflow
+from gateway.errors import LimitReached
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,15 @@ _NONE: Pause = (0.0, 0.0)
 _A_STEP: Pause = (1.0, 4.0)
 _BETWEEN_STEPS: Pause = (0.2, 0.8)
 _UNTIL_APPROVED: Pause = (3.0, 6.0)
+_A_MOMENT: Pause = (0.1, 0.2)
+_PATIENCE = 600.0
+"""Seconds after which what somebody has paused goes on by itself, whatever the pace."""
+
+ENDINGS = ("completed", "failed", "canceled")
+"""How an execution that somebody starts may end."""
+
+_MOST_STARTED = 20
+"""Executions that somebody has started and that run, at once."""
 _UNTIL_THE_NEXT: Pause = (0.5, 3.0)
 
 Command = Callable[[], Awaitable[object]]
@@ -66,6 +77,8 @@ class SimulatedEngine:
         self._pace = pace
         self._workflows = itertools.cycle(WORKFLOWS)
         self._running: dict[str, Run] = {}
+        self._started: deque[Iterator[Act]] = deque()
+        self._woken = asyncio.Event()
         self._ended: deque[Run] = deque(maxlen=_REMEMBERED)
 
     def executions(self) -> list[dict[str, Any]]:
@@ -73,6 +86,34 @@ class SimulatedEngine:
         demo = [run for run in self._running.values() if run.execution_id == DEMO_EXECUTION]
         others = [run for run in self._running.values() if run.execution_id != DEMO_EXECUTION]
         return [run.document() for run in (*demo, *reversed(others), *reversed(self._ended))]
+
+    def start(self, ending: str) -> str:
+        """Begin one more execution, which ends so (one of `ENDINGS`); its id.
+
+        Raises:
+            LimitReached: too many that were started so still run.
+        """
+        if len(self._started) + len(self._running) > _AT_ONCE + 1 + _MOST_STARTED:
+            raise LimitReached("Enough executions run already: wait until some have ended.")
+        run = Run(str(uuid.uuid4()), STARTED[ending].workflow_id)
+        self._running[run.execution_id] = run
+        self._started.append(self._once(run, STARTED[ending]))
+        self._woken.set()
+        return run.execution_id
+
+    def pause(self, execution_id: str) -> bool:
+        """Pause before the next step until `approve`; False if there is no such execution."""
+        run = self._running.get(execution_id)
+        if run is not None:
+            run.is_held = True
+        return run is not None
+
+    def approve(self, execution_id: str) -> bool:
+        """Let a paused execution go on; False if there is no such execution."""
+        run = self._running.get(execution_id)
+        if run is not None:
+            run.is_held, run.is_approved = False, True
+        return run is not None
 
     async def run(self) -> None:
         """Play, for ever; a Redis that is away is waited for.
@@ -86,15 +127,24 @@ class SimulatedEngine:
         for number in range(1, _AT_ONCE + 1):
             first = now() + self._draw(_UNTIL_THE_NEXT)
             heapq.heappush(agenda, (first, number, self._one_after_the_other()))
+        numbers = itertools.count(_AT_ONCE + 1)
         while True:
+            while self._started:
+                heapq.heappush(agenda, (now(), next(numbers), self._started.popleft()))
             due, number, lane = agenda[0]
-            await asyncio.sleep(due - now())
-            command, pause = next(lane)
-            await _insist(command)
-            heapq.heapreplace(agenda, (now() + self._draw(pause), number, lane))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - now())):
+                    await self._woken.wait()
+                    self._woken.clear()
+                    continue
+            heapq.heappop(agenda)
+            if (act := next(lane, None)) is not None:
+                command, pause = act
+                await _insist(command)
+                heapq.heappush(agenda, (now() + self._draw(pause), number, lane))
 
     def _demo(self) -> Iterator[Act]:
-        run = Run(DEMO_EXECUTION)
+        run = Run(DEMO_EXECUTION, DEMO.workflow_id)
         while True:
             # In each round anew, for a Redis that has lost its memory.
             yield self._begin(run, DEMO)
@@ -102,15 +152,18 @@ class SimulatedEngine:
 
     def _one_after_the_other(self) -> Iterator[Act]:
         while True:
-            run, workflow = Run(str(uuid.uuid4())), next(self._workflows)
-            yield self._begin(run, workflow)
-            error = yield from self._steps(run, workflow)
-            payload = run.fail(error) if error else run.complete()
-            del self._running[run.execution_id]
-            self._ended.append(run)
-            yield self._event(run, payload, _NONE)
-            key = meta_key(run.execution_id)
-            yield partial(self._redis.expire, key, _REGISTERED_SECONDS), _UNTIL_THE_NEXT
+            workflow = next(self._workflows)
+            yield from self._once(Run(str(uuid.uuid4()), workflow.workflow_id), workflow)
+
+    def _once(self, run: Run, workflow: Workflow) -> Iterator[Act]:
+        yield self._begin(run, workflow)
+        error = yield from self._steps(run, workflow)
+        payload = run.fail(error) if error else run.cancel() if workflow.cancels else run.complete()
+        del self._running[run.execution_id]
+        self._ended.append(run)
+        yield self._event(run, payload, _NONE)
+        key = meta_key(run.execution_id)
+        yield partial(self._redis.expire, key, _REGISTERED_SECONDS), _UNTIL_THE_NEXT
 
     def _begin(self, run: Run, workflow: Workflow) -> Act:
         """Register *run* before its first event, as whoever starts executions must."""
@@ -121,8 +174,10 @@ class SimulatedEngine:
     def _steps(self, run: Run, workflow: Workflow) -> Generator[Act, None, str | None]:
         """Play the steps once; the value is the error of the one that failed."""
         for position, step in enumerate(workflow.steps, start=1):
-            if step.waits_for:
-                yield self._event(run, run.pause(step.waits_for), _UNTIL_APPROVED)
+            if step.waits_for and not run.is_held:
+                yield from self._wait(run, step.waits_for, self._draw(_UNTIL_APPROVED))
+            elif run.is_held:
+                yield from self._wait(run, step.waits_for or "approval", _PATIENCE)
             yield self._event(run, run.start_step(step.node_type, position), _A_STEP)
             if step.error:
                 yield self._event(run, run.fail_step(step.error), _NONE)
@@ -130,12 +185,28 @@ class SimulatedEngine:
             yield self._event(run, run.complete_step(), _BETWEEN_STEPS)
         return None
 
+    def _wait(self, run: Run, reason: str, seconds: float) -> Iterator[Act]:
+        """Pause *run* until it is approved, or for so many *seconds*."""
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        run.is_approved = False
+        yield self._event(run, run.pause(reason), _NONE)
+        while not run.is_approved and (now() < until or run.is_held):
+            if now() > until + _PATIENCE:
+                break
+            yield _nothing, _A_MOMENT
+        run.is_held = False
+
     def _event(self, run: Run, payload: bytes, pause: Pause) -> Act:
         target = channel(self._prefix, run.execution_id)
         return partial(self._redis.publish, target, payload), pause
 
     def _draw(self, pause: Pause) -> float:
         return random.uniform(*pause) / self._pace  # noqa: S311 - a simulation
+
+
+async def _nothing() -> None:
+    """Nothing happens: somebody is waited for."""
 
 
 async def _insist(command: Command) -> None:

@@ -26,8 +26,12 @@ def stamp(moment: datetime) -> str:
 class Run:
     """One execution. Each method lets something happen now and returns the event's payload."""
 
-    def __init__(self, execution_id: str) -> None:
+    def __init__(self, execution_id: str, workflow_id: str = "") -> None:
         self.execution_id = execution_id
+        self.workflow_id = workflow_id
+        self.is_held = False
+        """Somebody wants it to pause before its next step, until it is approved."""
+        self.is_approved = False
         self.status = "running"
         self._started = datetime.now(UTC)
         self._completed_at: str | None = None
@@ -39,6 +43,7 @@ class Run:
         """What the page lists: `steps` holds the data of each one's newest event."""
         return {
             "id": self.execution_id,
+            "workflow_id": self.workflow_id,
             "status": self.status,
             "started_at": stamp(self._started),
             "completed_at": self._completed_at,
@@ -96,6 +101,10 @@ class Run:
     def fail(self, error_message: str) -> bytes:
         """`execution:failed`."""
         return self._end("failed", datetime.now(UTC), {"error_message": error_message})
+
+    def cancel(self) -> bytes:
+        """`execution:canceled`."""
+        return self._end("canceled", datetime.now(UTC), {})
 
     def _end_step(self, status: str, now: datetime, **more: Any) -> dict[str, Any]:
         step = {**self._steps.pop(), "status": status, "completed_at": stamp(now), **more}

@@ -21,6 +21,8 @@ class Workflow:
 
     workflow_id: str
     steps: tuple[Step, ...]
+    cancels: bool = False
+    """Somebody cancels it after its last step."""
 
 
 DEMO = Workflow(
@@ -66,3 +68,26 @@ WORKFLOWS = (
         ),
     ),
 )
+
+STARTED = {
+    "completed": Workflow(
+        "dev-contract",
+        (
+            Step("webhook"),
+            Step("google-docs"),
+            Step("approval", waits_for="approval"),
+            Step("signature"),
+            Step("email"),
+        ),
+    ),
+    "failed": Workflow(
+        "dev-onboarding",
+        (
+            Step("google-docs"),
+            Step("approval", waits_for="approval"),
+            Step("signature", error="The signer's address does not exist"),
+        ),
+    ),
+    "canceled": Workflow("dev-report", (Step("spreadsheet"), Step("google-docs")), cancels=True),
+}
+"""What somebody can start on the page, by how it ends."""

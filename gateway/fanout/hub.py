@@ -106,14 +106,14 @@ class Hub:
         if topic is None:
             return
         now = asyncio.get_running_loop().time()
-        takers = 0
+        taken = 0
         for subscriber in topic:
             try:
-                takers += subscriber.offer(burst, now)
+                taken += subscriber.offer(burst, now)
             except Exception:
                 log.exception("A subscriber of %s failed and is closed.", execution_id)
                 subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
-        self._metrics.events_delivered += takers * len(burst)
+        self._metrics.events_delivered += taken
 
     def audit(self, execution_id: str, last: Id | None) -> bool:
         """Compare its subscribers with the *last* id of history; True if one missed something."""

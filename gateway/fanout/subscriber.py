@@ -123,30 +123,31 @@ class Subscriber:
         self._sink = None
         self._waiting = self._early = None
 
-    def offer(self, burst: Burst, now: float) -> bool:
-        """Take *burst* in if it follows; False if it does not, or not yet. Nothing is lost by
-        that: what has an id is in history, from where a held subscriber gets it."""
+    def offer(self, burst: Burst, now: float) -> int:
+        """Take in what of *burst* follows, and say how many events that is: none if it does not
+        follow, or not yet. Nothing is lost by that: what has an id is in history, from where a
+        held subscriber gets it."""
         if self.ended is not None:
-            return False
+            return 0
         if self.held:
             self._keep_early(burst)
-            return False
+            return 0
         following = burst
         if burst.first is not None and burst.before != self.position:
             rest = self._following(burst)
             if rest is None:
-                return False
+                return 0
             following = rest
         if self._waiting is None and self._sink is not None and self._sink.offer(following):
             self.last_activity = now
         elif not self._queue(following, now):
-            return False
+            return 0
         self.delivered += len(following)
         if following.last is not None:
             self.position = following.last
         if following.terminal:
             self.complete()
-        return True
+        return len(following)
 
     def _following(self, burst: Burst) -> Burst | None:
         """What of *burst*, which does not begin at the next id, is new; holds at a hole."""
@@ -198,15 +199,14 @@ class Subscriber:
         else:
             self._early.append(burst)
 
-    def release(self, now: float) -> None:
+    def release(self, now: float) -> int:
         """Be live again: history was read to its end. If what came meanwhile does not follow,
-        it is held again, and history is to be read again."""
+        it is held again, and history is to be read again. Says how many events it took in."""
         early, self._early = self._early, None
         if early is None:
-            return
+            return 0
         self.held = self.overrun = False
-        for burst in early:
-            self.offer(burst, now)
+        return sum(self.offer(burst, now) for burst in early)
 
     def audit(self, last: Id | None) -> bool:
         """Compare with the *last* id of history; True if something was missed, and it is held."""

@@ -95,7 +95,8 @@ class CatchUp:
         if stretch.is_last:
             subscriber.complete()
         elif not stretch.more:
-            subscriber.release(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self.metrics.events_delivered += subscriber.release(now)
 
     def _notices(self, subscriber: Subscriber, stretch: Stretch) -> bytes:
         notices = stretch.notices(subscriber.position)

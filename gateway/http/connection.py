@@ -8,6 +8,7 @@ mended here. What a parsed request may contain is decided by `gateway.http.hygie
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import takewhile
 
 from aiohttp import web
@@ -59,6 +60,7 @@ class Connections:
         self._set_options = set_options
         # In the order of their deadlines, since all get the same time.
         self._deadlines: dict[Connection, float] = {}
+        self._all_settled = asyncio.Event()
 
     def __len__(self) -> int:
         """How many have not brought a request yet."""
@@ -70,10 +72,24 @@ class Connections:
             self._set_options(transport.get_extra_info("socket"))
         now = asyncio.get_running_loop().time()
         self._deadlines[connection] = now + self._header_timeout
+        self._all_settled.clear()
+
+    def __contains__(self, connection: object) -> bool:
+        """Whether *connection* has not brought a request yet."""
+        return connection in self._deadlines
 
     def settled(self, connection: "Connection") -> None:
         """*connection* has brought a request, or is gone; it may be told more than once."""
         self._deadlines.pop(connection, None)
+        if not self._deadlines:
+            self._all_settled.set()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until all have brought their requests, at most *seconds*; none is accepted now."""
+        if self._deadlines:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._all_settled.wait()
 
     async def run(self) -> None:
         """Cut those that are overdue, for ever."""
@@ -126,6 +142,14 @@ class Connection(web.RequestHandler):
     def request_arrived(self) -> None:
         """The headers of a request are complete."""
         self._connections.settled(self)
+
+    def close(self) -> None:
+        """Called by aiohttp when the gateway begins to stop: who has nothing to ask is let go.
+
+        Who has just connected is about to ask, and would lose a request that is on its way.
+        """
+        if self not in self._connections:
+            super().close()
 
     def cut(self) -> None:
         """End it at once, without a word: whoever is that slow has no use for one."""

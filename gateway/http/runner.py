@@ -43,6 +43,12 @@ class Runner(web.AppRunner):
         self._accepting = Accepting(server, self._connections)
         self._supervisor.start("header watch", self._connections.run())
 
+    async def shutdown(self) -> None:
+        """Called by `cleanup`, once nothing more is accepted: end the streams, and hear whoever was
+        accepted just before, so that a restart breaks no request off."""
+        await super().shutdown()
+        await self._connections.settle(FORCED_AFTER)
+
     @property
     def server(self) -> web.Server | None:
         """What makes the protocol of each connection; None before `setup`.

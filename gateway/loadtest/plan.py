@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from redis.asyncio.connection import parse_url
-
 from gateway.contract import keys
 from gateway.errors import GatewayError
 from gateway.loadtest.slo import Slo
+from gateway.settings import check_redis_url
 
 _MARGIN_SECONDS = 3600
 
@@ -50,7 +49,7 @@ class Target:
                 "The URL must look like http://127.0.0.1:8080 or https://app.example.com."
             )
         try:
-            parse_url(self.publish_url)
+            check_redis_url(self.publish_url)
         except ValueError as error:
             raise BadPlan(f"The Redis URL to publish to cannot be used: {error}") from None
         if not (self.token + self.organization).isprintable():

@@ -14,9 +14,8 @@ from itertools import cycle, islice
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from gateway.bus.connection import create_redis
 from gateway.bus.registry import register
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
@@ -34,6 +33,9 @@ _BATCH = 100
 """Most events published in one round trip when the pace was lost."""
 
 _REDIS_TIMEOUT = 5.0
+
+_CONNECTIONS = 8
+"""Most connections to Redis: it publishes on one at a time."""
 
 _MOST_SAMPLES = 300
 """So many intervals, each of a second or more, make a plot that can be read."""
@@ -174,16 +176,9 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _redis(url: str) -> AsyncIterator[Redis]:
     """A client that never repeats a command: a repeated PUBLISH would look like a duplicate."""
-    redis = Redis.from_url(
-        url,
-        # Timed here instead: redis-py does it with `asyncio.wait_for`, which before Python 3.12 can
-        # swallow a cancellation, and then Ctrl-C would go unheard.
-        socket_timeout=None,
-        socket_connect_timeout=_REDIS_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        driver_info=None,
-    )
+    # Timed here instead: redis-py does it with `asyncio.wait_for`, which before Python 3.12 can
+    # swallow a cancellation, and then Ctrl-C would go unheard.
+    redis = create_redis(url, max_connections=_CONNECTIONS, retries=0, answer_timeout=None)
     async with redis:
         try:
             yield redis

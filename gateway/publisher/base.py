@@ -13,7 +13,7 @@ from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.errors import BufferFull, PublishFailed
 from gateway.publisher.events import EventMethods, R
 from gateway.publisher.patience import Pauses
-from gateway.settings import TERMINAL_TYPES
+from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +51,17 @@ class Producer(EventMethods[R]):
             for name, value in (("deadline", deadline), ("buffer_events", buffer_events))
             if not value > 0
         ]
+        try:
+            check_redis_url(redis_url)
+        except ValueError as error:
+            mistakes.append(f"redis_url: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
         super().__init__(
             Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes)
         )
         self._deadline = deadline
-        try:
-            self._connect(redis_url, buffer_events)
-        except ValueError as error:
-            raise ConfigurationError([f"redis_url is no URL of a Redis: {error}"]) from None
+        self._connect(redis_url, buffer_events)
 
     @abstractmethod
     def _connect(self, redis_url: str, buffer_events: int) -> None:

@@ -14,14 +14,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from redis import ConnectionPool, Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
 
 from gateway.bus.trouble import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.publisher.base import Buffer, Producer
+from gateway.publisher.blocking import connect
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.patience import Patience, attempt_seconds
 
@@ -39,18 +37,7 @@ class SyncPublisher(Producer[str]):
     """
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
-        attempt = attempt_seconds(self._deadline)
-        # As many connections as threads publish at one moment: nobody waits for a free one.
-        pool = ConnectionPool.from_url(
-            redis_url,
-            socket_timeout=attempt,
-            socket_connect_timeout=attempt,
-            # Trying again is `_insist`'s.
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis, self._let_go = connect(redis_url, attempt_seconds(self._deadline))
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
     def register(
@@ -90,7 +77,7 @@ class SyncPublisher(Producer[str]):
         try:
             self.buffered.close(timeout)
         finally:
-            self._redis.close()
+            self._let_go()
 
     def __enter__(self) -> Self:
         return self

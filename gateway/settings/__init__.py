@@ -5,8 +5,9 @@ acts on any setting.
 """
 
 from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
-from gateway.settings.reading import load, named_file, sources
-from gateway.settings.table import EMBEDDED_REDIS, TERMINAL_TYPES, Settings
+from gateway.settings.reading import load, sources
+from gateway.settings.redis_url import EMBEDDED_REDIS, check_redis_url
+from gateway.settings.table import TERMINAL_TYPES, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -14,8 +15,8 @@ __all__ = [
     "PREFIX",
     "TERMINAL_TYPES",
     "Settings",
+    "check_redis_url",
     "load",
-    "named_file",
     "sources",
     "variable",
 ]

@@ -1,4 +1,7 @@
-"""Reads the settings: environment over TOML file over default; all mistakes reported together."""
+"""Reads the settings: environment over TOML file over systemd's credentials over default.
+
+All mistakes are reported together.
+"""
 
 import difflib
 import os
@@ -14,6 +17,9 @@ from gateway.errors import ConfigurationError
 from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.table import Settings
 
+CREDENTIALS = ("jwt_secret", "redis_url")
+"""Settings that systemd may hand over as files (`LoadCredential=` of the unit), by these names."""
+
 _MAY_BE_EMPTY = {"organization_claim"}
 """Settings whose empty variable is a value; any other one that is empty counts as not set."""
 
@@ -26,13 +32,15 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: with every mistake, each naming its variable.
     """
-    config_file = named_file(config_file)
+    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        config_file = Path(named)
     mistakes: list[str] = []
     given = {
         **_known(_read_file(config_file, mistakes), str(config_file), mistakes),
         **_known(_read_environment(os.environ), "the environment", mistakes),
         **overrides,
     }
+    given = {**_credentials(os.environ, given, mistakes), **given}
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
@@ -42,19 +50,13 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     return settings
 
 
-def named_file(config_file: Path | None) -> Path | None:
-    """*config_file*, else the one that GATEWAY_CONFIG names."""
-    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
-        return Path(named)
-    return config_file
-
-
 def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
-    """Of each setting that is not left at its default: where it comes from, and what stands there.
+    """Of each setting that is not left at its default: where it comes from, and what stands there,
+    which is not checked.
 
-    Nothing is checked. Raises ConfigurationError if the file cannot be read.
+    Raises:
+        ConfigurationError: the file cannot be read.
     """
-    config_file = named_file(config_file)
     mistakes: list[str] = []
     given = {
         name: (str(config_file), one) for name, one in _read_file(config_file, mistakes).items()
@@ -88,6 +90,38 @@ def _read_file(config_file: Path | None, mistakes: list[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         mistakes.append(f"The file {config_file} is not TOML: {error}.")
     return {}
+
+
+def _credentials(
+    environment: Mapping[str, str], given: Mapping[str, Any], mistakes: list[str]
+) -> dict[str, Any]:
+    """What systemd has handed over and is not *given*: an empty credential is none."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return {}
+    files = {name: Path(directory) / name for name in CREDENTIALS}
+    files = {name: file for name, file in files.items() if _says_something(file, mistakes)}
+    if "jwt_secret" in files and (keys := given.keys() & {"jwt_public_key_file", "jwks_url"}):
+        mistakes.append(
+            f"{variable(min(keys))} is set, and systemd hands over the credential jwt_secret; "
+            "tokens are checked with one kind of key: remove one of the two."
+        )
+        del files["jwt_secret"]
+    return {
+        f"{name}_file": file
+        for name, file in files.items()
+        if not given.keys() & {name, f"{name}_file"}
+    }
+
+
+def _says_something(file: Path, mistakes: list[str]) -> bool:
+    try:
+        return bool(file.read_bytes().strip())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        mistakes.append(f"The credential {file} cannot be read: {error.strerror}.")
+        return False
 
 
 def _known(given: dict[str, Any], source: str, mistakes: list[str]) -> dict[str, Any]:

@@ -6,23 +6,20 @@ in `gateway.settings.access`, a part of this table.
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from gateway.settings.access import AccessSettings, Seconds
 from gateway.settings.checks import Word, Words, port_or_off, read_text
 from gateway.settings.names import variable
+from gateway.settings.redis_url import EMBEDDED_REDIS, LOCAL_REDIS, check_redis_url
 
-EMBEDDED_REDIS = "embedded://"
 TERMINAL_TYPES = (
     "execution:completed",
     "execution:failed",
     "execution:canceled",
     "execution:cancelled",
 )
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
-_LOCAL_REDIS = "redis://localhost:6379/0"
 
 
 class Settings(AccessSettings):
@@ -32,12 +29,13 @@ class Settings(AccessSettings):
         None, description="File that holds REDIS_URL, for systemd credentials."
     )
     redis_url: str = Field(
-        _LOCAL_REDIS,
+        LOCAL_REDIS,
         validate_default=True,
         # It may hold a password.
         repr=False,
-        description="Where Redis is: redis://, rediss://, unix://, or embedded:// for a private "
-        "Valkey that lives and dies with this process.",
+        description="Where Redis is: redis://, rediss:// (TLS), unix://, redis+sentinel:// or "
+        "rediss+sentinel:// with the sentinels and the name of the master, or embedded:// for a "
+        "private Valkey that lives and dies with this process.",
     )
     redis_pool_size: int = Field(
         8, ge=2, le=1000, description="Most connections to Redis beside the subscription's."
@@ -56,6 +54,9 @@ class Settings(AccessSettings):
     )
     admin_unix_socket: Path | None = Field(
         None, description="Unix socket (mode 0660) for these instead of that port."
+    )
+    page: bool = Field(
+        False, description="Serve a page at / that shows executions to whoever has a token."
     )
     channel_prefix: str = Field(
         "execution:", min_length=1, description="Begins the channel name of every execution."
@@ -123,9 +124,7 @@ class Settings(AccessSettings):
         """The URL itself, or the content of its file."""
         file: Path | None = info.data.get("redis_url_file")
         if file is not None:
-            if value != _LOCAL_REDIS:
+            if value != LOCAL_REDIS:
                 raise ValueError(f"set either this or {variable('redis_url_file')}, not both")
             value = read_text(file)
-        if urlsplit(value).scheme not in _REDIS_SCHEMES:
-            raise ValueError(f"begin it with one of {', '.join(_REDIS_SCHEMES)} and ://")
-        return value
+        return value if value == EMBEDDED_REDIS else check_redis_url(value)

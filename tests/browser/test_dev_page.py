@@ -1,18 +1,23 @@
-"""The page of `sse-gateway dev` in a real Chromium."""
+"""The page of `sse-gateway dev` in a real Chromium. What it looked like stays in `artefacts/`."""
 
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
+from gateway.access.tokens import issue
 from tests.browser.tab import Tab
+from tests.conftest import StartGateway
 from tests.dev.conftest import StartViewer
-from tests.support import eventually, producer_message
+from tests.support import SECRET, eventually, producer_message
 
 NEVER = "(?!)"
+ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 
 
 @asynccontextmanager
@@ -27,82 +32,149 @@ async def shown(tab: Tab, url: str, *, expected_errors: str = NEVER) -> AsyncIte
     assert hosts <= {urlsplit(url).netloc, ""}
 
 
-async def test_steps_appear(start_viewer: StartViewer, tab: Tab) -> None:
-    """Steps of simulated executions appear, and what has ended is listed as such."""
-    viewer = await start_viewer(pace=30)
-    async with shown(tab, viewer.url) as page:
-        demo = page.locator("article[data-execution=demo]")
-        await expect(demo).to_contain_text("live")
-        await expect(demo.locator("li").first).to_contain_text("webhook")
-        await expect(demo.locator("li", has_text="success").first).to_be_visible()
-        await expect(page.locator("#state")).to_have_text(re.compile(r"^live: \d streams"))
-        await expect(page.locator("#ended li", has_text="completed").first).to_be_visible()
-        await expect(page.locator("#ended li", has_text="failed").first).to_be_visible()
-        assert "Bearer" not in page.url
-
-
-async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
-    """An event that a worker publishes appears through the stream, as text whatever it holds."""
-    viewer = await start_viewer(pace=None)
-    markup = "<img src=/dev/nothing onerror='document.title = 1'>"
-    async with shown(tab, viewer.url) as page:
-        await expect(page.locator("#none")).to_be_visible()
-        await watch(page, "my-run")
-        card = page.locator("article[data-execution=my-run]")
-        await expect(card).to_contain_text("live")
-        for message in (
-            producer_message("step:started", node_id="a", node_type=markup),
-            producer_message("step:failed", node_id="b", node_type="email", error=markup),
-            producer_message("step:started"),
-            b'{"type": "step:completed", "data": null}',
-            producer_message("execution:paused", reason=markup),
-        ):
-            await redis.publish("execution:my-run", message)
-        await expect(card.locator("strong")).to_have_text(f"paused, waits for {markup}")
-        await expect(card.locator(".trouble")).to_have_text(markup)
-        await expect(card.locator("li").first).to_contain_text(markup)
-        assert await page.locator("img").count() == 0
-        await redis.publish("execution:my-run", producer_message("execution:canceled"))
-        await expect(card.locator("strong")).to_have_text("canceled")
-        await eventually(lambda: viewer.server.streams == 0)
-        assert await page.title() == "Executions, live"
+async def kept(page: Page, name: str) -> None:
+    """Keep a picture for whoever wants to look."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    await page.screenshot(path=ARTEFACTS / f"{name}.png")
 
 
 async def watch(page: Page, execution_id: str) -> None:
     """Ask the page for an execution that is not listed."""
     await page.fill("#watch-id", execution_id)
     await page.click("#watch button")
+    await expect(page.locator("#chosen-title")).to_have_text(execution_id)
 
 
-async def test_four_streams(start_viewer: StartViewer, tab: Tab) -> None:
-    """Of five executions four have a stream; the fifth says that it has none; a hidden tab has
-    none at all."""
-    viewer = await start_viewer(pace=None)
+async def publish(redis: Redis, event_type: str, **data: Any) -> None:
+    await redis.publish("execution:my-run", producer_message(event_type, **data))
+
+
+async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
+    """An execution that is started on the page is shown as bars, waits until it is approved, fails
+    in red where it was started to fail, and is listed with its state."""
+    viewer = await start_viewer(pace=4)
     async with shown(tab, viewer.url) as page:
-        for number in range(5):
-            await watch(page, f"run-{number}")
-        await expect(page.locator("#state")).to_have_text("live: 4 streams")
-        await expect(page.locator("article", has_text="waits for a free stream")).to_have_count(1)
-        assert viewer.server.streams == 4
-        # In front of it, as when another tab of the window is chosen.
-        other = await page.context.new_page()
+        await page.select_option("#ending", "failed")
+        await page.click("#start button")
+        running = page.locator("#timeline li[data-state=running]")
+        await expect(running.first).to_be_visible()
+        await expect(page.locator("#connection")).to_have_attribute("data-status", "live")
+        await kept(page, "running")
+        await page.click("#pause")
+        await expect(page.locator("#outcome")).to_have_text(
+            re.compile("^Waits for approval, since")
+        )
+        await expect(page.locator("#connection-words")).to_have_text("live, paused")
+        await expect(page.locator("#timeline li[data-state=waiting] .bar")).to_be_visible()
+        await kept(page, "paused")
+        await page.click("#approve")
+        await expect(page.locator("#status")).to_have_text("failed", timeout=15_000)
+        error = "The signer's address does not exist"
+        await expect(page.locator("#timeline li[data-state=error] .trouble")).to_have_text(error)
+        await expect(page.locator("#connection")).to_have_attribute("data-status", "failed")
+        chosen = page.locator("#list button[aria-current=true]")
+        await expect(chosen).to_contain_text("failed")
+        await kept(page, "failed")
+        assert "Bearer" not in page.url
+        # A reload in the middle, or after the end, shows the whole run again.
+        bars = await page.locator("#timeline li").count()
+        await page.reload()
+        await expect(page.locator("#status")).to_have_text("failed")
+        await expect(page.locator("#timeline li")).to_have_count(bars)
+
+
+async def test_result(start_viewer: StartViewer, tab: Tab) -> None:
+    """A run that completes links to its result; dark, narrow, with keys alone."""
+    viewer = await start_viewer(pace=40)
+    await tab.page.emulate_media(color_scheme="dark")
+    await tab.page.set_viewport_size({"width": 400, "height": 800})
+    async with shown(tab, viewer.url) as page:
+        await page.focus("#ending")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        link = page.locator("#outcome a")
+        await expect(link).to_have_attribute("href", re.compile("^https://files.example.com/d/"))
+        await expect(page.locator("#status")).to_have_text("completed")
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 400, "it scrolls sideways"
+        await kept(page, "completed-dark-narrow")
+        first = page.locator("#list button").first
+        await first.focus()
+        await page.keyboard.press("ArrowDown")
+        await page.keyboard.press("Enter")
+        second = page.locator("#list button").nth(1)
+        await expect(second).to_have_attribute("aria-current", "true")
+
+
+async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """An event that a worker publishes appears through the stream, as text whatever it holds; the
+    log can be filtered; a link leads to the web or nowhere."""
+    viewer = await start_viewer(pace=None)
+    markup = "<img src=/dev/nothing onerror='document.title = 1'>"
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        await expect(page.locator("#connection-words")).to_have_text("live")
+        await publish(redis, "step:started", node_id="a", node_type=markup)
+        await publish(redis, "step:failed", node_id="b", node_type="email", error=markup)
+        await publish(redis, "step:started")
+        await redis.publish("execution:my-run", b'{"type": "step:completed", "data": null}')
+        await publish(redis, "own:type", note="findable")
+        await publish(redis, "execution:paused", reason=markup)
+        await expect(page.locator("#outcome")).to_contain_text(f"Waits for {markup}")
+        await expect(page.locator("#timeline .trouble")).to_have_text(markup)
+        await expect(page.locator("#timeline li").first).to_contain_text(markup)
+        assert await page.locator("img").count() == 0
+        await expect(page.locator("#log li")).to_have_count(6)
+        await page.fill("#filter", "findable")
+        await expect(page.locator("#log li:visible")).to_have_count(1)
+        await page.fill("#filter", "")
+        output = {"file_url": "javascript:document.title = 2"}
+        await publish(redis, "step:completed", node_id="a", output=output)
+        await publish(redis, "execution:completed", generated_document_id="doc-1")
+        await expect(page.locator("#outcome")).to_contain_text("Result: doc-1")
+        assert await page.locator("#outcome a").count() == 0
         await eventually(lambda: viewer.server.streams == 0)
-        await expect(page.locator("#state")).to_have_text("no stream is open")
-        await other.close()
-        await page.bring_to_front()
-        await eventually(lambda: viewer.server.streams == 4)
+        assert await page.title() == "Executions, live"
 
 
 async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
-    """A gateway that goes away is said; one that comes back with another secret is joined."""
+    """A gateway that goes away is said, with the time of the next try; one that comes back with
+    another secret is joined."""
     viewer = await start_viewer(pace=None)
     refusals = r"ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|status of 401"
     async with shown(tab, viewer.url, expected_errors=refusals) as page:
         await watch(page, "my-run")
-        state = page.locator("#state")
-        await expect(state).to_have_text("live: 1 stream")
+        state = page.locator("#connection-words")
+        await expect(state).to_have_text("live")
         await viewer.stop()
-        await expect(state).to_have_text(re.compile(r"^0 of 1 stream live; the list is .* old"))
+        await expect(state).to_have_text(re.compile(r"^reconnecting in \d+ s$"))
+        await kept(page, "reconnecting")
+        await expect(page.locator("#list-trouble")).to_contain_text("not up to date")
         port = urlsplit(viewer.url).port
         await start_viewer(pace=None, secret="another-secret-of-32-bytes-or-more!", port=port)
-        await expect(state).to_have_text("live: 1 stream", timeout=15_000)
+        await expect(state).to_have_text("live", timeout=30_000)
+
+
+async def test_in_serve(start_gateway: StartGateway, redis: Redis, tab: Tab) -> None:
+    """In `serve` the page, where it is switched on, asks for a token and shows what that may see;
+    the token is in no address, and one that is no good is asked for anew."""
+    gateway = await start_gateway(ownership="token", page=True)
+    async with shown(tab, gateway.url, expected_errors="status of 40[14]") as page:
+        await expect(page.locator("#main")).to_be_hidden()
+        await page.fill("#token", issue(SECRET, organization_id="acme"))
+        await page.fill("#organization", "acme")
+        await page.click("#sign-in button")
+        await expect(page.locator("#start")).to_be_hidden()
+        await watch(page, "my-run")
+        await expect(page.locator("#connection-words")).to_have_text("live")
+        await publish(redis, "step:started", node_type="email")
+        await expect(page.locator("#timeline li")).to_contain_text("email")
+        assert "eyJ" not in page.url
+        await page.evaluate("sessionStorage.clear()")
+        await page.goto(gateway.url)
+        await page.fill("#token", "no token")
+        await page.fill("#organization", "acme")
+        await page.click("#sign-in button")
+        await page.fill("#watch-id", "my-run")
+        await page.click("#watch button")
+        await expect(page.locator("#sign-in")).to_be_visible()

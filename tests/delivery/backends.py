@@ -1,9 +1,16 @@
-"""The Redis of a scenario, alone or with a replica behind an address that can be switched."""
+"""The Redis of a scenario: alone, with a replica behind an address that can be switched, or with
+sentinels."""
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
-from tests.redis_process import RedisProcess
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ConstantBackoff
+
+from gateway.bus.connection import create_redis
+from tests.redis_process import RedisProcess, SentinelProcess
 from tests.support import DEADLINE
 
 
@@ -67,7 +74,14 @@ class Backend(Protocol):
     """What stands where gateways and producers look for Redis."""
 
     @property
-    def port(self) -> int: ...
+    def url(self) -> str:
+        """For gateways and publishers."""
+
+    def client(self, **options: Any) -> Redis:
+        """A client of the master, as a worker of today has one; *options* are redis-py's."""
+
+    def observer(self) -> Redis:
+        """The stage's own client of the master, which outlives whatever happens."""
 
     async def start(self) -> None: ...
 
@@ -79,8 +93,13 @@ class SingleRedis:
 
     def __init__(self, *arguments: str) -> None:
         self.server = RedisProcess(*arguments)
-        self.port = self.server.port
-        """Where gateways and producers reach it."""
+        self.url = self.server.url
+
+    def client(self, **options: Any) -> Redis:
+        return Redis.from_url(self.url, **options)
+
+    def observer(self) -> Redis:
+        return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
         await asyncio.to_thread(self.server.start)
@@ -97,22 +116,25 @@ class ReplicatedRedis:
         self._replica = RedisProcess()
         self._address = Forwarder()
         self._link = Forwarder()
-        self.port = 0
+        self.url = ""
         """Where gateways and producers reach whoever is the master."""
+
+    def client(self, **options: Any) -> Redis:
+        return Redis.from_url(self.url, **options)
+
+    def observer(self) -> Redis:
+        return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
         await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self._replica.start)))
         await self._address.start(self._master.port)
         await self._link.start(self._master.port)
-        self.port = self._address.port
+        self.url = f"redis://127.0.0.1:{self._address.port}/0"
         await self._order("REPLICAOF", "127.0.0.1", str(self._link.port))
 
     async def synchronized(self) -> None:
         """Wait until the replica has all that the master has now."""
-        written = await self._offset(self._master, "master_repl_offset")
-        async with asyncio.timeout(DEADLINE):
-            while await self._offset(self._replica, "slave_repl_offset") < written:
-                await asyncio.sleep(0.01)
+        await synchronized(self._master, self._replica)
 
     def cut_link(self) -> None:
         """From now on the replica misses every write."""
@@ -136,11 +158,98 @@ class ReplicatedRedis:
         await asyncio.to_thread(self._master.clean_up)
         await asyncio.to_thread(self._replica.clean_up)
 
-    @staticmethod
-    async def _offset(server: RedisProcess, field: str) -> int:
-        info = await asyncio.to_thread(server.command, "INFO", "replication")
-        assert isinstance(info, dict)
-        return int(info.get(field, -1))
-
     async def _order(self, *words: str) -> None:
         await asyncio.to_thread(self._replica.command, *words)
+
+
+class SentinelRedis:
+    """A master, a replica, and three sentinels that put the one in the other's place."""
+
+    name = "events"
+
+    def __init__(self) -> None:
+        self.master = RedisProcess("--repl-diskless-sync-delay", "0")
+        self._replica = RedisProcess()
+        self._sentinels = [SentinelProcess() for _ in range(3)]
+        self._asked: list[Sentinel] = []
+        self._addresses = [("127.0.0.1", sentinel.port) for sentinel in self._sentinels]
+        hosts = ",".join(f"{host}:{port}" for host, port in self._addresses)
+        self.url = f"redis+sentinel://{hosts}/{self.name}/0"
+
+    def client(self, **options: Any) -> Redis:
+        # Who waits for a master that hangs for as long as it takes gets no other one.
+        asked = Sentinel(self._addresses, **{**options, "socket_timeout": 1.0})
+        self._asked.append(asked)
+        client: Redis = asked.master_for(self.name)
+        return client
+
+    def observer(self) -> Redis:
+        # redis-py's own tries again where the master was.
+        return create_redis(self.url, max_connections=8, answer_timeout=1.0)
+
+    async def start(self) -> None:
+        servers = (self.master, self._replica, *self._sentinels)
+        await asyncio.gather(*[asyncio.to_thread(server.start) for server in servers])
+        await asyncio.to_thread(
+            self._replica.command, "REPLICAOF", "127.0.0.1", str(self.master.port)
+        )
+        for sentinel in self._sentinels:
+            await asyncio.to_thread(
+                sentinel.watch,
+                self.name,
+                self.master.port,
+                quorum=2,
+                down_after_milliseconds=500,
+                failover_timeout=2000,
+            )
+        async with asyncio.timeout(DEADLINE):
+            while not all([await self._is_ready(sentinel) for sentinel in self._sentinels]):
+                await asyncio.sleep(0.05)
+
+    async def synchronized(self) -> None:
+        """Wait until the replica has all that the master has now."""
+        await synchronized(self.master, self._replica)
+
+    async def promoted(self) -> None:
+        """Wait until a sentinel says that the replica is the master."""
+        async with asyncio.timeout(DEADLINE):
+            while self._replica.port not in [
+                await asyncio.to_thread(sentinel.master, self.name) for sentinel in self._sentinels
+            ]:
+                await asyncio.sleep(0.01)
+
+    async def fail_over(self) -> None:
+        """Kill the master; once the replica has its place, the dead one comes back as one."""
+        await self.synchronized()
+        await asyncio.to_thread(self.master.kill)
+        await self.promoted()
+        self.master, self._replica = self._replica, self.master
+        await asyncio.to_thread(self._replica.start)
+        await asyncio.to_thread(
+            self._replica.command, "REPLICAOF", "127.0.0.1", str(self.master.port)
+        )
+
+    async def clean_up(self) -> None:
+        for asked in self._asked:
+            await asked.aclose()
+        for server in (*self._sentinels, self._replica, self.master):
+            await asyncio.to_thread(server.clean_up)
+
+    async def _is_ready(self, sentinel: SentinelProcess) -> bool:
+        """Whether it knows the others and the replica: before that it can put nobody in place."""
+        known = await asyncio.to_thread(sentinel.watched, self.name)
+        return known["num-other-sentinels"] == "2" and known["num-slaves"] == "1"
+
+
+async def synchronized(master: RedisProcess, replica: RedisProcess) -> None:
+    """Wait until *replica* has all that *master* has now."""
+    written = await _offset(master, "master_repl_offset")
+    async with asyncio.timeout(DEADLINE):
+        while await _offset(replica, "slave_repl_offset") < written:
+            await asyncio.sleep(0.01)
+
+
+async def _offset(server: RedisProcess, field: str) -> int:
+    info = await asyncio.to_thread(server.command, "INFO", "replication")
+    assert isinstance(info, dict)
+    return int(info.get(field, -1))

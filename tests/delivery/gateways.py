@@ -53,6 +53,11 @@ class Gateway:
         """End it as a crash does."""
         await self._end(signal.SIGKILL)
 
+    def signal(self, signum: int) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(signum)
+
     async def clean_up(self) -> None:
         if self.is_running:
             await self.kill()

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 
 import orjson
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway.events.cursor import parse_id
@@ -132,10 +130,10 @@ class BareProducer(Producer):
 
     equal_share = 0.0
 
-    def __init__(self, url: str, execution_id: str, name: str, chance: random.Random) -> None:
+    def __init__(self, client: Redis, execution_id: str, name: str, chance: random.Random) -> None:
+        """*client* must not repeat a command by itself."""
         super().__init__(execution_id, name, chance)
-        # A repeated PUBLISH is another event.
-        self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+        self._redis = client
         self._recent: list[bytes] = []
 
     async def _send(self, event_type: str) -> tuple[bytes, bool]:

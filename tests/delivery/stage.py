@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
+from redis.backoff import NoBackoff
 
 from tests.delivery.backends import Backend, SingleRedis
 from tests.delivery.gateways import Gateway
@@ -86,14 +86,13 @@ class Stage:
     async def open(self) -> None:
         """Start Redis and the gateways, and bring producers and readers; none of them begins."""
         await self.backend.start()
-        url = f"redis://127.0.0.1:{self.backend.port}/0"
-        self._redis = Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 100))
-        settings = {"REDIS_URL": url, **SETTINGS, **self.scenario.settings}
+        self._redis = self.backend.observer()
+        settings = {"REDIS_URL": self.backend.url, **SETTINGS, **self.scenario.settings}
         self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])
         await self.subscribed()
         self.executions = [
-            self._execution(f"run-{number}-{kind}", kind, url)
+            self._execution(f"run-{number}-{kind}", kind)
             for number, kind in enumerate(self.scenario.kinds)
         ]
 
@@ -176,16 +175,22 @@ class Stage:
                     stack.enter_context(producer.uncertain())
             yield
 
-    def _execution(self, execution_id: str, kind: Kind, url: str) -> Execution:
+    def _execution(self, execution_id: str, kind: Kind) -> Execution:
         execution = Execution(execution_id, kind)
         if kind != "bare":
             name = f"publisher of {execution.id}"
             execution.producers.append(
-                PublisherProducer(url, execution.id, name, self.chance_of(name), self.names)
+                PublisherProducer(
+                    self.backend.url, execution.id, name, self.chance_of(name), self.names
+                )
             )
         if kind != "publisher":
             name = f"bare producer of {execution.id}"
-            execution.producers.append(BareProducer(url, execution.id, name, self.chance_of(name)))
+            # A repeated PUBLISH is another event.
+            client = self.backend.client(retry=Retry(NoBackoff(), 0), socket_timeout=None)
+            execution.producers.append(
+                BareProducer(client, execution.id, name, self.chance_of(name))
+            )
         for habit in self.scenario.readers:
             self.add_reader(execution, habit)
         return execution

@@ -4,6 +4,7 @@ nothing."""
 import random
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.events.cursor import Id
 from tests.delivery.account import check_order, check_promises, check_view
@@ -128,7 +129,7 @@ def entries(*payloads: bytes) -> list[Entry]:
 @pytest.fixture
 def producer() -> Producer:
     """One that was promised A and B, and announced C that may have been lost."""
-    one = BareProducer("redis://localhost", "run", "one", random.Random(0))
+    one = BareProducer(Redis(), "run", "one", random.Random(0))
     one.promised += [A, B]
     one.possible.update([A, B, C])
     return one

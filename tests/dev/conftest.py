@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
+from gateway.dev.control import add_control
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.dev.engine import ORGANIZATION, SimulatedEngine
-from gateway.dev.page import add_page
 from gateway.server import Server
 from gateway.settings import load
 from gateway.tasks import Supervisor
@@ -63,6 +63,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 ownership="token",
                 port=port,
                 admin_port="off",
+                page=True,
                 drain_seconds=0,
                 heartbeat_seconds=0.2,
             )
@@ -74,7 +75,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 stack.push_async_callback(supervisor.stop)
             application = create_application(settings)
             token = partial(issue, secret, organization_id=ORGANIZATION)
-            add_page(application, engine, lambda seconds: token(ttl_seconds=seconds))
+            add_control(application, engine, lambda seconds: token(ttl_seconds=seconds))
             server = Server(settings, application)
             await server.start()
             running = await stack.enter_async_context(AsyncExitStack())

@@ -79,7 +79,8 @@ async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redi
     assert said.statuses == [200]
     assert said.headers["connection"] == "close"
     assert said.data.endswith(LAST_CHUNK)
-    assert said.data.count(LAST_CHUNK) == 1
+    # Of the body: a header may end like it.
+    assert said.data.partition(b"\r\n\r\n")[2].count(LAST_CHUNK) == 1
     assert len(gateway.parts.hub) == 0
 
 

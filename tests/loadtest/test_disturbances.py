@@ -78,7 +78,7 @@ async def test_closing_is_come_back_from(registry: RunningGateway, redis_url: st
     class Closes(LoadTest):
         async def _publish(self, redis: Redis) -> None:
             await registry.parts.hub.drain(0)
-            registry.parts.hub._draining = False
+            registry.parts.hub.draining = False
             await super()._publish(redis)
 
     found = await Closes(target(registry.url, redis_url), plan()).run()

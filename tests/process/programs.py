@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -69,7 +69,7 @@ class Process:
                 line = (await self._process.stderr.readline()).decode()
                 assert line, "".join(self.lines)
                 self.lines.append(line)
-                if line.startswith("Listening on"):
+                if line.startswith("Listening on  "):
                     self.url, self.admin_url = addresses(line)
 
     async def says(self, words: str) -> None:
@@ -99,12 +99,19 @@ class Process:
 
 
 @asynccontextmanager
-async def serving(**settings: str) -> AsyncIterator[Process]:
-    """`sse-gateway serve` for as long as the block runs."""
+async def serving(
+    *around: str, descriptors: Sequence[int] = (), **settings: str
+) -> AsyncIterator[Process]:
+    """`sse-gateway serve` for as long as the block runs.
+
+    *around* stands before the command, a program that executes it; *descriptors* are passed on.
+    """
     process = await asyncio.create_subprocess_exec(
+        *around,
         *COMMAND,
         "serve",
         env=environment(**settings),
+        pass_fds=descriptors,
         stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
     )

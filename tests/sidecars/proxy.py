@@ -1,8 +1,12 @@
 """A real nginx on loopback that includes the project's site file, with a test's own addresses."""
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +19,7 @@ _AROUND = """
 daemon off;
 pid nginx.pid;
 error_log logs/error.log;
-events { worker_connections 256; }
+events { worker_connections 4096; }
 http {
     client_body_temp_path body;
     proxy_temp_path proxy;
@@ -28,15 +32,36 @@ http {
 """
 
 
+@cache
+def certificate() -> tuple[Path, Path]:
+    """A certificate of localhost that nobody trusts, and its key; made once a session."""
+    directory = Path(tempfile.mkdtemp(prefix="gateway-certificate-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    subprocess.run(
+        [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"],
+        cwd=directory, check=True, capture_output=True,
+    )  # fmt: skip
+    return directory / "certificate.pem", directory / "key.pem"
+
+
 class Nginx:
     """One nginx whose site passes on to *upstream* (a URL); `site` is the text of its site file."""
 
-    def __init__(self, prefix: Path, upstream: str) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, prefix: Path, upstream: str, *, tls: bool = False) -> None:
+        """Without *tls* the site listens as behind a proxy that ends it."""
+        port, plain = free_port(), free_port()
+        self.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{port}"
+        self.plain_url = f"http://127.0.0.1:{plain}"
+        """Where the site sends people on to TLS."""
         self.prefix = prefix
         self.site = SITE.read_text()
-        self.replace("listen 80;", f"listen 127.0.0.1:{port};")
+        listen = f"listen 127.0.0.1:{port}{' ssl http2' if tls else ''};"
+        self.replace("listen 443 ssl http2;\n    listen [::]:443 ssl http2;", listen)
+        self.replace("listen 80;\n    listen [::]:80;", f"listen 127.0.0.1:{plain};")
+        certificate_file, key = certificate()
+        self.replace("/etc/ssl/certs/sse-gateway.pem", str(certificate_file))
+        self.replace("/etc/ssl/private/sse-gateway.key", str(key))
         self.replace("server 127.0.0.1:8080;", f"server {urlsplit(upstream).netloc};")
         self.replace("/var/log/nginx/", "logs/")
         (prefix / "logs").mkdir()
@@ -62,6 +87,10 @@ class Nginx:
             assert self._process.poll() is None, self.logged()
             assert time.monotonic() < deadline, "nginx does not start"
             time.sleep(0.01)
+
+    def reload(self) -> None:
+        """`nginx -s reload`: new workers; the old ones live as long as their streams."""
+        subprocess.run([*self._command(), "-s", "reload"], check=True, capture_output=True)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -1,6 +1,7 @@
 """Hostile requests sent through the sample nginx: others hidden in them, or half a request."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def asked(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
     def paths() -> list[str]:
         lines = [r.getMessage() for r in caplog.records if r.name == "gateway.access_log"]
-        return [line.split('"')[1].split()[1] for line in lines]
+        return [found[1] for line in lines if (found := re.search(r" path=(\S+) ", line))]
 
     return paths
 

@@ -1,152 +1,166 @@
-"""The unit: systemd has nothing to say against it, and what it would start really runs."""
+"""The units as text: systemd has nothing to say against them, and their figures are right."""
 
-import asyncio
-import configparser
-import os
 import re
-import shlex
 import subprocess
 import sysconfig
 import tomllib
-from asyncio.subprocess import PIPE, STDOUT, Process
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from gateway.errors import ConfigurationError
-from tests.support import DEADLINE, SECRET, eventually, require
+from gateway.listener import BACKLOG
+from tests.conftest import credentials
+from tests.process.programs import run, serving
+from tests.support import SECRET, SseReader, require
 
 ROOT = Path(__file__).parents[2]
-UNIT = ROOT / "systemd" / "sse-gateway.service"
-INSTANCES = ROOT / "systemd" / "instances.conf"
+UNITS = ROOT / "systemd"
+SERVICES = ("sse-gateway.service", "sse-gateway@.service")
 INSTALLED = "/opt/sse-gateway/bin"
-CONFIGURED = "/etc/sse-gateway/gateway.toml"
+
+_SANDBOX = "# --- What it may not do"
+
+
+def settings(unit: str) -> dict[str, list[str]]:
+    """Everything that *unit* says, by name."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", (UNITS / unit).read_text(), re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def sample() -> dict[str, object]:
+    return tomllib.loads((ROOT / "config" / "production.toml").read_text())
 
 
 @pytest.fixture
-def service() -> configparser.SectionProxy:
-    """The unit's [Service] section."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNIT)
-    return parser["Service"]
+def placed(tmp_path: Path) -> Path:
+    """A directory with the units, whose program is the one of this environment."""
+    for unit in UNITS.glob("sse-gateway*.*"):
+        text = unit.read_text().replace(INSTALLED, sysconfig.get_path("scripts"))
+        (tmp_path / unit.name).write_text(text)
+    return tmp_path
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> dict[str, str]:
-    """Where the unit's paths are for a test: this environment, and a copy of the sample."""
-    config = tmp_path / "gateway.toml"
-    config.write_text((ROOT / "config" / "production.toml").read_text())
-    return {INSTALLED: sysconfig.get_path("scripts"), CONFIGURED: str(config)}
-
-
-def _placed(text: str, here: dict[str, str]) -> str:
-    for there, path in here.items():
-        assert there in text, f"the unit no longer says {there}"
-        text = text.replace(there, path)
-    return text
-
-
-def test_verified(here: dict[str, str], tmp_path: Path) -> None:
-    """`systemd-analyze verify` finds nothing to say about the unit."""
-    copy = tmp_path / UNIT.name
-    copy.write_text(_placed(UNIT.read_text(), here))
-    command = [require("systemd-analyze"), "verify", str(copy)]
+def complaints(*units: Path) -> str:
+    command = [require("systemd-analyze"), "verify", *map(str, units)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return done.stdout + done.stderr
 
 
-def test_instances(here: dict[str, str], tmp_path: Path) -> None:
-    """With the drop-in for several gateways, the unit is a template that `systemd-analyze verify`
-    finds nothing to say about, and it does see the drop-in."""
-    template = tmp_path / "sse-gateway@.service"
-    template.write_text(_placed(UNIT.read_text(), here))
-    drop_in = tmp_path / f"{template.name}.d" / INSTANCES.name
-    drop_in.parent.mkdir()
-    command = [require("systemd-analyze"), "verify", str(template)]
-    for added, complaints in (("", 0), ("Nonsense=1\n", 1)):
-        drop_in.write_text(INSTANCES.read_text() + added)
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert len((done.stdout + done.stderr).splitlines()) == complaints, done.stderr
+def test_verified(placed: Path) -> None:
+    """`systemd-analyze verify` finds nothing to say about any unit, and would."""
+    units = sorted(placed.glob("sse-gateway*.*"))
+    assert len(units) == 3
+    assert complaints(*units) == ""
+    units[-1].write_text(units[-1].read_text().replace("[Unit]", "[Unit]\nNonsense=1"))
+    assert "Nonsense" in complaints(*units)
 
 
-def test_sockets_of_instances() -> None:
-    """Each gateway's socket is in a directory of its own, which ends with it alone."""
-    added = re.search(
-        r"^Environment=GATEWAY_UNIX_SOCKET=(.*)$", INSTANCES.read_text(), re.MULTILINE
-    )
-    directory = re.search(r"^RuntimeDirectory=(.*)$", INSTANCES.read_text(), re.MULTILINE)
-    assert added is not None
-    assert directory is not None
-    assert added[1].startswith(f"%t/{directory[1]}/")
-    assert "%i" in directory[1]
+@pytest.mark.parametrize("unit", SERVICES)
+def test_exposure(placed: Path, unit: str) -> None:
+    """`systemd-analyze security` scores at most 2.0; without the restrictions it would not."""
+    command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=20"]
+    file = placed / unit
+    assert subprocess.run([*command, file], capture_output=True).returncode == 0
+    before, after = file.read_text().split(_SANDBOX)
+    file.write_text(before + after[after.index("[Install]") :])
+    assert subprocess.run([*command, file], capture_output=True).returncode != 0
 
 
-def test_drain_fits(service: configparser.SectionProxy) -> None:
-    """systemd waits longer than the drain of the production sample takes, with 10 s to spare."""
-    sample = tomllib.loads((ROOT / "config" / "production.toml").read_text())
-    assert float(service["TimeoutStopSec"]) >= sample["drain_seconds"] + 10
+def test_one_sandbox() -> None:
+    """Both services may do the same, and say the same of how they run."""
+    sandboxes = []
+    for unit in SERVICES:
+        after = (UNITS / unit).read_text().split(_SANDBOX)[1]
+        sandboxes.append(after[after.index("\n") : after.index("[Install]")])
+    assert sandboxes[0] == sandboxes[1]
+    assert len(sandboxes[0].splitlines()) > 25
+    one, several = map(settings, SERVICES)
+    apart = {name for name in one.keys() | several.keys() if one.get(name) != several.get(name)}
+    assert apart == {
+        *("Description", "Requires", "After", "Also"),
+        *("Environment", "RuntimeDirectory", "RuntimeDirectoryMode", "Group"),
+    }
 
 
-def test_wrong_settings_are_final(service: configparser.SectionProxy) -> None:
+def test_instances_apart() -> None:
+    """Each instance's sockets are in a directory of its own, which ends with it alone."""
+    unit = settings("sse-gateway@.service")
+    [directory] = unit["RuntimeDirectory"]
+    assert "%i" in directory
+    variables = dict(setting.split("=") for setting in unit["Environment"])
+    assert variables.keys() == {"GATEWAY_UNIX_SOCKET", "GATEWAY_ADMIN_UNIX_SOCKET"}
+    assert all(path.startswith(f"%t/{directory}/") for path in variables.values())
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_times_fit(unit: str) -> None:
+    """systemd waits 10 s longer than the drain of the production sample takes, and starves nobody
+    whose event loop is merely slow."""
+    drain = sample()["drain_seconds"]
+    assert isinstance(drain, float)
+    assert float(settings(unit)["TimeoutStopSec"][0]) >= drain + 10
+    assert float(settings(unit)["WatchdogSec"][0]) >= 10
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_room_for_100_000_streams(unit: str) -> None:
+    """100,000 streams and a quarter as many other connections at once."""
+    assert int(settings(unit)["LimitNOFILE"][0]) >= 125_000
+
+
+async def test_one_descriptor_a_stream(redis_url: str) -> None:
+    """A stream takes one file descriptor of the gateway."""
+    settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token"}
+    async with (
+        serving(**settings) as process,
+        ClientSession(headers=credentials(), connector=TCPConnector(limit=0)) as session,
+        AsyncExitStack() as streams,
+    ):
+        await process.healthy(session)
+
+        async def opened(count: int) -> int:
+            for number in range(count):
+                url = f"{process.url}/api/v1/sse/executions/run-{number}/stream"
+                reader = SseReader(await streams.enter_async_context(session.get(url)))
+                await reader.expect("connected")
+            return sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
+
+        # Then its connections to Redis are there.
+        before = await opened(20)
+        assert 100 <= await opened(100) - before < 110
+
+
+async def test_serves_with_the_samples(redis_url: str, tmp_path: Path) -> None:
+    """What the unit starts serves with the sample of the settings and two files of credentials;
+    without them it ends, with the secret as the only thing that is missing."""
+    assert [start.split()[1:] for start in settings(SERVICES[0])["ExecStart"]] == [
+        ["serve", "--config", "/etc/sse-gateway/gateway.toml"]
+    ]
+    (tmp_path / "jwt_secret").write_text(SECRET)
+    (tmp_path / "redis_url").write_text(redis_url)
+    given = {"GATEWAY_JWT_SECRET": "", "GATEWAY_CONFIG": str(ROOT / "config" / "production.toml")}
+    async with (
+        serving(**given, CREDENTIALS_DIRECTORY=str(tmp_path)) as process,
+        ClientSession() as session,
+    ):
+        await process.healthy(session)
+    status, _, said = await run("serve", **given)
+    assert status == ConfigurationError.EXIT_STATUS
+    assert re.findall("GATEWAY_[A-Z_]+(?=:)", said) == ["GATEWAY_JWT_SECRET"]
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_wrong_settings_are_final(unit: str) -> None:
     """A start that fails for its settings is not repeated; every other end is."""
-    assert service["Restart"] == "always"
-    assert service["RestartPreventExitStatus"] == str(ConfigurationError.EXIT_STATUS)
+    assert settings(unit)["Restart"] == ["always"]
+    assert settings(unit)["RestartPreventExitStatus"] == [str(ConfigurationError.EXIT_STATUS)]
 
 
-async def test_runs(
-    service: configparser.SectionProxy, here: dict[str, str], redis_url: str
-) -> None:
-    """What the unit starts, with the samples and a secret filled in, serves until SIGTERM."""
-    process = await _start(service, here, GATEWAY_JWT_SECRET=SECRET, REDIS_URL=redis_url)
-    try:
-        url = await asyncio.wait_for(_listening(process), DEADLINE)
-        async with ClientSession() as session:
-
-            async def healthy() -> bool:
-                async with session.get(f"{url}/api/v1/sse/health") as response:
-                    return response.status == 200
-
-            await eventually(healthy)
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def test_secret_is_asked_for(
-    service: configparser.SectionProxy, here: dict[str, str]
-) -> None:
-    """With the samples as they are, the start ends with status 78 and names the secret alone."""
-    process = await _start(service, here)
-    said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
-    assert process.returncode == ConfigurationError.EXIT_STATUS
-    assert re.findall("GATEWAY_[A-Z_]+(?=:)", said.decode()) == ["GATEWAY_JWT_SECRET"]
-
-
-async def _start(
-    service: configparser.SectionProxy, here: dict[str, str], **filled_in: str
-) -> Process:
-    """Run ExecStart with the sample of its environment file, some of it *filled_in*."""
-    assert service["EnvironmentFile"] == "-/etc/sse-gateway/environment"
-    sample = (ROOT / "config" / "production.env").read_text()
-    file = dict(re.findall(r"^(\w+)=(.*)$", sample, re.MULTILINE))
-    own = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
-    return await asyncio.create_subprocess_exec(
-        *shlex.split(_placed(service["ExecStart"], here)),
-        env={**own, **file, **filled_in, "GATEWAY_PORT": "0"},
-        stdout=PIPE,
-        stderr=STDOUT,
-    )
-
-
-async def _listening(process: Process) -> str:
-    """The address that the banner shows."""
-    assert process.stdout is not None
-    while line := await process.stdout.readline():
-        if found := re.search(r"http://[\w.:]+", line.decode()):
-            return found[0]
-    raise AssertionError("the gateway ended before it listened")
+def test_queue_of_the_socket() -> None:
+    """As many may wait before the gateway runs as when it does."""
+    assert settings("sse-gateway.socket")["Backlog"] == [str(BACKLOG)]

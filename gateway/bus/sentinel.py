@@ -1,0 +1,183 @@
+"""Finds the master through its sentinels, and leaves one that is the master no more.
+
+redis-py's own Sentinel pool is unbounded, and a command that is tried again on a lost connection
+goes to the old address. Here every connection asks the sentinels each time that it connects, and
+makes sure that it has come to a master.
+
+A master that dies closes its connections. One that hangs, was cut off, or was demoted by hand does
+not: it takes commands and lets its subscribers wait, while the events go to another. So the
+sentinels are asked every second too (`Master.run`), and at the first sign of another master all
+connections are given up, the subscription's like the others. What was missed is read from history
+as after any lost subscription.
+"""
+
+import asyncio
+import logging
+from typing import Any
+from weakref import WeakSet
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError
+
+from gateway.bus.trouble import REDIS_ERRORS
+from gateway.settings.redis_url import SentinelUrl
+from gateway.single_flight import SingleFlight
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two questions where the master is."""
+
+SENTINEL_TIMEOUT = 1.0
+"""Seconds after which the next sentinel is asked."""
+
+Address = tuple[str, int]
+
+
+class Master:
+    """The master that the sentinels name, and the connections to it; `run` is its one task."""
+
+    def __init__(self, url: SentinelUrl) -> None:
+        self._name = url.master
+        options = {
+            **url.sentinel_options,
+            "ssl": url.tls,
+            "socket_timeout": SENTINEL_TIMEOUT,
+            "socket_connect_timeout": SENTINEL_TIMEOUT,
+            "retry": Retry(NoBackoff(), 1),
+            "protocol": 2,
+            "driver_info": None,
+        }
+        self._sentinels = Sentinel(url.sentinels, sentinel_kwargs=options)
+        self._asked: SingleFlight[str, Address] = SingleFlight()
+        self._trouble = False
+        self.address: Address | None = None
+        """Where it was when a sentinel was last asked."""
+        self.connections: WeakSet[MasterConnection] = WeakSet()
+        """All to this master, whoever uses them."""
+
+    async def find(self) -> Address:
+        """Where the master is now; raises as redis-py does when no sentinel knows one."""
+        found = await self._asked.ask(self._name, self._ask)
+        if found != self.address:
+            if self.address is not None:
+                log.warning("The master %s is at %s:%d now.", self._name, *found)
+                self.leave()
+            self.address = found
+        return found
+
+    async def _ask(self) -> Address:
+        host, port = await self._sentinels.discover_master(self._name)
+        return str(host), int(port)
+
+    def leave(self) -> None:
+        """Give up every connection: whoever waits on one is told that it is lost."""
+        for connection in list(self.connections):
+            connection.give_up()
+
+    async def run(self) -> None:
+        """Look for another master every second, for ever."""
+        while True:
+            try:
+                await self.find()
+                self._trouble = False
+            except REDIS_ERRORS as error:
+                # The connections there are may be well all the same; health tells if not.
+                if not self._trouble:
+                    log.warning("The sentinels name no master %s: %s", self._name, error)
+                self._trouble = True
+            await asyncio.sleep(INTERVAL)
+
+    async def aclose(self) -> None:
+        """Let go of the sentinels."""
+        await self._asked.stop()
+        await self._sentinels.aclose()
+
+
+class MasterConnection(Connection):
+    """A connection to wherever the master is at the moment of connecting."""
+
+    def __init__(self, *, master: Master, **options: Any) -> None:
+        super().__init__(**options)
+        self._master = master
+        self._given_up = False
+        self._reading: asyncio.Timeout | None = None
+        master.connections.add(self)
+
+    async def connect(self) -> None:
+        """Connect, unless it is connected to the present master already."""
+        if self._given_up:
+            await self.disconnect(nowait=True)
+        await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types there
+
+    async def connect_check_health(
+        self, check_health: bool = True, retry_socket_connect: bool = True
+    ) -> None:
+        """Connect once; redis-py calls it wherever a connection is needed that is not there."""
+        if self.is_connected:
+            return
+        self.host, self.port = await self._master.find()
+        self._given_up = False
+        await super().connect_check_health(check_health, retry_socket_connect)
+        try:
+            # Not ROLE: the scripts have the right to INFO already.
+            await self.send_command("INFO", "replication")
+            role = await self.read_response()
+        except RedisError:
+            await self.disconnect(nowait=True)
+            raise
+        if b"role:master" not in role:
+            await self.disconnect(nowait=True)
+            raise MasterNotFoundError(f"{self.host}:{self.port} is the master no more, or not yet.")
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """As redis-py has it, but a connection is lost when the master is another one."""
+        try:
+            return await self._read(*arguments, **options)
+        except TimeoutError:
+            raise RedisConnectionError("The master is another one now.") from None
+        except ReadOnlyError:
+            # It was demoted: the subscription and all others have to leave it as well.
+            self._master.leave()
+            raise RedisConnectionError("The former master is a replica now.") from None
+
+    async def _read(self, *arguments: Any, **options: Any) -> Any:
+        async with asyncio.timeout(0 if self._given_up else None) as reading:
+            self._reading = reading
+            try:
+                return await super().read_response(*arguments, **options)
+            finally:
+                self._reading = None
+
+    def give_up(self) -> None:
+        """Be lost: at once for whoever reads, else at the next use."""
+        self._given_up = True
+        if self._reading is not None:
+            self._reading.reschedule(0)
+
+
+class MasterTlsConnection(MasterConnection, SSLConnection):
+    """The same over TLS."""
+
+
+class MasterPool(BlockingConnectionPool):
+    """A bounded pool of connections to a master."""
+
+    def __init__(self, url: SentinelUrl, **options: Any) -> None:
+        self.master = Master(url)
+        super().__init__(
+            connection_class=MasterTlsConnection if url.tls else MasterConnection,
+            master=self.master,
+            **url.options,
+            **options,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections, those to the sentinels too."""
+        await super().aclose()
+        await self.master.aclose()

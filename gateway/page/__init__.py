@@ -1,0 +1,4 @@
+"""The page that shows executions live: its files. `gateway.http.page` serves them.
+
+It runs on the JavaScript package in `gateway/client`, and on nothing else.
+"""

@@ -1,0 +1,22 @@
+// Small words for the document. Whatever an event holds enters it as text, never as HTML.
+
+export const byId = (id) => document.getElementById(id);
+
+export function element(name, className = "", ...content) {
+  const made = document.createElement(name);
+  made.className = className;
+  made.append(...content);
+  return made;
+}
+
+/** How long, for people. */
+export function lasted(milliseconds) {
+  if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+/** Milliseconds since 1970 of a time of a run document; NaN for none. */
+export const moment = (time) => (time === null || time === undefined ? NaN : Date.parse(time));

@@ -1,0 +1,126 @@
+// Executions, live: which one is chosen, its stream, and what is drawn of it and when.
+
+import { subscribeToExecution } from "/api/v1/sse/client/index.js";
+import { byId, element, lasted, moment } from "./dom.js";
+import { beginList, goTo, showStatus } from "./list.js";
+import { drawLog } from "./log.js";
+import { begin, signOut } from "./session.js";
+import { drawTimeline } from "./timeline.js";
+
+// Bars grow between events too.
+const EVERY_MS = 250;
+
+const WORDS = {
+  connecting: "connecting",
+  live: "live",
+  "catching-up": "catching up",
+  polling: "polling: no stream can be had",
+  paused: "live, paused",
+  completed: "completed",
+  failed: "failed",
+};
+
+const session = await begin();
+let subscription = null;
+
+function follow(id) {
+  subscription?.close();
+  const mine = (subscription = subscribeToExecution(id, {
+    getToken: session.getToken,
+    organizationId: session.organizationId,
+  }));
+  mine.watch(() => mine === subscription && draw());
+  byId("none").hidden = true;
+  byId("run").hidden = false;
+  byId("chosen-title").textContent = id;
+  byId("filter").value = "";
+  draw();
+}
+
+function draw() {
+  const { run, events, executionId } = subscription;
+  byId("status").textContent = run.status;
+  byId("status").className = run.status;
+  byId("outcome").replaceChildren(...outcome(run));
+  byId("pause").hidden = !session.isDev || run.status !== "running";
+  byId("approve").hidden = !session.isDev || run.status !== "paused";
+  drawTimeline(run, Date.now());
+  drawLog(events);
+  showStatus(executionId, run.status);
+  showConnection();
+}
+
+function tick() {
+  if (!subscription) return;
+  if (["running", "paused"].includes(subscription.run.status)) drawTimeline(subscription.run, Date.now());
+  showConnection();
+}
+
+// What came of it: how long it took, what it waits for, what went wrong, where the result is.
+function outcome(run) {
+  const parts = [];
+  if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
+  if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
+  if (run.error_message) parts.push(element("span", "trouble", run.error_message));
+  if (run.generated_document_id) parts.push(result(run));
+  return parts;
+}
+
+function waitsFor(run) {
+  const { data, timestamp } = run.events.findLast((event) => event.type === "execution:paused");
+  const since = moment(/Z$|[+-]\d\d:?\d\d$/.test(timestamp) ? timestamp : `${timestamp}Z`);
+  return `Waits for ${data?.reason ?? "somebody"}, since ${new Date(since).toLocaleTimeString()}.`;
+}
+
+function result(run) {
+  const made = run.execution_logs.map((step) => step.output).findLast((output) => isWeb(output?.file_url));
+  if (!made) return `Result: ${run.generated_document_id}`;
+  const link = element("a", "", `Result: ${run.generated_document_id}`);
+  link.href = made.file_url;
+  link.rel = "noopener noreferrer";
+  link.target = "_blank";
+  return link;
+}
+
+// A link that a producer has sent leads to the web, or nowhere.
+const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
+
+function showConnection() {
+  const status = subscription?.status ?? "connecting";
+  let words = subscription ? WORDS[status] : "no execution is chosen";
+  if (status === "reconnecting") {
+    const left = Math.ceil((subscription.nextTryAt - Date.now()) / 1000);
+    words = left > 0 ? `reconnecting in ${left} s` : "reconnecting";
+  }
+  if (status === "closed") words = subscription.error?.message ?? "closed";
+  if (subscription?.error?.status === 401 && !session.isDev) signOut();
+  // A status that is set anew is read out anew.
+  if (byId("connection-words").textContent !== words) byId("connection-words").textContent = words;
+  byId("connection").dataset.status = status;
+}
+
+async function order(path, body) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
+
+byId("start").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { id } = await order("/dev/executions", { ending: byId("ending").value });
+  goTo(id);
+});
+for (const what of ["pause", "approve"]) {
+  byId(what).addEventListener("click", () =>
+    order(`/dev/executions/${encodeURIComponent(subscription.executionId)}/${what}`, {}),
+  );
+}
+
+byId("main").hidden = false;
+byId("start").hidden = !session.isDev;
+beginList({ isDev: session.isDev, onChoose: follow });
+showConnection();
+setInterval(tick, EVERY_MS);

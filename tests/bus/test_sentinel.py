@@ -1,0 +1,182 @@
+"""A master that is none any more is left, by commands and by the subscription alike.
+
+The sentinel is a real one that is told to watch another server: so the former master stays alive,
+as it does when it was cut off from its sentinels, hangs, or was demoted by hand.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, master_of
+from tests.conftest import StartGateway
+from tests.redis_process import RedisProcess, SentinelProcess
+from tests.support import eventually, free_port, producer_message
+
+StartRedis = Callable[..., RedisProcess]
+
+NAME = "events"
+
+
+@dataclass
+class Masters:
+    """Two servers that know nothing of each other, and a sentinel that names the first."""
+
+    first: RedisProcess
+    second: RedisProcess
+    sentinel: SentinelProcess
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{NAME}/0?client_name=gateway"
+
+    async def fail_over(self) -> None:
+        """From now on the sentinel names the second."""
+        await asyncio.to_thread(self.sentinel.watch, NAME, self.second.port)
+
+
+@pytest.fixture
+def masters(redis_process: StartRedis) -> Iterator[Masters]:
+    sentinel = SentinelProcess()
+    sentinel.start()
+    both = Masters(redis_process(), redis_process(), sentinel)
+    for name in ("first", "second"):
+        getattr(both, name).command("SET", "who", name)
+    sentinel.watch(NAME, both.first.port)
+    yield both
+    sentinel.clean_up()
+
+
+@pytest.fixture
+async def client(masters: Masters) -> AsyncIterator[Redis]:
+    """The gateway's own client; nobody looks after the master but its connections."""
+    async with create_redis(masters.url, max_connections=4) as client:
+        yield client
+
+
+@asynccontextmanager
+async def subscribed(client: Redis) -> AsyncIterator["asyncio.Task[object]"]:
+    """A connection outside the pool, as the subscription has one, that waits for a message."""
+    connection = client.connection_pool.make_connection()
+    await connection.connect()
+    reading = asyncio.create_task(connection.read_response(timeout=float("inf")))
+    try:
+        yield reading
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+        await connection.disconnect(nowait=True)
+
+
+async def test_gateway_moves(masters: Masters, start_gateway: StartGateway) -> None:
+    """A gateway leaves a master that is alive and well when the sentinel names another one: streams
+    get the events of that one, health recovers, and nothing is left at the former one."""
+    gateway = await start_gateway(ownership="token", redis_url=masters.url)
+    reader = await gateway.open("run-1")
+    clients = _clients(masters.first)
+    assert clients, "the gateway was never there"
+    await masters.fail_over()
+    await eventually(lambda: gateway.parts.metrics.feed_connections == 2)
+    masters.second.command("PUBLISH", "execution:run-1", producer_message("second").decode())
+    await reader.expect("second")
+    await eventually(gateway.healthy)
+    await eventually(lambda: not _clients(masters.first) & clients)
+
+
+async def test_gateway_stays(masters: Masters, start_gateway: StartGateway) -> None:
+    """A gateway whose sentinels are away, or know of no change, keeps its connections."""
+    gateway = await start_gateway(ownership="token", redis_url=masters.url)
+    clients = _clients(masters.first)
+    master = master_of(gateway.parts.redis)
+    assert master is not None
+    await master.find()
+    masters.sentinel.suspend()
+    with pytest.raises(MasterNotFoundError):
+        await master.find()
+    assert await gateway.healthy()
+    assert gateway.parts.metrics.feed_connections == 1
+    assert clients <= _clients(masters.first)
+
+
+def _clients(server: RedisProcess) -> set[bytes]:
+    """The ids of our connections to *server*: sentinels have others."""
+    listed = server.command("CLIENT", "LIST")
+    assert isinstance(listed, bytes)
+    return {line.split()[0] for line in listed.splitlines() if b" name=gateway " in line}
+
+
+async def test_demoted(masters: Masters, client: Redis) -> None:
+    """READONLY from a demoted master: nobody stays there, neither the command nor whoever waits for
+    messages, also while the sentinel has not seen it yet; then commands go to the new one."""
+    assert await client.get("who") == b"first"
+    async with subscribed(client) as reading:
+        masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
+        assert not reading.done()
+        with pytest.raises(MasterNotFoundError):
+            await client.set("written", "nowhere")
+        with pytest.raises(RedisConnectionError, match="master"):
+            await reading
+    await masters.fail_over()
+    await client.set("written", "here")
+    assert masters.second.command("GET", "written") == b"here"
+
+
+async def test_tried_again_elsewhere(masters: Masters, client: Redis) -> None:
+    """A command that is tried again after READONLY is tried where the master is by now."""
+    assert await client.get("who") == b"first"
+    masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
+    await masters.fail_over()
+    await client.set("written", "here")
+    assert masters.second.command("GET", "written") == b"here"
+
+
+async def test_idle_connections(masters: Masters, client: Redis) -> None:
+    """Once the new master is known, nothing is written at the former one, whatever connections to
+    it wait in the pool."""
+    await asyncio.gather(*[client.incr("written") for _ in range(4)])
+    await masters.fail_over()
+    master = master_of(client)
+    assert master is not None
+    await master.find()
+    await asyncio.gather(*[client.incr("written") for _ in range(4)])
+    assert masters.first.command("GET", "written") == b"4"
+    assert masters.second.command("GET", "written") == b"4"
+
+
+async def test_hanging(masters: Masters, client: Redis) -> None:
+    """A command that waits for a master that hangs goes to the new one as soon as that is known,
+    not only when it would have been given up; so do the connections that wait in the pool."""
+    await asyncio.gather(*[client.get("who") for _ in range(4)])
+    masters.first.suspend()
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    waiting = asyncio.create_task(client.get("who"))
+    await masters.fail_over()
+    assert not waiting.done()
+    master = master_of(client)
+    assert master is not None
+    await master.find()
+    assert await waiting == b"second"
+    assert await asyncio.gather(*[client.get("who") for _ in range(4)]) == [b"second"] * 4
+    assert loop.time() - asked < COMMAND_TIMEOUT
+
+
+async def test_not_yet_promoted(masters: Masters, client: Redis) -> None:
+    """A replica that a sentinel calls the master is not asked anything: what it has is old."""
+    masters.first.command("REPLICAOF", "127.0.0.1", str(free_port()))
+    with pytest.raises(MasterNotFoundError, match="not yet"):
+        await client.get("who")
+    masters.first.command("REPLICAOF", "NO", "ONE")
+    assert await client.get("who") == b"first"
+
+
+async def test_bounded(masters: Masters, client: Redis) -> None:
+    """Fifty commands at once take no more connections than the pool may have."""
+    assert await asyncio.gather(*[client.get("who") for _ in range(50)]) == [b"first"] * 50
+    assert 1 < len(_clients(masters.first)) <= 4

@@ -1,0 +1,109 @@
+"""REDIS_URL: what it may be, and that every mistake is found before anything is connected."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigurationError
+from gateway.settings import load
+from gateway.settings.redis_url import parse_sentinel_url, shown
+from tests.floor0.test_settings import SECRET
+
+SECRETS = ("hush", "pssst")
+
+RIGHT = [
+    "redis://localhost:6379/0",
+    "redis://user:hush@redis.example.com",
+    "redis:///1",
+    "redis://[::1]:6379/0?client_name=gateway",
+    "rediss://user:hu%2Fsh@redis.example.com:6380/0?ssl_check_hostname=false",
+    "unix:///run/redis/redis.sock?db=2",
+    "unix://user:hush@/run/redis/redis.sock",
+    "embedded://",
+    "redis+sentinel://one/events",
+    "redis+sentinel://user:hush@one:26379,[::1]:26380,three/events/1",
+    "rediss+sentinel://one,two/events?sentinel_password=pssst&ssl_cert_reqs=none",
+]
+
+WRONG = [
+    ("localhost:6379", "begin it with one of"),
+    ("http://user:hush@localhost", "begin it with one of"),
+    ("redis://:hush/pssst@localhost/0", "special character of the password"),
+    ("redis://:[hush@localhost/0", "special character of the password"),
+    ("redis://localhost:hush/0", "special character of the password"),
+    ("redis://localhost:6379/hush", "number of a database"),
+    ("redis://localhost/0?protocol=3", "mean nothing there: protocol"),
+    ("redis://localhost/0?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
+    ("redis://localhost/0?sentinel_password=hush", "mean nothing there: sentinel_password"),
+    ("redis://localhost/0?health_check_interval=hush", "health_check_interval"),
+    ("rediss://:hush@localhost?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
+    ("rediss://:hush@localhost?ssl_cert_reqs=some", "ssl_cert_reqs"),
+    ("unix://run/redis.sock", "three slashes"),
+    ("unix://", "three slashes"),
+    ("redis+sentinel://:hush@one:26379", "name the master"),
+    ("redis+sentinel://:hush@one:26379/", "name the master"),
+    ("redis+sentinel://:hush@one:26379/events/pssst", "number of a database"),
+    ("redis+sentinel://:hush@one:26379,/events", "special character of the password"),
+    ("redis+sentinel://:hush@one:port/events", "special character of the password"),
+    ("redis+sentinel://:hush@one/events?sentinel=pssst", "mean nothing there: sentinel"),
+    ("redis+sentinel://one/events?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
+    ("rediss+sentinel://:hush@one/events?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
+]
+
+
+@pytest.mark.parametrize("url", RIGHT)
+def test_right(url: str) -> None:
+    """Each form that is promised is taken as it is."""
+    assert load(None, redis_url=url, jwt_secret=SECRET).redis_url == url
+
+
+@pytest.mark.parametrize(("url", "remedy"), WRONG)
+def test_wrong(url: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake is one of the settings, names REDIS_URL and what to do, and shows no password."""
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, jwt_secret=SECRET)
+    [mistake] = caught.value.mistakes
+    assert mistake.startswith("REDIS_URL: ")
+    assert remedy in mistake
+    assert not any(secret in mistake for secret in SECRETS)
+
+
+def test_certificate_that_is_none(tmp_path: Path) -> None:
+    """A file that is no certificate is found at the start, not at the first connection."""
+    file = tmp_path / "authority.pem"
+    file.write_text("nothing\n")
+    with pytest.raises(ConfigurationError, match="TLS cannot be set up with ssl_ca_certs"):
+        load(None, redis_url=f"rediss://localhost?ssl_ca_certs={file}", jwt_secret=SECRET)
+
+
+def test_sentinel() -> None:
+    """A Sentinel URL says where the sentinels are and who may ask them, and nothing that is meant
+    for them goes to the master, nor the other way round."""
+    url = parse_sentinel_url(
+        "rediss+sentinel://user:hush@one,two:26380/my%20events/3"
+        "?sentinel_username=asking&sentinel_password=pssst&ssl_check_hostname=no"
+    )
+    assert url.sentinels == (("one", 26379), ("two", 26380))
+    assert url.master == "my events"
+    assert url.tls
+    assert url.options == {
+        "username": "user",
+        "password": "hush",
+        "db": 3,
+        "ssl_check_hostname": False,
+    }
+    assert url.sentinel_options == {
+        "username": "asking",
+        "password": "pssst",
+        "ssl_check_hostname": False,
+    }
+    assert not any(secret in repr(url) for secret in SECRETS)
+
+
+def test_shown() -> None:
+    """What a banner shows says where Redis is, and no secret."""
+    assert shown("unix://user:hush@/run/redis.sock?password=pssst") == "unix:///run/redis.sock"
+    assert shown("redis+sentinel://:hush@one,two/events?sentinel_password=pssst") == (
+        "redis+sentinel://one,two/events"
+    )

@@ -1,0 +1,154 @@
+"""OPERATIONS.md knows every metric, reason, error code and alert, and nothing that is not."""
+
+import ast
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.admin.exposition import PREFIX
+from gateway.errors import RequestRefused
+from gateway.events.reasons import CloseReason
+from gateway.settings import Settings
+from tests.conftest import RunningGateway, StartGateway
+from tests.operations.exposition import families
+from tests.support import eventually, producer_message
+
+ROOT = Path(__file__).parents[2]
+ALERTS = re.findall(r"alert: (\w+)", (ROOT / "config" / "alerts.yml").read_text())
+TEXT = (ROOT / "gateway" / "OPERATIONS.md").read_text()
+
+_AIOHTTPS = {"not_found", "method_not_allowed"}
+"""Codes that are made of aiohttp's own words."""
+_OTHERS = {"request_id", "include_logs", "proxy_buffering", "used_memory", *_AIOHTTPS}
+"""Names in the document that are not the gateway's settings, metrics, codes or fields."""
+_OF_REDIS = {"output buffer limits"}
+"""What the document quotes of Redis' own log."""
+
+
+def section(title: str) -> str:
+    """What stands under a heading of the second level."""
+    found = re.search(rf"\n## {title}\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL)
+    assert found is not None, title
+    return found[1]
+
+
+def first_column(title: str) -> set[str]:
+    """The names in the first column of a section's table, without labels."""
+    rows = [line for line in section(title).splitlines() if line.startswith("| `")]
+    names = {name for row in rows for name in re.findall(r"`(\w+)[`{]", row.split(" | ")[0])}
+    assert names, title
+    return names
+
+
+async def test_metrics(start_gateway: StartGateway) -> None:
+    """Every metric that a gateway shows stands in the table, and no other."""
+    gateway = await start_gateway(ownership="token", admin_port=0)
+    shown = set()
+    for family in await families(gateway):
+        if family.name.startswith(PREFIX):
+            total = "_total" if family.type == "counter" else ""
+            shown.add(family.name.removeprefix(PREFIX) + total)
+    assert len(shown) > 25
+    assert first_column("Metrics") == shown
+
+
+def test_reasons() -> None:
+    """Every reason that a stream can end for stands in the table, and no other."""
+    assert first_column("Reasons") == {"completed", "gone", *CloseReason}
+
+
+def _names_of_errors() -> tuple[set[str], set[str]]:
+    """The error codes in the source: those of refusals, which are counted, and those that are
+    answered without an exception, which are not."""
+    counted, answered = set(), set()
+    refusals = {"_reached", *(refusal.__name__ for refusal in RequestRefused.__subclasses__())}
+    for file in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Assign([ast.Name("code")], ast.Constant(str(code))):
+                    counted.add(code)
+                case ast.Call(ast.Name("_error" | "_refusal"), [_, ast.Constant(str(code)), *_]):
+                    answered.add(code)
+                case ast.Call(ast.Name(name), [_, ast.Constant(str(code))]) if name in refusals:
+                    counted.add(code)
+    return counted - {RequestRefused.code}, answered - counted | {RequestRefused.code}
+
+
+def test_codes() -> None:
+    """Every code that requests are refused with stands in the table, and no other; those that are
+    not counted stand below it."""
+    counted, answered = _names_of_errors()
+    assert len(counted) > 20
+    assert len(answered) > 2
+    assert first_column("Refusals") == {*counted, "http"}
+    below = set(re.findall(r"`(\w+)`", section("Refusals").partition("\nAnswered")[2]))
+    assert below == {*answered, *_AIOHTTPS, "http"}
+
+
+def test_cells() -> None:
+    """What is normal and what to do is said of every metric, reason and code."""
+    for title in ("Metrics", "Reasons", "Refusals"):
+        rows = [line for line in section(title).splitlines() if line.startswith("| `")]
+        assert all(cell.strip() for row in rows for cell in row.split("|")[1:-1]), title
+
+
+async def test_names(start_gateway: StartGateway) -> None:
+    """Every name in the document that looks like one of the gateway's own is one."""
+    gateway = await start_gateway(ownership="token", admin_port=0)
+    await gateway.open("run-1")
+    async with gateway.session.get(f"{gateway.server.admin_url}/streams") as response:
+        [stream] = (await response.json())["streams"]
+    metrics = {family.name for family in await families(gateway)}
+    short = {name.removeprefix(PREFIX) for name in metrics}
+    metrics |= short | {f"{name}_total" for name in metrics | short}
+    errors = set().union(*_names_of_errors())
+    known = {*Settings.model_fields, *metrics, *errors, *CloseReason, *stream, *_OTHERS}
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", prose))
+    assert len(named) > 60
+    assert named - known == set()
+
+
+def test_quotations() -> None:
+    """What alerts quote of the gateway's words, or search its log for, stands in its source."""
+    constants = [
+        node.value
+        for file in (ROOT / "gateway").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    said = " ".join(constants)
+    alerts = " ".join(section("Alerts").split())
+    looked_for = re.findall(r"""\| grep "([^"]+)"`""", alerts)
+    quoted = {*looked_for, *re.findall(r'"([^"]+)"', re.sub(r"`[^`]*`", "", alerts))}
+    assert len(quoted) > 5
+    assert {words for words in quoted if words not in said} == _OF_REDIS
+
+
+async def test_log_line(
+    gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line at the end of a stream has the fields that the document shows."""
+    caplog.set_level(logging.INFO, "gateway.streams")
+    reader = await gateway.open("run-1")
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    await reader.rest()
+    await eventually(lambda: "stream ended" in caplog.text)
+    [shown] = re.findall(r"^stream ended (.*)$", TEXT, re.MULTILINE)
+    [line] = [one.getMessage() for one in caplog.records if "stream ended" in one.getMessage()]
+    assert re.findall(r"(\w+)=", line) == re.findall(r"(\w+)=", shown)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_alerts(alert: str) -> None:
+    """Every alert has a section that says what to do, step by step."""
+    steps = section("Alerts").partition(f"### {alert}\n")[2].partition("###")[0]
+    assert re.search(r"^1\. ", steps, re.MULTILINE), alert
+
+
+def test_no_other_alerts() -> None:
+    """No section is about an alert that there is not."""
+    assert set(re.findall(r"^### (\w+)$", section("Alerts"), re.MULTILINE)) == set(ALERTS)

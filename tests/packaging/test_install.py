@@ -1,0 +1,130 @@
+"""`make install` and `make uninstall`, for real, into a directory of the test's own."""
+
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import __version__
+from gateway.settings import load
+from tests.packaging.checkout import copy_checkout, without_make
+from tests.support import SECRET, require
+
+INSTALLING = pytest.mark.timeout(300)
+"""pip fetches the dependencies, if it has not kept them."""
+
+
+class Machine:
+    """A copy of this checkout, and the places that an install writes to."""
+
+    def __init__(self, directory: Path) -> None:
+        self.checkout = directory / "checkout"
+        self.prefix = directory / "opt" / "sse-gateway"
+        self.config = directory / "etc" / "sse-gateway"
+        self.units = directory / "units"
+        self.program = self.prefix / "bin" / "sse-gateway"
+        copy_checkout(self.checkout)
+
+    def make(self, target: str) -> subprocess.CompletedProcess[str]:
+        places = {"PREFIX": self.prefix, "CONFIG_DIR": self.config, "UNIT_DIR": self.units}
+        return subprocess.run(
+            [require("make"), target, f"PYTHON={sys.executable}"]
+            + [f"{name}={path}" for name, path in places.items()],
+            # Else it is this checkout that the installed program runs.
+            env={name: value for name, value in without_make().items() if name != "PYTHONPATH"},
+            cwd=self.checkout,
+            capture_output=True,
+            text=True,
+        )
+
+    def made(self, target: str) -> str:
+        """What *target* said; it must go through without a complaint."""
+        done = self.make(target)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        return done.stdout
+
+    def version(self) -> str:
+        command = [self.program, "--version"]
+        # From elsewhere, so that it is what was installed that runs.
+        return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def complaints(machine: Machine) -> str:
+    """What systemd has to say about the units."""
+    files = sorted(map(str, machine.units.glob("sse-gateway*.*")))
+    assert len(files) == 3
+    command = [require("systemd-analyze"), "verify", *files]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+@INSTALLING
+def test_install_upgrade_uninstall(machine: Machine) -> None:
+    """The first install makes all but the settings, and says what comes next; an upgrade brings the
+    new program and sample, and keeps settings and credentials; uninstall removes all but these."""
+    assert '"Configure it"' in machine.made("install")
+    assert __version__ in machine.version()
+    assert complaints(machine) == ""
+    [unit] = machine.units.glob("sse-gateway.service")
+    assert f"{machine.program} serve --config {machine.config}/gateway.toml\n" in unit.read_text()
+    assert f"ConditionPathExists={machine.config}/gateway.toml\n" in unit.read_text()
+    assert not (machine.config / "gateway.toml").exists()
+    sample = machine.config / "gateway.toml.sample"
+    credentials = machine.config / "credentials"
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o700
+    assert load(sample, jwt_secret=SECRET).log_format == "json"
+
+    (machine.config / "gateway.toml").write_text("# mine")
+    (credentials / "jwt_secret").write_text(SECRET)
+    sample.write_text("# old")
+    unit.write_text("# old")
+    # Newer, though its version has not changed.
+    (machine.checkout / "gateway" / "news.py").touch()
+    assert "systemctl restart sse-gateway" in machine.made("install")
+    assert list(machine.prefix.rglob("site-packages/gateway/news.py"))
+    assert (machine.config / "gateway.toml").read_text() == "# mine"
+    assert (credentials / "jwt_secret").read_text() == SECRET
+    assert "# old" not in sample.read_text() + unit.read_text()
+
+    wanted = machine.units / "multi-user.target.wants"
+    wanted.mkdir()
+    (wanted / "sse-gateway.service").symlink_to(unit)
+    refused = machine.make("uninstall")
+    assert "systemctl disable --now sse-gateway.service, and call" in refused.stderr
+    assert machine.program.exists()
+    shutil.rmtree(wanted)
+    machine.made("uninstall")
+    assert not machine.prefix.exists()
+    assert list(machine.units.iterdir()) == []
+    kept = {str(path.relative_to(machine.config)) for path in machine.config.rglob("*")}
+    assert kept == {"gateway.toml", "credentials", "credentials/jwt_secret"}
+    # Nothing is left to remove, and that is no error.
+    machine.made("uninstall")
+
+
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_somebody_elses(machine: Machine, target: str) -> None:
+    """A directory that holds something else is neither installed into nor removed."""
+    machine.prefix.mkdir(parents=True)
+    (machine.prefix / "theirs").touch()
+    done = machine.make(target)
+    assert done.returncode == 2
+    assert f"{machine.prefix} holds something else" in done.stderr
+    assert [path.name for path in machine.prefix.iterdir()] == ["theirs"]
+
+
+def test_without_an_environment(machine: Machine) -> None:
+    """What cannot be written to ends the install with an error, before anything else is made."""
+    machine.prefix.parent.mkdir()
+    machine.prefix.write_text("a file")
+    assert machine.make("install").returncode != 0
+    assert not machine.config.exists()
+    assert not machine.units.exists()

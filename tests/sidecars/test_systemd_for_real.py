@@ -1,0 +1,191 @@
+"""The units under a real systemd: the sandbox, the credentials, the socket, the watchdog."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import credentials
+from tests.sidecars.real_systemd import CONFIG, ROOT, UNITS, RealSystemd, real_systemd
+from tests.sidecars.service_manager import Visitors, visited
+from tests.support import SECRET, SseReader, eventually, free_port, producer_message, require
+
+SERVICE = "sse-gateway.service"
+ONE = (SERVICE, "sse-gateway.socket")
+SEVERAL = ("sse-gateway@1.service", "sse-gateway@2.service")
+SETTINGS = 'ownership = "token"\nadmin_port = "off"\ndrain_seconds = 0.3\n'
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, port: int) -> Iterator[RealSystemd]:
+    """With all that an operator has put into the configuration."""
+    with real_systemd(tmp_path, port) as running:
+        running.write("gateway.toml", SETTINGS, mode="644")
+        running.write("credentials/jwt_secret", SECRET)
+        yield running
+
+
+@pytest.fixture
+def on_redis(systemd: RealSystemd, redis_url: str) -> RealSystemd:
+    """And the URL of Redis, which may hold a password."""
+    systemd.write("credentials/redis_url", redis_url)
+    return systemd
+
+
+def status(systemd: RealSystemd, field: str) -> str:
+    """A line of /proc/PID/status of the gateway."""
+    pid = systemd.show(SERVICE, "MainPID")
+    found = re.search(
+        rf"^{field}:\s*(.*)$", systemd.run("cat", f"/proc/{pid}/status").stdout, re.MULTILINE
+    )
+    assert found is not None
+    return found[1]
+
+
+async def answered(visitors: Visitors, more: int = 20) -> None:
+    began = visitors.answers
+    await eventually(lambda: visitors.answers > began + more)
+
+
+async def test_serves_in_its_sandbox(on_redis: RealSystemd, port: int, redis: Redis) -> None:
+    """With all restrictions of the unit in force and the secrets from its credentials, which root
+    alone may read, the gateway serves; a reload does not touch a stream."""
+    await asyncio.to_thread(on_redis.ctl, "start", SERVICE)
+    assert on_redis.show(SERVICE, "StatusText").startswith("0 streams on http://127.0.0.1:")
+    assert status(on_redis, "NoNewPrivs") == "1"
+    assert status(on_redis, "Seccomp").startswith("2")
+    assert int(status(on_redis, "CapBnd"), 16) == 0
+    assert int(status(on_redis, "Uid").split()[0]) >= 61184, "no dynamic user"
+    url = f"http://127.0.0.1:{port}/api/v1/sse/executions/run-1/stream"
+    async with (
+        aiohttp.ClientSession(headers=credentials()) as session,
+        session.get(url) as response,
+    ):
+        reader = SseReader(response)
+        await reader.expect("connected")
+        pid = on_redis.show(SERVICE, "MainPID")
+        await asyncio.to_thread(on_redis.ctl, "reload", SERVICE)
+        await redis.publish("execution:run-1", producer_message("execution:completed"))
+        await reader.expect("execution:completed")
+        assert await reader.next() is None
+    await eventually(lambda: "Reloaded" in on_redis.logged())
+    assert (on_redis.show(SERVICE, "MainPID"), on_redis.show(SERVICE, "NRestarts")) == (pid, "0")
+
+
+async def test_restart(systemd: RealSystemd, port: int) -> None:
+    """`systemctl restart`, and a gateway that is killed, refuse and reset nobody else's request."""
+    await asyncio.to_thread(systemd.ctl, "start", SERVICE)
+    async with visited("127.0.0.1", port) as visitors:
+        await answered(visitors)
+        await asyncio.to_thread(systemd.ctl, "restart", SERVICE)
+        await answered(visitors)
+        assert visitors.failures == []
+        await asyncio.to_thread(systemd.ctl, "kill", "--signal=KILL", SERVICE)
+        await answered(visitors)
+    # Who was being answered lost that answer.
+    assert "ConnectionRefusedError" not in visitors.failures
+
+
+async def test_watchdog(systemd: RealSystemd, port: int) -> None:
+    """A gateway that stands still is ended and started anew; who connects meanwhile waits. One that
+    goes is left alone as long."""
+    systemd.drop_in(SERVICE, "[Service]\nWatchdogSec=1\nRestartSec=0\n", name="quick")
+    await asyncio.to_thread(systemd.ctl, "daemon-reload")
+    await asyncio.to_thread(systemd.ctl, "start", SERVICE)
+    async with visited("127.0.0.1", port) as visitors:
+        await asyncio.sleep(1.5)  # Longer than its patience: what must not happen has time to.
+        assert systemd.show(SERVICE, "NRestarts") == "0"
+        systemd.ctl("kill", "--signal=STOP", SERVICE)
+        await eventually(lambda: systemd.show(SERVICE, "NRestarts") == "1")
+        await answered(visitors)
+    assert "ConnectionRefusedError" not in visitors.failures
+
+
+async def test_no_start_without_settings(systemd: RealSystemd, port: int) -> None:
+    """Without gateway.toml nothing is started and nothing listens; with it, the same does both."""
+    file = systemd.run("mv", f"{CONFIG}/gateway.toml", "/run/gateway.toml")
+    assert file.returncode == 0
+    await asyncio.to_thread(systemd.ctl, "start", SERVICE)
+    assert systemd.show(SERVICE, "ConditionResult") == "no"
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    systemd.run("mv", "/run/gateway.toml", f"{CONFIG}/gateway.toml")
+    await asyncio.to_thread(systemd.ctl, "start", SERVICE)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+
+
+async def test_wrong_settings(systemd: RealSystemd) -> None:
+    """A start with wrong settings fails with status 78 and is not repeated, with the mistake in the
+    journal."""
+    systemd.write("gateway.toml", 'ownership = "tken"\n', mode="644")
+    done = await asyncio.to_thread(systemd.run, "systemctl", "start", SERVICE)
+    assert done.returncode != 0
+    assert systemd.show(SERVICE, "ExecMainStatus") == "78"
+    assert systemd.show(SERVICE, "ActiveState") == "failed"
+    assert "GATEWAY_OWNERSHIP" in systemd.logged()
+
+
+async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
+    """The commands of README.md, pasted one block after the other into the shell of root, bring a
+    healthy gateway that starts with the machine, then two that do in its place."""
+    for program in ("curl", "openssl"):
+        require(program)
+    on_redis.run("rm", f"{CONFIG}/gateway.toml", f"{CONFIG}/credentials/jwt_secret")
+    on_redis.write("gateway.toml.sample", (ROOT / "config" / "production.toml").read_text())
+    # The sample's port may be taken here.
+    on_redis.drop_in(SERVICE, "[Service]\nEnvironment=GATEWAY_ADMIN_PORT=off\n", name="port")
+    readme = (UNITS / "README.md").read_text()
+    first, *blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    # Run by tests/packaging/test_install.py.
+    assert first == "make install\n"
+    asked = ""
+    for block, units in zip(blocks, (ONE, ONE, SEVERAL), strict=True):
+        pasted = block.replace("/etc/sse-gateway", CONFIG).replace(":8080/", f":{port}/")
+        done = await asyncio.to_thread(on_redis.run, "bash", "-ec", pasted)
+        assert done.returncode == 0, done.stdout + done.stderr + on_redis.logged()
+        assert is_enabled(on_redis, units) == ["enabled"] * 2
+        if found := re.search(r"^curl .*", pasted, re.MULTILINE):
+            asked = found[0]
+        await eventually(partial(is_healthy, on_redis, asked))
+    assert is_enabled(on_redis, ONE) == ["disabled"] * 2
+
+
+def is_enabled(systemd: RealSystemd, units: tuple[str, ...]) -> list[str]:
+    return systemd.run("systemctl", "is-enabled", *units).stdout.split()
+
+
+def is_healthy(systemd: RealSystemd, asked: str) -> bool:
+    return '"healthy"' in systemd.run("bash", "-c", asked).stdout
+
+
+async def test_instances(on_redis: RealSystemd) -> None:
+    """Two instances of the template listen each on two sockets of its own, which nginx's group may
+    open and others may not."""
+    await asyncio.to_thread(on_redis.ctl, "start", "sse-gateway@1", "sse-gateway@2")
+    for number in (1, 2):
+        inside = f"/run/sse-gateway/{number}"
+        said = on_redis.run("stat", "--format=%a %G", inside, f"{inside}/gateway.sock")
+        assert said.stdout.splitlines() == ["750 www-data", "660 www-data"]
+        for name, path in (("gateway", "api/v1/sse/health"), ("admin", "live")):
+            asked = f"http://gateway/{path}"
+            done = on_redis.run("curl", "-si", "--unix-socket", f"{inside}/{name}.sock", asked)
+            assert done.stdout.startswith("HTTP/1.1 200"), on_redis.logged()
+    metrics = on_redis.run(
+        "curl", "-s", "--unix-socket", f"{inside}/admin.sock", "http://x/metrics"
+    )
+    for name in ("process_max_fds ", "process_open_fds ", "process_start_time_seconds "):
+        # The sandbox can hide what they are read from.
+        assert f"\n{name}" in metrics.stdout
+    await asyncio.to_thread(on_redis.ctl, "stop", "sse-gateway@1")
+    assert on_redis.run("ls", "/run/sse-gateway").stdout == "2\n"

@@ -1,0 +1,1 @@
+"""A soak: streams, memory, descriptors and tasks of the gateways end where they began."""
