@@ -100,27 +100,36 @@ async def _check_health(session: aiohttp.ClientSession, url: str, topic: Topic) 
 
 async def _check_version(url: str, options: Options, topic: Topic) -> Finding:
     """Whether a browser may use HTTP/2, where all tabs share a connection."""
-    parts = urlsplit(url)
-    offered = None
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        if options.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or 443, ssl=context
-            )
-        offered = writer.get_extra_info("ssl_object").selected_alpn_protocol()
-        writer.close()
-        await writer.wait_closed()
+    try:
+        offered = await _negotiated(url, options) if url.startswith("https:") else None
+    except (OSError, TimeoutError) as error:
+        return topic.warning(
+            f"It could not be seen whether browsers get HTTP/2: {str(error) or 'not in time'}.",
+            "Try again.",
+        )
     if offered == "h2":
         return topic.ok("Browsers get HTTP/2.")
     return topic.warning(
         "Browsers get HTTP/1.1, and open six connections to a host: the seventh tab hangs.",
-        "Serve it by https with HTTP/2 (`http2` in nginx), or use the client that shares a stream.",
+        "Serve it by https with HTTP/2 (the site in nginx/ does), or follow executions with "
+        "the gateway's own client, whose tabs share a stream.",
     )
+
+
+async def _negotiated(url: str, options: Options) -> str | None:
+    """The protocol that the server chooses when TLS begins (ALPN)."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    parts = urlsplit(url)
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+    chosen: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    # Not in good order: the server of HTTP/2 has begun to talk already.
+    writer.transport.abort()
+    return chosen
 
 
 async def _check_stream(
@@ -175,9 +184,9 @@ async def _play(
             silent_since = loop.time()
             await visit.wait(lambda: False, options.patience)
             course.silent_seconds = loop.time() - silent_since
-        course.ended_early = visit.ended_at is not None
-        if not course.ended_early:
+            course.ended_early = visit.ended_at is not None
             await _publish(visit, probe, course)
+        if not course.ended_early:
             course.finished_at = loop.time()
             await probe.finish()
             await visit.wait(lambda: False, _END_WAIT)
