@@ -41,6 +41,11 @@ def _users() -> list[str]:
     return arguments
 
 
+def as_gateway(url: str) -> str:
+    """*url* of a Redis, for whoever is to have no more rights there than a gateway needs."""
+    return url.replace("://", f"://{GATEWAY.name}:{PASSWORD}@", 1)
+
+
 class RedisProcess:
     """One server process on a loopback port that stays the same over restarts.
 

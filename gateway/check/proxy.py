@@ -111,8 +111,7 @@ async def _check_version(url: str, options: Options, topic: Topic) -> Finding:
         return topic.ok("Browsers get HTTP/2.")
     return topic.warning(
         "Browsers get HTTP/1.1, and open six connections to a host: the seventh tab hangs.",
-        "Serve it by https with HTTP/2 (the site in nginx/ does), or follow executions with "
-        "the gateway's own client, whose tabs share a stream.",
+        "Serve it by https with HTTP/2, as the site in nginx/ does.",
     )
 
 
