@@ -107,10 +107,7 @@ def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
         if number in visit.events
     ]
     lost = len(course.published) - len(late)
-    held_back = (visit.connected_at or 0.0) > course.finished_at > 0 or any(
-        at > course.finished_at > 0 for number, at in visit.events.items() if number
-    )
-    if held_back:
+    if _is_held_back(visit, course):
         return [topic.error("The stream is buffered: events come only when it ends.", _UNBUFFERED)]
     if visit.connected_at is None:
         return [topic.error("The stream opens, and nothing comes on it.", _UNBUFFERED)]
@@ -140,6 +137,12 @@ def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
         )
         found.append(topic.ok(sentence))
     return found
+
+
+def _is_held_back(visit: Visit, course: Course) -> bool:
+    """Whether what was sent before the end came only after it."""
+    came = [visit.connected_at or 0.0, *(at for number, at in visit.events.items() if number)]
+    return max(came) > course.finished_at > 0
 
 
 def _staying(visit: Visit, course: Course, topic: Topic, settings: Settings) -> list[Finding]:
