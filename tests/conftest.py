@@ -67,8 +67,8 @@ def redis_process() -> Iterator[Callable[..., RedisProcess]]:
     """Starts a Redis of the test's own, which it may kill, suspend and restart."""
     processes: list[RedisProcess] = []
 
-    def start(*arguments: str) -> RedisProcess:
-        process = RedisProcess(*arguments)
+    def start(*arguments: str, program: str | None = None) -> RedisProcess:
+        process = RedisProcess(*arguments, program=program)
         process.start()
         processes.append(process)
         return process

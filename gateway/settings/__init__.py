@@ -5,7 +5,7 @@ acts on any setting.
 """
 
 from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
-from gateway.settings.reading import load
+from gateway.settings.reading import load, sources
 from gateway.settings.redis_url import EMBEDDED_REDIS, check_redis_url
 from gateway.settings.table import TERMINAL_TYPES, Settings
 
@@ -17,5 +17,6 @@ __all__ = [
     "Settings",
     "check_redis_url",
     "load",
+    "sources",
     "variable",
 ]

@@ -50,6 +50,24 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     return settings
 
 
+def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
+    """Of each setting that is not left at its default: where it comes from, and what stands there,
+    which is not checked.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    mistakes: list[str] = []
+    given = {
+        name: (str(config_file), one) for name, one in _read_file(config_file, mistakes).items()
+    }
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    for name, one in _read_environment(os.environ).items():
+        given[name] = ("environment", one)
+    return given
+
+
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     given = {
         name.removeprefix(PREFIX).lower(): value

@@ -1,24 +1,19 @@
 """`sse-gateway check` against real servers: what is wrong is found, with a remedy."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.bus.connection import create_redis
 from gateway.check.configuration import check_settings
 from gateway.check.finding import Finding, Level, worst
 from gateway.check.machine import judge_files
-from gateway.check.proxy import Options, check_url
 from gateway.check.redis_server import check_redis, judge_output_buffer
 from gateway.check.rights import check_rights
 from gateway.contract.rights import GATEWAY, ROLES
-from tests.conftest import MakeSettings, RunningGateway, StartGateway
+from tests.conftest import MakeSettings
 from tests.process.programs import run
 from tests.redis_process import PASSWORD, RedisProcess
 from tests.support import SECRET, free_port
@@ -167,69 +162,3 @@ def test_drain(make_settings: MakeSettings) -> None:
     assert worst(check_settings(make_settings())) is Level.OK
     assert worst(check_settings(make_settings(drain_seconds=60))) is Level.WARNING
     assert worst(check_settings(make_settings(heartbeat_seconds=120))) is Level.WARNING
-
-
-@asynccontextmanager
-async def proxy(gateway: RunningGateway, mode: str) -> AsyncIterator[str]:
-    """A proxy before *gateway* that passes streams on: `well`, `held` back, or `cut` in silence."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name != "Host"}
-        async with gateway.session.get(gateway.url + request.raw_path, headers=headers) as answer:
-            response = web.StreamResponse(status=answer.status)
-            response.content_type = answer.content_type
-            if mode == "held" and "event-stream" in answer.content_type:
-                body = await answer.read()
-                return web.Response(body=body, content_type=answer.content_type)
-            await response.prepare(request)
-            while True:
-                try:
-                    async with asyncio.timeout(0.3 if mode == "cut" else None):
-                        chunk = await answer.content.readany()
-                except TimeoutError:
-                    return response
-                if not chunk:
-                    return response
-                await response.write(chunk)
-
-    application = web.Application()
-    application.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    [(host, port)] = runner.addresses
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
-@pytest.mark.parametrize(
-    ("mode", "said"),
-    [("well", None), ("held", "does not arrive"), ("cut", "was cut while nothing happened")],
-)
-async def test_through_a_proxy(
-    start_gateway: StartGateway, make_settings: MakeSettings, redis: Redis,
-    monkeypatch: pytest.MonkeyPatch, mode: str, said: str | None,
-) -> None:  # fmt: skip
-    """A proxy that holds streams back, or cuts a silent one, is found; one that passes them on is
-    well. Under ownership `registry` the probe is registered, and nothing of it stays in Redis."""
-    monkeypatch.setattr("gateway.check.proxy.CONNECTED_WITHIN", 1.0)
-    given: dict[str, Any] = {"ownership": "registry", "heartbeat_seconds": 1.0}
-    gateway = await start_gateway(**given)
-    before = await redis.dbsize()
-    async with proxy(gateway, mode) as url:
-        findings = await check_url(url, make_settings(**given), Options(patience=3.0))
-    if said is None:
-        assert worst(findings) is Level.OK, findings
-        assert len(findings) == 4
-    else:
-        assert any(said in sentence for sentence in errors(findings)), findings
-    assert await redis.dbsize() == before
-    assert "check" not in str([key async for key in redis.scan_iter()])
-
-
-async def test_wrong_address(make_settings: MakeSettings) -> None:
-    """No address, and an address where nobody is, are told as that."""
-    for url, said in (("nonsense", "no address"), (f"http://127.0.0.1:{free_port()}", "Nobody")):
-        [finding] = await check_url(url, make_settings(), Options(patience=1.0))
-        assert finding.level is Level.ERROR
-        assert said in finding.sentence

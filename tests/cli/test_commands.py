@@ -8,7 +8,7 @@ from tests.conftest import RunningGateway, StartGateway
 from tests.process.programs import run
 from tests.support import SECRET, free_port
 
-COMMANDS = ("serve", "dev", "register", "revoke", "status", "publish", "token", "loadtest")
+COMMANDS = ("serve", "dev", "register", "revoke", "status", "publish", "token", "loadtest", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

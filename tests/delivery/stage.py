@@ -20,6 +20,7 @@ from tests.delivery.habits import Absent, Fidgety, Late
 from tests.delivery.journal import Allowed, Journal, Names
 from tests.delivery.producers import BareProducer, Producer, PublisherProducer
 from tests.delivery.reader import Reader
+from tests.redis_process import as_gateway
 from tests.support import DEADLINE
 
 Kind = Literal["publisher", "bare", "mixed"]
@@ -87,7 +88,7 @@ class Stage:
         """Start Redis and the gateways, and bring producers and readers; none of them begins."""
         await self.backend.start()
         self._redis = self.backend.observer()
-        settings = {"REDIS_URL": self.backend.url, **SETTINGS, **self.scenario.settings}
+        settings = {"REDIS_URL": as_gateway(self.backend.url), **SETTINGS, **self.scenario.settings}
         self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])
         await self.subscribed()

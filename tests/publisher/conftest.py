@@ -8,7 +8,10 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.contract.keys import channel_pattern
+from gateway.contract.rights import PUBLISHER
 from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
+from tests.redis_process import RedisProcess
 
 
 class Either:
@@ -37,12 +40,16 @@ MakePublisher = Callable[..., Either]
 
 @pytest.fixture(params=[Publisher, SyncPublisher])
 async def make_publisher(
-    request: pytest.FixtureRequest, redis_url: str
+    request: pytest.FixtureRequest, redis_server: RedisProcess, redis_url: str
 ) -> AsyncIterator[MakePublisher]:
-    """Makes publishers of one kind, for the shared Redis if no other is named."""
+    """Makes publishers of one kind, for the shared Redis if no other is named, and with no more
+    rights there than they need."""
     made: list[Either] = []
+    own = redis_server.url_of(PUBLISHER.name)
 
-    def make(url: str = redis_url, **options: Any) -> Either:
+    def make(url: str = own, **options: Any) -> Either:
+        if prefix := options.get("channel_prefix"):
+            redis_server.command("ACL", "SETUSER", PUBLISHER.name, f"&{channel_pattern(prefix)}")
         made.append(Either(request.param(url, **options)))
         return made[-1]
 
