@@ -88,7 +88,7 @@ ATTACKS = {
 @pytest.fixture
 async def strict(start_gateway: StartGateway, redis: Redis) -> RunningGateway:
     """A gateway under ownership `registry`, with an execution of each organization that ended."""
-    gateway = await start_gateway(ownership="registry", ownership_wait_seconds=0.2)
+    gateway = await start_gateway(ownership="registry", ownership_wait_seconds=0.5)
     for execution_id, organization in ((RUN, "acme"), (OWN, "globex")):
         await register(redis, execution_id, organization)
         for event_type in ("step:started", "execution:completed"):
