@@ -1,1 +1,0 @@
-"""A soak: streams, memory, descriptors and tasks of the gateways end where they began."""
