@@ -96,11 +96,16 @@ class PublisherProducer(Producer):
     """A worker that uses `gateway.publisher`."""
 
     def __init__(
-        self, url: str, execution_id: str, name: str, chance: random.Random, names: Names
+        self,
+        publisher: Publisher,
+        execution_id: str,
+        name: str,
+        chance: random.Random,
+        names: Names,
     ) -> None:
+        """*publisher* is closed with this worker."""
         super().__init__(execution_id, name, chance)
-        # Each attempt takes a quarter: answers get lost, and calls are repeated.
-        self._publisher = Publisher(url, deadline=2.0)
+        self._publisher = publisher
         self._names = names
 
     async def _send(self, event_type: str) -> tuple[bytes, bool]:
