@@ -168,8 +168,9 @@ class SentinelRedis:
     name = "events"
 
     def __init__(self) -> None:
-        self.master = RedisProcess("--repl-diskless-sync-delay", "0")
-        self._replica = RedisProcess()
+        self.master, self._replica = [
+            RedisProcess("--repl-diskless-sync-delay", "0") for _ in range(2)
+        ]
         self._sentinels = [SentinelProcess() for _ in range(3)]
         self._asked: list[Sentinel] = []
         self._addresses = [("127.0.0.1", sentinel.port) for sentinel in self._sentinels]

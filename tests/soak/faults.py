@@ -85,6 +85,8 @@ async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
         await backend.ready()
         with stage.uncertain():
             await backend.fail_over(hangs=hangs)
+            # Else it would go on to ask the former master, which answers as a replica does.
+            await stage.redis.connection_pool.disconnect()
             await stage.subscribed()
             # Their connections may lead to the former master still.
             for _ in range(2):
