@@ -141,6 +141,11 @@ class BareProducer(Producer):
         self._redis = client
         self._recent: list[bytes] = []
 
+    async def reconnect(self) -> None:
+        """Let go of its connection, which may lead to a former master: as a replica that takes a
+        PUBLISH too, and delivers it to nobody."""
+        await self._redis.connection_pool.disconnect()
+
     async def _send(self, event_type: str) -> tuple[bytes, bool]:
         payload = self._payload(event_type)
         doubts, was_uncertain = self._doubts, self.is_uncertain

@@ -3,18 +3,31 @@
 import asyncio
 
 from tests.delivery.backends import SentinelRedis
+from tests.redis_process import SentinelProcess
 from tests.support import eventually
+
+_DOWN_AFTER_MS = "1500"
 
 
 class Failover(SentinelRedis):
     """A master, a replica and three sentinels; after each failover the two have changed places."""
+
+    async def start(self) -> None:
+        await super().start()
+        # With less, sentinels took a new master that was busy for dead, and put the old one in its
+        # place again before that had got back what it had lost.
+        for sentinel in self._sentinels:
+            await asyncio.to_thread(
+                sentinel.command,
+                *("SENTINEL", "SET", self.name, "down-after-milliseconds", _DOWN_AFTER_MS),
+            )
 
     async def fail_over(self, *, hangs: bool) -> None:
         """The master dies, or *hangs* and comes to itself later, and its replica takes its place.
         What was announced since the replica last had everything may be lost."""
         old = self.master
         await asyncio.to_thread(old.suspend if hangs else old.kill)
-        await eventually(self._all_know)
+        await eventually(self._all_know, timeout=30)
         self.master, self._replica = self._replica, old
         # It takes itself for the master still. A sentinel would tell it too, ten seconds later.
         await asyncio.to_thread(old.resume if hangs else old.start)
@@ -37,3 +50,12 @@ class Failover(SentinelRedis):
 
     async def _all_ready(self) -> bool:
         return all([await self._is_ready(sentinel) for sentinel in self._sentinels])
+
+    async def _is_ready(self, sentinel: SentinelProcess) -> bool:
+        """Whether it takes the replica for one that can be put in the master's place."""
+        found = await asyncio.to_thread(sentinel.command, "SENTINEL", "REPLICAS", self.name)
+        assert isinstance(found, list)
+        return [
+            replica[b"flags"] == b"slave" and replica[b"master-link-status"] == b"ok"
+            for replica in found
+        ] == [True] and await super()._is_ready(sentinel)

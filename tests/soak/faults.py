@@ -4,6 +4,7 @@ master."""
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from tests.delivery.producers import BareProducer
 from tests.soak.backend import Failover
 from tests.soak.stage import SoakStage
 
@@ -55,15 +56,22 @@ async def reloaded(stage: SoakStage) -> None:
         gateway.reload()
 
 
-RESTARTS = (rolling_restart, gateway_killed)
-TROUBLES = (
-    subscription_cut, reloaded, master_killed, all_subscriptions_cut, subscription_cut, master_hangs
-)  # fmt: skip
+Faults = Sequence[Callable[[SoakStage], Awaitable[None]]]
+
+_RESTARTS: Faults = (rolling_restart, gateway_killed)
+_TROUBLES: Faults = (subscription_cut, reloaded, all_subscriptions_cut)
+_FAILOVERS: Faults = (master_hangs, master_killed)
 
 
-async def disturb(
-    stage: SoakStage, faults: Sequence[Callable[[SoakStage], Awaitable[None]]], seconds: float
-) -> None:
+def faults_of(act: int) -> Faults:
+    """What happens in an act, counted from 0: gateways are restarted in the first one alone, so
+    that later figures are of the same processes."""
+    if act == 0:
+        return _RESTARTS
+    return (*_TROUBLES, _FAILOVERS[(act - 1) % len(_FAILOVERS)])
+
+
+async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
     """Let *faults* happen one after the other, with pauses, for *seconds*: once each at least, and
     then by chance."""
     clock = asyncio.get_running_loop().time
@@ -88,6 +96,7 @@ async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
             # Else it would go on to ask the former master, which answers as a replica does.
             await stage.redis.connection_pool.disconnect()
             await stage.subscribed()
-            # Their connections may lead to the former master still.
-            for _ in range(2):
-                await asyncio.gather(*[producer.announce() for producer in stage.producers()])
+            for producer in stage.producers():
+                if isinstance(producer, BareProducer):
+                    await producer.reconnect()
+            await asyncio.gather(*[producer.announce() for producer in stage.producers()])

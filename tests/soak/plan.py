@@ -42,15 +42,19 @@ class Plan:
     """Times in seconds."""
 
     act: float
-    """Each act: churn and faults for so long, then quiet. In the first act gateways are restarted,
-    the second is the warm-up; the figures after it are those to which all must come back."""
+    """Each act: churn and faults for so long, then quiet. In the first act gateways are
+    restarted."""
     acts: int
+    warm: int = 1
+    """The act, counted from 0, after which all begins to which it must come back."""
     executions: int = 12
     """That run at the same time."""
     tabs: int = 24
     """Of each execution."""
     life: float = 12.0
     """Of an execution, on average."""
+    complete: bool = True
+    """Long enough for every kind of visit to happen."""
     visitors: int = 10
     """People who do other things than watching."""
     rest: float = 12.0
@@ -82,5 +86,7 @@ def plan(minutes: float) -> Plan:
     return Plan(act=minutes * 60 / acts, acts=acts)
 
 
-SHORT = Plan(act=4.0, acts=3, executions=4, tabs=11, life=2.0, visitors=4, rest=0.0)
+SHORT = Plan(
+    act=3.0, acts=2, warm=0, executions=3, tabs=11, life=4.0, complete=False, visitors=4, rest=0.0
+)
 """For a test that a soak works."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.soak.faults import RESTARTS, TROUBLES, disturb
+from tests.soak.faults import disturb, faults_of
 from tests.soak.figures import Figures, look
 from tests.soak.plan import Plan
 from tests.soak.redis_figures import leftovers
@@ -18,9 +18,6 @@ _QUIET_WITHIN = 30.0
 
 _APART = 0.5
 """Seconds between two looks that must show the same."""
-
-_WARM = 1
-"""The act after which all begins to which it must come back."""
 
 Say = Callable[[str], None]
 
@@ -56,7 +53,7 @@ async def soak(plan: Plan, seed: int, say: Say) -> Soak:
             await _act(stage, number, say)
             result.looks.append(await look_at_all(stage, plan.rest))
             say("  " + "; ".join(map(_in_short, result.looks[-1])))
-        result.claims = await _claims(stage, result.looks[_WARM:])
+        result.claims = await _claims(stage, result.looks[plan.warm :])
     except Exception as error:
         result.broken = error
     finally:
@@ -67,7 +64,7 @@ async def soak(plan: Plan, seed: int, say: Say) -> Soak:
 
 
 async def _act(stage: SoakStage, number: int, say: Say) -> None:
-    faults = RESTARTS if number < _WARM else TROUBLES
+    faults = faults_of(number)
     say(f"act {number + 1} of {stage.plan.acts}: {', '.join(one.__name__ for one in faults)}")
     async with stage.open_house() as people:
         for one in range(stage.plan.visitors):
@@ -102,8 +99,10 @@ def _same(before: list[Figures], now: list[Figures]) -> bool:
 
 async def _claims(stage: SoakStage, looks: Sequence[Sequence[Figures]]) -> list[Claim]:
     errors = [line for gateway in stage.gateways for line in gateway.errors]
-    expected = [f"fault: {one.__name__}" for one in (*RESTARTS, *TROUBLES)]
-    expected += [f"visit: {one.__name__}" for one in KINDS]
+    acts = range(stage.plan.acts)
+    expected = [f"fault: {one.__name__}" for act in acts for one in faults_of(act)]
+    if stage.plan.complete:
+        expected += [f"visit: {one.__name__}" for one in KINDS]
     return [
         *[claim for process in zip(*looks, strict=True) for claim in of_gateway(process)],
         of_errors(errors),
