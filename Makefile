@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 CONSTRAINTS := config/constraints.txt
 # Seeds of each scenario of `make delivery`.
 RUNS ?= 10
+# How long `make soak` takes, about.
+MINUTES ?= 10
 # Inputs that `make fuzz` draws for each test that reads what strangers send.
 EXAMPLES ?= 5000
 # More for the program that a target runs: make test ARGS='-k nginx'
@@ -20,7 +22,7 @@ UNIT_DIR ?= /etc/systemd/system
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format delivery fuzz bench loadtest constraints build install uninstall clean
+.PHONY: help run test lint format delivery fuzz soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scena
 fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inputs each
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
+
+soak: $(VENV)/.dev ## Let tabs, failovers and restarts go on for MINUTES, and see that all comes back
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to its targets
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import random
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> None:
     if not Path("/proc/net/tcp").exists():
         sys.exit("The soak counts sockets in /proc/net/tcp: run it on Linux.")
     raise_file_limit()
+    # The clients of this process say it too when they lose a master, which is what is played here.
+    logging.getLogger("gateway").setLevel(logging.ERROR)
     said = Console(stderr=True, highlight=False)
     said.print(f"seed {seed}")
     found = asyncio.run(soak(SHORT if asked.short else plan(asked.minutes), seed, said.print))

@@ -15,8 +15,8 @@ _RSS_SHARE = 0.10
 _RSS_MIB = 6
 _REDIS_MIB = 2
 _EXECUTION_MIB = 0.25
-"""Of Redis, for each execution: its history until that expires, and for up to an hour what tells
-an event that comes again from a new one."""
+"""Of Redis with nothing in it, and for each execution: its history until that expires, and for up
+to an hour what tells an event that comes again from a new one."""
 
 _TARDY = 5.0
 """Seconds: executions end a little before their histories are given their time."""
@@ -69,7 +69,7 @@ _WORDS = {
 
 
 def of_errors(errors: Sequence[str]) -> Claim:
-    """*errors*: lines of logs, or of the processes' ends, that no fault excuses."""
+    """*errors*: lines of the gateways' logs. No fault that is played here excuses one."""
     return Claim("log lines at ERROR or above", None, len(errors), 0)
 
 
@@ -78,9 +78,8 @@ def of_redis(left: Leftovers, ends: Sequence[float], now: float) -> Iterator[Cla
     recent = sum(end > now - HISTORY_SECONDS - _TARDY for end in ends)
     yield Claim("Redis: keys that never expire", None, left.unending, 0)
     yield Claim("Redis: histories kept", None, left.histories, recent)
-    yield Claim(
-        "Redis: data", None, left.dataset / _MIB, _REDIS_MIB + len(ends) * _EXECUTION_MIB, "MiB"
-    )
+    allowed = _REDIS_MIB + len(ends) * _EXECUTION_MIB
+    yield Claim("Redis: data", None, left.dataset / _MIB, allowed, "MiB")
 
 
 def of_what_happened(counted: Mapping[str, int], expected: Iterable[str]) -> Iterator[Claim]:
