@@ -87,6 +87,6 @@ def plan(minutes: float) -> Plan:
 
 
 SHORT = Plan(
-    act=3.0, acts=2, warm=0, executions=3, tabs=11, life=4.0, complete=False, visitors=4, rest=0.0
+    act=2.0, acts=2, warm=0, executions=3, tabs=11, life=3.0, complete=False, visitors=4, rest=0.0
 )
 """For a test that a soak works."""

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -92,7 +93,7 @@ def failing(looks: list[Figures]) -> set[str]:
         ({"malformed": 1}, "g: messages dropped"),
     ],
 )
-def test_figures_that_grew(changed: dict[str, int], what: str) -> None:
+def test_figures_that_grew(changed: dict[str, Any], what: str) -> None:
     """Each figure that has grown by more than its allowance fails its own claim, and no other."""
     assert failing([BEGAN, replace(BEGAN, **changed)]) == {what}
 

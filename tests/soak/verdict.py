@@ -14,7 +14,7 @@ _MIB = 1024 * 1024
 _RSS_SHARE = 0.10
 _RSS_MIB = 6
 _REDIS_MIB = 2
-_EXECUTION_MIB = 0.25
+_EXECUTION_MIB = 0.125
 """Of Redis with nothing in it, and for each execution: its history until that expires, and for up
 to an hour what tells an event that comes again from a new one."""
 
