@@ -44,8 +44,8 @@ class SoakStage(Stage):
         self.ends: list[float] = []
         """When each execution was over (seconds since the epoch)."""
         self.calm = asyncio.Lock()
-        """Held by whoever begins or ends an execution, and by faults in which Redis may lose what
-        it was told last: nobody must have relied on that."""
+        """Held by whoever begins, ends or checks an execution, and by faults in which Redis is
+        away or may lose what it was told last: nobody must have relied on that."""
         self.closing_time = asyncio.Event()
         """Set at the end of an act: nothing new begins, and executions come to their end."""
         self._registrar: Publisher | None = None
@@ -121,7 +121,8 @@ class SoakStage(Stage):
             await all_told(execution, _TOLD_WITHIN)
             people.create_task(self.add_reader(execution, Reader).run())
             await all_told(execution, _TOLD_WITHIN)
-            await check(self, execution)
+            async with self.calm:
+                await check(self, execution)
 
     async def _forget(self, execution: Execution) -> None:
         self.executions.remove(execution)
