@@ -80,9 +80,14 @@ class Gateway:
         assert self._log is not None
         if process.returncode is None:
             process.send_signal(signum)
-        async with asyncio.timeout(DEADLINE):
-            await self._log
-            return await process.wait()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.shield(self._log)
+                return await process.wait()
+        except TimeoutError:
+            # Nobody else knows of it any more, and it would outlive the tests.
+            process.kill()
+            raise
 
     async def _read_log(self, stderr: asyncio.StreamReader, listening: asyncio.Future[int]) -> None:
         """Read on and on: a full pipe would stop the gateway."""
