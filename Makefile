@@ -50,8 +50,8 @@ fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inp
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
-soak: $(VENV)/.dev ## Let people, failovers and restarts go on for MINUTES, and see what is left behind
-	@$(BIN)/python -m tests.soak --minutes=$(MINUTES) $(ARGS)
+soak: $(VENV)/.dev ## Let tabs, failovers and restarts go on for MINUTES, and see that all comes back
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to its targets
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -1,6 +1,7 @@
 """A gateway as a process of its own: started, stopped, killed, and its log kept."""
 
 import asyncio
+import re
 import signal
 from collections import deque
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from tests.process.programs import COMMAND, addresses, environment
 from tests.support import DEADLINE
 
 _LINES_KEPT = 200
+_ERROR = re.compile(r"\S+ (?:ERROR|CRITICAL) ")
 
 
 class Gateway:
@@ -18,8 +20,12 @@ class Gateway:
         """*settings* by the names of environment variables."""
         self.port = 0
         """Where it listens, or listened last."""
+        self.admin_url = ""
+        """Where it listens for operators, if it does."""
         self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
         """The last lines of its log."""
+        self.errors: list[str] = []
+        """All lines of its log, as text, at ERROR or above."""
         self.tracebacks = 0
         self._environment = environment(**settings)
         self._process: asyncio.subprocess.Process | None = None
@@ -28,6 +34,12 @@ class Gateway:
     @property
     def is_running(self) -> bool:
         return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
@@ -53,10 +65,10 @@ class Gateway:
         """End it as a crash does."""
         await self._end(signal.SIGKILL)
 
-    def signal(self, signum: int) -> None:
-        """Send it a signal that does not end it."""
+    def reload(self) -> None:
+        """Have it read its settings again (SIGHUP)."""
         assert self._process is not None
-        self._process.send_signal(signum)
+        self._process.send_signal(signal.SIGHUP)
 
     async def clean_up(self) -> None:
         if self.is_running:
@@ -68,16 +80,24 @@ class Gateway:
         assert self._log is not None
         if process.returncode is None:
             process.send_signal(signum)
-        async with asyncio.timeout(DEADLINE):
-            await self._log
-            return await process.wait()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.shield(self._log)
+                return await process.wait()
+        except TimeoutError:
+            # Nobody else knows of it any more, and it would outlive the tests.
+            process.kill()
+            raise
 
     async def _read_log(self, stderr: asyncio.StreamReader, listening: asyncio.Future[int]) -> None:
         """Read on and on: a full pipe would stop the gateway."""
         while line := (await stderr.readline()).decode():
             self.lines.append(line)
             self.tracebacks += line.startswith("Traceback")
+            if _ERROR.match(line):
+                self.errors.append(line)
             if line.startswith("Listening on"):
-                listening.set_result(int(addresses(line)[0].rpartition(":")[2]))
+                url, self.admin_url = addresses(line)
+                listening.set_result(int(url.rpartition(":")[2]))
         if not listening.done():
             listening.set_exception(AssertionError("the gateway has ended before it listened"))

@@ -77,6 +77,11 @@ class Journal:
         self.connected = False
         self._closing = None
 
+    def loaded_anew(self) -> None:
+        """The reader's page was reloaded: it begins without anything."""
+        self.view = []
+        self.ended = self._has_cursor = False
+
     def take(self, seen: Seen) -> None:
         """The reader's EventSource has dispatched *seen*."""
         assert self._closing is None, f"{seen} after stream:closing"

@@ -7,6 +7,7 @@ from tests.delivery.journal import TERMINAL_TYPES
 from tests.delivery.producers import BareProducer
 from tests.delivery.reader import Reader
 from tests.delivery.stage import Execution, Scenario, Stage, insist
+from tests.support import DEADLINE
 
 _LOG_LINES = 15
 """Lines of each gateway's log that a failure shows."""
@@ -50,19 +51,19 @@ async def _play(stage: Stage) -> None:
         for execution in stage.executions:
             execution.stop.set()
     await asyncio.gather(*working)
-    await asyncio.gather(*[_end(stage, execution) for execution in stage.executions])
-    await _all_told(stage)
+    await asyncio.gather(*[end(stage, execution) for execution in stage.executions])
+    await asyncio.gather(*map(all_told, stage.executions))
     # Whoever comes now, to any gateway, gets all of it too.
     for execution in stage.executions:
         stage.spawn(stage.add_reader(execution, Reader).run())
-    await _all_told(stage)
+    await asyncio.gather(*map(all_told, stage.executions))
     for execution in stage.executions:
-        await _check(stage, execution)
+        await check(stage, execution)
     for gateway in stage.gateways:
         assert not gateway.tracebacks, "a gateway has logged a traceback"
 
 
-async def _end(stage: Stage, execution: Execution) -> None:
+async def end(stage: Stage, execution: Execution) -> None:
     """Announce the last events, the end, and one more that is too late."""
     await _kept(stage, execution)
     for _ in range(stage.chance.randrange(8)):
@@ -81,28 +82,28 @@ async def _end(stage: Stage, execution: Execution) -> None:
 async def _kept(stage: Stage, execution: Execution) -> None:
     """Wait until history has all that was promised."""
 
-    async def check() -> None:
+    async def nothing_missing() -> None:
         check_promises(await read_history(stage.redis, execution.id), execution.producers)
 
-    await insist(check)
+    await insist(nothing_missing)
 
 
-async def _all_told(stage: Stage) -> None:
-    """Wait until every reader was told to stop for good."""
+async def all_told(execution: Execution, timeout: float = DEADLINE) -> None:
+    """Wait until every reader of an execution was told to stop for good (*timeout*: seconds)."""
 
-    async def check() -> None:
+    async def nobody_waits() -> None:
         waiting = [
             f"{reader.name}: {reader.journal.where()}"
-            for execution in stage.executions
             for reader in execution.readers
             if not reader.done
         ]
         assert not waiting, f"not told of the end: {waiting}"
 
-    await insist(check)
+    await insist(nobody_waits, timeout)
 
 
-async def _check(stage: Stage, execution: Execution) -> None:
+async def check(stage: Stage, execution: Execution) -> None:
+    """All that was promised is in history, and every reader has seen all of that."""
     await _kept(stage, execution)
     history = await read_history(stage.redis, execution.id)
     for entry in history:

@@ -96,11 +96,16 @@ class PublisherProducer(Producer):
     """A worker that uses `gateway.publisher`."""
 
     def __init__(
-        self, url: str, execution_id: str, name: str, chance: random.Random, names: Names
+        self,
+        publisher: Publisher,
+        execution_id: str,
+        name: str,
+        chance: random.Random,
+        names: Names,
     ) -> None:
+        """*publisher* is closed with this worker."""
         super().__init__(execution_id, name, chance)
-        # Each attempt takes a quarter: answers get lost, and calls are repeated.
-        self._publisher = Publisher(url, deadline=2.0)
+        self._publisher = publisher
         self._names = names
 
     async def _send(self, event_type: str) -> tuple[bytes, bool]:
@@ -135,6 +140,11 @@ class BareProducer(Producer):
         super().__init__(execution_id, name, chance)
         self._redis = client
         self._recent: list[bytes] = []
+
+    async def reconnect(self) -> None:
+        """Let go of its connection, which may lead to a former master: as a replica that takes a
+        PUBLISH too, and delivers it to nobody."""
+        await self._redis.connection_pool.disconnect()
 
     async def _send(self, event_type: str) -> tuple[bytes, bool]:
         payload = self._payload(event_type)

@@ -51,7 +51,7 @@ class Reader:
         self.done = False
         """It was told to stop for good."""
         self._where = where
-        self._credentials = credentials()
+        self._credentials = credentials(subject=name)
         self._last_event_id = ""
         self._retry = LONGEST_RETRY
 

@@ -14,6 +14,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.contract.scripts import HistoryLimits
+from gateway.publisher import Publisher
 from tests.delivery.backends import Backend, SingleRedis
 from tests.delivery.gateways import Gateway
 from tests.delivery.habits import Absent, Fidgety, Late
@@ -53,6 +55,8 @@ class Scenario:
     an older one that another gateway is just about to record."""
     backend: Callable[[], Backend] = SingleRedis
     settings: Mapping[str, str] = field(default_factory=dict)
+    limits: HistoryLimits = field(default_factory=HistoryLimits)
+    """Of histories, as publishers have them; *settings* must say the same."""
 
 
 @dataclass(slots=True)
@@ -92,10 +96,8 @@ class Stage:
         self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])
         await self.subscribed()
-        self.executions = [
-            self._execution(f"run-{number}-{kind}", kind)
-            for number, kind in enumerate(self.scenario.kinds)
-        ]
+        for number, kind in enumerate(self.scenario.kinds):
+            self.add_execution(f"run-{number}-{kind}", kind)
 
     async def close(self) -> None:
         """Stop everything, whatever has happened."""
@@ -176,13 +178,20 @@ class Stage:
                     stack.enter_context(producer.uncertain())
             yield
 
-    def _execution(self, execution_id: str, kind: Kind) -> Execution:
+    def add_execution(self, execution_id: str, kind: Kind) -> Execution:
+        """Bring an execution with its producers and readers; none of them begins."""
         execution = Execution(execution_id, kind)
+        self.executions.append(execution)
         if kind != "bare":
             name = f"publisher of {execution.id}"
+            # Each attempt takes a quarter: answers get lost, and calls are repeated.
             execution.producers.append(
                 PublisherProducer(
-                    self.backend.url, execution.id, name, self.chance_of(name), self.names
+                    Publisher(self.backend.url, deadline=2.0, limits=self.scenario.limits),
+                    execution.id,
+                    name,
+                    self.chance_of(name),
+                    self.names,
                 )
             )
         if kind != "publisher":
@@ -197,10 +206,10 @@ class Stage:
         return execution
 
 
-async def insist(check: Callable[[], Awaitable[None]]) -> None:
-    """Repeat *check* until it holds; at the deadline, let its complaint through."""
+async def insist(check: Callable[[], Awaitable[None]], timeout: float = DEADLINE) -> None:
+    """Repeat *check* until it holds; after *timeout* seconds, let its complaint through."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + DEADLINE
+    deadline = loop.time() + timeout
     while True:
         try:
             return await check()

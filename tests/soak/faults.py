@@ -1,0 +1,102 @@
+"""What goes wrong in a soak, one function each; each leaves all as it was, but for who is the
+master."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from tests.delivery.producers import BareProducer
+from tests.soak.backend import Failover
+from tests.soak.stage import SoakStage
+
+
+async def subscription_cut(stage: SoakStage) -> None:
+    """One gateway's subscription is cut in mid-burst."""
+    chosen = stage.chance.choice(await stage.subscriptions())
+    await stage.redis.client_kill_filter(_id=chosen)
+    await stage.subscribed()
+
+
+async def all_subscriptions_cut(stage: SoakStage) -> None:
+    """All subscriptions are cut at once; a bare PUBLISH in that moment is heard by nobody."""
+    async with stage.calm:
+        with stage.uncertain_bare():
+            await stage.redis.client_kill_filter(_type="pubsub")
+            await stage.subscribed()
+
+
+async def master_killed(stage: SoakStage) -> None:
+    """The master dies and its replica takes its place."""
+    await _fail_over(stage, hangs=False)
+
+
+async def master_hangs(stage: SoakStage) -> None:
+    """The master hangs with all its connections open, and its replica takes its place."""
+    await _fail_over(stage, hangs=True)
+
+
+async def rolling_restart(stage: SoakStage) -> None:
+    """One gateway after the other gets SIGTERM, drains, and is started again."""
+    for gateway in stage.gateways:
+        await gateway.stop()
+        await gateway.start()
+        await stage.subscribed()
+
+
+async def gateway_killed(stage: SoakStage) -> None:
+    """A gateway gets SIGKILL, and is started again."""
+    gateway = stage.chance.choice(stage.gateways)
+    await gateway.kill()
+    await gateway.start()
+    await stage.subscribed()
+
+
+async def reloaded(stage: SoakStage) -> None:
+    """The gateways get SIGHUP."""
+    for gateway in stage.gateways:
+        gateway.reload()
+
+
+Faults = Sequence[Callable[[SoakStage], Awaitable[None]]]
+
+_RESTARTS: Faults = (rolling_restart, gateway_killed)
+_TROUBLES: Faults = (subscription_cut, reloaded, all_subscriptions_cut)
+_FAILOVERS: Faults = (master_hangs, master_killed)
+
+
+def faults_of(act: int) -> Faults:
+    """What happens in an act, counted from 0: gateways are restarted in the first one alone, so
+    that later figures are of the same processes."""
+    if act == 0:
+        return _RESTARTS
+    return (*_TROUBLES, _FAILOVERS[(act - 1) % len(_FAILOVERS)])
+
+
+async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
+    """Let *faults* happen one after the other, with pauses, for *seconds*: once each at least, and
+    then by chance."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    pause = seconds / 15
+    to_come = list(faults)
+    while to_come or clock() < until:
+        await stage.pause(0.5 * pause, 1.5 * pause)
+        happens = to_come.pop(0) if to_come else stage.chance.choice(faults)
+        with stage.fault(happens.__name__):
+            await happens(stage)
+    await stage.pause(0.5 * pause, 1.5 * pause)
+
+
+async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
+    backend = stage.backend
+    assert isinstance(backend, Failover)
+    async with stage.calm:
+        await backend.ready()
+        with stage.uncertain():
+            await backend.fail_over(hangs=hangs)
+            # Else it would go on to ask the former master, which answers as a replica does.
+            await stage.redis.connection_pool.disconnect()
+            await stage.subscribed()
+            for producer in stage.producers():
+                if isinstance(producer, BareProducer):
+                    await producer.reconnect()
+            await asyncio.gather(*[producer.announce() for producer in stage.producers()])
