@@ -96,7 +96,7 @@ async def test_slow_reader_catches_up(start_gateway: StartGateway, redis: Redis)
         number += 1
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     reader, writer = await asyncio.open_connection(sock=slow, limit=2**26)
-    text = (await reader.readuntil(b"0\r\n\r\n")).decode()
+    text = (await reader.readuntil(b"\r\n0\r\n\r\n")).decode()
     found = [int(part.partition(",")[0]) for part in text.split('"number":')[1:]]
     assert found == list(range(number))
     assert "execution:completed" in text
@@ -121,7 +121,7 @@ async def test_slow_reader_out_of_history(start_gateway: StartGateway, redis: Re
     for _ in range(2 * TAIL_BYTES // len(message)):
         await redis.publish("execution:run-1", message)
     reader, writer = await asyncio.open_connection(sock=slow, limit=2**26)
-    text = (await reader.readuntil(b"0\r\n\r\n")).decode()
+    text = (await reader.readuntil(b"\r\n0\r\n\r\n")).decode()
     assert "history_lost" in text.rpartition("stream:closing")[2]
     writer.close()
 
