@@ -4,35 +4,42 @@ It does nothing itself; each subcommand has a file of its own.
 """
 
 import sys
+from importlib import import_module
+from typing import cast
 
 import click
 from rich.console import Console
 
 from gateway import __version__
-from gateway.cli.check import check
-from gateway.cli.dev import dev
-from gateway.cli.loadtest import loadtest
-from gateway.cli.publish import publish
-from gateway.cli.register import register
-from gateway.cli.revoke import revoke
-from gateway.cli.serve import serve
-from gateway.cli.status import status
-from gateway.cli.tail import tail
-from gateway.cli.token import token
 from gateway.errors import ConfigurationError, GatewayError
 
+COMMANDS = ("check", "dev", "loadtest", "publish", "register", "revoke", "serve", "status", "tail",
+            "token")  # fmt: skip
+"""Each stands in a file of its own name, under that name."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """Imports a subcommand when it is asked for: all of them together take half a second."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Called by click, for the list in `--help`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Called by click; None if there is no such subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"gateway.cli.{cmd_name}")
+        return cast(click.Command, getattr(module, cmd_name))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sse-gateway")
 def cli() -> None:
     """Let people watch a workflow execution live in the browser.
 
     Begin with `sse-gateway dev`, which needs nothing else.
     """
-
-
-for command in (dev, serve, check, register, revoke, status, publish, tail, token, loadtest):
-    cli.add_command(command)
 
 
 def main() -> None:

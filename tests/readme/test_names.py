@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from gateway.cli.main import cli
+from gateway.cli.main import COMMANDS
 from gateway.events.reasons import CloseReason
 from gateway.settings import CONFIG_VARIABLE, Settings, variable
 from tests.readme.blocks import README, ROOT, code
@@ -32,7 +32,7 @@ def test_settings() -> None:
 
 def test_subcommands() -> None:
     """Every subcommand of `sse-gateway` that the README names is one."""
-    assert _named(r"\bsse-gateway ([a-z]\w*)") <= set(cli.commands)
+    assert _named(r"\bsse-gateway ([a-z]\w*)") <= set(COMMANDS)
 
 
 def test_make_targets() -> None:
