@@ -67,10 +67,11 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
     assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
     for tab in tabs:
         assert tab.numbers == list(range(1, 42))
-        # More than once where it came to the other worker, before that one was told to stop.
-        assert {(one.event, one.json()["reason"]) for one in tab.notices} == {
-            ("stream:closing", "drain")
-        }
+        assert {one.event for one in tab.notices} == {"stream:closing"}
+        first_reason, *later = (one.json()["reason"] for one in tab.notices)
+        assert first_reason == "drain"
+        # Where it came to the other worker: before that one was told to stop, or after.
+        assert set(later) <= {"drain", "unavailable"}
 
 
 async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
