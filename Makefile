@@ -99,8 +99,11 @@ $(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(call install,.[embedded])
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
+$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS) tests/npm/package-lock.json
 	$(call install,.[dev])
+	@mkdir -p $(VENV)/npm && cp tests/npm/*.json $(VENV)/npm
+	@PATH="$(abspath $(BIN)):$$PATH" && cd $(VENV)/npm && \
+	npm ci --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@ $(VENV)/.embedded
 
 define install

@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from tests.conftest import StartGateway
+from tests.npm import NODE
 from tests.process.programs import serving
-from tests.support import DEADLINE, SECRET, eventually, free_port, producer_message, require
+from tests.support import DEADLINE, SECRET, eventually, free_port, producer_message
 
 FOLLOW = Path(__file__).parent / "follow.mjs"
 
@@ -53,7 +54,7 @@ class Follower:
 async def following(url: str) -> AsyncIterator[Follower]:
     token = issue(SECRET, organization_id="acme")
     process = await asyncio.create_subprocess_exec(
-        require("node"), str(FOLLOW), url, "run-1", token, "acme", stdout=PIPE
+        NODE, str(FOLLOW), url, "run-1", token, "acme", stdout=PIPE
     )
     follower = Follower(process)
     try:

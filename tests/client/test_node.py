@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.support import require
+from tests.npm import NODE
 
 HERE = Path(__file__).parent
 
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 def test_unit_tests() -> None:
     """Every test of the package passes in Node, and there are some."""
     files = sorted(map(str, HERE.glob("*.test.mjs")))
-    command = [require("node"), "--test", *files]
+    command = [NODE, "--test", "--test-reporter=tap", *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-5000:]
     passed = [line for line in done.stdout.splitlines() if line.startswith("# pass ")]

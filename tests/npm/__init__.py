@@ -1,0 +1,8 @@
+"""Node, and the packages of npm that tests need: React, the TypeScript compiler, and the clients
+that people have. `make` installs them beside Python's, into `.venv`."""
+
+import sys
+from pathlib import Path
+
+NODE = str(Path(sys.prefix, "bin", "node"))
+MODULES = Path(sys.prefix, "npm", "node_modules")
