@@ -30,7 +30,7 @@ help: ## List the targets
 run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, simulated workflows, a page
 	@$(BIN)/sse-gateway dev $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests and report the coverage of gateway/
+test: $(VENV)/.npm ## Run all tests and report the coverage of gateway/
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
@@ -99,12 +99,16 @@ $(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(call install,.[embedded])
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS) tests/npm/package-lock.json
+$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(call install,.[dev])
+	@touch $@ $(VENV)/.embedded
+
+# Node's own npm, which has come with what the tests need of Python.
+$(VENV)/.npm: $(VENV)/.dev tests/npm/package-lock.json
 	@mkdir -p $(VENV)/npm && cp tests/npm/*.json $(VENV)/npm
 	@PATH="$(abspath $(BIN)):$$PATH" && cd $(VENV)/npm && \
 	npm ci --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
-	@touch $@ $(VENV)/.embedded
+	@touch $@
 
 define install
 @echo 'Installing into $(VENV) (this time only) ...'
