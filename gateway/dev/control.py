@@ -9,7 +9,8 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
-from gateway.dev.engine import ENDINGS, ORGANIZATION, SimulatedEngine
+from gateway.dev.engine import ORGANIZATION, SimulatedEngine
+from gateway.dev.script import ENDINGS
 from gateway.errors import MalformedRequest
 from gateway.http.errors import json_response
 

@@ -8,10 +8,9 @@ import asyncio
 import heapq
 import itertools
 import logging
-import random
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from gateway.bus.registry import register
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import channel, meta_key
+from gateway.dev.play import Beat, Pause, draw, play, play_steps
 from gateway.dev.run import Run
 from gateway.dev.script import DEMO, STARTED, WORKFLOWS, Workflow
 from gateway.errors import LimitReached
@@ -44,27 +44,14 @@ _REGISTERED_SECONDS = 24 * 3600
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=3.0, base=0.2)
 
-Pause = tuple[float, float]
-"""A range of seconds, at pace 1."""
-
-_NONE: Pause = (0.0, 0.0)
-_A_STEP: Pause = (1.0, 4.0)
-_BETWEEN_STEPS: Pause = (0.2, 0.8)
-_UNTIL_APPROVED: Pause = (3.0, 6.0)
-_A_MOMENT: Pause = (0.1, 0.2)
-_PATIENCE = 600.0
-"""Seconds after which what somebody has paused goes on by itself, whatever the pace."""
-
-ENDINGS = ("completed", "failed", "canceled")
-"""How an execution that somebody starts may end."""
-
 _MOST_STARTED = 20
 """Executions that somebody has started and that run, at once."""
+
 _UNTIL_THE_NEXT: Pause = (0.5, 3.0)
 
 Command = Callable[[], Awaitable[object]]
-Act = tuple[Command, Pause]
-"""What happens next in an execution, and how long it then takes until something else does."""
+Act = tuple[Command, float]
+"""What happens next in an execution, and seconds until something else does."""
 
 
 class SimulatedEngine:
@@ -125,7 +112,7 @@ class SimulatedEngine:
         # The number decides between two that are due at the same moment.
         agenda = [(now(), 0, self._demo())]
         for number in range(1, _AT_ONCE + 1):
-            first = now() + self._draw(_UNTIL_THE_NEXT)
+            first = now() + draw(_UNTIL_THE_NEXT, self._pace)
             heapq.heappush(agenda, (first, number, self._one_after_the_other()))
         numbers = itertools.count(_AT_ONCE + 1)
         while True:
@@ -139,70 +126,43 @@ class SimulatedEngine:
                     continue
             heapq.heappop(agenda)
             if (act := next(lane, None)) is not None:
-                command, pause = act
+                command, seconds = act
                 await _insist(command)
-                heapq.heappush(agenda, (now() + self._draw(pause), number, lane))
+                heapq.heappush(agenda, (now() + seconds, number, lane))
 
     def _demo(self) -> Iterator[Act]:
         run = Run(DEMO_EXECUTION, DEMO.workflow_id)
         while True:
             # In each round anew, for a Redis that has lost its memory.
             yield self._begin(run, DEMO)
-            yield from self._steps(run, DEMO)
+            yield from self._acts(run, play_steps(run, DEMO, self._pace))
 
     def _one_after_the_other(self) -> Iterator[Act]:
         while True:
             workflow = next(self._workflows)
             yield from self._once(Run(str(uuid.uuid4()), workflow.workflow_id), workflow)
+            yield _nothing, draw(_UNTIL_THE_NEXT, self._pace)
 
     def _once(self, run: Run, workflow: Workflow) -> Iterator[Act]:
         yield self._begin(run, workflow)
-        error = yield from self._steps(run, workflow)
-        payload = run.fail(error) if error else run.cancel() if workflow.cancels else run.complete()
-        del self._running[run.execution_id]
-        self._ended.append(run)
-        yield self._event(run, payload, _NONE)
+        for act in self._acts(run, play(run, workflow, self._pace)):
+            if run.is_over:
+                del self._running[run.execution_id]
+                self._ended.append(run)
+            yield act
         key = meta_key(run.execution_id)
-        yield partial(self._redis.expire, key, _REGISTERED_SECONDS), _UNTIL_THE_NEXT
+        yield partial(self._redis.expire, key, _REGISTERED_SECONDS), 0.0
 
     def _begin(self, run: Run, workflow: Workflow) -> Act:
         """Register *run* before its first event, as whoever starts executions must."""
         self._running[run.execution_id] = run
         what = (self._redis, run.execution_id, ORGANIZATION, workflow.workflow_id)
-        return partial(register, *what), _NONE
+        return partial(register, *what), 0.0
 
-    def _steps(self, run: Run, workflow: Workflow) -> Generator[Act, None, str | None]:
-        """Play the steps once; the value is the error of the one that failed."""
-        for position, step in enumerate(workflow.steps, start=1):
-            if step.waits_for and not run.is_held:
-                yield from self._wait(run, step.waits_for, self._draw(_UNTIL_APPROVED))
-            elif run.is_held:
-                yield from self._wait(run, step.waits_for or "approval", _PATIENCE)
-            yield self._event(run, run.start_step(step.node_type, position), _A_STEP)
-            if step.error:
-                yield self._event(run, run.fail_step(step.error), _NONE)
-                return step.error
-            yield self._event(run, run.complete_step(), _BETWEEN_STEPS)
-        return None
-
-    def _wait(self, run: Run, reason: str, seconds: float) -> Iterator[Act]:
-        """Pause *run* until it is approved, or for so many *seconds*."""
-        now = asyncio.get_running_loop().time
-        until = now() + seconds
-        run.is_approved = False
-        yield self._event(run, run.pause(reason), _NONE)
-        while not run.is_approved and (now() < until or run.is_held):
-            if now() > until + _PATIENCE:
-                break
-            yield _nothing, _A_MOMENT
-        run.is_held = False
-
-    def _event(self, run: Run, payload: bytes, pause: Pause) -> Act:
+    def _acts(self, run: Run, beats: Iterator[Beat]) -> Iterator[Act]:
         target = channel(self._prefix, run.execution_id)
-        return partial(self._redis.publish, target, payload), pause
-
-    def _draw(self, pause: Pause) -> float:
-        return random.uniform(*pause) / self._pace  # noqa: S311 - a simulation
+        for payload, seconds in beats:
+            yield partial(self._redis.publish, target, payload) if payload else _nothing, seconds
 
 
 async def _nothing() -> None:

@@ -39,6 +39,11 @@ class Run:
         self._steps: deque[dict[str, Any]] = deque(maxlen=_KEPT_STEPS)
         self._document_id: str | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, however."""
+        return self._completed_at is not None
+
     def document(self) -> dict[str, Any]:
         """What the page lists: `steps` holds the data of each one's newest event."""
         return {

@@ -91,3 +91,5 @@ STARTED = {
     "canceled": Workflow("dev-report", (Step("spreadsheet"), Step("google-docs")), cancels=True),
 }
 """What somebody can start on the page, by how it ends."""
+
+ENDINGS = tuple(STARTED)

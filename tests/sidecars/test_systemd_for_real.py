@@ -178,9 +178,10 @@ async def test_instances(on_redis: RealSystemd) -> None:
         said = on_redis.run("stat", "--format=%a %G", inside, f"{inside}/gateway.sock")
         assert said.stdout.splitlines() == ["750 www-data", "660 www-data"]
         for name, path in (("gateway", "api/v1/sse/health"), ("admin", "live")):
-            asked = f"http://gateway/{path}"
-            done = on_redis.run("curl", "-si", "--unix-socket", f"{inside}/{name}.sock", asked)
-            assert done.stdout.startswith("HTTP/1.1 200"), on_redis.logged()
+            url = f"http://gateway/{path}"
+            ask = partial(on_redis.run, "curl", "-si", "--unix-socket", f"{inside}/{name}.sock")
+            # It listens a moment before it is healthy.
+            await eventually(lambda ask=ask, url=url: ask(url).stdout.startswith("HTTP/1.1 200"))
     metrics = on_redis.run(
         "curl", "-s", "--unix-socket", f"{inside}/admin.sock", "http://x/metrics"
     )
