@@ -31,7 +31,7 @@ run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, sim
 	@$(BIN)/sse-gateway dev $(ARGS)
 
 test: $(VENV)/.npm ## Run all tests and report the coverage of gateway/
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
 	@$(BIN)/ruff format --check .

@@ -4,11 +4,14 @@ import asyncio
 import inspect
 import os
 import re
+import secrets
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle, islice
 from typing import Any, NoReturn
 
 import orjson
@@ -36,9 +39,25 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on now.
+
+    Not one that the kernel gives to whoever asks for any: it would give it away again before a
+    program that is told this one listens. Each worker of pytest-xdist has a range of its own.
+    """
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("unreachable: the ports go round")
+
+
+def _ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(12_000 + 4_000 * (worker % 2), 16_000 + 4_000 * (worker % 2))
+    # Somebody else may run tests here too.
+    return islice(cycle(ports), secrets.randbelow(len(ports)), None)
+
+
+_PORTS = _ports()
 
 
 async def eventually(

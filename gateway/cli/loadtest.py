@@ -42,7 +42,7 @@ _FOR_A_URL = frozenset(
 
 
 @click.command(
-    epilog="Example: sse-gateway loadtest http://127.0.0.1:8080 --publish redis://localhost:6379/0"
+    epilog="\b\nExample: sse-gateway loadtest http://127.0.0.1:8080 --publish redis://localhost:6379/0"
 )
 @click.argument("url", required=False)
 @click.option(

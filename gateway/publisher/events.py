@@ -58,6 +58,17 @@ class EventMethods(ABC, Generic[R]):
         )
         return self._deliver(event)
 
+    def check(
+        self,
+        execution_id: str,
+        type: str,
+        data: Mapping[str, Any],
+        *,
+        timestamp: Moment | None = None,
+    ) -> None:
+        """Raise EventRefused or EventTooLarge where `publish` would; nothing is sent."""
+        self._composer.compose(execution_id, type, data, timestamp=timestamp, idempotency_key=None)
+
     def step_started(
         self,
         execution_id: str,

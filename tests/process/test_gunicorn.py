@@ -91,7 +91,12 @@ async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
         assert (half.data, half.closed) == (b"", True)
         nonsense = await say(running.url, "NONSENSE\r\n\r\n", quiet=3)
         assert nonsense.json()["error"] == "malformed_request"
-        assert (await say(running.url, f"{GET}\r\n", quiet=0.3)).statuses == [200]
+
+        async def served() -> bool:
+            """A worker is healthy a moment after it has subscribed."""
+            return (await say(running.url, f"{GET}\r\n", quiet=0.3)).statuses == [200]
+
+        await eventually(served)
         path = (
             f"/api/v1/sse/executions/run-1/stream?organization_id=x&Authorization=Bearer%20{token}"
         )
