@@ -34,7 +34,9 @@ PAYLOADS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: repr(payload)[:60])
+@pytest.mark.parametrize(
+    "payload", PAYLOADS, ids=lambda payload: repr(payload).replace(str(SOON), "soon")[:60]
+)
 async def test_signed_nonsense(payload: bytes | str) -> None:
     """Claims that make no sense are refused even with a genuine signature."""
     door = verifier("HS256")
