@@ -20,3 +20,14 @@ export function lasted(milliseconds) {
 
 /** Milliseconds since 1970 of a time of a run document; NaN for none. */
 export const moment = (time) => (time === null || time === undefined ? NaN : Date.parse(time));
+
+/** A producer's time with its zone; one without is UTC. */
+export const zoned = (time) => (/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
+
+const DAYTIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+
+/** The time of day here; with its milliseconds where three digits are asked for. */
+export const clock = (time, digits) =>
+  Number.isFinite(time)
+    ? new Date(time).toLocaleTimeString("en-GB", { ...DAYTIME, fractionalSecondDigits: digits })
+    : "";

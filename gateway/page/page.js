@@ -1,7 +1,7 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
 import { subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, element, lasted, moment } from "./dom.js";
+import { byId, clock, element, lasted, moment, zoned } from "./dom.js";
 import { beginList, goTo, showStatus } from "./list.js";
 import { drawLog } from "./log.js";
 import { begin, signOut } from "./session.js";
@@ -68,8 +68,7 @@ function outcome(run) {
 
 function waitsFor(run) {
   const { data, timestamp } = run.events.findLast((event) => event.type === "execution:paused");
-  const since = moment(/Z$|[+-]\d\d:?\d\d$/.test(timestamp) ? timestamp : `${timestamp}Z`);
-  return `Waits for ${data?.reason ?? "somebody"}, since ${new Date(since).toLocaleTimeString()}.`;
+  return `Waits for ${data?.reason ?? "somebody"}, since ${clock(moment(zoned(timestamp)))}.`;
 }
 
 function result(run) {

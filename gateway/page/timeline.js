@@ -1,17 +1,25 @@
 // The run as bars on a time axis: a bar a step, and one for each wait.
 
-import { byId, element, lasted, moment } from "./dom.js";
+import { byId, clock, element, lasted, moment, zoned } from "./dom.js";
 
-const TICKS = 5;
+// Room for a label of the axis, in CSS pixels.
+const LABEL = 72;
+// What people count in, in seconds.
+const NICE = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 const WORDS = { running: "runs", success: "done", error: "failed", waiting: "waits" };
 
 /** Draw `run` as it is `now` (milliseconds since 1970). */
 export function drawTimeline(run, now) {
   const rows = inOrder([...run.execution_logs.map(stepRow), ...waits(run)]);
   const ended = moment(run.completed_at);
+  const last = Number.isNaN(ended) ? now : ended;
   const from = Math.min(moment(run.started_at) || now, ...rows.map((row) => row.from || now));
-  const to = Math.max(from + 1000, Number.isNaN(ended) ? now : ended, ...rows.map((row) => row.to || 0));
-  byId("timeline").replaceChildren(...rows.map((row) => line(row, from, to, Number.isNaN(ended) ? now : ended)));
+  const to = Math.max(from + 1000, last, ...rows.map((row) => row.to || 0));
+  const timeline = byId("timeline");
+  while (timeline.children.length > rows.length) timeline.lastChild.remove();
+  while (timeline.children.length < rows.length) timeline.append(line());
+  // Kept and not made anew: the pointer may be over one, or the focus on it.
+  rows.forEach((row, n) => fill(timeline.children[n], row, { from, to, last }));
   byId("axis").replaceChildren(...ticks(to - from));
 }
 
@@ -25,7 +33,7 @@ function stepRow(step) {
     to: moment(step.completed_at),
     duration: step.duration_ms,
     trouble: step.error,
-    details: [step.node_id && `node ${step.node_id}`, step.output && JSON.stringify(step.output)],
+    details: { node: step.node_id, output: step.output && JSON.stringify(step.output) },
   };
 }
 
@@ -34,9 +42,13 @@ function waits(run) {
   const rows = [];
   let open = null;
   for (const event of run.events) {
-    const at = Date.parse(zoned(event.timestamp));
+    const at = moment(zoned(event.timestamp));
     if (event.type === "execution:paused") {
-      open = { name: `waits for ${event.data?.reason ?? "somebody"}`, state: "waiting", from: at, to: NaN };
+      const asked = event.data?.waiting_for && JSON.stringify(event.data.waiting_for);
+      open = {
+        name: `waits for ${event.data?.reason ?? "somebody"}`,
+        state: "waiting", from: at, to: NaN, details: { "waiting for": asked },
+      };
       rows.push(open);
     } else if (open && /^(step:started|execution:)/.test(event.type)) {
       open.to = at;
@@ -46,26 +58,65 @@ function waits(run) {
   return rows;
 }
 
-// One without a zone is UTC.
-const zoned = (time) => (/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
-
-function line(row, from, to, now) {
-  const begin = row.from || from;
-  const end = row.to || now;
-  const took = lasted(row.duration ?? end - begin);
-  const bar = element("div", `bar ${row.state}`);
-  // Set by script, which the page's policy allows, unlike a style in the markup.
-  bar.style.left = `${(100 * (begin - from)) / (to - from)}%`;
-  bar.style.width = `${(100 * Math.max(0, end - begin)) / (to - from)}%`;
-  const said = [row.name, WORDS[row.state], took, row.trouble, ...(row.details ?? [])].filter(Boolean);
-  const item = element("li", "", element("span", "name", row.name), element("div", "track", bar), element("span", "lasted", took));
-  item.title = said.join("\n");
-  item.dataset.state = row.state;
-  item.setAttribute("aria-label", said.slice(0, 4).join(", "));
-  if (row.trouble) item.append(element("span", "trouble", row.trouble));
+function line() {
+  const item = element("li", "", element("span", "name"), element("div", "track", element("div", "bar")),
+    element("span", "lasted"), element("span", "trouble"), element("dl", "details"));
+  item.tabIndex = 0;
   return item;
 }
 
+function fill(item, row, { from, to, last }) {
+  const [name, track, lasting, trouble, details] = item.children;
+  const begin = row.from || from;
+  const end = row.to || last;
+  const took = lasted(row.duration ?? end - begin);
+  const bar = track.firstChild;
+  bar.className = `bar ${row.state}`;
+  // Set by script, which the page's policy allows, unlike a style in the markup.
+  bar.style.left = `${(100 * (begin - from)) / (to - from)}%`;
+  bar.style.width = `${(100 * Math.max(0, end - begin)) / (to - from)}%`;
+  write(name, row.name);
+  write(lasting, took);
+  write(trouble, row.trouble ?? "");
+  item.dataset.state = row.state;
+  item.setAttribute("aria-label", [row.name, WORDS[row.state], took, row.trouble].filter(Boolean).join(", "));
+  fillDetails(details, {
+    state: WORDS[row.state], began: clock(row.from), ended: clock(row.to), took, ...row.details,
+  });
+}
+
+function fillDetails(list, details) {
+  const known = Object.entries(details).filter(([, value]) => value);
+  const words = JSON.stringify(known);
+  if (list.dataset.words === words) return;
+  list.dataset.words = words;
+  list.replaceChildren(
+    ...known.flatMap(([key, value]) => [element("dt", "", key), element("dd", "", String(value))]),
+  );
+}
+
+// Text that is set anew would lose its selection.
+function write(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}
+
+// A label at each round number of seconds, as many as there is room for.
 function ticks(span) {
-  return Array.from({ length: TICKS }, (_, n) => element("span", "", lasted((span * n) / TICKS)));
+  const width = byId("axis").clientWidth;
+  const wanted = Math.max(1, Math.floor(width / LABEL));
+  const step = (NICE.find((one) => span / 1000 / one <= wanted) ?? NICE.at(-1)) * 1000;
+  const marks = [];
+  for (let at = 0; at <= span && (at / span) * width <= width - LABEL / 2; at += step) {
+    const mark = element("span", "", at === 0 ? "0" : shortly(at));
+    mark.style.left = `${(100 * at) / span}%`;
+    marks.push(mark);
+  }
+  return marks;
+}
+
+function shortly(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 3600) return `${Number((seconds / 60).toFixed(1))} min`;
+  return `${Number((seconds / 3600).toFixed(1))} h`;
 }

@@ -51,8 +51,10 @@ async def publish(redis: Redis, event_type: str, **data: Any) -> None:
 
 async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
     """An execution that is started on the page is shown as bars, waits until it is approved, fails
-    in red where it was started to fail, and is listed with its state."""
+    in red where it was started to fail, and is listed with its state. A reload in the middle, and
+    one after the end, shows the whole run."""
     viewer = await start_viewer(pace=4)
+    await tab.page.set_viewport_size({"width": 1280, "height": 860})
     async with shown(tab, viewer.url) as page:
         await page.select_option("#ending", "failed")
         await page.click("#start button")
@@ -67,6 +69,11 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await expect(page.locator("#connection-words")).to_have_text("live, paused")
         await expect(page.locator("#timeline li[data-state=waiting] .bar")).to_be_visible()
         await kept(page, "paused")
+        bars = await page.locator("#timeline li").count()
+        assert bars >= 2
+        await page.reload()
+        await expect(page.locator("#connection-words")).to_have_text("live, paused")
+        await expect(page.locator("#timeline li")).to_have_count(bars)
         await page.click("#approve")
         await expect(page.locator("#status")).to_have_text("failed", timeout=15_000)
         error = "The signer's address does not exist"
@@ -76,11 +83,33 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await expect(chosen).to_contain_text("failed")
         await kept(page, "failed")
         assert "Bearer" not in page.url
-        # A reload in the middle, or after the end, shows the whole run again.
         bars = await page.locator("#timeline li").count()
         await page.reload()
         await expect(page.locator("#status")).to_have_text("failed")
         await expect(page.locator("#timeline li")).to_have_count(bars)
+
+
+async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """What a step is about is shown where the pointer or the focus is, and stays there while the
+    bars grow."""
+    viewer = await start_viewer(pace=None)
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        step = {"node_id": "node-7", "node_type": "email"}
+        await publish(redis, "step:started", **step)
+        row = page.locator("#timeline li")
+        details = row.locator(".details")
+        await expect(details).to_be_hidden()
+        await row.hover()
+        await expect(details).to_contain_text("node-7")
+        await publish(redis, "step:completed", **step, output={"sent": 3})
+        await expect(details).to_contain_text('{"sent":3}')
+        await expect(details).to_be_visible()
+        await kept(page, "details")
+        await page.mouse.move(0, 0)
+        await expect(details).to_be_hidden()
+        await row.focus()
+        await expect(details).to_be_visible()
 
 
 async def test_result(start_viewer: StartViewer, tab: Tab) -> None:
@@ -121,10 +150,12 @@ async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
         await publish(redis, "own:type", note="findable")
         await publish(redis, "execution:paused", reason=markup)
         await expect(page.locator("#outcome")).to_contain_text(f"Waits for {markup}")
-        await expect(page.locator("#timeline .trouble")).to_have_text(markup)
+        await expect(page.locator("#timeline .trouble:visible")).to_have_text(markup)
         await expect(page.locator("#timeline li").first).to_contain_text(markup)
         assert await page.locator("img").count() == 0
         await expect(page.locator("#log li")).to_have_count(6)
+        daytime = re.compile(r"^\d\d:\d\d:\d\d[.,]\d{3}$")
+        await expect(page.locator("#log summary span:first-child").first).to_have_text(daytime)
         await page.fill("#filter", "findable")
         await expect(page.locator("#log li:visible")).to_have_count(1)
         await page.fill("#filter", "")
