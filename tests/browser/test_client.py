@@ -4,67 +4,17 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import web
 from playwright.async_api import BrowserContext
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from tests.browser.follower import Follower
 from tests.browser.tab import Tab
 from tests.conftest import RunningGateway, StartGateway
 from tests.process.programs import serving
 from tests.support import SECRET, eventually, free_port, producer_message
-
-_FOLLOW = """async ([base, options, ttls]) => {
-  const { subscribeToExecution } = await import(`${base}/api/v1/sse/client/index.js`);
-  window.seen = []; window.statuses = []; window.asked = 0;
-  window.subscription = subscribeToExecution("run-1", {
-    organizationId: "acme",
-    getToken: () => { window.asked += 1; return ttls[Math.min(window.asked, ttls.length) - 1]; },
-    onEvent: (event) => seen.push(event.data.number ?? event.type),
-    onStatus: (status) => statuses.at(-1) === status || statuses.push(status),
-    ...options,
-  });
-}"""
-
-
-class Page:
-    """A page that follows run-1 with the package."""
-
-    def __init__(self, tab: Tab) -> None:
-        self.tab = tab
-
-    async def follow(self, base: str, *tokens: str, **options: object) -> None:
-        given = tokens or (issue(SECRET, organization_id="acme"),)
-        await self.tab.page.evaluate(_FOLLOW, [base, options, list(given)])
-
-    async def value(self, expression: str) -> Any:
-        return await self.tab.page.evaluate(expression)
-
-    async def sees(self, *numbers: int | str) -> None:
-        """Wait until it has seen exactly these."""
-
-        async def seen() -> bool:
-            return bool(await self.value("seen") == list(numbers))
-
-        try:
-            await eventually(seen)
-        except AssertionError as error:
-            error.add_note(f"seen: {await self.value('seen')}, {await self.value('statuses')}")
-            raise
-
-    async def is_(self, status: str) -> None:
-        """Wait until its status is this one."""
-
-        async def so() -> bool:
-            return bool(await self.value("subscription.status") == status)
-
-        try:
-            await eventually(so)
-        except AssertionError as error:
-            error.add_note(f"statuses: {await self.value('statuses')}")
-            raise
 
 
 async def publish(redis: Redis, number: int, event_type: str = "step:started") -> None:
@@ -79,7 +29,7 @@ async def test_whole_run(start_gateway: StartGateway, redis: Redis, origin: str,
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url))
     await tab.page.goto(origin)
-    page = Page(tab)
+    page = Follower(tab)
     await page.follow(gateway.url)
     await page.is_("live")
     await publish(redis, 1)
@@ -106,7 +56,7 @@ async def test_event_source(
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url))
     await tab.page.goto(origin)
-    page = Page(tab)
+    page = Follower(tab)
     await page.follow(gateway.url, transport="event-source", types=["own:type"])
     await page.is_("live")
     await publish(redis, 1)
@@ -131,7 +81,7 @@ async def test_killed(redis_url: str, redis: Redis, origin: str, tab: Tab) -> No
         "GATEWAY_CORS_ORIGINS": origin,
         "GATEWAY_PORT": str(free_port()),
     }
-    page = Page(tab)
+    page = Follower(tab)
     await tab.page.goto(origin)
     async with serving(**settings) as first:
         await page.follow(first.url)
@@ -154,7 +104,7 @@ async def test_offline(
     """Offline it is not called live; back online it goes on at once with what was missed."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
     await tab.page.goto(origin)
-    page = Page(tab)
+    page = Follower(tab)
     await page.follow(gateway.url)
     await page.is_("live")
     await window.set_offline(True)
@@ -172,7 +122,7 @@ async def test_token_renewed(
     that is refused is asked for anew, once; then the page is told why it is over."""
     gateway = await start_gateway(ownership="token", cors_origins=origin, jwt_leeway_seconds=0)
     await tab.page.goto(origin)
-    page = Page(tab)
+    page = Follower(tab)
     short = issue(SECRET, organization_id="acme", ttl_seconds=30)
     await page.follow(gateway.url, short, issue(SECRET, organization_id="acme"))
     await publish(redis, 1)
@@ -230,7 +180,7 @@ async def test_proxy_that_swallows(
     mended = asyncio.Event()
     async with swallowing(gateway, origin, lambda: not mended.is_set()) as url:
         await tab.page.goto(origin)
-        page = Page(tab)
+        page = Follower(tab)
         timing = {"connectedWithinMs": 500, "pollEveryMs": 100, "probeEveryMs": 300}
         await page.follow(url, timing=timing)
         await page.is_("polling")

@@ -14,6 +14,8 @@ from playwright.async_api import BrowserContext, Page
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from gateway.publisher import Publisher
+from tests.browser.follower import Follower
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
 from tests.process.programs import serving
@@ -154,6 +156,56 @@ async def test_tabs_survive(
                 await tab.closed()
         for tab in tabs:
             assert await numbers(tab) == list(range(producer.number))
+        assert "eyJ" not in nginx.logged()
+
+
+async def test_package_survives(
+    redis_url: str, origin: str, window: BrowserContext, tmp_path: Path
+) -> None:
+    """Twenty tabs with the package, imported through nginx, go through a gateway that is killed and
+    comes back only after more was published: each shows that it reconnects, and sees each event
+    once, in order, to the end; nothing of a token is in nginx's log."""
+    settings = {
+        "REDIS_URL": redis_url,
+        "GATEWAY_OWNERSHIP": "token",
+        "GATEWAY_CORS_ORIGINS": origin,
+        "GATEWAY_PORT": str(free_port()),
+    }
+    upstream = f"http://127.0.0.1:{settings['GATEWAY_PORT']}"
+    async with (
+        behind_nginx(tmp_path / "nginx", upstream) as nginx,
+        # A bare PUBLISH that no gateway hears would be lost.
+        Publisher(redis_url) as publisher,
+    ):
+
+        async def publish(*numbers: int, end: bool = False) -> None:
+            for number in numbers:
+                await publisher.publish("run-1", "step:started", {"number": number})
+            if end:
+                await publisher.execution_completed("run-1")
+
+        tabs = [Follower(Tab(await trusting(window, origin))) for _ in range(TABS)]
+        async with serving(**settings) as first:
+            await first.says("Subscribed")
+            for tab in tabs:
+                await tab.follow(nginx.url)
+            await publish(1, 2)
+            for tab in tabs:
+                await tab.sees(1, 2)
+            first.signal(signal.SIGKILL)
+            await first.ended()
+        for tab in tabs:
+            await tab.is_("reconnecting")
+        await publish(3, 4)
+        async with serving(**settings):
+            for tab in tabs:
+                await tab.sees(1, 2, 3, 4)
+                await tab.is_("live")
+            await publish(5, end=True)
+            for tab in tabs:
+                await tab.sees(1, 2, 3, 4, 5, "execution:completed")
+                await tab.is_("completed")
+        assert len(re.findall(r'"GET \S+/stream HTTP/2.0" 200', nginx.logged())) >= 2 * TABS
         assert "eyJ" not in nginx.logged()
 
 
