@@ -33,5 +33,5 @@ def copy_checkout(to: Path) -> None:
 
 def without_make() -> dict[str, str]:
     """The environment without what the make that runs the tests hands down to another make."""
-    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
     return {name: value for name, value in os.environ.items() if name not in handed_down}
