@@ -1,18 +1,15 @@
 """The package in a real browser, imported from the gateway by a page of another origin."""
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
-from aiohttp import web
 from playwright.async_api import BrowserContext
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from tests.browser.follower import Follower
+from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
-from tests.conftest import RunningGateway, StartGateway
+from tests.conftest import StartGateway
 from tests.process.programs import serving
 from tests.support import SECRET, eventually, free_port, producer_message
 
@@ -137,59 +134,45 @@ async def test_token_renewed(
     assert await page.value("subscription.error.status") == 401
 
 
-@asynccontextmanager
-async def swallowing(
-    gateway: RunningGateway, origin: str, swallows: Callable[[], bool]
-) -> AsyncIterator[str]:
-    """A proxy before *gateway* that, while it *swallows*, passes a response on when it is over."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        url = gateway.url + request.raw_path
-        headers = {name: value for name, value in request.headers.items() if name != "Host"}
-        async with gateway.session.request(request.method, url, headers=headers) as answer:
-            kept = {
-                name: value
-                for name, value in answer.headers.items()
-                if name.lower() not in ("transfer-encoding", "content-length", "connection")
-            }
-            if swallows() or "event-stream" not in answer.content_type:
-                body = await answer.read()
-                return web.Response(status=answer.status, headers=kept, body=body)
-            response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            return response
-
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    [(host, port)] = runner.addresses
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
 async def test_proxy_that_swallows(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
     """Behind a proxy that passes nothing on before the end the page polls after the wait, without
     being told to, and has a stream again when the proxy is mended: each event once."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
-    mended = asyncio.Event()
-    async with swallowing(gateway, origin, lambda: not mended.is_set()) as url:
+    async with proxy_before(gateway.url, "swallows") as proxy:
         await tab.page.goto(origin)
         page = Follower(tab)
         timing = {"connectedWithinMs": 500, "pollEveryMs": 100, "probeEveryMs": 300}
-        await page.follow(url, timing=timing)
+        await page.follow(proxy.url, timing=timing)
         await page.is_("polling")
         for number in range(3):
             await publish(redis, number)
         await page.sees(0, 1, 2)
-        mended.set()
+        proxy.habit = "passes"
         await page.is_("live")
         await publish(redis, 3)
         await publish(redis, 4, "execution:completed")
         await page.is_("completed")
         await page.sees(0, 1, 2, 3, 4)
+
+
+async def test_looked_at_again(
+    start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab, window: BrowserContext
+) -> None:
+    """A tab that somebody comes back to does not wait for its next try, however far off that is."""
+    gateway = await start_gateway(ownership="token", cors_origins=origin)
+    async with proxy_before(gateway.url, "refuses") as proxy:
+        await tab.page.goto(origin)
+        page = Follower(tab)
+        await page.follow(proxy.url)
+        await page.is_("reconnecting")
+        assert await page.value("subscription.nextTryAt - Date.now()") > 600_000
+        other = await window.new_page()
+        await other.bring_to_front()
+        await eventually(lambda: page.value("document.hidden"))
+        await publish(redis, 1)
+        proxy.habit = "passes"
+        await tab.page.bring_to_front()
+        await page.is_("live")
+        await page.sees(1)

@@ -4,16 +4,20 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import orjson
+import pytest
 from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
 from tests.dev.conftest import StartViewer
+from tests.npm import MODULES
 from tests.support import SECRET, eventually, producer_message
 
 NEVER = "(?!)"
@@ -184,6 +188,66 @@ async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
         port = urlsplit(viewer.url).port
         await start_viewer(pace=None, secret="another-secret-of-32-bytes-or-more!", port=port)
         await expect(state).to_have_text("live", timeout=30_000)
+
+
+async def test_polling(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """Behind a proxy that passes no stream on, the page says after 8 s that it polls, and shows
+    what happens all the same."""
+    viewer = await start_viewer(pace=None)
+    async with proxy_before(viewer.url, "swallows") as proxy, shown(tab, proxy.url) as page:
+        await watch(page, "my-run")
+        state = page.locator("#connection-words")
+        await expect(state).to_have_text("connecting")
+        await expect(state).to_have_text("polling: no stream can be had", timeout=15_000)
+        await publish(redis, "step:started", node_type="email")
+        await expect(page.locator("#timeline li")).to_contain_text("email")
+        await kept(page, "polling")
+
+
+async def test_copy(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """The events that the filter leaves are copied as JSON."""
+    viewer = await start_viewer(pace=None)
+    await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        for number in range(3):
+            await publish(redis, "own:type", note=f"findable {number}")
+        await expect(page.locator("#log li")).to_have_count(3)
+        await page.fill("#filter", "FINDABLE 2")
+        await page.click("#copy")
+        await expect(page.locator("#copied")).to_have_text("1 events copied")
+        [copied] = orjson.loads(await page.evaluate("navigator.clipboard.readText()"))
+        assert copied["data"] == {"note": "findable 2"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_accessible(
+    start_viewer: StartViewer, tab: Tab, scheme: Literal["light", "dark"]
+) -> None:
+    """axe finds nothing in the way of somebody who reads with a screen reader, or sees little
+    contrast, whether a run is going on or has failed."""
+    viewer = await start_viewer(pace=8)
+    await tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    async with shown(tab, viewer.url) as page:
+        # Not as a script of the page, whose policy would not have it.
+        await page.evaluate(f"() => {{ {(MODULES / 'axe-core' / 'axe.min.js').read_text()} }}")
+        await page.select_option("#ending", "failed")
+        await page.click("#start button")
+        await expect(page.locator("#timeline li[data-state=running]").first).to_be_visible()
+        assert await found_by_axe(page) == []
+        await expect(page.locator("#status")).to_have_text("failed", timeout=15_000)
+        assert await found_by_axe(page) == []
+        await page.evaluate("document.querySelector('#list').innerHTML = '<button></button>'")
+        assert await found_by_axe(page), "it would find nothing"
+
+
+async def found_by_axe(page: Page) -> list[str]:
+    """What axe complains of, and where."""
+    found: list[str] = await page.evaluate(
+        """async () => (await axe.run()).violations.flatMap(
+          (one) => one.nodes.map((node) => `${one.id}: ${node.html}`))"""
+    )
+    return found
 
 
 async def test_in_serve(start_gateway: StartGateway, redis: Redis, tab: Tab) -> None:
