@@ -24,8 +24,11 @@ from gateway.access.tokens import issue
     help="The gateway's HS256 secret; better given in the environment.",
 )
 def token(organization: str, subject: str, ttl: int, claim: str, secret: str) -> None:
-    """Print a signed token for development. NOT for production: your issuer signs those."""
-    click.secho("For development only: anybody with the secret can do this.", err=True, fg="yellow")
+    """Print a signed token for development. NOT FOR PRODUCTION: there your issuer signs them."""
+    click.secho("NOT FOR PRODUCTION: a token for development.", err=True, fg="red", bold=True)
+    click.secho(
+        "Whoever holds the secret can be anybody; in production only your issuer does.", err=True
+    )
     click.echo(
         issue(secret, organization_id=organization, subject=subject, ttl_seconds=ttl, claim=claim)
     )

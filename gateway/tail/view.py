@@ -28,6 +28,7 @@ class View:
         self._console = console
         self._run = RunFold(keep_logs=True)
         self._state = Text("connecting …", "dim")
+        self._awaited = ""
         self._spinner = Spinner("dots")
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8)
 
@@ -52,6 +53,7 @@ class View:
                 self._run.add(document := parse(body))
                 self._line(event_type, document)
                 self._state = Text("live", "green")
+                self._awaited = _awaited(event_type, document)
             case Connected():
                 self._state = Text("live", "green")
             case Waiting(why, seconds):
@@ -77,7 +79,9 @@ class View:
         table = Table.grid(padding=(0, 2))
         for step in run.get("execution_logs", []):
             table.add_row(*self._row(step))
-        words = Text(run["status"]) if self._state.plain == "live" else self._state
+        words = self._state
+        if words.plain == "live":
+            words = Text(f"waits for {self._awaited}" if self._awaited else run["status"])
         head = Text.assemble((self._execution_id, "bold"), "  ", words)
         parts: list[ConsoleRenderable] = [head, table]
         if run["error_message"]:
@@ -93,6 +97,15 @@ class View:
         mark, colour = _MARKS[step["status"]]
         lasted = Text(_lasted(step["duration_ms"]), "dim")
         return Text(mark, colour), name, lasted, Text(_plain(step["error"] or ""), "red")
+
+
+def _awaited(event_type: str, document: dict[str, object]) -> str:
+    """What the execution waits for since this event; empty where it does not wait."""
+    if event_type != "execution:paused":
+        return ""
+    data = document.get("data")
+    reason = data.get("reason") if isinstance(data, dict) else None
+    return _plain(str(reason or "somebody"))
 
 
 def _plain(text: str) -> str:

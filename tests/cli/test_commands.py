@@ -92,11 +92,11 @@ async def test_redis_away() -> None:
 
 
 async def test_token(start_gateway: StartGateway) -> None:
-    """`token` prints a token that opens a stream, and says loudly that it is for development."""
+    """`token` prints a token that opens a stream, and says loudly that it is not for production."""
     gateway = await start_gateway(ownership="token")
     status, out, err = await run("token", "--organization", "acme", GATEWAY_JWT_SECRET=SECRET)
     assert status == 0
-    assert "development" in err
+    assert err.startswith("NOT FOR PRODUCTION")
     headers = {"Authorization": f"Bearer {out.strip()}", "X-Organization-ID": "acme"}
     async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
         assert response.status == 200

@@ -115,7 +115,7 @@ async def test_through_a_kill(redis_url: str, redis: Redis) -> None:
 
 async def test_terminal(gateway: RunningGateway, redis: Redis) -> None:
     """In a terminal each step is a line with its mark and how long it took, drawn while it runs;
-    and nothing that a producer has sent is obeyed by the terminal."""
+    a pause says what is waited for; and nothing that a producer has sent is obeyed."""
     control, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     process = await asyncio.create_subprocess_exec(
@@ -139,6 +139,8 @@ async def test_terminal(gateway: RunningGateway, redis: Redis) -> None:
     await eventually(lambda: shows(b"email"))
     await publish(redis, "step:completed", node_id="n1", duration_ms=1500)
     await eventually(lambda: shows("✓".encode()) and shows(b"1.5 s"))
+    await publish(redis, "execution:paused", reason="approval")
+    await eventually(lambda: shows(b"waits for approval"))
     await publish(redis, "execution:completed", generated_document_id="doc-7")
     await eventually(lambda: shows(b"document doc-7"))
     async with asyncio.timeout(DEADLINE):
