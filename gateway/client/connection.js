@@ -233,7 +233,7 @@ export class Connection {
         return null;
       }
     }
-    this.givenUp = error.isAboutAccess || error.isFinal;
+    this.givenUp = error.isAboutAccess;
     return null;
   }
 

@@ -15,11 +15,6 @@ export class Refused extends Error {
   get isAboutAccess() {
     return [401, 403, 404].includes(this.status);
   }
-
-  /** Whether the request itself is wrong: no token and no time mends that. */
-  get isFinal() {
-    return this.status === 400;
-  }
 }
 
 /** The refusal that `response` is. */

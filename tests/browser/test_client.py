@@ -116,7 +116,8 @@ async def test_token_renewed(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
     """A token that expires is replaced before that, and the stream goes on with the new one. One
-    that is refused is asked for anew, once; then the page is told why it is over."""
+    that has expired, or is refused, is asked for anew, once; then the page is told why it is
+    over."""
     gateway = await start_gateway(ownership="token", cors_origins=origin, jwt_leeway_seconds=0)
     await tab.page.goto(origin)
     page = Follower(tab)
@@ -129,6 +130,10 @@ async def test_token_renewed(
     await page.is_("live")
     await publish(redis, 2, "execution:completed")
     await page.sees(1, 2)
+    expired = issue(SECRET, organization_id="acme", ttl_seconds=-60)
+    await page.follow(gateway.url, expired, issue(SECRET, organization_id="acme"))
+    await page.sees(1, 2)
+    assert await page.value("asked") == 2
     await page.follow(gateway.url, "no token", "none either")
     await page.is_("closed")
     assert await page.value("subscription.error.status") == 401

@@ -149,6 +149,20 @@ test("a token that is fresh helps", async () => {
   assert.equal(subscription.status, "completed");
 });
 
+test("any other refusal is no reason to give up", async () => {
+  for (const status of [400, 405, 429, 500, 502]) {
+    const server = await serve({
+      stream: (request, response, number) => {
+        if (number === 1) refuse(response, status, "no", { "Retry-After": "0.01" });
+        else response.begin(connected()) ?? response.end(END);
+      },
+    });
+    const { subscription } = follow(server.baseUrl);
+    await subscription.finished;
+    assert.equal(subscription.status, "completed");
+  }
+});
+
 test("passing refusals are waited out, as long as the gateway asks", async () => {
   const server = await serve({
     stream: (request, response, number) => {
