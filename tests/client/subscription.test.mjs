@@ -2,25 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Refused, subscribeToExecution } from "../../gateway/client/index.js";
+import { follow } from "./follower.mjs";
 import { connected, eventually, frame, happened, refuse, serve } from "./server.mjs";
 
 const END = happened("5-9", "execution:completed");
 const run = (events, status = "running") => ({ status, events });
 const envelope = (id, type = "step:started") => ({ id, type, data: {}, timestamp: null });
-
-function follow(baseUrl, options = {}) {
-  const statuses = [];
-  const seen = [];
-  const subscription = subscribeToExecution("run-1", {
-    baseUrl,
-    getToken: () => "token",
-    organizationId: "acme",
-    onEvent: (event) => seen.push(event.id ?? event.type),
-    onStatus: (status) => statuses.at(-1) === status || statuses.push(status),
-    ...options,
-  });
-  return { subscription, statuses, seen };
-}
 
 test("a run from its first event to its end: token in a header, an honest status", async () => {
   const server = await serve({
@@ -119,96 +106,6 @@ test("heartbeats keep a silent stream", async () => {
   await subscription.finished;
   assert.equal(server.asked.streams.length, 1);
   assert.deepEqual(statuses, ["live", "completed"]);
-});
-
-test("a refused token is asked for anew, once; then the refusal is final", async () => {
-  for (const status of [401, 403, 404]) {
-    const server = await serve({ stream: (request, response) => refuse(response, status, "no") });
-    const asked = [];
-    const { subscription } = follow(server.baseUrl, {
-      getToken: ({ fresh }) => `token-${asked.push(fresh)}`,
-    });
-    await subscription.finished;
-    assert.deepEqual(asked, [false, true]);
-    assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
-    assert.equal(subscription.status, "closed");
-    assert.ok(subscription.error instanceof Refused);
-    assert.equal(subscription.error.status, status);
-  }
-});
-
-test("a token that is fresh helps", async () => {
-  const server = await serve({
-    stream: (request, response, number) => {
-      if (number === 1) refuse(response, 401, "token_expired");
-      else response.begin(connected()) ?? response.end(END);
-    },
-  });
-  const { subscription, statuses } = follow(server.baseUrl);
-  await subscription.finished;
-  assert.equal(subscription.status, "completed");
-});
-
-test("any other refusal is no reason to give up", async () => {
-  for (const status of [400, 405, 429, 500, 502]) {
-    const server = await serve({
-      stream: (request, response, number) => {
-        if (number === 1) refuse(response, status, "no", { "Retry-After": "0.01" });
-        else response.begin(connected()) ?? response.end(END);
-      },
-    });
-    const { subscription } = follow(server.baseUrl);
-    await subscription.finished;
-    assert.equal(subscription.status, "completed");
-  }
-});
-
-test("passing refusals are waited out, as long as the gateway asks", async () => {
-  const server = await serve({
-    stream: (request, response, number) => {
-      if (number === 1) refuse(response, 503, "unavailable", { "Retry-After": "0.1" });
-      else if (number === 2) response.begin(frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n")) ?? response.end();
-      else response.begin(connected()) ?? response.end(END);
-    },
-  });
-  const began = Date.now();
-  const { subscription } = follow(server.baseUrl);
-  await subscription.finished;
-  assert.equal(server.asked.streams.length, 3);
-  assert.ok(Date.now() - began >= 220, "sooner than asked for");
-});
-
-test("stream:expiring brings a new token, and the stream goes on with it", async () => {
-  const server = await serve({
-    stream: (request, response, number) => {
-      response.begin(connected() + happened(`5-${number}`));
-      if (number === 1) response.write(frame("stream:expiring", { expires_in_seconds: 60 }));
-      else response.end(END);
-    },
-  });
-  let number = 0;
-  const { subscription, seen } = follow(server.baseUrl, { getToken: () => `token-${++number}` });
-  await subscription.finished;
-  assert.deepEqual(seen, ["5-1", "5-2", "5-9"]);
-  assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
-});
-
-test("a token is asked for again before it expires", async () => {
-  const token = (seconds) => {
-    const payload = JSON.stringify({ exp: Date.now() / 1000 + seconds });
-    return `x.${Buffer.from(payload).toString("base64url")}.y`;
-  };
-  const server = await serve({
-    stream: (request, response, number) => {
-      response.begin(connected());
-      if (number === 1) response.destroy();
-      else response.end(END);
-    },
-  });
-  let asked = 0;
-  const { subscription } = follow(server.baseUrl, { getToken: () => token((asked += 1) === 1 ? 5 : 600) });
-  await subscription.finished;
-  assert.equal(asked, 2);
 });
 
 test("gaps and resets are shown, and a reset begins the run anew", async () => {

@@ -1,0 +1,17 @@
+// A page's subscription, with what it was told.
+
+import { subscribeToExecution } from "../../gateway/client/index.js";
+
+export function follow(baseUrl, options = {}) {
+  const statuses = [];
+  const seen = [];
+  const subscription = subscribeToExecution("run-1", {
+    baseUrl,
+    getToken: () => "token",
+    organizationId: "acme",
+    onEvent: (event) => seen.push(event.id ?? event.type),
+    onStatus: (status) => statuses.at(-1) === status || statuses.push(status),
+    ...options,
+  });
+  return { subscription, statuses, seen };
+}
