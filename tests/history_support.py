@@ -1,4 +1,4 @@
-"""Writing history as `Publisher` and the recorder do, for tests of those who read it."""
+"""History as `Publisher` and the recorder write it, and as readers see it."""
 
 import hashlib
 import secrets
@@ -12,6 +12,7 @@ from gateway.bus import scripts
 from gateway.contract.scripts import BareMessage, HistoryLimits, publish_call, record_call
 from gateway.events.cursor import Id, parse_id
 from gateway.settings import TERMINAL_TYPES
+from tests.support import Seen, SseReader
 
 LIMITS = HistoryLimits()
 
@@ -66,3 +67,18 @@ async def ids(redis: Redis, execution_id: str) -> list[str]:
     """All ids that its history holds."""
     entries = await redis.xrange(f"sse:{{{execution_id}}}:events")
     return [entry.decode() for entry, _ in entries]
+
+
+async def read(reader: SseReader, count: int) -> list[Seen]:
+    """The next *count* frames but heartbeats."""
+    seen: list[Seen] = []
+    while len(seen) < count:
+        one = await reader.next()
+        assert one is not None
+        if one.event != "heartbeat":
+            seen.append(one)
+    return seen
+
+
+def ids_of(seen: list[Seen]) -> list[str | None]:
+    return [one.id for one in seen]

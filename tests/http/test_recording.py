@@ -1,0 +1,91 @@
+"""Bare messages get an id and a place in history before anybody is served them."""
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus import recorder
+from tests.conftest import RunningGateway, StartGateway
+from tests.history_support import ids, ids_of
+from tests.redis_process import RedisProcess
+from tests.support import eventually, producer_message
+
+EVENTS = "sse:{run-1}:events"
+META = "sse:{run-1}:meta"
+
+
+async def test_bare_messages_are_recorded(start_gateway: StartGateway, redis: Redis) -> None:
+    """Bare messages get ids in history before they are delivered, the same from two instances,
+    and equal payloads are kept twice."""
+    one = await start_gateway(ownership="token")
+    two = await start_gateway(ownership="token")
+    first, second = await one.open("run-1"), await two.open("run-1")
+    message = producer_message("step:started", n=1)
+    for _ in range(2):
+        await redis.publish("execution:run-1", message)
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    seen = await first.rest()
+    assert ids_of(seen) == ids_of(await second.rest()) == await ids(redis, "run-1")
+    assert len(seen) == 3
+    assert seen[0].data.partition(",")[2] == seen[1].data.partition(",")[2]
+
+
+async def test_unwatched_events_are_recorded(gateway: RunningGateway, redis: Redis) -> None:
+    """Events that nobody watches, of an execution nobody registered, are recorded all the same."""
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    await eventually(lambda: redis.exists(EVENTS))
+    reader = await gateway.open("run-1")
+    await reader.expect("step:started")
+
+
+async def test_recording_off(start_gateway: StartGateway, redis: Redis) -> None:
+    """With recording off bare events are delivered live, without id, and not kept."""
+    gateway = await start_gateway(ownership="token", record_bare_events=False)
+    reader = await gateway.open("run-1")
+    await redis.publish("execution:run-1", producer_message("step:started"))
+    assert (await reader.expect("step:started")).id is None
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    assert len(await reader.rest()) == 1
+    assert not await redis.exists(EVENTS)
+
+
+async def test_recording_refused(
+    start_gateway: StartGateway, redis_process: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that refuses to record (out of memory) holds the batch to a deadline; then events
+    go out without id, counted, and health says so, until recording works again."""
+    monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 0.5)
+    process = redis_process()  # type: ignore[operator]
+    assert isinstance(process, RedisProcess)
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
+    assert (await reader.expect("step:started")).id is None
+    assert gateway.parts.metrics.events_dropped["unrecorded"] == 1
+    status, document = await gateway.health()
+    assert status == 503
+    assert "without being recorded" in document["reason"]
+    assert "OOM" in document["reason"]
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:completed").decode())
+    assert (await reader.expect("step:completed")).id is not None
+    await eventually(gateway.healthy)
+
+
+async def test_a_second_of_refusal_loses_nothing(
+    start_gateway: StartGateway, redis_process: object
+) -> None:
+    """A refusal that passes within the deadline loses nothing, not even the ids."""
+    process = redis_process()  # type: ignore[operator]
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    for number in range(20):
+        message = producer_message("step:started", n=number)
+        process.command("PUBLISH", "execution:run-1", message.decode())
+    await eventually(lambda: "errorstat_OOM" in str(process.command("INFO", "errorstats")))
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    process.command("PUBLISH", "execution:run-1", producer_message("execution:completed").decode())
+    seen = await reader.rest()
+    assert [one.id is not None for one in seen] == [True] * 21
+    assert [one.json()["data"].get("n") for one in seen[:-1]] == list(range(20))
