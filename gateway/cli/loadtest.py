@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.cli.options import PERCENT, parse_slos, prefix_option
+from gateway.cli.options import PERCENT, check_secret, parse_slos, prefix_option
 from gateway.limits import raise_file_limit
 from gateway.loadtest import report
 from gateway.loadtest.findings import Findings
@@ -77,6 +77,7 @@ _FOR_A_URL = frozenset(
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
+    callback=check_secret,
     help="The gateway's HS256 secret, to sign a token; better given as GATEWAY_JWT_SECRET.",
 )
 @click.option("--token", help="A token to use as it is, instead of --secret.")

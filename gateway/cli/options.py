@@ -14,6 +14,7 @@ from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
 from gateway.loadtest.slo import Slo
 from gateway.settings import check_redis_url
+from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
 
 T = TypeVar("T")
@@ -33,6 +34,18 @@ def check_url(_context: click.Context, _option: click.Parameter, url: str | None
         return check_redis_url(url) if url is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def check_secret(
+    _context: click.Context, _option: click.Parameter, secret: str | None
+) -> str | None:
+    """A secret as it was given, if the gateway would take it."""
+    least = MIN_SECRET_BYTES["HS256"]
+    if secret and len(secret.encode()) < least:
+        raise click.BadParameter(
+            f"it is too short for the gateway's: that has {least} bytes or more"
+        )
+    return secret
 
 
 redis_option = click.option(

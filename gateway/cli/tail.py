@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.cli.options import execution_argument
+from gateway.cli.options import check_secret, execution_argument
 from gateway.events.cursor import parse_id
 from gateway.tail.follow import Ended, Follower, Happened, Lost, Update
 from gateway.tail.view import View
@@ -32,6 +32,7 @@ COMPLETED, FAILED, LOST = 0, 1, 3
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
+    callback=check_secret,
     show_envvar=True,
     help="The gateway's HS256 secret, on a developer's machine.",
 )

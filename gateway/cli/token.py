@@ -3,6 +3,7 @@
 import click
 
 from gateway.access.tokens import issue
+from gateway.cli.options import check_secret
 
 
 @click.command(epilog="Example: sse-gateway token --organization acme --ttl 600")
@@ -19,6 +20,7 @@ from gateway.access.tokens import issue
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
+    callback=check_secret,
     show_envvar=True,
     required=True,
     help="The gateway's HS256 secret; better given in the environment.",

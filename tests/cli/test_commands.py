@@ -102,6 +102,18 @@ async def test_token(start_gateway: StartGateway) -> None:
         assert response.status == 200
 
 
+@pytest.mark.parametrize(
+    "words", [("token",), ("tail", "run-1"), ("loadtest", "http://127.0.0.1:1")]
+)
+async def test_short_secret(words: tuple[str, ...]) -> None:
+    """A secret that no gateway takes is refused, and not shown."""
+    given = (*words, "--organization", "acme", "--secret", "too-short")
+    status, out, err = await run(*given)
+    assert (status, out) == (2, "")
+    assert "32 bytes or more" in err
+    assert "too-short" not in err
+
+
 async def test_token_without_secret() -> None:
     """Without a secret `token` says what is missing."""
     status, _, err = await run("token", "--organization", "acme", GATEWAY_JWT_SECRET="")

@@ -240,6 +240,7 @@ class Model(RuleBasedStateMachine):
             self.all_settles()
         finally:
             self.do(self.replay.stop())
+            self.do(self.history.stop())
             self.do(self.redis.aclose())
             self.loop.close()
 
