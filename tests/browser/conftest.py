@@ -1,6 +1,7 @@
 """A tab in a real Chromium, and pages of an application on another origin than the gateway's."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,17 @@ async def tab(window: BrowserContext) -> Tab:
     return Tab(await window.new_page())
 
 
-@pytest.fixture
-async def origin() -> AsyncIterator[str]:
-    """The origin of an application whose page follows executions; it is not the gateway's."""
-    application = web.Application()
-    application.router.add_get("/", _index)
-    application.router.add_static("/", APPLICATION)
-    runner = web.AppRunner(application)
+@asynccontextmanager
+async def application(directory: Path) -> AsyncIterator[str]:
+    """Serves the pages of an application; the address is an origin of its own."""
+
+    async def index(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(directory / "index.html")
+
+    pages = web.Application()
+    pages.router.add_get("/", index)
+    pages.router.add_static("/", directory)
+    runner = web.AppRunner(pages)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     [(host, port)] = runner.addresses
@@ -58,5 +63,8 @@ async def origin() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def _index(_: web.Request) -> web.FileResponse:
-    return web.FileResponse(APPLICATION / "index.html")
+@pytest.fixture
+async def origin() -> AsyncIterator[str]:
+    """The origin of an application whose page follows executions; it is not the gateway's."""
+    async with application(APPLICATION) as address:
+        yield address

@@ -9,12 +9,16 @@ import { useEventSource } from "./native.js";
 
 const root = createRoot(document.getElementById("root"));
 window.shown = {};
-window.renders = 0;
+// Of every render: who, of which execution and organization, and the numbers of the events shown.
+window.renders = [];
 // The tokens that were handed out, and by which component.
 window.asked = [];
 
-function Show({ name, value }) {
-  renders += 1;
+window.numbersOf = ({ events }) =>
+  events.map((event) => (event.data?.data ?? event.data)?.number).filter((number) => number);
+
+function Show({ name, about, value }) {
+  renders.push([name, about, numbersOf(value)]);
   useEffect(() => {
     shown[name] = value;
     return () => delete shown[name];
@@ -28,15 +32,16 @@ function Options({ name, id, token, ...options }) {
     asked.push([name, token]);
     return token;
   };
-  return <Show name={name} value={useExecutionStream(id, { ...options, getToken })} />;
+  const value = useExecutionStream(id, { ...options, getToken });
+  return <Show name={name} about={[id, options.organizationId]} value={value} />;
 }
 
 function Documents({ name, id, given }) {
-  return <Show name={name} value={useExecutionStream(id, ...given)} />;
+  return <Show name={name} about={[id, given[1]]} value={useExecutionStream(id, ...given)} />;
 }
 
 function Native({ name, url }) {
-  return <Show name={name} value={useEventSource(url)} />;
+  return <Show name={name} about={[url]} value={useEventSource(url)} />;
 }
 
 const HOOKS = { Options, Documents, Native };
