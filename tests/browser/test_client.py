@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -11,8 +9,9 @@ from playwright.async_api import BrowserContext
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from tests.browser.servers import passing_on, served
 from tests.browser.tab import Tab
-from tests.conftest import RunningGateway, StartGateway
+from tests.conftest import StartGateway
 from tests.process.programs import serving
 from tests.support import SECRET, eventually, free_port, producer_message
 
@@ -187,40 +186,6 @@ async def test_token_renewed(
     assert await page.value("subscription.error.status") == 401
 
 
-@asynccontextmanager
-async def swallowing(
-    gateway: RunningGateway, origin: str, swallows: Callable[[], bool]
-) -> AsyncIterator[str]:
-    """A proxy before *gateway* that, while it *swallows*, passes a response on when it is over."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        url = gateway.url + request.raw_path
-        headers = {name: value for name, value in request.headers.items() if name != "Host"}
-        async with gateway.session.request(request.method, url, headers=headers) as answer:
-            kept = {
-                name: value
-                for name, value in answer.headers.items()
-                if name.lower() not in ("transfer-encoding", "content-length", "connection")
-            }
-            if swallows() or "event-stream" not in answer.content_type:
-                body = await answer.read()
-                return web.Response(status=answer.status, headers=kept, body=body)
-            response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            return response
-
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    [(host, port)] = runner.addresses
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
 async def test_proxy_that_swallows(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
@@ -228,7 +193,10 @@ async def test_proxy_that_swallows(
     being told to, and has a stream again when the proxy is mended: each event once."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
     mended = asyncio.Event()
-    async with swallowing(gateway, origin, lambda: not mended.is_set()) as url:
+    proxy = web.Application()
+    swallow = passing_on(gateway, swallows=lambda: not mended.is_set())
+    proxy.router.add_route("*", "/{path:.*}", swallow)
+    async with served(proxy) as url:
         await tab.page.goto(origin)
         page = Page(tab)
         timing = {"connectedWithinMs": 500, "pollEveryMs": 100, "probeEveryMs": 300}

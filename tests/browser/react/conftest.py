@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import gateway.client
-from tests.browser.conftest import application
 from tests.browser.react.app import App
+from tests.browser.servers import pages, served
 from tests.browser.tab import Tab
 from tests.npm import MODULES, NODE
 
@@ -42,7 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def react_origin(built: Path) -> AsyncIterator[str]:
     """The origin of the application; it is not the gateway's."""
-    async with application(built) as address:
+    async with served(pages(built)) as address:
         yield address
 
 

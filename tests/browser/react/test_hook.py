@@ -105,7 +105,10 @@ async def test_another_id(
     await app.show(options(None, gateway.url))
     await app.shows("closed")
     assert await app.shown() == {
-        **{"events": [], "run": None, "error": None, "lastEventId": None},
+        "events": [],
+        "run": None,
+        "error": None,
+        "lastEventId": None,
         "status": "closed",
     }
     assert app.streams_asked == []
