@@ -77,8 +77,9 @@ export type KnownEvent =
   | StreamGap
   | StreamReset;
 
-/** Any other type, as its producer worded it. */
-export type UnknownEvent = Envelope<`${string}:${string}` & { readonly __unknown?: never }, unknown>;
+/** Any other type, as its producer worded it: what is left in the `default` of a `switch`. The mark,
+ * which no event has, keeps it apart from the types above; without it none of them would narrow. */
+export type UnknownEvent = Envelope<`${string}:${string}` & { readonly __unknown: true }, unknown>;
 
 export type ExecutionEvent = KnownEvent | UnknownEvent;
 

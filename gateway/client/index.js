@@ -5,9 +5,10 @@ import { Subscription } from "./subscription.js";
 export { TERMINAL_TYPES, fold } from "./fold.js";
 export { Refused } from "./trouble.js";
 
-// Served by a gateway, the module knows where that is; bundled, it is the page's own origin.
-const OWN = new URL(import.meta.url);
-const OWN_ORIGIN = /^https?:$/.test(OWN.protocol) ? OWN.origin : (globalThis.location?.origin ?? "");
+// Served by a gateway, the module knows where that is; bundled, it is the page's own origin. What a
+// bundler makes of it may be a file's address, or, in a classic script, nothing.
+const OWN = import.meta.url ?? "";
+const OWN_ORIGIN = /^https?:/.test(OWN) ? new URL(OWN).origin : (globalThis.location?.origin ?? "");
 
 /** Follow an execution; see index.d.ts for the options. */
 export function subscribeToExecution(executionId, options, organizationId, more) {

@@ -11,21 +11,25 @@ export interface ExecutionStream {
   lastEventId: string | null;
 }
 
-/** What the hook of the front-end document returns. */
+/** What the hook of the front-end document returns: no notices, and nothing from before a reset. */
 export interface DocumentsExecutionStream {
   events: { type: string; data: any; timestamp: string }[];
   status: "connecting" | "connected" | "completed" | "failed" | "disconnected";
   error: string | null;
 }
 
+/** What a stream that is shared can be told: whoever follows sees its events in what is returned. */
+export type StreamOptions = Omit<Options, "onEvent" | "onStatus" | "signal" | "timing">;
+
 /** Follow an execution from a component. Components that follow the same one share a stream. */
 export function useExecutionStream(
   executionId: string | null,
-  options: Omit<Options, "onEvent" | "onStatus" | "signal">,
+  options: StreamOptions,
 ): ExecutionStream;
 /** The form of the front-end document. */
 export function useExecutionStream(
   executionId: string | null,
   token: string,
   organizationId: string,
+  options?: StreamOptions,
 ): DocumentsExecutionStream;

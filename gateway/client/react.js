@@ -1,48 +1,89 @@
 // The React hook: one stream for all components that follow the same execution.
+//
+// Nothing happens while a component renders, which may come to nothing: streams are opened, and
+// tokens taken over, in effects. How a stream is followed is the matter of subscription.js.
 
-import { useCallback, useMemo, useRef, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 
+import { documentsEvents, documentsWords } from "./document.js";
 import { subscribeToExecution } from "./index.js";
 
 const NOTHING = Object.freeze([]);
-const snapshotOf = (status, more) =>
-  Object.freeze({ events: NOTHING, run: null, status, error: null, lastEventId: null, ...more });
-const CONNECTING = snapshotOf("connecting");
-const CLOSED = snapshotOf("closed");
+const FIRST = { events: NOTHING, run: null, status: "connecting", error: null, lastEventId: null };
+const CONNECTING = Object.freeze(FIRST);
+const CLOSED = Object.freeze({ ...FIRST, status: "closed" });
 
-// By what makes two streams the same.
+// What makes two streams different ones. The token does not: the stream goes on with a new one.
+const KEY = [
+  "executionId", "baseUrl", "organizationId", "workflowId", "lastEventId", "terminalTypes", "types",
+  "transport",
+];
+
+// By key. An entry is there for as long as a component follows it.
 const stores = new Map();
 
 class Store {
   snapshot = CONNECTING;
   #key;
   #subscription;
-  #components = new Set();
+  // Whom to tell, by the ref that holds what the component gave when it rendered last.
+  #components = new Map();
+  // The ref whose token is used: that of the component that rendered last.
+  #latest;
 
-  constructor(key, executionId, latest) {
+  constructor(key) {
     this.#key = key;
-    // The token is that of whoever rendered last: it changes, and the stream goes on.
-    const getToken = (asked) => {
-      const { getToken: ask, token } = latest.current;
-      return ask ? ask(asked) : token;
-    };
-    this.#subscription = subscribeToExecution(executionId, { ...latest.current, getToken });
-    this.#subscription.watch(() => this.#changed());
+    this.#open();
   }
 
-  join(notify) {
-    this.#components.add(notify);
-    return () => {
-      this.#components.delete(notify);
-      // Not at once: StrictMode and a change of page leave and come back in the same breath.
-      setTimeout(() => this.#components.size || this.#close());
+  join(latest, notify) {
+    this.#components.set(latest, notify);
+    this.rendered(latest);
+    return () => this.#leave(latest);
+  }
+
+  rendered(latest) {
+    if (this.#components.has(latest)) this.#latest = latest;
+  }
+
+  /** There may be a better token: one stream that was given up for the last one begins anew. */
+  tryAgain() {
+    if (this.snapshot.status === "closed") this.#open();
+  }
+
+  #open() {
+    const { executionId, ...options } = JSON.parse(this.#key);
+    const getToken = (asked) => {
+      const { getToken: ask, token } = this.#latest.current;
+      return ask ? ask(asked) : token;
     };
+    const subscription = subscribeToExecution(executionId, { ...options, getToken });
+    subscription.watch(() => subscription === this.#subscription && this.#changed());
+    this.#subscription = subscription;
+    this.#show(CONNECTING);
   }
 
   #changed() {
-    const { events, run, status, error, lastEventId } = this.#subscription;
-    this.snapshot = snapshotOf(status, { events: [...events], run, error, lastEventId });
-    for (const notify of [...this.#components]) notify();
+    const { run, status, error, lastEventId, events: seen } = this.#subscription;
+    const before = this.snapshot.events;
+    // Its own list grows; React tells by another one that there is more.
+    const events = seen.length === before.length ? before : [...seen];
+    const now = { events, run, status, error, lastEventId };
+    // Heartbeats change nothing: nothing is rendered for them.
+    const isNew = Object.keys(now).some((name) => now[name] !== this.snapshot[name]);
+    if (isNew) this.#show(Object.freeze(now));
+  }
+
+  #show(snapshot) {
+    this.snapshot = snapshot;
+    for (const notify of [...this.#components.values()]) notify();
+  }
+
+  #leave(latest) {
+    this.#components.delete(latest);
+    this.#latest = [...this.#components.keys()].at(-1) ?? this.#latest;
+    // Not at once: StrictMode and a change of page leave and come back in the same breath.
+    setTimeout(() => this.#components.size || this.#close());
   }
 
   #close() {
@@ -51,49 +92,32 @@ class Store {
   }
 }
 
-function join(key, executionId, latest, notify) {
-  if (!stores.has(key)) stores.set(key, new Store(key, executionId, latest));
-  return stores.get(key).join(notify);
+function join(key, latest, notify) {
+  if (!stores.has(key)) stores.set(key, new Store(key));
+  return stores.get(key).join(latest, notify);
 }
 
 /** Follow an execution from a component; null follows nothing. See react.d.ts for both forms. */
 export function useExecutionStream(executionId, ...given) {
   const isDocuments = given.length > 1 || typeof given[0] === "string";
-  const options = isDocuments ? { token: given[0], organizationId: given[1] } : { ...given[0] };
+  const [token, organizationId, more] = given;
+  const options = isDocuments ? { ...more, token, organizationId } : { ...given[0] };
+  const key = executionId ? JSON.stringify({ ...options, executionId }, KEY) : null;
   const latest = useRef(options);
-  latest.current = options;
-  const { baseUrl, organizationId, workflowId, lastEventId } = options;
-  const key = JSON.stringify([executionId, baseUrl, organizationId, workflowId, lastEventId]);
+  // Before the store is joined: effects run in the order in which they stand here.
+  useEffect(() => {
+    latest.current = options;
+    stores.get(key)?.rendered(latest);
+  });
   const subscribe = useCallback(
-    (notify) => (executionId ? join(key, executionId, latest, notify) : () => {}),
-    // The key says which execution.
+    (notify) => (key === null ? () => {} : join(key, latest, notify)),
     [key],
   );
-  const before = executionId ? CONNECTING : CLOSED;
-  const now = useCallback(() => stores.get(key)?.snapshot ?? before, [key, before]);
+  const before = key === null ? CLOSED : CONNECTING;
+  const now = () => stores.get(key)?.snapshot ?? before;
   const snapshot = useSyncExternalStore(subscribe, now, () => before);
-  return useMemo(() => (isDocuments ? asDocument(snapshot) : snapshot), [isDocuments, snapshot]);
-}
-
-const DOCUMENTS_STATUS = {
-  connecting: "connecting",
-  reconnecting: "connecting",
-  live: "connected",
-  "catching-up": "connected",
-  polling: "connected",
-  paused: "connected",
-  completed: "completed",
-  failed: "failed",
-  closed: "disconnected",
-};
-
-// What the hook of the front-end document returns.
-function asDocument({ events, run, status, error }) {
-  const words = status === "failed" ? run?.error_message || run?.status : error?.message;
-  const isOver = status === "failed" || status === "closed";
-  return {
-    events: events.map((event) => ({ type: event.type, data: event, timestamp: event.timestamp })),
-    status: DOCUMENTS_STATUS[status],
-    error: (isOver && words) || null,
-  };
+  useEffect(() => stores.get(key)?.tryAgain(), [key, options.token]);
+  const { events } = snapshot;
+  const documents = useMemo(() => isDocuments && documentsEvents(events), [isDocuments, events]);
+  return isDocuments ? { events: documents, ...documentsWords(snapshot) } : snapshot;
 }

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from playwright.async_api import BrowserContext, async_playwright
 
 from tests.browser.chromium import Chromium
+from tests.browser.servers import pages, served
 from tests.browser.tab import Tab
 from tests.dev.conftest import start_viewer
 
@@ -47,16 +47,5 @@ async def tab(window: BrowserContext) -> Tab:
 @pytest.fixture
 async def origin() -> AsyncIterator[str]:
     """The origin of an application whose page follows executions; it is not the gateway's."""
-    application = web.Application()
-    application.router.add_get("/", _index)
-    application.router.add_static("/", APPLICATION)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    [(host, port)] = runner.addresses
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
-async def _index(_: web.Request) -> web.FileResponse:
-    return web.FileResponse(APPLICATION / "index.html")
+    async with served(pages(APPLICATION)) as address:
+        yield address

@@ -7,6 +7,8 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
+from tests.browser.servers import served
+
 Habit = Literal["passes", "swallows", "refuses"]
 """What becomes of streams: passed on as they come; only when they are over; or refused for an hour,
 as all that is asked but the package itself."""
@@ -61,14 +63,15 @@ class Proxy:
 @asynccontextmanager
 async def proxy_before(gateway_url: str, habit: Habit) -> AsyncIterator[Proxy]:
     """A proxy that listens on loopback."""
-    async with aiohttp.ClientSession(gateway_url, auto_decompress=False) as session:
-        proxy = Proxy(session, habit)
+    async with passing_on(gateway_url, habit) as proxy:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", proxy.handle)
-        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        [(host, port)] = runner.addresses
-        proxy.url = f"http://{host}:{port}"
-        yield proxy
-        await runner.cleanup()
+        async with served(application) as proxy.url:
+            yield proxy
+
+
+@asynccontextmanager
+async def passing_on(gateway_url: str, habit: Habit = "passes") -> AsyncIterator[Proxy]:
+    """A proxy that is part of whatever routes to its `handle`."""
+    async with aiohttp.ClientSession(gateway_url, auto_decompress=False) as session:
+        yield Proxy(session, habit)

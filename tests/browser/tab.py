@@ -22,11 +22,21 @@ class Tab:
     def _error(self, text: str) -> None:
         self.errors.append(text)
 
-    async def follow(self, stream_url: str, organization: str = "acme", token: str = "") -> None:
+    async def follow(
+        self,
+        stream_url: str,
+        organization: str = "acme",
+        token: str = "",
+        *,
+        closes_at_error: bool = False,
+    ) -> None:
         """Let the application's page open a stream, with the credentials in the query."""
         token = token or issue(SECRET, organization_id=organization)
         query = f"Authorization={quote(f'Bearer {token}')}&organization_id={quote(organization)}"
-        await self.page.evaluate("url => follow(url)", f"{stream_url}?{query}")
+        await self.page.evaluate(
+            "given => follow(...given)",
+            [f"{stream_url}?{query}", {"closesAtError": closes_at_error}],
+        )
 
     async def seen(self, *, heartbeats: bool = False) -> list[dict[str, Any]]:
         """The events so far as {type, document}."""

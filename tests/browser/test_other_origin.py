@@ -58,6 +58,26 @@ async def test_allowed_origin(
     assert tab.errors == []
 
 
+async def test_closes_at_error(
+    start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
+) -> None:
+    """A page that closes at the first error is not called back, and has all that happened when it
+    follows anew."""
+    gateway = await start_gateway(ownership="token", cors_origins=origin)
+    await tab.page.goto(origin)
+    await tab.follow(gateway.stream_url("run-1"), closes_at_error=True)
+    await tab.sees("connected")
+    await publish(redis, producer_message("step:started", **STEP))
+    await tab.sees("step:started")
+    await gateway.parts.hub.cut()
+    await tab.closed()
+    assert await tab.connection_errors() == 1
+    await publish(redis, producer_message("execution:paused", reason="approval"))
+    await tab.follow(gateway.stream_url("run-1"), closes_at_error=True)
+    await tab.sees("execution:paused")
+    assert await tab.types() == ["connected", "step:started", "execution:paused"]
+
+
 async def test_every_origin(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:

@@ -5,4 +5,5 @@ import sys
 from pathlib import Path
 
 NODE = str(Path(sys.prefix, "bin", "node"))
+NPM = str(Path(sys.prefix, "bin", "npm"))
 MODULES = Path(sys.prefix, "npm", "node_modules")

@@ -14,7 +14,7 @@ const LAST = ["execution:completed", "execution:failed"];
 
 let followed = null;
 
-function follow(url) {
+function follow(url, { closesAtError = false } = {}) {
   const source = new EventSource(url);
   followed = { source, events: [], errors: 0 };
   const keep = ({ type, data }) => followed.events.push({ type, document: JSON.parse(data) });
@@ -25,6 +25,9 @@ function follow(url) {
       source.close();
     });
   }
-  // Not closed here: the browser comes back by itself, unless the answer was no.
-  source.addEventListener("error", () => (followed.errors += 1));
+  source.addEventListener("error", () => {
+    followed.errors += 1;
+    // Not closed as a rule: the browser comes back by itself, unless the answer was no.
+    if (closesAtError) source.close();
+  });
 }

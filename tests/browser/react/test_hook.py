@@ -1,0 +1,192 @@
+"""The React hook in a real React page, under StrictMode: its streams, and what it returns."""
+
+from redis.asyncio import Redis
+
+from gateway.bus.registry import register
+from tests.browser.react.app import App, documents, options, publish, token
+from tests.conftest import RunningGateway, StartGateway
+from tests.support import eventually
+
+
+async def start(start_gateway: StartGateway, react_origin: str, **more: object) -> RunningGateway:
+    """A gateway whose streams the application may read."""
+    return await start_gateway(**{"ownership": "token", "cors_origins": react_origin, **more})
+
+
+async def test_whole_run(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """A component sees a whole run, once, over one stream, although StrictMode mounts it twice; it
+    has the events, the run, the status, no error, and the id of the last event."""
+    gateway = await start(start_gateway, react_origin)
+    await app.show(options("run-1", gateway.url))
+    await app.shows("live")
+    await publish(redis, 1)
+    await publish(redis, 2, "step:completed", duration_ms=70)
+    await app.shows("live", 1, 2)
+    await publish(redis, 3, "execution:paused", reason="approval")
+    await app.shows("paused", 1, 2, 3)
+    await publish(redis, 4, "execution:completed")
+    await app.shows("completed", 1, 2, 3, 4)
+    shown = await app.shown()
+    assert set(shown) == {"events", "run", "status", "error", "lastEventId"}
+    assert [event["type"] for event in shown["events"]] == [
+        *("step:started", "step:completed", "execution:paused", "execution:completed"),
+    ]
+    assert (shown["run"]["status"], shown["run"]["steps_completed"]) == ("completed", 1)
+    [step] = shown["run"]["execution_logs"]
+    assert step["duration_ms"] == 70
+    assert shown["error"] is None
+    assert shown["lastEventId"] == shown["events"][-1]["id"]
+    await eventually(lambda: gateway.server.streams == 0)
+    assert gateway.parts.metrics.streams_opened == len(app.streams_asked) == 1
+    assert app.tab.errors == []
+
+
+async def test_renders(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """Rendering anew, with another getToken each time, opens nothing anew; and what changes
+    nothing, a heartbeat, renders nothing."""
+    gateway = await start(start_gateway, react_origin, heartbeat_seconds=0.2)
+    for number in range(1, 6):
+        await app.show(options("run-1", gateway.url))
+        await app.shows("live", *range(1, number))
+        await publish(redis, number)
+    await app.shows("live", *range(1, 6))
+    renders = await app.value("renders.length")
+    beside = await gateway.open("run-1")
+    for _ in range(5):
+        await beside.expect("step:started")
+    for _ in range(3):
+        seen = await beside.next()
+        assert seen is not None
+        assert seen.event == "heartbeat"
+    await publish(redis, 6)
+    await app.shows("live", 1, 2, 3, 4, 5, 6)
+    # StrictMode renders everything twice.
+    assert await app.value("renders.length") == renders + 2
+    assert len(app.streams_asked) == 1
+    assert len(await app.value("asked")) == 1
+
+
+async def test_many_components(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """Twenty components of one execution, of both forms, share one stream; whoever comes later
+    sees all; the stream ends with the last of them, and not before."""
+    gateway = await start(start_gateway, react_origin)
+    many = [options("run-1", gateway.url, name=f"c{n}") for n in range(19)]
+    last = documents("run-1", token(), "acme", {"baseUrl": gateway.url})
+    await app.show(*many)
+    await app.shows("live", name="c0")
+    await publish(redis, 1)
+    await app.show(*many, last)
+    await app.shows("connected", 1)
+    for n in range(19):
+        await app.shows("live", 1, name=f"c{n}")
+    assert gateway.server.streams == 1
+    await app.show(last)
+    await eventually(lambda: app.value("Object.keys(shown).length === 1"))
+    await publish(redis, 2)
+    await app.shows("connected", 1, 2)
+    assert gateway.server.streams == 1
+    await app.show()
+    await eventually(lambda: gateway.server.streams == 0)
+    assert gateway.parts.metrics.streams_opened == len(app.streams_asked) == 1
+
+
+async def test_another_id(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """An id of null opens nothing and is closed; another id follows the other execution, and no
+    render shows it an event of the first; null again ends the stream."""
+    gateway = await start(start_gateway, react_origin)
+    await app.show(options(None, gateway.url))
+    await app.shows("closed")
+    assert await app.shown() == {
+        "events": [],
+        "run": None,
+        "error": None,
+        "lastEventId": None,
+        "status": "closed",
+    }
+    assert app.streams_asked == []
+    await publish(redis, 1)
+    await publish(redis, 2, run="run-2")
+    for number in (1, 2):
+        await app.show(options(f"run-{number}", gateway.url))
+        await app.shows("live", number)
+    await eventually(lambda: gateway.server.streams == 1)
+    renders = await app.value("renders")
+    of_the_second = [numbers for _, [run, _], numbers in renders if run == "run-2"]
+    assert [2] in of_the_second
+    assert all(numbers in ([], [2]) for numbers in of_the_second)
+    await app.show(options(None, gateway.url))
+    await app.shows("closed")
+    await eventually(lambda: gateway.server.streams == 0)
+    assert gateway.parts.metrics.streams_opened == 2
+
+
+async def test_another_organization(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """With another organization, in either form, no render shows an event of the first one, not
+    even where the execution's id stays."""
+    gateway = await start(
+        start_gateway, react_origin, ownership="registry", ownership_wait_seconds=0.1
+    )
+    await register(redis, "run-1", "acme")
+    await publish(redis, 1)
+    other = token("other")
+    for component, closed in (
+        (options("run-1", gateway.url, organizationId="other", token=other), "closed"),
+        (documents("run-1", other, "other", {"baseUrl": gateway.url}), "disconnected"),
+    ):
+        await app.show(options("run-1", gateway.url))
+        await app.shows("live", 1)
+        await app.show(component)
+        await app.shows(closed)
+    renders = await app.value("renders")
+    assert [1] in [numbers for _, [_, organization], numbers in renders if organization == "acme"]
+    assert not any(numbers for _, [_, whose], numbers in renders if whose == "other")
+
+
+async def test_token_of_who_is_there(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """A new token comes from a component that is still there: from the one that rendered last, also
+    when the one that opened the stream has left."""
+    gateway = await start(start_gateway, react_origin)
+    # So near its end a token is asked for again for each request.
+    soon = [token(ttl_seconds=seconds) for seconds in (7, 8, 9)]
+    first = options("run-1", gateway.url, name="first", token=soon[0])
+    await app.show(first, options("run-1", gateway.url, name="second", token=soon[1]))
+    await app.shows("live", name="second")
+    await app.show(options("run-1", gateway.url, name="second", token=soon[2]))
+    await eventually(lambda: app.value("!shown.first"))
+    await app.value("asked.splice(0)")
+    await gateway.parts.hub.cut()
+    await app.shows("reconnecting", name="second")
+    await app.value("dispatchEvent(new Event('online'))")
+    await publish(redis, 1)
+    await app.shows("live", 1, name="second")
+    asked = await app.value("asked")
+    assert asked
+    assert all(one == ["second", soon[2]] for one in asked)
+
+
+async def test_given_up(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """Where the gateway refuses the token it is closed, with the reason; a component that comes
+    later tries again, for all of them."""
+    gateway = await start(start_gateway, react_origin)
+    refused = options("run-1", gateway.url, token="not.a.token")
+    await app.show(refused)
+    await app.shows("closed")
+    assert await app.value("shown.one.error.status") == 401
+    await publish(redis, 1)
+    await app.show(refused, options("run-1", gateway.url, name="later"))
+    await app.shows("live", 1, name="later")
+    await app.shows("live", 1)

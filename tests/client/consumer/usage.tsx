@@ -1,0 +1,110 @@
+// What people write with the package, for the TypeScript compiler alone: it is never run.
+
+import {
+  type ExecutionEvent,
+  fold,
+  Refused,
+  type Run,
+  subscribeToExecution,
+  TERMINAL_TYPES,
+} from "sse-gateway-client";
+import { useExecutionStream } from "sse-gateway-client/react";
+
+function words(event: ExecutionEvent): string | number | undefined {
+  switch (event.type) {
+    case "step:started":
+      return event.data.node_type;
+    case "step:completed": {
+      const { duration_ms: duration, output } = event.data;
+      // @ts-expect-error a step that completed has no error
+      event.data.error;
+      return output ? duration : undefined;
+    }
+    case "step:failed":
+      return event.data.error;
+    case "execution:paused":
+      return event.data.reason;
+    case "execution:completed":
+      return event.data.generated_document_id ?? event.data.execution_time_ms;
+    case "execution:failed":
+      return event.data.error_message;
+    case "execution:canceled":
+    case "execution:cancelled":
+      return event.data.execution_id;
+    case "stream:gap":
+      // @ts-expect-error a notice has no data
+      event.data;
+      return event.missed;
+    case "stream:reset":
+      return event.reason;
+    default: {
+      const type: string = event.type;
+      const data: unknown = event.data;
+      // @ts-expect-error nobody knows what is in it
+      event.data.number;
+      return type === "own:type" && typeof data === "string" ? data : event.timestamp;
+    }
+  }
+}
+
+export async function follow(executionId: string): Promise<Run> {
+  const subscription = subscribeToExecution(executionId, {
+    baseUrl: "https://gateway.example.com",
+    getToken: async ({ fresh }) => (fresh ? "new" : "old"),
+    organizationId: "acme",
+    onEvent: (event) => words(event),
+    onStatus: (status, { nextTryAt, error }) => {
+      if (status === "reconnecting" && nextTryAt !== null) return nextTryAt - Date.now();
+      // @ts-expect-error no such status
+      if (status === "connected") return 0;
+      return error instanceof Refused ? error.retryAfterMs : undefined;
+    },
+    signal: AbortSignal.timeout(1000),
+    types: ["own:type"],
+    terminalTypes: TERMINAL_TYPES,
+  });
+  for await (const event of subscription) words(event);
+  const again: Run = fold(subscription.events, { executionId });
+  await subscription.finished;
+  return again.status === "completed" ? again : subscription.run;
+}
+
+export function documentsForm(executionId: string): () => void {
+  const stream = subscribeToExecution(executionId, "token", "acme");
+  return () => stream.close();
+}
+
+export function Steps({ id }: { id: string | null }) {
+  const { events, run, status, error, lastEventId } = useExecutionStream(id, {
+    getToken: () => "token",
+    organizationId: "acme",
+  });
+  if (status === "polling" || run === null) return <p>{error?.message}</p>;
+  const steps = run.execution_logs.map((step) => <li key={step.node_id}>{step.duration_ms}</li>);
+  return <ul title={lastEventId ?? events.map(words).join()}>{steps}</ul>;
+}
+
+export function DocumentsSteps({ id }: { id: string | null }) {
+  const { events, status, error } = useExecutionStream(id, "token", "acme");
+  // @ts-expect-error the document's hook knows five statuses, and this is none of them
+  if (status === "live") return null;
+  if (status === "connected") return events.map((event) => event.data.data.node_type);
+  return <p>{error?.toUpperCase()}</p>;
+}
+
+export function mistakes() {
+  // @ts-expect-error an id is needed
+  subscribeToExecution(null, { token: "token" });
+  // @ts-expect-error the options are needed
+  subscribeToExecution("run-1");
+  // @ts-expect-error the document's form has an organization
+  subscribeToExecution("run-1", "token");
+  // @ts-expect-error a token is a text
+  subscribeToExecution("run-1", { getToken: () => 42 });
+  // @ts-expect-error the name is organizationId
+  subscribeToExecution("run-1", { token: "token", orgId: "acme" });
+  // @ts-expect-error a shared stream calls nobody: its events are in what the hook returns
+  useExecutionStream("run-1", { token: "token", onEvent: words });
+  // @ts-expect-error nothing of it may be written to
+  useExecutionStream("run-1", { token: "token" }).events.push();
+}
