@@ -1,5 +1,8 @@
 // Types of the package: the events of the front-end document, a run, and how to follow it.
 
+// Only what says `export` is exported: without this line all would be.
+export {};
+
 /** What every event has; `id` is missing only where the gateway does not record. */
 interface Envelope<Type extends string, Data> {
   id?: string;

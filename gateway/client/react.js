@@ -46,7 +46,7 @@ class Store {
     if (this.#components.has(latest)) this.#latest = latest;
   }
 
-  /** There may be a better token: one stream that was given up for the last one begins anew. */
+  /** There may be a better token: a stream that was given up for want of one begins anew. */
   tryAgain() {
     if (this.snapshot.status === "closed") this.#open();
   }

@@ -1,7 +1,7 @@
 // A React application whose components follow executions, each with the hook that it is told to use.
 // What each of them shows last is kept in `shown`, for the test to look at.
 
-import { StrictMode, useEffect } from "react";
+import { memo, StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 import { useExecutionStream } from "sse-gateway-client/react";
 
@@ -44,7 +44,8 @@ function Native({ name, url }) {
   return <Show name={name} about={[url]} value={useEventSource(url)} />;
 }
 
-const HOOKS = { Options, Documents, Native };
+// `Quiet` renders anew only with other options.
+const HOOKS = { Options, Quiet: memo(Options), Documents, Native };
 
 /** Show these components and no others. */
 window.show = (...components) => {

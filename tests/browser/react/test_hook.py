@@ -1,5 +1,7 @@
 """The React hook in a real React page, under StrictMode: its streams, and what it returns."""
 
+from typing import Any
+
 from redis.asyncio import Redis
 
 from gateway.bus.registry import register
@@ -74,7 +76,7 @@ async def test_many_components(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
     """Twenty components of one execution, of both forms, share one stream; whoever comes later
-    sees all; the stream ends with the last of them, and not before."""
+    sees all; the stream outlives a change of page, and ends with the last of them."""
     gateway = await start(start_gateway, react_origin)
     many = [options("run-1", gateway.url, name=f"c{n}") for n in range(19)]
     last = documents("run-1", token(), "acme", {"baseUrl": gateway.url})
@@ -91,6 +93,9 @@ async def test_many_components(
     await publish(redis, 2)
     await app.shows("connected", 1, 2)
     assert gateway.server.streams == 1
+    # Another page, of the same execution, in its place.
+    await app.show({**last, "name": "another"})
+    await app.shows("connected", 1, 2, name="another")
     await app.show()
     await eventually(lambda: gateway.server.streams == 0)
     assert gateway.parts.metrics.streams_opened == len(app.streams_asked) == 1
@@ -153,27 +158,44 @@ async def test_another_organization(
 
 
 async def test_token_of_who_is_there(
-    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+    start_gateway: StartGateway, react_origin: str, app: App
 ) -> None:
-    """A new token comes from a component that is still there: from the one that rendered last, also
-    when the one that opened the stream has left."""
+    """A new token is that of the component that rendered last; when it has left, that of one which
+    is still there, also before that renders anew; and always the one given last."""
     gateway = await start(start_gateway, react_origin)
-    # So near its end a token is asked for again for each request.
-    soon = [token(ttl_seconds=seconds) for seconds in (7, 8, 9)]
-    first = options("run-1", gateway.url, name="first", token=soon[0])
-    await app.show(first, options("run-1", gateway.url, name="second", token=soon[1]))
-    await app.shows("live", name="second")
-    await app.show(options("run-1", gateway.url, name="second", token=soon[2]))
-    await eventually(lambda: app.value("!shown.first"))
-    await app.value("asked.splice(0)")
-    await gateway.parts.hub.cut()
-    await app.shows("reconnecting", name="second")
-    await app.value("dispatchEvent(new Event('online'))")
-    await publish(redis, 1)
-    await app.shows("live", 1, name="second")
-    asked = await app.value("asked")
-    assert asked
-    assert all(one == ["second", soon[2]] for one in asked)
+
+    def quiet(name: str, ttl_seconds: int) -> dict[str, Any]:
+        given = token(ttl_seconds=ttl_seconds)
+        return {**options("run-1", gateway.url, name, token=given), "hook": "Quiet"}
+
+    async def reconnect() -> None:
+        await gateway.parts.hub.cut()
+        await app.value("dispatchEvent(new Event('online'))")
+
+    async def asked(one: dict[str, Any]) -> None:
+        await eventually(lambda: app.value(f"asked.at(-1)[1] === '{one['token']}'"))
+
+    # A minute before its end another token is asked for; near its end it is for every request.
+    late, early = quiet("late", 63), quiet("early", 9)
+    await app.show(early)
+    await app.shows("live", name="early")
+    await app.show(early, late)
+    await app.shows("live", name="late")
+    await reconnect()
+    await asked(late)
+    await app.shows("live", name="late")
+    renders = await app.value("renders.length")
+    await app.show(early)
+    await eventually(lambda: app.value("!shown.late"))
+    assert await app.value("renders.length") == renders
+    before = await app.value("asked.length")
+    await eventually(lambda: app.value(f"asked.length > {before}"))
+    assert (await app.value("asked"))[before] == ["early", early["token"]]
+    early = quiet("early", 3600)
+    await app.show(early)
+    await reconnect()
+    await asked(early)
+    await app.shows("live", name="early")
 
 
 async def test_given_up(
