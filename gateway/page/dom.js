@@ -9,6 +9,11 @@ export function element(name, className = "", ...content) {
   return made;
 }
 
+/** Set the text of `node`, unless it is that already: it would lose a selection, or be read out anew. */
+export function write(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}
+
 /** How long, for people. */
 export function lasted(milliseconds) {
   if (milliseconds === null || !Number.isFinite(milliseconds)) return "";

@@ -1,6 +1,6 @@
 // The executions at the left: the engine's on a developer's machine, and those that were asked for.
 
-import { byId, element } from "./dom.js";
+import { byId, element, write } from "./dom.js";
 
 const EVERY_MS = 2000;
 const WATCHED = "watched-executions";
@@ -9,6 +9,8 @@ const watched = new Map(JSON.parse(sessionStorage.getItem(WATCHED) ?? "[]").map(
 let listed = [];
 let chosen = null;
 let choose = () => {};
+// By id. Kept and not made anew: a button that is replaced between press and release is not clicked.
+const rows = new Map();
 
 /** Show the list; `onChoose(id)` is called for the one that is chosen. */
 export function beginList({ isDev, onChoose }) {
@@ -32,8 +34,16 @@ function watch(id) {
   location.hash = encodeURIComponent(id);
 }
 
-/** Go to an execution that has just been started. */
-export const goTo = (id) => (location.hash = encodeURIComponent(id));
+const goTo = (id) => (location.hash = encodeURIComponent(id));
+
+/** Go to an execution that the engine has just started. */
+export function showStarted(id) {
+  listed.unshift({ id, status: "running" });
+  goTo(id);
+}
+
+/** Whether the engine plays it, and does as it is told. */
+export const isSimulated = (id) => listed.some((one) => one.id === id);
 
 function open(id) {
   if (!id || id === chosen) return;
@@ -69,19 +79,32 @@ const newest = () => (listed.find((one) => !one.completed_at && one.id !== "demo
 function draw() {
   const ids = new Set(listed.map((one) => one.id));
   const own = [...watched].filter(([id]) => !ids.has(id)).map(([id, status]) => ({ id, status }));
-  const focused = document.activeElement?.dataset?.id;
-  byId("list").replaceChildren(...[...own, ...listed].map(row));
-  if (focused) byId("list").querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+  const wanted = [...own, ...listed].map((one) => fill(rowOf(one.id), one));
+  for (const [id, row] of rows) if (!wanted.includes(row)) rows.delete(id);
+  const list = byId("list");
+  if (list.children.length === wanted.length && wanted.every((row, n) => row === list.children[n])) return;
+  const focused = document.activeElement;
+  list.replaceChildren(...wanted);
+  if (list.contains(focused)) focused.focus();
 }
 
-function row({ id, status, workflow_id: workflow }) {
-  const button = element("button", "", element("span", `dot ${status}`), element("code", "", id));
-  button.append(element("small", "", [status, workflow].filter(Boolean).join(" · ")));
-  button.type = "button";
-  button.dataset.id = id;
+function rowOf(id) {
+  if (!rows.has(id)) {
+    const button = element("button", "", element("span"), element("code", "", id), element("small"));
+    button.type = "button";
+    button.addEventListener("click", () => goTo(id));
+    rows.set(id, element("li", "", button));
+  }
+  return rows.get(id);
+}
+
+function fill(row, { id, status, workflow_id: workflow }) {
+  const button = row.firstChild;
+  const [dot, , words] = button.children;
+  dot.className = `dot ${status}`;
+  write(words, [status, workflow].filter(Boolean).join(" · "));
   button.setAttribute("aria-current", String(id === chosen));
-  button.addEventListener("click", () => goTo(id));
-  return element("li", "", button);
+  return row;
 }
 
 // Up and down through the list, as one expects of one.

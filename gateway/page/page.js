@@ -1,8 +1,8 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
 import { subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, clock, element, lasted, moment, zoned } from "./dom.js";
-import { beginList, goTo, showStatus } from "./list.js";
+import { byId, clock, element, lasted, moment, write, zoned } from "./dom.js";
+import { beginList, isSimulated, showStarted, showStatus } from "./list.js";
 import { drawLog } from "./log.js";
 import { begin, signOut } from "./session.js";
 import { drawTimeline } from "./timeline.js";
@@ -42,8 +42,8 @@ function draw() {
   byId("status").textContent = run.status;
   byId("status").className = run.status;
   byId("outcome").replaceChildren(...outcome(run));
-  byId("pause").hidden = !session.isDev || run.status !== "running";
-  byId("approve").hidden = !session.isDev || run.status !== "paused";
+  byId("pause").hidden = !isSimulated(executionId) || run.status !== "running";
+  byId("approve").hidden = !isSimulated(executionId) || run.status !== "paused";
   drawTimeline(run, Date.now());
   drawLog(events);
   showStatus(executionId, run.status);
@@ -93,24 +93,31 @@ function showConnection() {
   }
   if (status === "closed") words = subscription.error?.message ?? "closed";
   if (subscription?.error?.status === 401 && !session.isDev) signOut();
-  // A status that is set anew is read out anew.
-  if (byId("connection-words").textContent !== words) byId("connection-words").textContent = words;
+  write(byId("connection-words"), words);
   byId("connection").dataset.status = status;
 }
 
+// Tell the engine something; null where it did not take it, which is said.
 async function order(path, body) {
-  const response = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  return response.json();
+  let trouble = "";
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    const document = await response.json();
+    if (response.ok) return document;
+    trouble = document.message;
+  } catch {
+    trouble = "The gateway does not answer: try again.";
+  } finally {
+    byId("order-trouble").textContent = trouble;
+  }
+  return null;
 }
 
 byId("start").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { id } = await order("/dev/executions", { ending: byId("ending").value });
-  goTo(id);
+  const started = await order("/dev/executions", { ending: byId("ending").value });
+  if (started) showStarted(started.id);
 });
 for (const what of ["pause", "approve"]) {
   byId(what).addEventListener("click", () =>

@@ -1,6 +1,6 @@
 // The run as bars on a time axis: a bar a step, and one for each wait.
 
-import { byId, clock, element, lasted, moment, zoned } from "./dom.js";
+import { byId, clock, element, lasted, moment, write, zoned } from "./dom.js";
 
 // Room for a label of the axis, in CSS pixels.
 const LABEL = 72;
@@ -20,6 +20,8 @@ export function drawTimeline(run, now) {
   while (timeline.children.length < rows.length) timeline.append(line());
   // Kept and not made anew: the pointer may be over one, or the focus on it.
   rows.forEach((row, n) => fill(timeline.children[n], row, { from, to, last }));
+  byId("no-steps").hidden = rows.length > 0;
+  byId("axis").hidden = rows.length === 0;
   byId("axis").replaceChildren(...ticks(to - from));
 }
 
@@ -93,11 +95,6 @@ function fillDetails(list, details) {
   list.replaceChildren(
     ...known.flatMap(([key, value]) => [element("dt", "", key), element("dd", "", String(value))]),
   );
-}
-
-// Text that is set anew would lose its selection.
-function write(node, words) {
-  if (node.textContent !== words) node.textContent = words;
 }
 
 // A label at each round number of seconds, as many as there is room for.

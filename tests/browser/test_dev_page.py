@@ -66,6 +66,7 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await expect(running.first).to_be_visible()
         await expect(page.locator("#connection")).to_have_attribute("data-status", "live")
         await kept(page, "running")
+        row = await page.locator("#list li").first.element_handle()
         await page.click("#pause")
         await expect(page.locator("#outcome")).to_have_text(
             re.compile("^Waits for approval, since")
@@ -73,6 +74,9 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await expect(page.locator("#connection-words")).to_have_text("live, paused")
         await expect(page.locator("#timeline li[data-state=waiting] .bar")).to_be_visible()
         await kept(page, "paused")
+        assert await page.locator("#list li").first.evaluate("(one, row) => one === row", row), (
+            "a row that is made anew loses a click, and the focus"
+        )
         bars = await page.locator("#timeline li").count()
         assert bars >= 2
         await page.reload()
@@ -91,6 +95,21 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await page.reload()
         await expect(page.locator("#status")).to_have_text("failed")
         await expect(page.locator("#timeline li")).to_have_count(bars)
+
+
+async def test_no_engine(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """An execution that the engine does not play is only watched; an order that nobody takes is
+    said."""
+    viewer = await start_viewer(pace=None)
+    async with shown(tab, viewer.url, expected_errors="status of 405") as page:
+        await watch(page, "my-run")
+        await expect(page.locator("#no-steps")).to_be_visible()
+        await publish(redis, "step:started", node_type="email")
+        await expect(page.locator("#status")).to_have_text("running")
+        await expect(page.locator("#no-steps")).to_be_hidden()
+        await expect(page.locator("#pause")).to_be_hidden()
+        await page.click("#start button")
+        await expect(page.locator("#order-trouble")).not_to_be_empty()
 
 
 async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
