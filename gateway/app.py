@@ -114,6 +114,8 @@ class Parts:
         self.supervisor.start("feed", self.feed.run())
         self.supervisor.start("subscription", self.subscription.run())
         self.supervisor.start("canary", self.canary.run())
+        if self.recorder is not None:
+            self.supervisor.start("recorder", self.recorder.run())
         if (master := master_of(self.redis)) is not None:
             self.supervisor.start("master watch", master.run())
         self.supervisor.start("auditor", self.auditor.run())

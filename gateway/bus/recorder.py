@@ -7,7 +7,9 @@ deliver anything.
 import asyncio
 import hashlib
 import logging
+import secrets
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
@@ -17,6 +19,7 @@ from redis.exceptions import RedisError
 from gateway.bus import scripts
 from gateway.bus.subscription import Life
 from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.cursor import Id, parse_id
 from gateway.events.envelope import Envelope
@@ -27,6 +30,11 @@ log = logging.getLogger(__name__)
 
 REFUSAL_DEADLINE = 5.0
 """Seconds that a batch is held while Redis refuses to record it (out of memory, no right)."""
+
+PROBE_INTERVAL = 5.0
+"""Seconds between two looks at whether Redis records again, where no event shows it."""
+
+_PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=60_000)
 
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
@@ -58,6 +66,30 @@ class Recorder:
         self._refusal_log = Sometimes(10.0)
         self.trouble: str | None = None
         """In words, why events go out without being recorded; None while they are."""
+
+    async def run(self) -> None:
+        """While events go out unrecorded, see whether Redis records again, for ever.
+
+        Else a gateway that is sent no event would stay unhealthy until the next one.
+        """
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL)
+            if self.trouble is not None:
+                with suppress(*REDIS_ERRORS):
+                    await scripts.run(self._redis, self._probe())
+                    self.trouble = None
+
+    def _probe(self) -> Call:
+        """Records an event of an execution that nobody watches, and that is forgotten soon."""
+        name = secrets.token_hex(8)
+        return record_call(
+            f"{PROBE_PREFIX}{name}",
+            [BareMessage(b"{}", name.encode(), "")],
+            instance=name,
+            since=0,
+            batch=1,
+            limits=_PROBE_LIMITS,
+        )
 
     async def record(self, life: Life, bare: Mapping[str, Sequence[Envelope]]) -> Recorded:
         """Record *bare* messages seen in one *life* of the subscription; waits until it is done.

@@ -72,6 +72,30 @@ async def test_recording_refused(
     await eventually(gateway.healthy)
 
 
+async def test_health_comes_back_without_an_event(
+    start_gateway: StartGateway, redis_process: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once Redis records again the gateway is healthy, also if nothing happens any more; what
+    tried it is forgotten."""
+    monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 0.1)
+    monkeypatch.setattr(recorder, "PROBE_INTERVAL", 0.1)
+    process = redis_process()  # type: ignore[operator]
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
+    await reader.expect("step:started")
+    refused = str(process.command("INFO", "errorstats"))
+    await eventually(lambda: str(process.command("INFO", "errorstats")) != refused)
+    assert (await gateway.health())[0] == 503
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    await eventually(gateway.healthy)
+    async with Redis.from_url(process.url) as redis:
+        left = [key async for key in redis.scan_iter("*sse-gateway-check-*")]
+        assert left
+        assert all([0 < await redis.pttl(key) <= 3_600_000 for key in left])
+
+
 async def test_a_second_of_refusal_loses_nothing(
     start_gateway: StartGateway, redis_process: object
 ) -> None:
