@@ -30,6 +30,13 @@ def parent(pid: int) -> int:
     return int(line)
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes that process *pid* has started, and those that they have."""
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    own = [int(child) for child in file.read_text().split()]
+    return own + [pid for child in own for pid in descendants(child)]
+
+
 async def pid_of(url: str) -> int:
     """The process of the Valkey at *url*."""
     async with Redis.from_url(url) as client:

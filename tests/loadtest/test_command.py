@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +20,7 @@ from gateway.loadtest.ledger import Account, Ledger
 from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.private import PrivateGatewayFailed, gateway_process
 from gateway.loadtest.run import LoadTest
+from tests.dev.processes import alive, descendants
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
 
@@ -81,7 +81,7 @@ async def test_nothing_is_left_behind(signum: signal.Signals) -> None:
     process.send_signal(signum)
     await process.communicate()
     assert process.returncode == (1 if signum == signal.SIGINT else -signum)
-    await until(lambda: not any(is_running(pid) for pid in started))
+    await until(lambda: not any(alive(pid) for pid in started))
 
 
 async def until(condition: Callable[[], Any]) -> Any:
@@ -91,21 +91,6 @@ async def until(condition: Callable[[], Any]) -> Any:
             if value := condition():
                 return value
             await asyncio.sleep(0.02)
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that process *pid* has started, and those that they have."""
-    file = Path(f"/proc/{pid}/task/{pid}/children")
-    own = [int(child) for child in file.read_text().split()]
-    return own + [pid for child in own for pid in descendants(child)]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
+from tests.dev.processes import alive, descendants
 from tests.process.programs import run, serving
 from tests.support import SECRET, SseReader, eventually, producer_message
 
 EX_CONFIG = 78
-
-
-def embedded_servers() -> set[int]:
-    """All processes of embedded servers and their keepers."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"valkey-server" in words or b"gateway.dev.keeper" in words:
-            found.add(int(entry.name))
-    return found
 
 
 async def test_banner(redis_url: str) -> None:
@@ -154,16 +142,16 @@ async def test_file_limit(redis_url: str) -> None:
 async def test_embedded_redis(signum: signal.Signals) -> None:
     """`embedded://` starts a private Valkey on loopback, and no process of it outlives the
     gateway, even one that was killed."""
-    before = embedded_servers()
     async with (
         serving(REDIS_URL="embedded://", GATEWAY_OWNERSHIP="token") as process,
         aiohttp.ClientSession() as session,
     ):
         await process.healthy(session)
-        assert len(embedded_servers() - before) == 2
+        keeper_and_server = descendants(process.pid)
+        assert len(keeper_and_server) == 2
         process.signal(signum)
         await process.ended()
-    await eventually(lambda: not embedded_servers() - before)
+    await eventually(lambda: not any(map(alive, keeper_and_server)))
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
