@@ -38,8 +38,10 @@ class Observed:
     def row(self) -> str:
         """Its line of the table."""
         name, runs_in = self.follower.name, self.follower.runs_in
-        requests = self.follower.recorder.requests
+        requests, statuses = self.follower.recorder.requests, self.follower.recorder.statuses
         assert len(requests) >= 3, f"{name} was not made to reconnect: {requests}"
+        told = self.follower.over == "program" or statuses[-1] == 204
+        assert told, f"{name} ended without a 204: {statuses}"
         cells = (
             f"{name} {version_of(name, runs_in)}".rstrip(),
             runs_in,

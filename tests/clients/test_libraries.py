@@ -56,8 +56,8 @@ async def following(
 
 async def test_libraries(redis_url: str, window: BrowserContext, tmp_path: Path) -> None:
     """Each library follows one run through a gateway that sends it away to another one, and one
-    that is killed while more is published, and gets every event once and in order; then it is told,
-    by 204, that nothing will follow. The README's table is what was seen of it."""
+    that is killed while more is published, and gets every event once and in order; then it stops,
+    those that ask again because of a 204. The README's table is what was seen of it."""
     old, new = free_port(), free_port()
     settings = {
         "REDIS_URL": redis_url,
