@@ -23,11 +23,8 @@ export function lasted(milliseconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
-/** Milliseconds since 1970 of a time of a run document; NaN for none. */
-export const moment = (time) => (time === null || time === undefined ? NaN : Date.parse(time));
-
-/** A producer's time with its zone; one without is UTC. */
-export const zoned = (time) => (/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
+/** Milliseconds since 1970 of a time, one without a zone being UTC; NaN for none. */
+export const moment = (time) => Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
 
 const DAYTIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
 

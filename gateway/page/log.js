@@ -1,6 +1,6 @@
 // The events as they came, newest last, with a filter.
 
-import { byId, clock, element, moment, zoned } from "./dom.js";
+import { byId, clock, element, moment } from "./dom.js";
 
 let shown = [];
 
@@ -22,7 +22,7 @@ function line(event) {
   const summary = element(
     "summary",
     "",
-    element("span", "faint", clock(moment(zoned(event.timestamp)), 3) || "-"),
+    element("span", "faint", clock(moment(event.timestamp), 3) || "-"),
     element("span", "", event.type),
     element("span", "faint", String(about)),
   );

@@ -1,7 +1,7 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
 import { subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, clock, element, lasted, moment, write, zoned } from "./dom.js";
+import { byId, clock, element, lasted, moment, write } from "./dom.js";
 import { beginList, isSimulated, showStarted, showStatus } from "./list.js";
 import { drawLog } from "./log.js";
 import { begin, signOut } from "./session.js";
@@ -68,7 +68,7 @@ function outcome(run) {
 
 function waitsFor(run) {
   const { data, timestamp } = run.events.findLast((event) => event.type === "execution:paused");
-  return `Waits for ${data?.reason ?? "somebody"}, since ${clock(moment(zoned(timestamp)))}.`;
+  return `Waits for ${data?.reason ?? "somebody"}, since ${clock(moment(timestamp))}.`;
 }
 
 function result(run) {

@@ -1,6 +1,6 @@
 // The run as bars on a time axis: a bar a step, and one for each wait.
 
-import { byId, clock, element, lasted, moment, write, zoned } from "./dom.js";
+import { byId, clock, element, lasted, moment, write } from "./dom.js";
 
 // Room for a label of the axis, in CSS pixels.
 const LABEL = 72;
@@ -44,7 +44,7 @@ function waits(run) {
   const rows = [];
   let open = null;
   for (const event of run.events) {
-    const at = moment(zoned(event.timestamp));
+    const at = moment(event.timestamp);
     if (event.type === "execution:paused") {
       const asked = event.data?.waiting_for && JSON.stringify(event.data.waiting_for);
       open = {
