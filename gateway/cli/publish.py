@@ -7,8 +7,8 @@ from typing import BinaryIO
 import click
 
 from gateway.cli.options import execution_argument, prefix_option, redis_option
-from gateway.cli.sources import (
-    Beat,
+from gateway.cli.publish_events import (
+    Due,
     Event,
     as_it_happened,
     at_once,
@@ -75,16 +75,16 @@ def publish(
         known = from_lines(lines)
     elif event_type is not None:
         known = [from_option(event_type, data or "{}")]
-    beats = as_it_happened(known, pace) if pace is not None else at_once(known)
+    events = as_it_happened(known, pace) if pace is not None else at_once(known)
     if ending is not None:
-        beats = simulated(execution_id, ending, pace or 1.0)
+        events = simulated(execution_id, ending, pace or 1.0)
 
     async def send() -> None:
         async with Publisher(redis_url, channel_prefix=channel_prefix) as publisher:
             _check(publisher, execution_id, known)
             if organization is not None:
                 await publisher.register(execution_id, organization)
-            await _play(publisher, execution_id, beats)
+            await _play(publisher, execution_id, events)
 
     asyncio.run(send())
 
@@ -98,8 +98,8 @@ def _check(publisher: Publisher, execution_id: str, events: list[Event]) -> None
             raise click.BadParameter(message, param_hint=event.option) from None
 
 
-async def _play(publisher: Publisher, execution_id: str, beats: Iterator[Beat]) -> None:
-    for event, seconds in beats:
+async def _play(publisher: Publisher, execution_id: str, events: Iterator[Due]) -> None:
+    for event, seconds in events:
         if event is not None:
             event_id = await publisher.publish(
                 execution_id, event.type, event.data, timestamp=event.timestamp

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cli.sources import Event, as_it_happened
+from gateway.cli.publish_events import Event, as_it_happened
 from gateway.contract.keys import events_key
 from tests.conftest import RunningGateway, StartGateway
 from tests.process.programs import run

@@ -28,7 +28,7 @@ class Event(NamedTuple):
     """Begins a complaint about it."""
 
 
-Beat = tuple[Event | None, float]
+Due = tuple[Event | None, float]
 """An event, if one is due, and seconds until the next one."""
 
 
@@ -58,12 +58,12 @@ def from_lines(lines: Iterable[bytes]) -> list[Event]:
     return events
 
 
-def at_once(events: Iterable[Event]) -> Iterator[Beat]:
+def at_once(events: Iterable[Event]) -> Iterator[Due]:
     """One after the other, without waiting."""
     return ((event, 0.0) for event in events)
 
 
-def as_it_happened(events: list[Event], pace: float) -> Iterator[Beat]:
+def as_it_happened(events: list[Event], pace: float) -> Iterator[Due]:
     """With the time between their timestamps, so many times faster."""
     # Nothing follows the last one.
     for event, after in pairwise([*events, events[-1]] if events else []):
@@ -74,7 +74,7 @@ def as_it_happened(events: list[Event], pace: float) -> Iterator[Beat]:
             yield event, max(0.0, between.total_seconds() / pace)
 
 
-def simulated(execution_id: str, ending: str, pace: float) -> Iterator[Beat]:
+def simulated(execution_id: str, ending: str, pace: float) -> Iterator[Due]:
     """A made-up run, as `sse-gateway dev` plays them; needs a running loop."""
     workflow = STARTED[ending]
     for payload, seconds in play(Run(execution_id, workflow.workflow_id), workflow, pace):
