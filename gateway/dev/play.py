@@ -13,13 +13,12 @@ from gateway.dev.script import Workflow
 Pause = tuple[float, float]
 """A range of seconds, at pace 1."""
 
-NONE: Pause = (0.0, 0.0)
-A_STEP: Pause = (1.0, 4.0)
-BETWEEN_STEPS: Pause = (0.2, 0.8)
-UNTIL_APPROVED: Pause = (3.0, 6.0)
-A_MOMENT: Pause = (0.1, 0.2)
+_A_STEP: Pause = (1.0, 4.0)
+_BETWEEN_STEPS: Pause = (0.2, 0.8)
+_UNTIL_APPROVED: Pause = (3.0, 6.0)
+_A_MOMENT: Pause = (0.1, 0.2)
 
-PATIENCE = 600.0
+_PATIENCE = 600.0
 """Seconds after which what somebody has paused goes on by itself, whatever the pace."""
 
 Beat = tuple[bytes | None, float]
@@ -41,14 +40,14 @@ def play_steps(run: Run, workflow: Workflow, pace: float) -> Generator[Beat, Non
     """The steps of *run* once; the value is the error of the one that failed."""
     for position, step in enumerate(workflow.steps, start=1):
         if step.waits_for and not run.is_held:
-            yield from _wait(run, step.waits_for, draw(UNTIL_APPROVED, pace), pace)
+            yield from _wait(run, step.waits_for, draw(_UNTIL_APPROVED, pace), pace)
         elif run.is_held:
-            yield from _wait(run, step.waits_for or "approval", PATIENCE, pace)
-        yield run.start_step(step.node_type, position), draw(A_STEP, pace)
+            yield from _wait(run, step.waits_for or "approval", _PATIENCE, pace)
+        yield run.start_step(step.node_type, position), draw(_A_STEP, pace)
         if step.error:
             yield run.fail_step(step.error), 0.0
             return step.error
-        yield run.complete_step(), draw(BETWEEN_STEPS, pace)
+        yield run.complete_step(), draw(_BETWEEN_STEPS, pace)
     return None
 
 
@@ -59,7 +58,7 @@ def _wait(run: Run, reason: str, seconds: float, pace: float) -> Iterator[Beat]:
     run.is_approved = False
     yield run.pause(reason), 0.0
     while not run.is_approved and (now() < until or run.is_held):
-        if now() > until + PATIENCE:
+        if now() > until + _PATIENCE:
             break
-        yield None, draw(A_MOMENT, pace)
+        yield None, draw(_A_MOMENT, pace)
     run.is_held = False

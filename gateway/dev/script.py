@@ -93,3 +93,4 @@ STARTED = {
 """What somebody can start on the page, by how it ends."""
 
 ENDINGS = tuple(STARTED)
+"""How an execution that somebody starts may end."""
