@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import orjson
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, web
 
 SECRET = "a-secret-of-the-tests-with-40-characters"
 DEADLINE = 15.0
@@ -42,7 +42,7 @@ def free_port() -> int:
     """A TCP port on loopback that nobody listens on now.
 
     Not one that the kernel gives to whoever asks for any: it would give it away again before a
-    program that is told this one listens. Each worker of pytest-xdist has a range of its own.
+    program that is told this one listens. Four workers of pytest-xdist have a range each.
     """
     for port in _PORTS:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -52,7 +52,8 @@ def free_port() -> int:
 
 def _ports() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = range(12_000 + 4_000 * (worker % 2), 16_000 + 4_000 * (worker % 2))
+    first = 12_000 + 2_000 * (worker % 4)
+    ports = range(first, first + 2_000)
     # Somebody else may run tests here too.
     return islice(cycle(ports), secrets.randbelow(len(ports)), None)
 
@@ -189,3 +190,16 @@ class SseReader:
     async def _until_end(self, timeout: float) -> AsyncIterator[Seen]:
         while (seen := await self.next(timeout)) is not None:
             yield seen
+
+
+@asynccontextmanager
+async def served(application: web.Application) -> AsyncIterator[str]:
+    """Serves *application* on loopback; the address is an origin of its own."""
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        [(host, port)] = runner.addresses
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

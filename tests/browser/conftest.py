@@ -7,9 +7,10 @@ import pytest
 from playwright.async_api import BrowserContext, async_playwright
 
 from tests.browser.chromium import Chromium
-from tests.browser.servers import pages, served
+from tests.browser.servers import pages
 from tests.browser.tab import Tab
 from tests.dev.conftest import start_viewer
+from tests.support import served
 
 __all__ = ["start_viewer"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
-from tests.browser.servers import served
+from tests.support import served
 
 Habit = Literal["passes", "swallows", "refuses"]
 """What becomes of streams: passed on as they come; only when they are over; or refused for an hour,

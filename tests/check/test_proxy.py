@@ -17,7 +17,7 @@ from gateway.check.probe import Probe
 from gateway.check.proxy import Options, check_url
 from tests.conftest import MakeSettings, RunningGateway, StartGateway
 from tests.sidecars.proxy import Nginx
-from tests.support import SECRET, free_port
+from tests.support import SECRET, free_port, served
 
 SETTINGS: dict[str, Any] = {"ownership": "registry", "heartbeat_seconds": 0.5}
 OPTIONS = Options(patience=1.0)
@@ -113,12 +113,8 @@ async def proxy(gateway: RunningGateway, most_seconds: float | None) -> AsyncIte
 
     application = web.Application()
     application.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    [(host, port)] = runner.addresses
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with served(application) as url:
+        yield url
 
 
 async def test_held_back(

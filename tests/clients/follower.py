@@ -16,10 +16,10 @@ import orjson
 from playwright.async_api import BrowserContext
 
 from gateway.access.tokens import issue
-from tests.browser.servers import pages, served
+from tests.browser.servers import pages
 from tests.clients.recorder import Recorder
 from tests.npm import MODULES, NODE
-from tests.support import SECRET, require
+from tests.support import SECRET, require, served
 
 HERE = Path(__file__).parent / "followers"
 _PACKAGES = {"fetch-event-source": "@microsoft/fetch-event-source"}

@@ -10,9 +10,10 @@ import pytest
 
 import gateway.client
 from tests.browser.react.app import App
-from tests.browser.servers import pages, served
+from tests.browser.servers import pages
 from tests.browser.tab import Tab
 from tests.npm import MODULES, NODE
+from tests.support import served
 
 HERE = Path(__file__).parent
 

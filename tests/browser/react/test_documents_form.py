@@ -8,10 +8,10 @@ from redis.asyncio import Redis
 from tests.browser.proxy import passing_on
 from tests.browser.react.app import App, documents, publish, token
 from tests.browser.react.test_hook import start
-from tests.browser.servers import pages, served
+from tests.browser.servers import pages
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
-from tests.support import eventually
+from tests.support import eventually, served
 
 
 async def test_three_arguments(
