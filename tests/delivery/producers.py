@@ -64,6 +64,7 @@ class Producer(ABC):
             yield
         finally:
             self.is_uncertain = False
+            self._doubts += 1
 
     async def announce(self, event_type: str | None = None) -> bytes:
         """Announce one event, by default one of a step, however often it has to be tried; the
@@ -140,14 +141,15 @@ class BareProducer(Producer):
         super().__init__(execution_id, name, chance)
         self._redis = client
         self._recent: list[bytes] = []
-
-    async def reconnect(self) -> None:
-        """Let go of its connection, which may lead to a former master: as a replica that takes a
-        PUBLISH too, and delivers it to nobody."""
-        await self._redis.connection_pool.disconnect()
+        self._trusted = 0
+        """The doubts that its connection has outlived."""
 
     async def _send(self, event_type: str) -> tuple[bytes, bool]:
         payload = self._payload(event_type)
+        if self._trusted != self._doubts:
+            # It may lead to a dead master, or to a former one, which takes a PUBLISH too.
+            self._trusted = self._doubts
+            await self._redis.connection_pool.disconnect()
         doubts, was_uncertain = self._doubts, self.is_uncertain
         try:
             receivers = await self._redis.publish(f"execution:{self.execution_id}", payload)

@@ -136,11 +136,6 @@ async def replica_promoted(stage: Stage) -> None:
         await insist(seen_by_all)
         await backend.fail_over(promoted_first=stage.chance.random() < 0.5)
         await stage.subscribed()
-        # Who said nothing meanwhile still holds a connection to the dead master, and would first
-        # meet it when Redis is to be relied on again.
-        for producer in stage.producers():
-            if isinstance(producer, BareProducer):
-                await producer.reconnect()
 
     async def told_of_it() -> None:
         for reader in stage.readers(Reader):
