@@ -4,7 +4,6 @@ master."""
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.delivery.producers import BareProducer
 from tests.soak.backend import Failover
 from tests.soak.stage import SoakStage
 
@@ -96,7 +95,4 @@ async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
             # Else it would go on to ask the former master, which answers as a replica does.
             await stage.redis.connection_pool.disconnect()
             await stage.subscribed()
-            for producer in stage.producers():
-                if isinstance(producer, BareProducer):
-                    await producer.reconnect()
             await asyncio.gather(*[producer.announce() for producer in stage.producers()])
