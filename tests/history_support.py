@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -63,10 +63,16 @@ async def record(
     return [parse_id(one.decode()) for one in await scripts.run(redis, call)]
 
 
+async def kept(redis: Redis, execution_id: str = "run-1") -> list[tuple[str, bytes]]:
+    """Id and payload of every event that its history holds."""
+    entries: list[tuple[bytes, dict[bytes, bytes]]]
+    entries = cast(Any, await redis.xrange(f"sse:{{{execution_id}}}:events"))
+    return [(event_id.decode(), fields[b"event"]) for event_id, fields in entries]
+
+
 async def ids(redis: Redis, execution_id: str) -> list[str]:
     """All ids that its history holds."""
-    entries = await redis.xrange(f"sse:{{{execution_id}}}:events")
-    return [entry.decode() for entry, _ in entries]
+    return [event_id for event_id, _ in await kept(redis, execution_id)]
 
 
 async def read(reader: SseReader, count: int) -> list[Seen]:

@@ -158,7 +158,12 @@ async def test_settings_reach_the_rules(file: Path) -> None:
         organization_claim="app.tenant", ownership="token",
     )  # fmt: skip
     door = create_verifier(settings)
-    claims = {"iss": "ours", "aud": "us", "app": {"tenant": "globex"}, "executions": ["x"]}
+    claims: dict[str, Any] = {
+        "iss": "ours",
+        "aud": "us",
+        "app": {"tenant": "globex"},
+        "executions": ["x"],
+    }
     identity = await door.verify(signed("RS256", **claims))
     assert identity.organizations == {"globex"}
     assert identity.executions == {"x"}

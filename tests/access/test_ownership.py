@@ -70,7 +70,8 @@ async def test_foreign_is_unknown(start_gateway: StartGateway) -> None:
     wait = 0.5
     gateway = await start_gateway(ownership="registry", ownership_wait_seconds=wait)
     await register(gateway.parts.redis, "of-globex", "globex")
-    answers, times = set(), {"of-globex": [], "of-nobody": []}
+    answers = set()
+    times: dict[str, list[float]] = {"of-globex": [], "of-nobody": []}
     for _ in range(5):
         for execution_id, taken in times.items():
             begun = time.monotonic()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway
+from tests.history_support import ids
 from tests.support import SECRET, SseReader, producer_message
 
 # Names that a careless comparison takes for each other.
@@ -164,7 +165,8 @@ class Tenants:
 
     async def _by_token(self, action: Action) -> tuple[int, list[dict[str, Any]]]:
         bearer = f"Bearer {action.token.encode()}"
-        headers, query = {"Accept": "text/event-stream"}, {}
+        headers = {"Accept": "text/event-stream"}
+        query: dict[str, str] = {}
         if action.how == "query":
             query |= {"Authorization": bearer, "organization_id": action.organization}
         else:
@@ -176,9 +178,8 @@ class Tenants:
         return await self._stream(action.execution, headers, query)
 
     async def _first_id(self, execution: int) -> str:
-        key = f"sse:{{{self._id(execution)}}}:events"
-        entries = await self._gateway.parts.redis.xrange(key, count=1)
-        return entries[0][0].decode() if entries else "1-1"
+        kept = await ids(self._gateway.parts.redis, self._id(execution))
+        return kept[0] if kept else "1-1"
 
     async def _by_ticket(self, action: Action) -> tuple[int, list[dict[str, Any]]]:
         url = f"{self._gateway.url}/api/v1/sse/executions/{self._id(action.execution)}/ticket"

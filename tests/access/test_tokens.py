@@ -67,7 +67,7 @@ ATTACKS: dict[str, Callable[[str], str]] = {
     ),
     "signature stripped": lambda name: signed(name).rpartition(".")[0] + ".",
     "signature left out": lambda name: signed(name).rpartition(".")[0],
-    "unsigned": lambda name: jwt.encode(claims(), None, algorithm="none"),
+    "unsigned": lambda name: jwt.encode(claims(), "", algorithm="none"),
     "unsigned, said otherwise": lambda name: raw('{"alg":"NonE"}', payload()),
     "its own key in the header": lambda name: signed(
         name, 1, {"jwk": jwk(name, 1) if name in ASYMMETRIC else {"kty": "oct", "k": "AAAA"}}

@@ -197,6 +197,6 @@ async def test_slow_reader(start_gateway: StartGateway, redis: Redis) -> None:
         await redis.publish("execution:run-1", producer_message("log", text="x" * 400_000))
         _, document = await ask(gateway, "/streams")
         [stream] = document["streams"]
-        return stream["queue_bytes"] > 0 and stream["lag_seconds"] > 0
+        return bool(stream["queue_bytes"] > 0 and stream["lag_seconds"] > 0)
 
     await eventually(behind)

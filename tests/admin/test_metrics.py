@@ -167,7 +167,7 @@ async def test_openmetrics(watched: RunningGateway) -> None:
     async with watched.session.get(url, headers=headers) as response:
         assert response.content_type == "application/openmetrics-text"
         text = await response.text()
-    assert "sse_gateway_streams_open" in {family.name for family in open_metrics(text)}
+    assert "sse_gateway_streams_open" in {family.name for family in open_metrics(text)}  # type: ignore[no-untyped-call]
 
 
 async def test_no_token(watched: RunningGateway, redis: Redis) -> None:

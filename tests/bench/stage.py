@@ -24,6 +24,7 @@ from gateway.garbage import calm
 from tests.bench.figures import Figure
 from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
 from tests.bench.tabs import STAMP, Crowd
+from tests.history_support import ids
 from tests.redis_process import RedisProcess
 
 ORGANIZATION = "bench"
@@ -188,8 +189,8 @@ class Stage:
         """Messages with ids for *executions*, which have one event each."""
         epochs = []
         for name in executions:
-            [(last, _)] = await self.redis.xrevrange(f"sse:{{{name}}}:events", count=1)
-            epochs.append(last.partition(b"-")[0])
+            [event_id] = await ids(self.redis, name)
+            epochs.append(event_id.partition("-")[0].encode())
         return Envelopes(epochs)
 
     async def publisher(self) -> "Publisher":

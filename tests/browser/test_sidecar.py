@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ async def test_at_once(
         for number in range(1, 12):
             published.append(time.time())
             await redis.publish("execution:run-1", producer_message("step:started"))
-            await eventually(lambda number=number: _is(page, "arrived.length", number))
+            await eventually(partial(_is, page, "arrived.length", number))
         arrived = [one / 1000 for one in await page.evaluate("arrived")]
     seconds = [late - early for early, late in zip(published, arrived, strict=True)]
     # The median: this machine may be busy with something else for a moment.

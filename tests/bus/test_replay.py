@@ -1,7 +1,7 @@
 """Sharing what was read: many streams, one read, and never a hole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -87,12 +87,13 @@ async def test_a_hole_throws_it_away(paused: tuple[Paused, Replay], redis: Redis
     history, replay = paused
     history.go.set()
     last = await append(redis, "run-1")
-    for doubt in (
+    doubts: tuple[Callable[[], None], ...] = (
         lambda: replay.extend("run-1", burst(Id(last.epoch, 9))),
         lambda: replay.extend("run-1", burst(Id(last.epoch + 1, 1))),
         lambda: replay.forget("run-1"),
         replay.forget_all,
-    ):
+    )
+    for doubt in doubts:
         await replay.after("run-1", None)
         asked = history.asked
         await replay.after("run-1", None)

@@ -97,7 +97,7 @@ async def test_values_are_whole(redis: Redis, redis_url: str) -> None:
     async with gateway(redis_url, running=False) as one:
         for value in ("user", "organization:acme", "USER-7", "ü ", ":"):
             await revoke(redis, "subject", value, 600)
-        await redis.zadd(MEMBERS_KEY, {b"\xff": 2e9, "subject:": 2e9, "later-kind:acme": 2e9})
+        await redis.zadd(MEMBERS_KEY, {b"\xff": 2e9, b"subject:": 2e9, b"later-kind:acme": 2e9})
         assert await known(one) is None
         assert await known(one, viewer(subject="")) is None
         for value in ("user", "organization:acme", "USER-7", "ü ", ":"):
@@ -200,7 +200,7 @@ async def test_failover_sets_it_back(redis: Redis, redis_url: str) -> None:
     """A replica that had missed a change, and then got another one, is not taken for known."""
     async with gateway(redis_url, running=False) as one:
         await revoke(redis, "subject", "user-8", 600)
-        dumps = {key: await redis.dump(key) for key in (MEMBERS_KEY, VERSION_KEY)}
+        dumps = {key: await redis.dump(key) or b"" for key in (MEMBERS_KEY, VERSION_KEY)}
         await revoke(redis, "execution", "run-2", 600)
         assert await known(one, OTHER) == "subject"
         for key, dump in dumps.items():

@@ -156,7 +156,7 @@ async def test_hanging(masters: Masters, client: Redis) -> None:
     masters.first.suspend()
     loop = asyncio.get_running_loop()
     asked = loop.time()
-    waiting = asyncio.create_task(client.get("who"))
+    waiting = asyncio.ensure_future(client.get("who"))
     await masters.fail_over()
     assert not waiting.done()
     master = master_of(client)

@@ -80,15 +80,15 @@ async def test_libraries(redis_url: str, window: BrowserContext, tmp_path: Path)
         await first.ended()
         await publish(publisher, 4, 5)
         await all_of(followers, lambda one: len(one.numbers) >= 5)
-        for one in observed:
-            one.was_restarted()
+        for seen in observed:
+            seen.was_restarted()
         second.signal(signal.SIGKILL)
         await second.ended()
         await publish(publisher, 6, 7)
         await stack.enter_async_context(start(GATEWAY_PORT=str(new)))
         await all_of(followers, lambda one: len(one.numbers) >= 7)
-        for one in observed:
-            one.was_killed()
+        for seen in observed:
+            seen.was_killed()
         await publisher.publish("run-1", "execution:completed", {"number": 8})
         await all_of(followers, lambda one: one.over)
     wrong = {one.name: one.numbers for one in followers if one.numbers != list(range(1, 9))}

@@ -7,7 +7,7 @@ from gateway.bus import scripts
 from gateway.bus.history import History
 from gateway.contract.scripts import read_call
 from gateway.events.cursor import Id
-from tests.history_support import append, ids, payload, record
+from tests.history_support import append, ids, kept, payload, record
 from tests.redis_process import RedisProcess
 from tests.support import eventually
 
@@ -35,9 +35,7 @@ async def test_appended_and_published_in_one_step(redis: Redis) -> None:
         message["data"]
         == b'{"id":"%b",' % str(event_id).encode() + payload("step:started", n=1)[1:]
     )
-    [(entry, fields)] = await redis.xrange(EVENTS)
-    assert entry.decode() == str(event_id)
-    assert fields[b"event"] == payload("step:started", n=1)
+    assert await kept(redis) == [(str(event_id), payload("step:started", n=1))]
 
 
 async def test_idempotent(redis: Redis) -> None:
@@ -117,8 +115,7 @@ async def test_bounded_by_bytes(redis: Redis) -> None:
     """History keeps at most as many bytes as allowed, and always the last event."""
     for number in range(30):
         await append(redis, "run-1", limits={"max_bytes": 1000}, n=number, text="x" * 200)
-    entries = await redis.xrange(EVENTS)
-    sizes = [len(fields[b"event"]) for _, fields in entries]
+    sizes = [len(event) for _, event in await kept(redis)]
     assert 1000 - max(sizes) < sum(sizes) <= 1000
     await append(redis, "run-1", limits={"max_bytes": 1000}, text="x" * 5000)
     assert await redis.xlen(EVENTS) == 1

@@ -138,6 +138,9 @@ class Model(RuleBasedStateMachine):
                 self.replay.extend(self.execution, burst)
                 self.hub.publish(self.execution, burst)
 
+    async def flushed(self) -> None:
+        await self.redis.delete(f"sse:{{{self.execution}}}:events")
+
     @precondition(lambda self: not self.over)
     @rule(fates=FATES)
     def events(self, fates: list[str]) -> None:
@@ -161,7 +164,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: not self.over and self.kept)
     @rule()
     def history_is_flushed(self) -> None:
-        self.do(self.redis.delete(f"sse:{{{self.execution}}}:events"))
+        self.do(self.flushed())
         self.replay.forget_all()
         self.kept.clear()
 
@@ -248,8 +251,13 @@ class Model(RuleBasedStateMachine):
 def test_model(redis_url: str) -> None:
     """Whatever happens in whatever order, each reader gets what follows its cursor: no gap, no
     duplicate, and the end."""
+
+    class Here(Model):
+        def __init__(self) -> None:
+            super().__init__(redis_url)
+
     run_state_machine_as_test(
-        lambda: Model(redis_url),
+        Here,
         settings=settings(
             max_examples=60,
             stateful_step_count=40,

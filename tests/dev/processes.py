@@ -5,8 +5,8 @@ import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -105,16 +105,21 @@ PROGRAM = (str(Path(sys.executable).with_name("sse-gateway")),)
 MODULE = (sys.executable, "-m", "gateway.cli.main")
 
 
-@asynccontextmanager
-async def running_dev(
-    *options: str, program: tuple[str, ...] = PROGRAM, **settings: str
-) -> AsyncIterator[Dev]:
+def running_dev(*options: str, **settings: str) -> AbstractAsyncContextManager[Dev]:
     """`sse-gateway dev` for as long as the block runs; *settings* by variable name."""
+    return dev_of(PROGRAM, options, settings)
+
+
+@asynccontextmanager
+async def dev_of(
+    program: Sequence[str], options: Sequence[str], settings: Mapping[str, str]
+) -> AsyncIterator[Dev]:
+    """As `running_dev`, with the command called as *program*."""
     process = await asyncio.create_subprocess_exec(
         *program,
         "dev",
         *options,
-        env=environment(GATEWAY_JWT_SECRET="", GATEWAY_PORT="") | settings,
+        env={**environment(GATEWAY_JWT_SECRET="", GATEWAY_PORT=""), **settings},
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,

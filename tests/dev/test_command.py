@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from gateway.access.tokens import issue
 from gateway.cli.dev import dev
 from gateway.errors import ConfigurationError
-from tests.dev.processes import MODULE, Gone, lines_of, pasted, running_dev
+from tests.dev.processes import MODULE, Gone, dev_of, lines_of, pasted, running_dev
 from tests.support import SECRET, free_port, producer_message, require
 
 PATIENCE = 5.0
@@ -73,7 +73,7 @@ async def test_own_settings(redis_url: str, tmp_path: Path) -> None:
         options = ("--port", str(port), "--config", str(config), "--redis-url", redis_url)
         settings = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_JWT_ISSUER": "somebody"}
         async with (
-            running_dev(*options, "--no-engine", program=MODULE, **settings) as started,
+            dev_of(MODULE, (*options, "--no-engine"), settings) as started,
             aiohttp.ClientSession() as session,
         ):
             assert port < int(started.url.rpartition(":")[2]) < port + 50

@@ -38,7 +38,7 @@ async def test_start_and_stop() -> None:
     async with Redis.from_url(embedded.url) as client:
         await client.set("greeting", "hello")
         assert await client.get("greeting") == b"hello"
-        directory = Path((await client.config_get("dir"))["dir"])
+        directory = Path(str((await client.config_get("dir"))["dir"]))
     assert directory.is_dir()
     await embedded.stop()
     await embedded.stop()

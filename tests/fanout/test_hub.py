@@ -91,7 +91,7 @@ async def test_broken_subscriber_is_only_its_own(
     with subscription(hub, viewer("a")) as broken, subscription(hub, viewer("a")) as whole:
         offer = Subscriber.offer
 
-        def breaks(self: Subscriber, burst: Burst, now: float) -> bool:
+        def breaks(self: Subscriber, burst: Burst, now: float) -> int:
             if self is broken:
                 raise ValueError("broken")
             return offer(self, burst, now)

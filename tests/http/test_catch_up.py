@@ -66,7 +66,7 @@ async def test_what_waits_comes_first(
     for a hole behind it, brings."""
     history, catch_up, subscriber, sink = stage
     given = [await append(redis, "run-1")]
-    running = asyncio.ensure_future(catch_up.run(subscriber, sink))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(catch_up.run(subscriber, sink))
     await eventually(lambda: history.asked)
     given += [await append(redis, "run-1") for _ in range(3)]
     for event_id in (given[1], given[3]):
@@ -84,7 +84,7 @@ async def test_closing_is_the_last_word(
     """A stream that is closed while history is read for it writes no event after its reason."""
     history, catch_up, subscriber, sink = stage
     await append(redis, "run-1")
-    running = asyncio.ensure_future(catch_up.run(subscriber, sink))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(catch_up.run(subscriber, sink))
     await eventually(lambda: history.asked)
     subscriber.close(CloseReason.DRAIN, 1000, 1.0)
     history.go.set()

@@ -33,7 +33,7 @@ REFUSED = [
     (bearer(token(nbf=int(time.time()) + 600)), 401, "invalid_token"),
     (bearer(jwt.encode({"organization_id": "acme"}, SECRET)), 401, "invalid_token"),
     (bearer(jwt.encode({"exp": 9999999999}, SECRET[::-1])), 401, "invalid_token"),
-    (bearer(jwt.encode({"exp": 9999999999}, None, algorithm="none")), 401, "invalid_token"),
+    (bearer(jwt.encode({"exp": 9999999999}, "", algorithm="none")), 401, "invalid_token"),
     (bearer(jwt.encode({"exp": 9999999999}, SECRET * 2, "HS512")), 401, "invalid_token"),
     ({"Authorization": f"Bearer {token()}"}, 400, "organization_missing"),
     (bearer(token(organization_id="other")), 403, "organization_forbidden"),

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +17,10 @@ from gateway.events.reasons import CloseReason
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append
 from tests.support import eventually, missing, producer_message
+
+
+def _received(gateway: RunningGateway, events: int) -> bool:
+    return gateway.parts.metrics.events_received == events
 
 
 def frozen_reader(gateway: RunningGateway, execution_id: str) -> socket.socket:
@@ -62,12 +67,12 @@ async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis:
     [subscriber] = gateway.parts.hub
     message = producer_message("step:completed", output="x" * 20_000)
     before = gateway.parts.metrics.events_received
-    waiting = []
+    waiting: list[int] = []
     while not subscriber.held:
         await redis.publish("execution:run-1", message)
         # One by one: a burst that comes when nothing waits may be larger than the queue.
         expected = before + len(waiting) + 1
-        await eventually(lambda n=expected: gateway.parts.metrics.events_received == n)
+        await eventually(partial(_received, gateway, expected))
         waiting.append(subscriber.waiting[0])
         assert len(waiting) < 20
     # The kernel has taken the first few whole; the one that was full for is in history.

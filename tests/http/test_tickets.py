@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +26,7 @@ def ticket_url(gateway: RunningGateway, execution_id: str = RUN) -> str:
     return f"{gateway.url}/api/v1/sse/executions/{execution_id}/ticket"
 
 
-async def get_ticket(gateway: RunningGateway, **claims: object) -> str:
+async def get_ticket(gateway: RunningGateway, **claims: Any) -> str:
     headers = credentials(**claims)
     async with gateway.session.post(ticket_url(gateway), headers=headers) as response:
         assert response.status == 200, await response.text()

@@ -36,7 +36,8 @@ def encode(frames: list[Frame], line_end: bytes = b"\n") -> bytes:
 
 def chunk(body: bytes, sizes: list[int]) -> bytes:
     """*body* in chunks of these sizes, in turn, and the last chunk."""
-    out, position = [], 0
+    out: list[bytes] = []
+    position = 0
     while position < len(body):
         piece = body[position : position + sizes[len(out) % len(sizes)]]
         out.append(b"%x\r\n%b\r\n" % (len(piece), piece))

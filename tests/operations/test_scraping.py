@@ -61,8 +61,8 @@ async def test_sockets(start_gateway: StartGateway, nginx: Nginx) -> None:
                 assert response.status == 200
             async with session.get(f"{nginx.url}/{number}/streams?execution=run-2") as response:
                 assert (await response.json())["matching"] == min(count, 1)
-        for path in ("3/metrics", "metrics", "1/anything", "1/../2/streams/"):
-            async with session.get(f"{nginx.url}/{path}") as response:
-                assert response.status in (404, 502), path
+        for other in ("3/metrics", "metrics", "1/anything", "1/../2/streams/"):
+            async with session.get(f"{nginx.url}/{other}") as response:
+                assert response.status in (404, 502), other
     finally:
         nginx.stop()

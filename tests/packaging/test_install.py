@@ -47,7 +47,7 @@ class Machine:
         return done.stdout
 
     def version(self) -> str:
-        command = [self.program, "--version"]
+        command = [str(self.program), "--version"]
         # From elsewhere, so that it is what was installed that runs.
         return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
 

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def sockets(pid: int) -> int:
 
 @asynccontextmanager
 async def gunicorn(
-    home: Path, port: str = "0", workers: int = 2, **settings: str
+    home: Path, settings: Mapping[str, str], port: str = "0", workers: int = 2
 ) -> AsyncIterator[Gunicorn]:
     """Gunicorn on loopback for as long as the block runs; it may keep files in *home*."""
     process = await asyncio.create_subprocess_exec(

@@ -5,8 +5,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
 
@@ -98,14 +98,17 @@ class Process:
             return await self._process.wait()
 
 
-@asynccontextmanager
-async def serving(
-    *around: str, descriptors: Sequence[int] = (), **settings: str
-) -> AsyncIterator[Process]:
-    """`sse-gateway serve` for as long as the block runs.
+def serving(*around: str, **settings: str) -> AbstractAsyncContextManager[Process]:
+    """`sse-gateway serve` for as long as the block runs; *around* stands before the command, a
+    program that executes it."""
+    return passing_on((), around, settings)
 
-    *around* stands before the command, a program that executes it; *descriptors* are passed on.
-    """
+
+@asynccontextmanager
+async def passing_on(
+    descriptors: Sequence[int], around: Sequence[str], settings: Mapping[str, str]
+) -> AsyncIterator[Process]:
+    """As `serving`, with open *descriptors* that the process inherits."""
     process = await asyncio.create_subprocess_exec(
         *around,
         *COMMAND,

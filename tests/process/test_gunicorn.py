@@ -38,7 +38,7 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
         session() as client,
         # A bare PUBLISH that no gateway hears would be lost.
         Publisher(redis_url) as publisher,
-        gunicorn(tmp_path, **settings) as first,
+        gunicorn(tmp_path, settings) as first,
     ):
 
         async def publish(count: int) -> None:
@@ -61,7 +61,7 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
             assert await first.ended() == 0
             await publish(10)
             await publisher.publish("run-1", "execution:completed", {})
-            async with gunicorn(tmp_path, first.url.rpartition(":")[2], **settings):
+            async with gunicorn(tmp_path, settings, first.url.rpartition(":")[2]):
                 await eventually(lambda: all(tab.statuses[-1] == 204 for tab in tabs))
     assert "access_log" not in first.said
     assert {tuple(tab.ids) for tab in tabs} == {tuple(tabs[0].ids)}
@@ -79,13 +79,13 @@ async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
     a whole request is served. There is no access log, and no token in any other."""
     given = credentials()
     token = given["Authorization"].removeprefix("Bearer ")
-    async with gunicorn(
-        tmp_path,
-        REDIS_URL=redis_url,
-        GATEWAY_OWNERSHIP="token",
-        GATEWAY_HEADER_TIMEOUT_SECONDS="0.5",
-        GATEWAY_LOG_LEVEL="debug",
-    ) as running:
+    settings = {
+        "REDIS_URL": redis_url,
+        "GATEWAY_OWNERSHIP": "token",
+        "GATEWAY_HEADER_TIMEOUT_SECONDS": "0.5",
+        "GATEWAY_LOG_LEVEL": "debug",
+    }
+    async with gunicorn(tmp_path, settings) as running:
         await running.ready()
         half = await say(running.url, GET, quiet=3)
         assert (half.data, half.closed) == (b"", True)
@@ -110,7 +110,7 @@ async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
 
 async def test_wrong_settings(tmp_path: Path) -> None:
     """What the settings lack ends the start, and is named."""
-    async with gunicorn(tmp_path, GATEWAY_OWNERSHP="token") as running:
+    async with gunicorn(tmp_path, {"GATEWAY_OWNERSHP": "token"}) as running:
         # 3, or 1 where both workers fail in one moment, which Gunicorn stumbles over.
         assert await running.ended() in (1, 3), running.said
     assert "ConfigurationError: GATEWAY_OWNERSHP" in running.said
@@ -128,9 +128,13 @@ async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_readers_that_leave(redis_url: str, tmp_path: Path) -> None:
     """A reader that leaves while its stream is still being opened gives its place back: the handler
     is cancelled, which Gunicorn's worker would not have done by itself."""
-    settings = {"GATEWAY_OWNERSHIP_WAIT_SECONDS": "30", "GATEWAY_MAX_CONNECTIONS": "1"}
+    settings = {
+        "REDIS_URL": redis_url,
+        "GATEWAY_OWNERSHIP_WAIT_SECONDS": "30",
+        "GATEWAY_MAX_CONNECTIONS": "1",
+    }
     async with (
-        gunicorn(tmp_path, workers=1, REDIS_URL=redis_url, **settings) as running,
+        gunicorn(tmp_path, settings, workers=1) as running,
         session() as client,
     ):
         await running.ready()

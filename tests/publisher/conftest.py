@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.contract.keys import channel_pattern
 from gateway.contract.rights import PUBLISHER
 from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
+from tests.history_support import kept
 from tests.redis_process import RedisProcess
 
 
@@ -63,14 +64,8 @@ async def publisher(make_publisher: MakePublisher) -> Either:
     return make_publisher()
 
 
-async def history(redis: Redis, execution_id: str = "run-1") -> list[tuple[str, bytes]]:
-    """Id and payload of every event kept of an execution."""
-    entries = await redis.xrange(f"sse:{{{execution_id}}}:events")
-    return [(event_id.decode(), fields[b"event"]) for event_id, fields in entries]
-
-
 async def numbers(redis: Redis, execution_id: str = "run-1") -> list[int]:
     """The `number` in the data of every event kept of an execution."""
     return [
-        orjson.loads(payload)["data"]["number"] for _, payload in await history(redis, execution_id)
+        orjson.loads(payload)["data"]["number"] for _, payload in await kept(redis, execution_id)
     ]

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from gateway.publisher import EventRefused
 from gateway.publisher.moments import instant, milliseconds, stamp
-from tests.publisher.conftest import Either, history
+from tests.history_support import kept
+from tests.publisher.conftest import Either
 
 BEGIN = "2024-01-15T10:30:00.000Z"
 END = "2024-01-15T10:30:05.000Z"
@@ -178,7 +179,7 @@ async def test_payload(
 ) -> None:
     """Each event is what the document shows, and it says when it happened."""
     await getattr(publisher, method)("run-1", **given, timestamp="2024-01-15T10:30:06Z")
-    [(_, payload)] = await history(redis)
+    [(_, payload)] = await kept(redis)
     assert orjson.loads(payload) == {
         "type": event_type,
         "data": data,
@@ -197,7 +198,7 @@ async def test_now_by_default(publisher: Either, redis: Redis) -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     await publisher.step_started("run-1", **NODE)
     await publisher.step_completed("run-1", **NODE, started_at=before)
-    events = [orjson.loads(payload) for _, payload in await history(redis)]
+    events = [orjson.loads(payload) for _, payload in await kept(redis)]
     stamps = [events[0]["data"]["started_at"], events[1]["data"]["completed_at"]]
     for text in [*stamps, *(event["timestamp"] for event in events)]:
         assert len(text) == len(BEGIN)
@@ -251,7 +252,7 @@ async def test_values_in_data(publisher: Either, redis: Redis) -> None:
     when = datetime(2024, 1, 15, 7, 30, tzinfo=timezone(timedelta(hours=-3)))
     data = {"at": when, "id": UUID(int=1), "none": [None, 1.5]}
     await publisher.publish("run-1", "invoice:sent", data)
-    [(_, payload)] = await history(redis)
+    [(_, payload)] = await kept(redis)
     assert orjson.loads(payload)["data"] == {
         "at": BEGIN,
         "id": str(UUID(int=1)),

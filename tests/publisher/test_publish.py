@@ -16,7 +16,8 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.publisher import EventRefused, EventTooLarge, Publisher, SyncPublisher
 from gateway.settings import Settings
-from tests.publisher.conftest import Either, MakePublisher, history, numbers
+from tests.history_support import kept
+from tests.publisher.conftest import Either, MakePublisher, numbers
 from tests.redis_process import RedisProcess
 
 
@@ -30,12 +31,12 @@ async def test_history_and_channel(publisher: Either, redis: Redis) -> None:
             await publisher.publish("run-1", "step:started", {"number": n}) for n in range(3)
         ]
         published = [(await channel.get_message(timeout=5))["data"] for _ in range(3)]
-    kept = await history(redis)
+    entries = await kept(redis)
     epoch = returned[0].partition("-")[0]
     assert returned == [f"{epoch}-{seq}" for seq in (1, 2, 3)]
-    assert [event_id for event_id, _ in kept] == returned
+    assert [event_id for event_id, _ in entries] == returned
     assert published == [
-        b'{"id":"%b",%b' % (event_id.encode(), payload[1:]) for event_id, payload in kept
+        b'{"id":"%b",%b' % (event_id.encode(), payload[1:]) for event_id, payload in entries
     ]
 
 
@@ -68,8 +69,8 @@ async def test_idempotency_key(publisher: Either, redis: Redis) -> None:
     await publisher.publish("run-1", "a", {})
     await publisher.publish("run-1", "a", {})
     await publisher.publish("run-2", "a", {}, idempotency_key="k")
-    assert len(await history(redis)) == 3
-    assert len(await history(redis, "run-2")) == 1
+    assert len(await kept(redis)) == 3
+    assert len(await kept(redis, "run-2")) == 1
 
 
 async def test_settings(make_publisher: MakePublisher, redis: Redis) -> None:
@@ -100,7 +101,7 @@ async def test_terminal(publisher: Either, redis: Redis, ending: str) -> None:
 def test_defaults(redis_url: str) -> None:
     """A publisher made without options agrees with a gateway run without settings."""
     fields = {name: field.default for name, field in Settings.model_fields.items()}
-    defaults = {**SyncPublisher.__init__.__kwdefaults__}
+    defaults = {**(SyncPublisher.__init__.__kwdefaults__ or {})}
     for name in ("channel_prefix", "terminal_types", "event_max_bytes"):
         assert defaults[name] == fields[name]
     limits = defaults["limits"]
@@ -173,7 +174,7 @@ async def test_refused(
 async def test_any_mapping(publisher: Either, redis: Redis) -> None:
     """Data may be any mapping, at the top and below."""
     await publisher.publish("run-1", "a", MappingProxyType({"x": MappingProxyType({"y": 1})}))
-    [(_, payload)] = await history(redis)
+    [(_, payload)] = await kept(redis)
     assert orjson.loads(payload)["data"] == {"x": {"y": 1}}
 
 
@@ -202,9 +203,9 @@ async def test_threads_and_tasks(make_publisher: MakePublisher, redis: Redis) ->
     ids = await asyncio.gather(
         *(publisher.publish("run-1", "a", {"number": n}) for n in range(300))
     )
-    kept = await history(redis)
-    assert sorted(ids) == sorted(event_id for event_id, _ in kept)
-    assert [event_id.partition("-")[2] for event_id, _ in kept] == [
+    entries = await kept(redis)
+    assert sorted(ids) == sorted(event_id for event_id, _ in entries)
+    assert [event_id.partition("-")[2] for event_id, _ in entries] == [
         str(seq) for seq in range(1, 301)
     ]
     assert sorted(await numbers(redis)) == list(range(300))
@@ -242,4 +243,4 @@ async def test_password(
     url = process.url.replace("//", "//worker:secret@").replace("/0", "/3")
     await make_publisher(url).publish("run-1", "a", {})
     async with Redis.from_url(url) as client:
-        assert len(await history(client)) == 1
+        assert len(await kept(client)) == 1

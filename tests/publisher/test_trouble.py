@@ -20,7 +20,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.publisher import PublishFailed
 from gateway.publisher.patience import Patience, Pauses, passes
-from tests.publisher.conftest import MakePublisher, history, numbers
+from tests.history_support import kept
+from tests.publisher.conftest import MakePublisher, numbers
 from tests.publisher.proxy import LosingProxy
 from tests.redis_process import RedisProcess
 
@@ -39,7 +40,7 @@ async def test_answer_lost(
         second = await publisher.publish("run-1", "a", {"number": 2})
         assert proxy.lose == 0
         third = await publisher.publish("run-1", "a", {"number": 3})
-        assert [event_id for event_id, _ in await history(redis)][1:] == [second, third]
+        assert [event_id for event_id, _ in await kept(redis)][1:] == [second, third]
         assert await numbers(redis) == [1, 2, 3]
 
 
@@ -78,7 +79,7 @@ async def test_hanging(make_publisher: MakePublisher, redis_process: StartRedis)
     third = await publisher.publish("run-1", "a", {"number": 3})
     async with Redis.from_url(process.url) as client:
         assert await numbers(client) == [1, 2, 3]
-        assert [event_id for event_id, _ in await history(client)][1:] == [second, third]
+        assert [event_id for event_id, _ in await kept(client)][1:] == [second, third]
 
 
 async def test_hangs_for_a_while(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
@@ -93,7 +94,7 @@ async def test_hangs_for_a_while(make_publisher: MakePublisher, redis_process: S
     process.resume()
     second = await publishing
     async with Redis.from_url(process.url) as client:
-        assert (await history(client))[1][0] == second
+        assert (await kept(client))[1][0] == second
         assert await numbers(client) == [1, 2]
 
 

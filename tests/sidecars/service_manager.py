@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
-from tests.process.programs import Process, serving
+from tests.process.programs import Process, passing_on
 from tests.support import DEADLINE
 
 
@@ -73,14 +73,12 @@ def activated(
     them over."""
     descriptors = [sock.fileno() for sock in held]
     assert min(descriptors) >= 3 + len(held), "one would be overwritten before it is moved"
-    return serving(
-        *(sys.executable, "-c", _HAND_OVER),
-        descriptors=descriptors,
-        DESCRIPTORS=" ".join(map(str, descriptors)),
-        LISTEN_FDS=str(len(held)),
-        LISTEN_FDNAMES=names,
-        **settings,
-    )
+    handed = {
+        "DESCRIPTORS": " ".join(map(str, descriptors)),
+        "LISTEN_FDS": str(len(held)),
+        "LISTEN_FDNAMES": names,
+    }
+    return passing_on(descriptors, (sys.executable, "-c", _HAND_OVER), {**handed, **settings})
 
 
 class Visitors:

@@ -147,7 +147,7 @@ async def test_no_gateway(make_nginx: MakeNginx) -> None:
                 [closing] = parse_sse(await response.read())
             assert (closing.event, allowed) == ("stream:closing", headers["Origin"])
             assert closing.json() == {"reason": "unavailable", "retry_ms": closing.retry}
-            retries.add(closing.retry)
+            retries.add(closing.retry or 0)
         for path in (STREAM, "/api/v1/sse/health", "/api/v1/workflows/wf/runs/run-1"):
             async with session.get(nginx.url + path) as response:
                 assert response.status == 502

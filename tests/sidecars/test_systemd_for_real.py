@@ -169,6 +169,13 @@ def is_healthy(systemd: RealSystemd, asked: str) -> bool:
     return '"healthy"' in systemd.run("bash", "-c", asked).stdout
 
 
+def is_served(systemd: RealSystemd, socket: str, path: str) -> bool:
+    url = f"http://gateway/{path}"
+    return systemd.run("curl", "-si", "--unix-socket", socket, url).stdout.startswith(
+        "HTTP/1.1 200"
+    )
+
+
 async def test_instances(on_redis: RealSystemd) -> None:
     """Two instances of the template listen each on two sockets of its own, which nginx's group may
     open and others may not."""
@@ -178,10 +185,8 @@ async def test_instances(on_redis: RealSystemd) -> None:
         said = on_redis.run("stat", "--format=%a %G", inside, f"{inside}/gateway.sock")
         assert said.stdout.splitlines() == ["750 www-data", "660 www-data"]
         for name, path in (("gateway", "api/v1/sse/health"), ("admin", "live")):
-            url = f"http://gateway/{path}"
-            ask = partial(on_redis.run, "curl", "-si", "--unix-socket", f"{inside}/{name}.sock")
             # It listens a moment before it is healthy.
-            await eventually(lambda ask=ask, url=url: ask(url).stdout.startswith("HTTP/1.1 200"))
+            await eventually(partial(is_served, on_redis, f"{inside}/{name}.sock", path))
     metrics = on_redis.run(
         "curl", "-s", "--unix-socket", f"{inside}/admin.sock", "http://x/metrics"
     )
