@@ -14,10 +14,18 @@ export function write(node, words) {
   if (node.textContent !== words) node.textContent = words;
 }
 
+/** Do `change`, after which `list` shows its end if it did so before. */
+export function stayingAtEnd(list, change) {
+  const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
+  change();
+  if (isAtEnd) list.scrollTop = list.scrollHeight;
+}
+
 /** How long, for people. */
 export function lasted(milliseconds) {
   if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
   const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 0.1) return `${Math.round(milliseconds)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
@@ -26,10 +34,18 @@ export function lasted(milliseconds) {
 /** Milliseconds since 1970 of a time, one without a zone being UTC; NaN for none. */
 export const moment = (time) => Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
 
-const DAYTIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+// Made once: to make one takes as long as to draw a row.
+const format = (digits) =>
+  new Intl.DateTimeFormat("en-GB", {
+    hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: digits,
+  });
+const TO_THE_SECOND = format();
+const TO_THE_MILLISECOND = format(3);
 
-/** The time of day here; with its milliseconds where three digits are asked for. */
-export const clock = (time, digits) =>
-  Number.isFinite(time)
-    ? new Date(time).toLocaleTimeString("en-GB", { ...DAYTIME, fractionalSecondDigits: digits })
-    : "";
+const spoken = (time, { format }) => (Number.isFinite(time) ? format(time) : "");
+
+/** The time of day here, of milliseconds since 1970; empty for none. */
+export const clock = (time) => spoken(time, TO_THE_SECOND);
+
+/** The same to the millisecond. */
+export const exactClock = (time) => spoken(time, TO_THE_MILLISECOND);

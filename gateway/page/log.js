@@ -1,6 +1,6 @@
 // The events as they came, newest last, with a filter.
 
-import { byId, clock, element, moment } from "./dom.js";
+import { byId, exactClock, element, moment, stayingAtEnd } from "./dom.js";
 
 let shown = [];
 
@@ -9,12 +9,11 @@ export function drawLog(events) {
   const log = byId("log");
   const isSame = shown.length <= events.length && shown.every((event, n) => event === events[n]);
   if (!isSame) log.replaceChildren();
-  const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   const from = isSame ? shown.length : 0;
-  for (const event of events.slice(from)) log.append(line(event));
+  const lines = events.slice(from).map(line);
+  filter(lines);
+  stayingAtEnd(log, () => log.append(...lines));
   shown = [...events];
-  filter();
-  if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
 function line(event) {
@@ -22,7 +21,7 @@ function line(event) {
   const summary = element(
     "summary",
     "",
-    element("span", "faint", clock(moment(event.timestamp), 3) || "-"),
+    element("span", "faint", exactClock(moment(event.timestamp)) || "-"),
     element("span", "", event.type),
     element("span", "faint", String(about)),
   );
@@ -31,9 +30,9 @@ function line(event) {
   return item;
 }
 
-function filter() {
+function filter(lines) {
   const wanted = byId("filter").value.toLowerCase();
-  for (const item of byId("log").children) item.hidden = !item.dataset.text.includes(wanted);
+  for (const item of lines) item.hidden = !item.dataset.text.includes(wanted);
 }
 
 async function copy() {
@@ -49,5 +48,5 @@ async function copy() {
   setTimeout(() => (byId("copied").textContent = ""), 3000);
 }
 
-byId("filter").addEventListener("input", filter);
+byId("filter").addEventListener("input", () => filter(byId("log").children));
 byId("copy").addEventListener("click", copy);

@@ -22,6 +22,7 @@ const WORDS = {
 
 const session = await begin();
 let subscription = null;
+let isDrawingSoon = false;
 
 function follow(id) {
   subscription?.close();
@@ -29,12 +30,22 @@ function follow(id) {
     getToken: session.getToken,
     organizationId: session.organizationId,
   }));
-  mine.watch(() => mine === subscription && draw());
+  mine.watch(() => mine === subscription && drawSoon());
   byId("none").hidden = true;
   byId("run").hidden = false;
   byId("chosen-title").textContent = id;
   byId("filter").value = "";
   draw();
+}
+
+// Once a frame: a burst of events would else draw all of the run for each of them.
+function drawSoon() {
+  if (isDrawingSoon) return;
+  isDrawingSoon = true;
+  requestAnimationFrame(() => {
+    isDrawingSoon = false;
+    draw();
+  });
 }
 
 function draw() {

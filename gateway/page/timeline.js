@@ -1,9 +1,11 @@
 // The run as bars on a time axis: a bar a step, and one for each wait.
 
-import { byId, clock, element, lasted, moment, write } from "./dom.js";
+import { byId, clock, element, lasted, moment, stayingAtEnd, write } from "./dom.js";
 
 // Room for a label of the axis, in CSS pixels.
 const LABEL = 72;
+// More rows than this scroll.
+const MANY = 20;
 // What people count in, in seconds.
 const NICE = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
 const WORDS = { running: "runs", success: "done", error: "failed", waiting: "waits" };
@@ -15,14 +17,19 @@ export function drawTimeline(run, now) {
   const last = Number.isNaN(ended) ? now : ended;
   const from = Math.min(moment(run.started_at) || now, ...rows.map((row) => row.from || now));
   const to = Math.max(from + 1000, last, ...rows.map((row) => row.to || 0));
+  byId("no-steps").hidden = rows.length > 0;
+  byId("steps").hidden = rows.length === 0;
+  byId("steps").classList.toggle("long", rows.length > MANY);
+  stayingAtEnd(byId("steps"), () => drawRows(rows, { from, to, last }));
+  byId("axis").replaceChildren(...ticks(to - from));
+}
+
+function drawRows(rows, times) {
   const timeline = byId("timeline");
   while (timeline.children.length > rows.length) timeline.lastChild.remove();
   while (timeline.children.length < rows.length) timeline.append(line());
   // Kept and not made anew: the pointer may be over one, or the focus on it.
-  rows.forEach((row, n) => fill(timeline.children[n], row, { from, to, last }));
-  byId("no-steps").hidden = rows.length > 0;
-  byId("axis").hidden = rows.length === 0;
-  byId("axis").replaceChildren(...ticks(to - from));
+  rows.forEach((row, n) => fill(timeline.children[n], row, times));
 }
 
 const inOrder = (rows) => rows.sort((one, other) => (one.from || 0) - (other.from || 0));

@@ -1,10 +1,7 @@
 """The page of `sse-gateway dev` in a real Chromium. What it looked like stays in `artefacts/`."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import orjson
@@ -13,44 +10,13 @@ from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from tests.browser.dev_page import kept, publish, shown, watch
 from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
 from tests.dev.conftest import StartViewer
 from tests.npm import MODULES
-from tests.support import SECRET, eventually, producer_message
-
-NEVER = "(?!)"
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"
-
-
-@asynccontextmanager
-async def shown(tab: Tab, url: str, *, expected_errors: str = NEVER) -> AsyncIterator[Page]:
-    """The page at *url*; no script of it fails, nothing that it asks for is missing, and it asks
-    no other host."""
-    hosts: set[str] = set()
-    tab.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    await tab.page.goto(url)
-    yield tab.page
-    assert [error for error in tab.errors if not re.search(expected_errors, error)] == []
-    assert hosts <= {urlsplit(url).netloc, ""}
-
-
-async def kept(page: Page, name: str) -> None:
-    """Keep a picture for whoever wants to look."""
-    ARTEFACTS.mkdir(exist_ok=True)
-    await page.screenshot(path=ARTEFACTS / f"{name}.png")
-
-
-async def watch(page: Page, execution_id: str) -> None:
-    """Ask the page for an execution that is not listed."""
-    await page.fill("#watch-id", execution_id)
-    await page.click("#watch button")
-    await expect(page.locator("#chosen-title")).to_have_text(execution_id)
-
-
-async def publish(redis: Redis, event_type: str, **data: Any) -> None:
-    await redis.publish("execution:my-run", producer_message(event_type, **data))
+from tests.support import SECRET, eventually
 
 
 async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
