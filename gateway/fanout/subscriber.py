@@ -142,12 +142,13 @@ class Subscriber:
             self.last_activity = now
         elif not self._queue(following, now):
             return 0
-        self.delivered += len(following)
+        count = len(following)
+        self.delivered += count
         if following.last is not None:
             self.position = following.last
         if following.terminal:
             self.complete()
-        return len(following)
+        return count
 
     def _following(self, burst: Burst) -> Burst | None:
         """What of *burst*, which does not begin at the next id, is new; holds at a hole."""
