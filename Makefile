@@ -110,9 +110,10 @@ $(VENV)/.npm: $(VENV)/.dev tests/npm/package-lock.json
 	npm ci --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@
 
+# Without warnings: pip 26.3 passes on what the build has to say of any editable installation.
 define install
 @echo 'Installing into $(VENV) (this time only) ...'
-@$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '$(1)'
+@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '$(1)'
 endef
 
 prefix = $(abspath $(PREFIX))
