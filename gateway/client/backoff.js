@@ -7,11 +7,17 @@ const FIRST_MS = 1_000;
 export class Backoff {
   #failures = 0;
   #asked = null;
+  #askedOnce = null;
   #isSkipped = false;
 
-  /** The gateway asks whoever comes back to wait so many milliseconds (`retry:`, `Retry-After`). */
+  /** The gateway asks whoever comes back to wait so many milliseconds (`retry:`), from now on. */
   askedFor(ms) {
     if (Number.isFinite(ms)) this.#asked = ms;
+  }
+
+  /** It asks for that this time (`Retry-After`). */
+  askedOnceFor(ms) {
+    if (Number.isFinite(ms)) this.#askedOnce = ms;
   }
 
   /** It has worked: the next failure is the first again. */
@@ -34,7 +40,8 @@ export class Backoff {
       this.#isSkipped = false;
       return 0;
     }
-    const first = this.#asked ?? FIRST_MS;
+    const first = this.#askedOnce ?? this.#asked ?? FIRST_MS;
+    this.#askedOnce = null;
     const longest = Math.min(Math.max(CAP_MS, first), first * 2 ** this.#failures);
     this.#failures += 1;
     // The gateway has drawn what it asks for already: never sooner than that.

@@ -127,7 +127,7 @@ export class Connection {
 
   // Reads one stream to its end; 0 if the next one may follow at once.
   async #stream(signal) {
-    const headers = await this.#credentials.headers();
+    const headers = await this.#credentials.headers(signal);
     const { lastEventId } = this.#record;
     this.#expect(
       this.#timing.connectedWithinMs,
@@ -193,6 +193,8 @@ export class Connection {
     this.#hasRenewed = false;
     if (seconds > 0) this.#heartbeatMs = seconds * 1000;
     this.#backoff.reset();
+    // Somebody looked while this one was sought: that is no reason to hurry after its end.
+    this.#retry = new Waker();
     this.#polling.stop();
   }
 
@@ -208,7 +210,7 @@ export class Connection {
   async #renewInTime() {
     const attempt = this.#attempt;
     try {
-      if (await this.#credentials.renew({ fresh: false })) {
+      if (await this.#credentials.renew({ fresh: false, signal: attempt.signal })) {
         this.#backoff.skip();
         attempt.abort(new Error("There is a new token."));
       }
@@ -221,11 +223,11 @@ export class Connection {
   async #failed(error) {
     this.error = error;
     if (!(error instanceof Refused)) return null;
-    this.#backoff.askedFor(error.retryAfterMs);
+    this.#backoff.askedOnceFor(error.retryAfterMs);
     if (error.isAboutAccess && this.#credentials.canRenew && !this.#hasRenewed) {
       this.#hasRenewed = true;
       try {
-        await this.#credentials.renew({ fresh: true });
+        await this.#credentials.renew({ fresh: true, signal: this.#attempt.signal });
         return 0;
       } catch (trouble) {
         this.error = trouble;
@@ -263,11 +265,11 @@ export class Connection {
 
   // The network may be back, or the page is looked at again, perhaps after a night's sleep.
   #back() {
-    if (this.connected && Date.now() - this.#heardAt > this.#heartbeatMs * 1.5) {
+    if (!this.connected) this.#retry.wake();
+    else if (Date.now() - this.#heardAt > this.#heartbeatMs * 1.5) {
       this.#backoff.skip();
       this.#attempt.abort(new Error("The stream has gone mute."));
     }
-    this.#retry.wake();
   }
 
   #away() {

@@ -1,5 +1,7 @@
 // The token of a subscription: asked for when there is none, and again before it expires.
 
+import { unlessAborted } from "./waker.js";
+
 // A token with less left than this is not used for a new request.
 const MARGIN_MS = 10_000;
 
@@ -8,6 +10,8 @@ export class Credentials {
   #getToken;
   #organizationId;
   #token = null;
+  // The call of `getToken` under way: a second one might ask somebody for a password twice.
+  #asking = null;
 
   /** `getToken({fresh})` returns a token or a promise of one; `fresh`: the last one was refused. A
    * text is a token that cannot be renewed. */
@@ -17,18 +21,23 @@ export class Credentials {
     this.#organizationId = organizationId;
   }
 
-  /** The headers of a request. Rejects with what `getToken` throws. */
-  async headers() {
+  /** The headers of a request. Rejects with what `getToken` throws, or when `signal` is aborted. */
+  async headers(signal) {
     if (this.#token === null || expiresAt(this.#token) - MARGIN_MS < Date.now()) {
-      await this.renew({ fresh: false });
+      await this.renew({ fresh: false, signal });
     }
     const headers = { Authorization: `Bearer ${this.#token}` };
     if (this.#organizationId) headers["X-Organization-ID"] = this.#organizationId;
     return headers;
   }
 
-  /** Ask for a token now; whether it is another one. Rejects with what `getToken` throws. */
-  async renew({ fresh }) {
+  /** Ask for a token now; whether it is another one. Rejects as `headers` does. */
+  renew({ fresh, signal }) {
+    this.#asking ??= this.#ask(fresh).finally(() => (this.#asking = null));
+    return unlessAborted(this.#asking, signal);
+  }
+
+  async #ask(fresh) {
     const given = await this.#getToken({ fresh });
     if (typeof given !== "string" || given === "") throw new Error("getToken gave no token.");
     // Whoever keeps tokens often keeps them as they stand in the header.

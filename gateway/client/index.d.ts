@@ -139,7 +139,7 @@ export interface Options {
   /** Where the gateway is, without a path; by default where the module was loaded from. */
   baseUrl?: string;
   /** A token for the next request. Called again before the last one expires, and with `fresh` when it
-   * was refused. */
+   * was refused; never a second time before it has answered. */
   getToken?: (asked: { fresh: boolean }) => string | Promise<string>;
   /** Instead of `getToken`: a token that cannot be renewed. */
   token?: string;

@@ -48,7 +48,7 @@ export class Polling {
 
   async #once(signal) {
     try {
-      const headers = await this.#credentials.headers();
+      const headers = await this.#credentials.headers(signal);
       const after = this.#record.lastEventId;
       const run = await this.poll.once({ headers, after, signal });
       if (!signal.aborted && run !== null) this.#take(run);

@@ -11,6 +11,7 @@ import { Refused, refusalOf } from "./trouble.js";
 /** Whether this browser can read a response while it arrives. */
 export const canStream = () =>
   typeof ReadableStream === "function" &&
+  typeof TextDecoderStream === "function" &&
   typeof Response === "function" &&
   "body" in Response.prototype;
 

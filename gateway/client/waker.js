@@ -26,6 +26,21 @@ export class Waker {
   }
 }
 
+/** What `promise` comes to; rejects with the signal's reason if `signal` is aborted first. */
+export async function unlessAborted(promise, signal) {
+  let abort;
+  const aborted = new Promise((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
 /** Call `back` when the network may be back or the page is looked at again, and `away` when the
  * network is gone; until `signal` is aborted. Outside browsers neither is ever called. */
 export function watchPage({ back, away }, signal) {
