@@ -24,7 +24,7 @@ CONNECTED_WITHIN = 10.0
 """Seconds from a request to `connected`: longer than a request is held for its registration."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds between two tries, at most."""
+"""Seconds between two tries, at most, unless the gateway asks for more."""
 
 _NOTICES = frozenset({"stream:gap", "stream:reset"})
 _ENDED: dict[str, RunStatus] = {
@@ -83,7 +83,12 @@ class Follower:
     give_up_after: float = 60.0
     """Seconds without a stream after which it counts as lost."""
     _heartbeat: float = 15.0
-    _pause: float = 1.0
+    _heard_at: float = 0.0
+    """Loop time in seconds at which there was a stream last, also one in which nothing happened."""
+    _asked: float = 1.0
+    """Seconds that the gateway asks whoever comes back to wait (`retry:`)."""
+    _asked_once: float = 0.0
+    """The same for the next time only (`Retry-After`)."""
     _failures: int = 0
     _session: aiohttp.ClientSession = field(init=False)
 
@@ -94,20 +99,19 @@ class Follower:
             Lost: the gateway refuses, or there was no stream for `give_up_after` seconds.
         """
         loop = asyncio.get_running_loop()
-        seen_at = loop.time()
+        self._heard_at = loop.time()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECTED_WITHIN)
         async with aiohttp.ClientSession(timeout=timeout) as self._session:
             while True:
                 why = "the stream has ended before its execution"
                 try:
                     async for update in self._stream():
-                        seen_at = loop.time()
                         yield update
                         if isinstance(update, Ended):
                             return
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     why = str(error) or "the connection has gone mute"
-                if loop.time() - seen_at > self.give_up_after:
+                if loop.time() - self._heard_at > self.give_up_after:
                     raise Lost(f"No stream for {self.give_up_after:g} s: {why}.")
                 seconds = self._next_pause()
                 yield Waiting(why, seconds)
@@ -118,7 +122,9 @@ class Follower:
         headers = {**self.headers(), "Accept": "text/event-stream"}
         if self.last_event_id is not None:
             headers["Last-Event-ID"] = self.last_event_id
-        async with self._session.get(path, headers=headers) as response:
+        async with asyncio.timeout(CONNECTED_WITHIN):
+            response = await self._session.get(path, headers=headers)
+        async with response:
             if response.status == 204:
                 yield Ended(await self._status())
                 return
@@ -129,16 +135,20 @@ class Follower:
                 yield update
 
     async def _read(self, response: aiohttp.ClientResponse) -> AsyncIterator[Update]:
-        parser, patience, ended = EventStream(), CONNECTED_WITHIN, None
+        loop = asyncio.get_running_loop()
+        parser, patience, ended, connected = EventStream(), CONNECTED_WITHIN, None, False
         while True:
             async with asyncio.timeout(patience):
                 chunk = await response.content.readany()
+            if connected:
+                self._heard_at = loop.time()
             if not chunk:
                 break
             for frame in parser.feed(chunk):
                 if frame.retry_ms is not None:
-                    self._pause = frame.retry_ms / 1000
+                    self._asked = frame.retry_ms / 1000
                 if frame.event == "connected":
+                    connected = True
                     self._failures = 0
                     told = parse(frame.data)
                     self._heartbeat = float(told.get("heartbeat_seconds") or self._heartbeat)
@@ -170,18 +180,25 @@ class Follower:
         words = document.get("message") or f"{response.status} {response.reason}"
         if response.status in (400, 401, 403, 404):
             raise Lost(str(words))
+        if (asked := response.headers.get("Retry-After", "")).isdecimal():
+            self._asked_once = float(asked)
         raise aiohttp.ClientError(str(words))
 
     async def _status(self) -> RunStatus:
         """How it has ended, for a reader that has seen the end."""
         path = f"{self.url}/api/v1/workflows/-/runs/{self.execution_id}"
-        async with self._session.get(path, headers=self.headers()) as response:
+        async with (
+            asyncio.timeout(CONNECTED_WITHIN),
+            self._session.get(path, headers=self.headers()) as response,
+        ):
             if response.status != 200:
                 await self._refused(response)
             document = orjson.loads(await response.read())
         return _ENDED.get(str(document.get("status")), "completed")
 
     def _next_pause(self) -> float:
-        pause: float = min(LONGEST_PAUSE, self._pause * 2**self._failures)
+        grown = min(LONGEST_PAUSE, self._asked * 2 ** min(self._failures, 10))
+        pause: float = max(grown, self._asked, self._asked_once)
         self._failures += 1
+        self._asked_once = 0.0
         return pause * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
