@@ -26,15 +26,23 @@ export function beginList({ isDev, onChoose }) {
   if (idInAddress()) open(idInAddress());
 }
 
-const idInAddress = () => decodeURIComponent(location.hash.slice(1));
+// After a slash, so that a place on the page (`#chosen`) is no execution.
+function idInAddress() {
+  try {
+    return decodeURIComponent(/^#\/(.*)$/.exec(location.hash)?.[1] ?? "");
+  } catch {
+    // Somebody's own percent signs.
+    return "";
+  }
+}
 
 function watch(id) {
   watched.set(id, "watched");
   sessionStorage.setItem(WATCHED, JSON.stringify([...watched.keys()]));
-  location.hash = encodeURIComponent(id);
+  goTo(id);
 }
 
-const goTo = (id) => (location.hash = encodeURIComponent(id));
+const goTo = (id) => (location.hash = `/${encodeURIComponent(id)}`);
 
 /** Go to an execution that the engine has just started. */
 export function showStarted(id) {
@@ -67,7 +75,7 @@ async function refresh() {
     listed = await response.json();
     byId("list-trouble").textContent = "";
     draw();
-    if (!chosen && !location.hash && listed.length) open(newest());
+    if (!chosen && !idInAddress() && listed.length) open(newest());
   } catch {
     byId("list-trouble").textContent = "The list is not up to date: the gateway does not answer.";
   }

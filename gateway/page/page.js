@@ -138,6 +138,8 @@ for (const what of ["pause", "approve"]) {
 
 byId("main").hidden = false;
 byId("start").hidden = !session.isDev;
+byId("sign-out").hidden = session.isDev;
+byId("sign-out").addEventListener("click", signOut);
 beginList({ isDev: session.isDev, onChoose: follow });
 showConnection();
 setInterval(tick, EVERY_MS);

@@ -22,7 +22,7 @@ const signedIn = ({ token, organization }) => ({
   isDev: false,
 });
 
-/** Forget the token that was given: it is no good. */
+/** Forget the token that was given: it is no good, or somebody else's turn. */
 export function signOut() {
   sessionStorage.removeItem(KEPT);
   location.reload();

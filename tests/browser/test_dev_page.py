@@ -101,6 +101,24 @@ async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> Non
         await expect(details).to_be_visible()
 
 
+async def test_addresses(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """An execution has an address of its own, which a bookmark or a link leads to; the link that
+    skips to the chosen one, with the keyboard, is no execution, and neither is a broken address."""
+    viewer = await start_viewer(pace=None)
+    await publish(redis, "step:started", node_type="email")
+    async with shown(tab, f"{viewer.url}/#%") as page:
+        await expect(page.locator("#connection-words")).to_have_text("no execution is chosen")
+        await page.goto(f"{viewer.url}/#/my-run")
+        await expect(page.locator("#timeline li")).to_contain_text("email")
+        await page.reload()
+        await expect(page.locator("#timeline li")).to_contain_text("email")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chosen")).to_be_focused()
+        await expect(page.locator("#chosen-title")).to_have_text("my-run")
+        await expect(page.locator("#list li")).to_have_count(1)
+
+
 async def test_result(start_viewer: StartViewer, tab: Tab) -> None:
     """A run that completes links to its result; dark, narrow, with keys alone."""
     viewer = await start_viewer(pace=40)
@@ -236,8 +254,9 @@ async def found_by_axe(page: Page) -> list[str]:
 
 
 async def test_in_serve(start_gateway: StartGateway, redis: Redis, tab: Tab) -> None:
-    """In `serve` the page, where it is switched on, asks for a token and shows what that may see;
-    the token is in no address, and one that is no good is asked for anew."""
+    """In `serve` the page, where it is switched on, asks for a token and shows what that may see,
+    until somebody signs out; the token is in no address, and one that is no good is asked for
+    anew."""
     gateway = await start_gateway(ownership="token", page=True)
     async with shown(tab, gateway.url, expected_errors="status of 40[14]") as page:
         await expect(page.locator("#main")).to_be_hidden()
@@ -250,11 +269,11 @@ async def test_in_serve(start_gateway: StartGateway, redis: Redis, tab: Tab) -> 
         await publish(redis, "step:started", node_type="email")
         await expect(page.locator("#timeline li")).to_contain_text("email")
         assert "eyJ" not in page.url
-        await page.evaluate("sessionStorage.clear()")
-        await page.goto(gateway.url)
+        await kept(page, "in-serve")
+        await page.click("#sign-out")
+        await expect(page.locator("#main")).to_be_hidden()
         await page.fill("#token", "no token")
         await page.fill("#organization", "acme")
         await page.click("#sign-in button")
-        await page.fill("#watch-id", "my-run")
-        await page.click("#watch button")
+        # It asked at once for the execution that was chosen.
         await expect(page.locator("#sign-in")).to_be_visible()
