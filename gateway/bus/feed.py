@@ -105,7 +105,8 @@ class Feed:
             try:
                 execution_id = execution_of(channel, self._rules.prefix)
                 if execution_id is None:
-                    self._canary.returned(channel.decode().rpartition(CANARY_MARK)[2])
+                    name = channel.decode("utf-8", "replace")
+                    self._canary.returned(name.rpartition(CANARY_MARK)[2])
                     continue
                 envelope = self._read(payload)
             except MessageRefused as refusal:

@@ -28,14 +28,15 @@ class LagSampler:
         """*clock*: seconds since the epoch."""
         self._lags = lags
         self._clock = clock
-        self._next = 0.0
+        self._looked_at = 0.0
 
     def delivered(self, envelope: Envelope) -> None:
         """*envelope* has just been handed to its subscribers."""
         now = self._clock()
-        if now < self._next:
+        # A clock that was set back would else stop this for as long.
+        if 0 <= now - self._looked_at < INTERVAL:
             return
-        self._next = now + INTERVAL
+        self._looked_at = now
         published = _published_at(envelope.body)
         if published is not None:
             self._lags.observe(max(0.0, now - published))

@@ -48,6 +48,17 @@ async def test_channels_without_an_id(gateway: RunningGateway, redis: Redis, cha
     await eventually(lambda: gateway.parts.metrics.events_dropped["malformed"] == 1)
 
 
+async def test_canaries_of_nobody(gateway: RunningGateway, redis: Redis) -> None:
+    """What comes on the channel of a canary that is none of ours is no event, whatever its name,
+    and the feed goes on."""
+    reader = await gateway.open("run-1")
+    for name in (b"execution:!canary:\xff", b"execution:!canary:", b"execution:!canary:!canary:x"):
+        await redis.publish(name, b"\xff")
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    assert [event.event for event in await reader.rest()] == ["execution:completed"]
+    assert await gateway.healthy()
+
+
 async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
     """A message larger than allowed is dropped and counted; one at the limit arrives."""
     gateway = await start_gateway(ownership="token", event_max_bytes=2000)
