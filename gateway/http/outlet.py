@@ -62,13 +62,16 @@ class Outlet(asyncio.Protocol):
         self._catching_up: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
-    def take_over(self, transport: asyncio.Transport) -> None:
-        """Serve *transport* from now on; its response has begun and no one else writes to it."""
+    def take_over(self, transport: asyncio.Transport, rest: bytes) -> None:
+        """Serve *transport* from now on; its response has begun and no one else writes to it.
+        *rest* of the first page comes before all else."""
         self._transport = transport
         transport.set_protocol(self)
         # Paused as soon as one byte is left over, resumed when none is: the transport itself tells
         # who is behind, and nobody has to ask before or after each write.
         transport.set_write_buffer_limits(high=0)
+        if rest:
+            self._put(transport, rest)
         if transport.get_write_buffer_size() and self.behind_since is None:
             self.pause_writing()
         self._subscriber.attach(self)

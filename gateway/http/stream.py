@@ -34,6 +34,10 @@ from gateway.http.request_id import request_id
 from gateway.http.visit import Visit
 from gateway.metrics import Metrics
 
+_WITH_HEAD_BYTES = 32 * 1024
+"""What of the first page leaves with the response's head. Less than aiohttp waits for a reader to
+take (64 KiB): it would wait for ever, and only an outlet is watched."""
+
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
 
@@ -91,6 +95,7 @@ class StreamHandler:
             status,
         )
         first += await self.catch_up.page(subscriber, stretch)
+        first, rest = first[:_WITH_HEAD_BYTES], first[_WITH_HEAD_BYTES:]
         response = begin(request, STREAM_HEADERS)
         visit.opened(request_id(request))
         try:
@@ -112,7 +117,7 @@ class StreamHandler:
             chunked=is_chunked(request),
             written=len(first),
         )
-        outlet.take_over(transport)
+        outlet.take_over(transport, rest)
         return response
 
     async def _begin(self, subscriber: Subscriber) -> Stretch:

@@ -55,6 +55,20 @@ async def test_frozen_reader(start_gateway: StartGateway, redis: Redis) -> None:
     frozen.close()
 
 
+async def test_frozen_from_the_beginning(start_gateway: StartGateway, redis: Redis) -> None:
+    """A reader that does not even read the history that its stream begins with is closed too."""
+    gateway = await start_gateway(
+        ownership="token", write_timeout_seconds=0.5, send_buffer_bytes=8192
+    )
+    for _ in range(4):
+        await append(redis, "run-1", output="x" * 200_000)
+    reader = frozen_reader(gateway, "run-1")
+    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.parts.hub) == 0)
+    assert gateway.parts.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
+    reader.close()
+
+
 async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis: Redis) -> None:
     """Once the kernel has not taken everything, what comes waits in the reader's bounded queue, not
     in the connection; when it is full the reader is held."""
