@@ -56,7 +56,10 @@ export class Connection {
   #catchUpTo = null;
   // How the execution had ended before this stream began.
   #endedAs = null;
-  // Since the last stream that connected, another token was tried.
+  // The headers with which the last stream was asked for.
+  #headers = {};
+  #isRenewing = false;
+  // The token came after a refusal, and was not good for anything yet.
   #hasRenewed = false;
 
   /** `changed` is called after everything that may have changed a fact or the record. */
@@ -71,6 +74,7 @@ export class Connection {
     this.#open = (transport ? transport === "fetch" : canStream()) ? byFetch : byEventSource;
     this.#polling = new Polling({
       poll, credentials, record, everyMs: this.#timing.pollEveryMs, changed: () => this.#polled(),
+      refused: (...refusal) => this.#pollRefused(...refusal),
     });
   }
 
@@ -128,6 +132,7 @@ export class Connection {
   // Reads one stream to its end; 0 if the next one may follow at once.
   async #stream(signal) {
     const headers = await this.#credentials.headers(signal);
+    this.#headers = headers;
     const { lastEventId } = this.#record;
     this.#expect(
       this.#timing.connectedWithinMs,
@@ -221,22 +226,37 @@ export class Connection {
 
   // Whether to try again, and when; null for the backoff to decide.
   async #failed(error) {
+    if (this.#isOver) return null;
     this.error = error;
     if (!(error instanceof Refused)) return null;
     this.#backoff.askedOnceFor(error.retryAfterMs);
-    if (error.isAboutAccess && this.#credentials.canRenew && !this.#hasRenewed) {
-      this.#hasRenewed = true;
-      try {
-        await this.#credentials.renew({ fresh: true, signal: this.#attempt.signal });
-        return 0;
-      } catch (trouble) {
-        this.error = trouble;
-        this.#hasRenewed = false;
-        return null;
-      }
+    if (!error.isAboutAccess) return null;
+    return (await this.#hasAnother(this.#headers, this.#attempt.signal)) ? 0 : null;
+  }
+
+  // A proxy may swallow the stream, and let the refusal through.
+  async #pollRefused(error, headers, signal) {
+    this.error = error;
+    await this.#hasAnother(headers, signal);
+    if (this.givenUp) this.close();
+  }
+
+  // These headers were refused: whether there is another token to try. It is given up if the last
+  // one came after a refusal itself, or if there can be no other.
+  async #hasAnother({ Authorization: refused }, signal) {
+    // The stream and the polls may be refused for the same one.
+    if (this.#isRenewing || refused !== this.#credentials.authorization) return true;
+    this.givenUp = !this.#credentials.canRenew || this.#hasRenewed;
+    if (this.givenUp) return false;
+    this.#isRenewing = this.#hasRenewed = true;
+    try {
+      await this.#credentials.renew({ fresh: true, signal });
+    } catch (trouble) {
+      this.error = trouble;
+      this.#hasRenewed = false;
     }
-    this.givenUp = error.isAboutAccess;
-    return null;
+    this.#isRenewing = false;
+    return this.#hasRenewed;
   }
 
   async #pause(ms) {
@@ -259,6 +279,7 @@ export class Connection {
   }
 
   #polled() {
+    if (this.isPolling) this.#hasRenewed = false;
     if (this.#record.ending !== null) this.close();
     this.#changed();
   }

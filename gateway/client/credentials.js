@@ -23,12 +23,17 @@ export class Credentials {
 
   /** The headers of a request. Rejects with what `getToken` throws, or when `signal` is aborted. */
   async headers(signal) {
-    if (this.#token === null || expiresAt(this.#token) - MARGIN_MS < Date.now()) {
+    if (this.#asking || this.#token === null || expiresAt(this.#token) - MARGIN_MS < Date.now()) {
       await this.renew({ fresh: false, signal });
     }
-    const headers = { Authorization: `Bearer ${this.#token}` };
+    const headers = { Authorization: this.authorization };
     if (this.#organizationId) headers["X-Organization-ID"] = this.#organizationId;
     return headers;
+  }
+
+  /** What stands for the token in a request's headers. */
+  get authorization() {
+    return `Bearer ${this.#token}`;
   }
 
   /** Ask for a token now; whether it is another one. Rejects as `headers` does. */

@@ -1,5 +1,6 @@
 // Polls a run while no stream of it can be had, from `start` to `stop`.
 
+import { Refused } from "./trouble.js";
 import { Waker } from "./waker.js";
 
 export class Polling {
@@ -10,15 +11,18 @@ export class Polling {
   #record;
   #everyMs;
   #changed;
+  #refused;
   #running = null;
 
-  /** `changed` is called after each poll. */
-  constructor({ poll, credentials, record, everyMs, changed }) {
+  /** `changed` is called after each poll, and `refused(error, headers, signal)` after one that was
+   * refused for its token. */
+  constructor({ poll, credentials, record, everyMs, changed, refused }) {
     this.poll = poll;
     this.#credentials = credentials;
     this.#record = record;
     this.#everyMs = everyMs;
     this.#changed = changed;
+    this.#refused = refused;
   }
 
   start() {
@@ -47,14 +51,16 @@ export class Polling {
   }
 
   async #once(signal) {
+    let headers = null;
     try {
-      const headers = await this.#credentials.headers(signal);
+      headers = await this.#credentials.headers(signal);
       const after = this.#record.lastEventId;
       const run = await this.poll.once({ headers, after, signal });
       if (!signal.aborted && run !== null) this.#take(run);
       return true;
-    } catch {
-      // The search for a stream meets the same trouble, and says so.
+    } catch (error) {
+      // Whatever else it is, the search for a stream meets it too, and says so.
+      if (error instanceof Refused && error.isAboutAccess) await this.#refused(error, headers, signal);
       return false;
     }
   }

@@ -23,6 +23,81 @@ test("a refused token is asked for anew, once; then the refusal is final", async
   }
 });
 
+test("so is one of the polls, where a proxy swallows the stream", async () => {
+  const timing = { connectedWithinMs: 30, pollEveryMs: 10 };
+  for (const status of [401, 403, 404]) {
+    const server = await serve({ stream: () => {}, poll: () => status });
+    const asked = [];
+    const { subscription } = follow(server.baseUrl, {
+      timing,
+      getToken: ({ fresh }) => `token-${asked.push(fresh)}`,
+    });
+    await subscription.finished;
+    assert.deepEqual(asked, [false, true]);
+    assert.equal(server.asked.polls.at(-1).headers.authorization, "Bearer token-2");
+    assert.equal(subscription.status, "closed");
+    assert.equal(subscription.error.status, status);
+  }
+});
+
+test("a fresh token helps the polls as well, each time that they need one", async () => {
+  const good = new Set();
+  const poll = ({ headers: { authorization } }, number) => {
+    if (number === 4) good.clear();
+    if (!good.has(authorization)) return 401;
+    return { status: number < 8 ? "running" : "completed", events: [] };
+  };
+  const server = await serve({ stream: () => {}, poll });
+  let count = 0;
+  const getToken = ({ fresh }) => {
+    const token = `token-${(count += 1)}`;
+    if (fresh) good.add(`Bearer ${token}`);
+    return token;
+  };
+  const timing = { connectedWithinMs: 30, pollEveryMs: 10 };
+  const { subscription } = follow(server.baseUrl, { timing, getToken });
+  await subscription.finished;
+  assert.equal(subscription.status, "completed");
+  assert.equal(count, 3);
+});
+
+test("tokens too short to be used twice are asked for no more often", async () => {
+  const server = await serve({ stream: (request, response) => refuse(response, 401, "no") });
+  let count = 0;
+  const getToken = () => {
+    const payload = JSON.stringify({ exp: Date.now() / 1000 + 5, n: (count += 1) });
+    return `x.${Buffer.from(payload).toString("base64url")}.y`;
+  };
+  const { subscription } = follow(server.baseUrl, { getToken });
+  await subscription.finished;
+  assert.equal(subscription.error.status, 401);
+  assert.ok(count <= 3, `${count} calls`);
+});
+
+test("a stream and a poll that are refused at the same time share one fresh token", async () => {
+  const isGood = ({ headers }) => headers.authorization === "Bearer fresh";
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (isGood(request)) response.begin(connected()) ?? response.end(END);
+      // The first one is swallowed.
+      else if (number > 1) setTimeout(() => refuse(response, 401, "no"), 20);
+    },
+    poll: (request) =>
+      isGood(request) || server.asked.streams.length < 2 ? { status: "running", events: [] } : 401,
+  });
+  const asked = [];
+  const getToken = async ({ fresh }) => {
+    asked.push(fresh);
+    await new Promise((resolve) => setTimeout(resolve, fresh ? 200 : 0));
+    return fresh ? "fresh" : "stale";
+  };
+  const timing = { connectedWithinMs: 50, pollEveryMs: 10, probeEveryMs: 10 };
+  const { subscription } = follow(server.baseUrl, { getToken, timing });
+  await subscription.finished;
+  assert.equal(subscription.status, "completed");
+  assert.deepEqual(asked, [false, true]);
+});
+
 test("a token that is fresh helps", async () => {
   const server = await serve({
     stream: (request, response, number) => {

@@ -9,7 +9,8 @@ export const connected = (more) => frame("connected", { execution_id: "run-1", .
 export const happened = (id, type = "step:started") =>
   frame(type, { id, type, data: { node_id: id }, timestamp: "2026-03-02T08:00:00Z" }, `id: ${id}\n`);
 
-/** `stream(request, response, number)` answers each stream, `poll(request)` gives a document. */
+/** `stream(request, response, number)` answers each stream, `poll(request)` gives a document, or the
+ * status of a refusal. */
 export async function serve({ stream, poll = () => null, ticket = () => ({ ticket: "t" }) }) {
   const asked = { streams: [], polls: [], tickets: 0 };
   const server = createServer((request, response) => {
@@ -28,6 +29,7 @@ export async function serve({ stream, poll = () => null, ticket = () => ({ ticke
     } else {
       asked.polls.push(request);
       const document = poll(request, asked.polls.length);
+      if (typeof document === "number") return refuse(response, document, "no");
       response.writeHead(document === null ? 304 : 200, { ETag: `"${asked.polls.length}"` });
       response.end(document === null ? undefined : JSON.stringify(document));
     }
