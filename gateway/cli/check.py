@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,7 +22,8 @@ from gateway.check.tokens import check_tokens
 from gateway.cli.options import config_option
 from gateway.contract.rights import ROLES
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings, load, sources
+from gateway.settings import Settings, load, sources, variable
+from gateway.settings.checks import read_text
 
 _COLOURS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "red"}
 DEFAULT_PREFIX = str(Settings.model_fields["channel_prefix"].default)
@@ -116,10 +118,21 @@ def _print_acl(config_file: Path | None) -> None:
     """It takes no valid settings: the rights are wanted before all is there."""
     given = {name: str(value) for name, (_, value) in sources(config_file).items()}
     prefix = given.get("channel_prefix", DEFAULT_PREFIX)
-    selects = names_a_database(given.get("redis_url", ""))
+    selects = names_a_database(_redis_url(given))
     for role in ROLES:
         click.echo(f"# {role.purpose}")
         click.echo(role.acl_line(prefix, selects=selects))
+
+
+def _redis_url(given: Mapping[str, str]) -> str:
+    """The URL itself, or the content of its file; empty where neither is *given*."""
+    file = given.get("redis_url_file")
+    if file is None:
+        return given.get("redis_url", "")
+    try:
+        return read_text(Path(file))
+    except ValueError as error:
+        raise ConfigurationError([f"{variable('redis_url_file')}: {error}."]) from None
 
 
 def names_a_database(redis_url: str) -> bool:

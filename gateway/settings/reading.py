@@ -65,6 +65,10 @@ def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
         raise ConfigurationError(mistakes)
     for name, one in _read_environment(os.environ).items():
         given[name] = ("environment", one)
+    said = {name: one for name, (_, one) in given.items()}
+    # What is wrong with a credential is for `load` to say.
+    for name, file in _credentials(os.environ, said, []).items():
+        given[name] = ("systemd", file)
     return given
 
 

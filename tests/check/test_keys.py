@@ -134,6 +134,20 @@ async def test_acl_by_file(tmp_path: Path) -> None:
     assert "+select" not in (await run("check", "--acl"))[1]
 
 
+async def test_credentials_of_systemd(tmp_path: Path) -> None:
+    """A URL that lies in a file, as the README has it, counts for `--acl` as one in the settings
+    does, and `--settings` says that it is systemd's."""
+    (tmp_path / "redis_url").write_text("redis://localhost:6379/3\n")
+    given = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert "+select" in (await run("check", "--acl", **given))[1]
+    by_file = {"GATEWAY_REDIS_URL_FILE": str(tmp_path / "redis_url")}
+    assert "+select" in (await run("check", "--acl", **by_file))[1]
+
+    _, out, _ = await run("check", "--settings", COLUMNS="300", **given)
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
+    assert rows["GATEWAY_REDIS_URL_FILE"][1:3] == [str(tmp_path / "redis_url"), "systemd"]
+
+
 @pytest.mark.parametrize(
     ("url", "selects"),
     [
