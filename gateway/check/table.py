@@ -30,7 +30,11 @@ def shown(value: object) -> str:
 
 def table(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Table:
     """All settings, for a terminal; *sources* as `gateway.settings.sources` has them."""
-    made = Table("setting", "value", "from", "meaning", box=None)
+    made = Table(box=None)
+    # Whole, or three limits would have one name; and rich would cut a long value.
+    made.add_column("setting", no_wrap=True, overflow="fold")
+    for title in ("value", "from", "meaning"):
+        made.add_column(title, overflow="fold")
     for name, field in Settings.model_fields.items():
         source = sources[name][0] if name in sources else "default"
         value = shown(getattr(settings, name))

@@ -98,6 +98,9 @@ async def _findings(
 
 def _print(findings: list[Finding]) -> None:
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for _ in ("level", "about", "words"):
+        # Folded, not cut: a path or a URL is there to be found again.
+        lines.add_column(overflow="fold")
     for one in findings:
         words = Text(one.sentence)
         if one.remedy:

@@ -22,6 +22,9 @@ def status(execution_id: str, redis_url: str) -> None:
         )
         raise SystemExit(1)
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    # Folded, not cut: half a name is another organization's.
+    table.add_column(overflow="fold")
     for name, value in sorted(known.items()):
         table.add_row(name, value)
     Console(highlight=False, markup=False).print(table)

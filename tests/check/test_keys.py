@@ -12,6 +12,7 @@ from gateway.check.machine import check_addresses
 from gateway.check.table import shown
 from gateway.check.tokens import check_tokens
 from gateway.cli.check import names_a_database
+from gateway.settings import Settings, variable
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
 from tests.process.programs import run
@@ -121,6 +122,24 @@ async def test_sources(tmp_path: Path) -> None:
     assert rows["GATEWAY_PORT"][1:3] == ["4321", "environment"]
     assert rows["GATEWAY_QUEUE_EVENTS"][1:3] == ["77", str(file)]
     assert rows["GATEWAY_HEARTBEAT_SECONDS"][1:3] == ["15.0", "default"]
+
+
+async def test_narrow_terminal(tmp_path: Path) -> None:
+    """In a pipe or a terminal of 80 columns each setting stands under its whole name, and neither a
+    value nor a finding is cut."""
+    file = tmp_path / f"{'long' * 20}.toml"
+    file.write_text(f'jwt_secret = "{SECRET}"\nadmin_unix_socket = "/{"x" * 50}/{"y" * 50}"\n')
+    file.chmod(0o644)
+    given = {"COLUMNS": "80", "GATEWAY_JWT_SECRET": "", "GATEWAY_ADMIN_PORT": ""}
+    _, out, _ = await run("check", "--settings", "--config", str(file), **given)
+    names = {line.split()[0] for line in out.splitlines() if line.strip()}
+    assert names >= {variable(name) for name in Settings.model_fields}
+    assert min(out.count("x"), out.count("y")) >= 50
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
+
+    _, out, _ = await run("check", "--config", str(file), **given)
+    assert file.name in re.sub(r"\s", "", out)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in out
 
 
 async def test_acl_by_file(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ async def test_register_and_status(redis: Redis, redis_url: str) -> None:
     assert "invoices" in out
 
 
+async def test_status_in_full(redis_url: str) -> None:
+    """A name that is longer than the terminal is wide is shown to its end."""
+    organization = "".join(f"{number:04}" for number in range(50))
+    words = ("register", "run-1", "--organization", organization)
+    assert (await run(*words, REDIS_URL=redis_url))[0] == 0
+    _, out, _ = await run("status", "run-1", REDIS_URL=redis_url, COLUMNS="80")
+    assert organization in re.sub(r"\s", "", out)
+
+
 async def test_register_for_another(redis_url: str) -> None:
     """An execution that belongs to one organization cannot be registered for another."""
     words = ("register", "run-1", "--organization")
