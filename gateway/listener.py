@@ -93,7 +93,9 @@ def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
                 f"Another program already listens on {shown}: stop it, or choose another address "
                 f"with {' or '.join(map(variable, fields))}."
             ) from None
-        raise CannotListen(f"The gateway cannot listen on {shown}: {error.strerror}.") from None
+        # A path that is too long for a socket is refused by Python, without a strerror.
+        why = error.strerror or error
+        raise CannotListen(f"The gateway cannot listen on {shown}: {why}.") from None
     listener.setblocking(False)
     return listener
 

@@ -91,14 +91,21 @@ def _try_tcp(host: str, port: int) -> str | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            # A name that is none cannot be asked either.
+            return str(error.strerror)
         except OSError as error:
             return _TAKEN if _answers(family, (host, port)) else str(error.strerror)
     return None
 
 
 def _try_unix(path: Path) -> str | None:
-    if _answers(socket.AF_UNIX, str(path)):
-        return _TAKEN
+    try:
+        if _answers(socket.AF_UNIX, str(path)):
+            return _TAKEN
+    except OSError as error:
+        # Longer than the address of a socket may be.
+        return str(error)
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
     if not os.access(path.parent, os.W_OK):

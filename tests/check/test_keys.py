@@ -12,6 +12,8 @@ from gateway.check.machine import check_addresses
 from gateway.check.table import shown
 from gateway.check.tokens import check_tokens
 from gateway.cli.check import names_a_database
+from gateway.errors import CannotListen
+from gateway.listener import listen
 from gateway.settings import Settings, variable
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
@@ -83,6 +85,24 @@ async def test_addresses(
     assert (level, "Another program" in sentence) == ("error", True)
     level, sentence = await first(unix_socket=Path("/nonexistent/gateway.sock"))
     assert (level, "no directory" in sentence) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"host": "no-such-host.invalid"}, "no-such-host.invalid:"),
+        ({"unix_socket": Path(f"/tmp/{'x' * 120}")}, "too long"),
+    ],
+)
+async def test_no_address(make_settings: MakeSettings, given: dict[str, Any], words: str) -> None:
+    """A host that has no address, or a path that is too long for a socket, is found; the gateway
+    says as much when it is started."""
+    settings = make_settings(**given)
+    finding = (await check_addresses(settings))[0]
+    assert finding.level is Level.ERROR
+    assert words in finding.sentence
+    with pytest.raises(CannotListen, match=words):
+        listen(settings)
 
 
 def test_stop_timeout() -> None:
