@@ -71,8 +71,9 @@ class Notifier:
             else:
                 self._tell(_status(trouble or status()))
             if trouble is not None and self._patience and not said:
-                said = True
                 log.critical("The watchdog is not fed any more, for a restart: %s", trouble)
+            # Trouble that passes in time is survived, and the next one has a cause of its own.
+            said = trouble is not None
             # Two of three may come late.
             await asyncio.sleep(self._patience / 3 or _STATUS_EVERY)
 

@@ -1,5 +1,6 @@
 """What systemd is told: readiness, reloads, the end, and the watchdog's food."""
 
+import asyncio
 import signal
 import socket
 import time
@@ -140,6 +141,23 @@ async def test_dead_task(
     assert not fed(starving)
     assert f"The background task {killed} has died" in starving[-1]["STATUS"]
     assert "The watchdog is not fed" in caplog.text
+
+
+async def test_stuck_again(heard: Listening, caplog: pytest.LogCaptureFixture) -> None:
+    """Each time that the watchdog is no longer fed the log says why, also after trouble that has
+    passed."""
+    trouble: str | None = None
+    watching = asyncio.create_task(
+        Notifier(watched(heard)).watch(lambda: trouble, lambda: "All is well.")
+    )
+    for words in ("first", "second"):
+        trouble = words
+        await heard.during(WATCHDOG)
+        trouble = None
+        await heard.during(WATCHDOG)
+    watching.cancel()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert [line.rpartition(": ")[2] for line in said] == ["first", "second"]
 
 
 async def test_blocked_loop(heard: Listening, start_gateway: StartGateway) -> None:
