@@ -69,10 +69,14 @@ class Feed:
 
     @property
     def busy_for(self) -> float:
-        """Seconds since the batch under way was taken; 0 while it waits for one."""
-        if self._busy_since is None:
+        """Seconds since the batch under way was taken, or since Redis was last away meanwhile; 0
+        while it waits for one."""
+        since = self._busy_since
+        if since is None:
             return 0.0
-        return asyncio.get_running_loop().time() - self._busy_since
+        if self._recorder is not None:
+            since = max(since, self._recorder.found_away_at)
+        return asyncio.get_running_loop().time() - since
 
     async def run(self) -> None:
         """Deliver batch after batch, for ever."""

@@ -66,6 +66,8 @@ class Recorder:
         self._refusal_log = Sometimes(10.0)
         self.trouble: str | None = None
         """In words, why events go out without being recorded; None while they are."""
+        self.found_away_at = float("-inf")
+        """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
 
     async def run(self) -> None:
         """While events go out unrecorded, see whether Redis records again, for ever.
@@ -145,7 +147,8 @@ class Recorder:
             except REDIS_ERRORS as error:
                 # Away, not refusing: nothing else arrives either, so nobody waits for this.
                 refusal = error
-                deadline = loop.time() + REFUSAL_DEADLINE
+                self.found_away_at = loop.time()
+                deadline = self.found_away_at + REFUSAL_DEADLINE
             failures += 1
             await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
 

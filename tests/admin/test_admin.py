@@ -8,8 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 from redis.asyncio import Redis
+from redis.backoff import ConstantBackoff
 
-from gateway.bus import health
+from gateway.bus import health, subscription
+from gateway.bus import recorder as recording
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.redis_process import RedisProcess
@@ -117,6 +119,43 @@ async def test_stuck_feed(
         return (await ask(watched, "/live"))[0] == 200
 
     await eventually(goes_on)
+
+
+async def test_feed_after_an_outage(
+    start_gateway: StartGateway,
+    redis_process: Callable[..., RedisProcess],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch that had to wait for Redis makes nobody take the feed for stuck in the moment in
+    which Redis answers again."""
+    monkeypatch.setattr(health, "STUCK_AFTER", 1.3)
+    # The subscription is back at once, and the feed a second later.
+    monkeypatch.setattr(subscription, "_BACKOFF", ConstantBackoff(0.05))
+    monkeypatch.setattr(recording, "_BACKOFF", ConstantBackoff(1.0))
+    redis = redis_process()
+    gateway = await start_gateway(ownership="token", admin_port=0, redis_url=redis.url)
+    recorder = gateway.parts.recorder
+    assert recorder is not None
+    away = asyncio.Event()
+    record = recorder.record
+
+    async def hold(*given: Any) -> Any:
+        await away.wait()
+        return await record(*given)
+
+    monkeypatch.setattr(recorder, "record", hold)
+    redis.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
+    await eventually(lambda: gateway.parts.feed.busy_for)
+    redis.kill()
+    away.set()
+    await asyncio.sleep(1.5)
+    redis.start()
+
+    async def over() -> bool:
+        assert await ask(gateway, "/live") == (200, {"status": "live"})
+        return gateway.parts.metrics.events_received == 1
+
+    await eventually(over)
 
 
 async def test_drain(start_gateway: StartGateway) -> None:
