@@ -217,7 +217,16 @@ def _underscored(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("-", "_"): value for name, value in headers.items()}
 
 
-@pytest.mark.parametrize("query", ["limit=x", "limit=-1", "limit=100001", "tenant=acme"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=x",
+        "limit=-1",
+        "limit=100001",
+        pytest.param(f"limit={'1' * 5000}", id="long"),
+        "tenant=acme",
+    ],
+)
 async def test_mistyped(watched: RunningGateway, query: str) -> None:
     """A parameter that means nothing is a 400 that says what does, not a list of all streams."""
     status, document = await ask(watched, f"/streams?{query}")
