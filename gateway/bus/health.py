@@ -6,7 +6,7 @@ every background task alive. It does not speak HTTP.
 
 from dataclasses import dataclass
 
-from gateway.bus.canary import Canary
+from gateway.bus.canary import STALE_AFTER, Canary
 from gateway.bus.feed import Feed
 from gateway.bus.recorder import Recorder
 from gateway.bus.subscription import Subscription
@@ -49,9 +49,20 @@ class Health:
     def verdict(self) -> Verdict:
         """The state now; costs no I/O, so it can be asked as often as anybody likes."""
         redis = self._subscription.trouble or self._canary.trouble
+        held_up = self._held_up() if redis is not None else None
+        if held_up is not None:
+            redis = None
         unrecorded = self._recorder.trouble if self._recorder is not None else None
-        reasons = [redis, unrecorded, *self._supervisor.failures.values()]
+        reasons = [redis, held_up, unrecorded, *self._supervisor.failures.values()]
         return Verdict(redis is None, tuple(reason for reason in reasons if reason))
+
+    def _held_up(self) -> str | None:
+        """In words, that canaries have come from Redis and wait behind a batch, as events do."""
+        busy = self._feed.busy_for
+        redis_answers = self._subscription.trouble is None and self._canary.published
+        if not redis_answers or self._canary.age - busy >= STALE_AFTER:
+            return None
+        return f"Events wait, for {busy:.0f} s now, until those before them are recorded."
 
     def stuck(self) -> str | None:
         """In words, what only a restart can mend: a dead task, or a feed that no longer moves.

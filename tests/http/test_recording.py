@@ -72,6 +72,26 @@ async def test_recording_refused(
     await eventually(gateway.healthy)
 
 
+async def test_refusal_is_no_deafness(start_gateway: StartGateway, redis_process: object) -> None:
+    """While Redis refuses to record, health does not say that Redis is gone, or that the
+    subscription is deaf: canaries that wait behind the batch have come."""
+    process = redis_process()  # type: ignore[operator]
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
+    seen = []
+
+    async def given_up() -> bool:
+        seen.append((await gateway.health())[1])
+        return gateway.parts.metrics.events_dropped["unrecorded"] == 1
+
+    await eventually(given_up)
+    assert {document["redis"] for document in seen} == {"connected"}
+    reasons = {document["reason"] for document in seen if "reason" in document}
+    assert reasons
+    assert all("record" in reason and "deaf" not in reason for reason in reasons)
+
+
 async def test_health_comes_back_without_an_event(
     start_gateway: StartGateway, redis_process: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
