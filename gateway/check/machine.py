@@ -3,6 +3,7 @@
 It listens nowhere and removes nothing: an address is tried by connecting to it, and by binding.
 """
 
+import errno
 import os
 import resource
 import socket
@@ -116,7 +117,9 @@ def _try_unix(path: Path) -> str | None:
 def _answers(family: int, address: str | tuple[str, int]) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(3)
-        return probe.connect_ex(address) == 0
+        failure = probe.connect_ex(address)
+    # The latter: somebody listens, and hangs with a full queue. Over TCP it is a timeout.
+    return failure == 0 or (failure == errno.EAGAIN and family == socket.AF_UNIX)
 
 
 async def _is_gateway(where: Path | tuple[str, int], path: str) -> bool:

@@ -1,6 +1,8 @@
 """`sse-gateway check` of keys, addresses and settings: what is wrong is found, with a remedy."""
 
+import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,19 @@ async def test_open_file(
     file.chmod(mode)
     findings = await check_tokens(make_settings(jwt_secret=None, jwt_secret_file=file), None)
     assert [one.level for one in findings] == levels
+
+
+async def test_full_queue(make_settings: MakeSettings, tmp_path: Path) -> None:
+    """Behind a unix socket whose owner hangs, so that nobody can connect, it is still another
+    program's: found by the check, and refused at once by a gateway that is started."""
+    settings = make_settings(unix_socket=tmp_path / "gateway.sock")
+    with socket.socket(socket.AF_UNIX) as hanging, socket.socket(socket.AF_UNIX) as waiting:
+        hanging.bind(str(settings.unix_socket))
+        hanging.listen(0)
+        waiting.connect(str(settings.unix_socket))
+        with pytest.raises(CannotListen, match="already listens"):
+            await asyncio.wait_for(asyncio.to_thread(listen, settings), 2)
+        assert (await check_addresses(settings))[0].level is Level.ERROR
 
 
 async def test_addresses(
