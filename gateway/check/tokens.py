@@ -7,11 +7,13 @@ settings already.
 
 import asyncio
 import stat
+import tomllib
 from pathlib import Path
 
 from gateway.access.jwks import JwksKeys
 from gateway.access.verification import create_keys
 from gateway.check.finding import Finding, Topic
+from gateway.check.table import shown
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.settings import Settings, variable
 
@@ -87,7 +89,6 @@ def _check_files(settings: Settings, config_file: Path | None) -> list[Finding]:
 
 
 def _holds_a_secret(config_file: Path) -> bool:
-    return any(
-        line.lstrip().startswith("jwt_secret ") or line.lstrip().startswith("jwt_secret=")
-        for line in config_file.read_text(encoding="utf-8").splitlines()
-    )
+    given = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    url = given.get("redis_url", "")
+    return "jwt_secret" in given or shown(url) != url

@@ -69,6 +69,24 @@ async def test_open_file(
     assert [one.level for one in findings] == levels
 
 
+@pytest.mark.parametrize(
+    ("line", "levels"),
+    [
+        ('redis_url = "redis://user:hush@localhost:6379/0"', ["ok", "warning"]),
+        ("'jwt_secret' = 'hush'", ["ok", "warning"]),
+        ('redis_url = "redis://localhost:6379/0"', ["ok"]),
+    ],
+)
+async def test_open_settings(
+    make_settings: MakeSettings, tmp_path: Path, line: str, levels: list[str]
+) -> None:
+    """So is one in the settings themselves, which are for everybody to read."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(line)
+    file.chmod(0o644)
+    assert [one.level for one in await check_tokens(make_settings(), file)] == levels
+
+
 async def test_full_queue(make_settings: MakeSettings, tmp_path: Path) -> None:
     """Behind a unix socket whose owner hangs, so that nobody can connect, it is still another
     program's: found by the check, and refused at once by a gateway that is started."""
