@@ -133,7 +133,6 @@ export class Connection {
   async #stream(signal) {
     const headers = await this.#credentials.headers(signal);
     this.#headers = headers;
-    const { lastEventId } = this.#record;
     this.#expect(
       this.#timing.connectedWithinMs,
       "No stream arrives, though nothing refuses it: does a proxy hold it back?",
@@ -141,7 +140,7 @@ export class Connection {
     );
     let wait = null;
     for await (const messages of this.#open(this.#url, {
-      headers, lastEventId, signal, types: this.#types,
+      headers, lastEventId: this.#record.lastEventId, signal, types: this.#types,
     })) {
       if (messages === null) await this.#learnTheEnd(headers, signal);
       else wait = this.#hear(messages) ?? wait;
@@ -286,7 +285,8 @@ export class Connection {
 
   // The network may be back, or the page is looked at again, perhaps after a night's sleep.
   #back() {
-    if (!this.connected) this.#retry.wake();
+    // An attempt that was just given up is none any more, though nothing has noticed yet.
+    if (!this.connected || this.#attempt.signal.aborted) this.#retry.wake();
     else if (Date.now() - this.#heardAt > this.#heartbeatMs * 1.5) {
       this.#backoff.skip();
       this.#attempt.abort(new Error("The stream has gone mute."));

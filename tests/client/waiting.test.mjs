@@ -71,6 +71,23 @@ test("a page that waits for its next try and is looked at tries at once", async 
   assert.equal(subscription.status, "completed");
 });
 
+test("a network that is gone and back in one moment brings the stream back at once", async (t) => {
+  const window = withWindow();
+  t.after(() => delete globalThis.addEventListener);
+  const server = await serve({
+    stream: (request, response, number) => {
+      response.begin(number === 1 ? connected().replace("retry: 20", "retry: 60000") : connected());
+      if (number > 1) response.end(END);
+    },
+  });
+  const { subscription } = follow(server.baseUrl);
+  await eventually(() => subscription.status === "live");
+  window.dispatchEvent(new Event("offline"));
+  window.dispatchEvent(new Event("online"));
+  await subscription.finished;
+  assert.equal(subscription.status, "completed");
+});
+
 test("what Retry-After asks for holds for one wait, what retry asks for until it says otherwise", async () => {
   const begun = [];
   const server = await serve({
