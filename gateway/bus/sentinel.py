@@ -67,7 +67,7 @@ class Master:
         if found != self.address:
             if self.address is not None:
                 log.warning("The master %s is at %s:%d now.", self._name, *found)
-                self.leave()
+                await self.leave()
             self.address = found
         return found
 
@@ -75,10 +75,10 @@ class Master:
         host, port = await self._sentinels.discover_master(self._name)
         return str(host), int(port)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Give up every connection: whoever waits on one is told that it is lost."""
         for connection in list(self.connections):
-            connection.give_up()
+            await connection.give_up()
 
     async def run(self) -> None:
         """Look for another master every second, for ever."""
@@ -143,7 +143,7 @@ class MasterConnection(Connection):
             raise RedisConnectionError("The master is another one now.") from None
         except ReadOnlyError:
             # It was demoted: the subscription and all others have to leave it as well.
-            self._master.leave()
+            await self._master.leave()
             raise RedisConnectionError("The former master is a replica now.") from None
 
     async def _read(self, *arguments: Any, **options: Any) -> Any:
@@ -154,11 +154,14 @@ class MasterConnection(Connection):
             finally:
                 self._reading = None
 
-    def give_up(self) -> None:
-        """Be lost: at once for whoever reads, else at the next use."""
+    async def give_up(self) -> None:
+        """Be lost: for whoever reads, else, in the pool, for the former master: it may stay there
+        for hours without being used. Waits for nothing."""
         self._given_up = True
         if self._reading is not None:
             self._reading.reschedule(0)
+        else:
+            await self.disconnect(nowait=True)
 
 
 class MasterTlsConnection(MasterConnection, SSLConnection):
