@@ -184,7 +184,7 @@ def create_application(settings: Settings) -> web.Application:
         parts.metrics,
         settings.ownership_wait_seconds,
     )
-    runs = RunsHandler(parts.door.policy, parts.registry, parts.history)
+    runs = RunsHandler(parts.door.policy, parts.registry, parts.history, parts.metrics)
     tickets = TicketHandler(parts.door.policy, parts.door.tickets)
     add_routes(
         application,

@@ -3,6 +3,7 @@
 It answers from Redis each time; sharing one read among many streams is `gateway.bus.replay`.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -13,16 +14,24 @@ from gateway.bus import scripts
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.contract.scripts import read_call
-from gateway.errors import RedisUnavailable
+from gateway.errors import MessageRefused, RedisUnavailable
 from gateway.events.cursor import Id, parse_id
+from gateway.events.envelope import Envelope, decode
 from gateway.events.stretch import Verdict
+from gateway.log import Sometimes
+from gateway.metrics import Metrics
 from gateway.round_trips import RoundTrips
+
+log = logging.getLogger(__name__)
 
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream holds at a time."""
 
 _AT_ONCE = 32
 """Pages read in one round trip; each may be as large as a page can be."""
+
+refusal_log = Sometimes(10.0)
+"""Of entries that are no event, in all histories."""
 
 _Question = tuple[str, Id | None]
 """An execution, and the cursor after which its events are asked for."""
@@ -102,6 +111,24 @@ class History:
             execution_id: Id(int(epoch), int(seq)) if epoch and seq else None
             for execution_id, (epoch, seq) in zip(execution_ids, answers, strict=True)
         }
+
+
+def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope | None:
+    """What *entry* of a history holds. None where it is no event: somebody else wrote it there, or
+    an older release that refused less. That is counted and logged, each time it is read."""
+    try:
+        return decode(entry.payload)
+    except MessageRefused as refusal:
+        metrics.events_dropped["history"] += 1
+        if (held_back := refusal_log.allows()) is not None:
+            log.warning(
+                "Left out event %s of the history of %s: %s. (%d more since the last line.)",
+                entry.id,
+                execution_id,
+                refusal,
+                held_back,
+            )
+        return None
 
 
 def _page(answer: list[Any]) -> Page:

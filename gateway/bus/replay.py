@@ -11,11 +11,10 @@ at the first doubt: a one-second cache left a hole for nearly every tab (deliver
 import asyncio
 from dataclasses import dataclass, field
 
-from gateway.bus.history import History, Page
-from gateway.errors import MessageRefused
+from gateway.bus.history import History, Page, envelope_of
 from gateway.events.burst import Burst
 from gateway.events.cursor import Id
-from gateway.events.envelope import Event, decode, recorded
+from gateway.events.envelope import Event, recorded
 from gateway.events.members import without_member
 from gateway.events.stretch import Ending, Stretch, Verdict
 from gateway.metrics import Metrics
@@ -167,7 +166,7 @@ class Replay:
             if not flights:
                 del self._flights[execution_id]
         self._metrics.history_reads += 1
-        stretch = stretch_of(page, self._metrics)
+        stretch = stretch_of(execution_id, page, self._metrics)
         if stretch.more:
             # A page that is not the last one never changes any more.
             return stretch, True
@@ -203,7 +202,7 @@ class Replay:
             del self._tails[execution_id]
 
 
-def stretch_of(page: Page, metrics: Metrics) -> Stretch:
+def stretch_of(execution_id: str, page: Page, metrics: Metrics) -> Stretch:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
     ending = None
     if page.terminal is not None:
@@ -213,14 +212,11 @@ def stretch_of(page: Page, metrics: Metrics) -> Stretch:
             return Stretch(page.verdict, [], page.first, ending, more=False, last=page.last)
     events = []
     for entry in page.entries:
-        try:
-            envelope = decode(entry.payload)
-        except MessageRefused:
-            metrics.events_dropped["history"] += 1
-        else:
-            body = envelope.body
-            if envelope.id is not None:
-                # Of a producer that called the script with an id in its payload.
-                body = without_member(body, "id")
-            events.append(recorded(envelope.type, body, entry.id))
+        if (envelope := envelope_of(execution_id, entry, metrics)) is None:
+            continue
+        body = envelope.body
+        if envelope.id is not None:
+            # Of a producer that called the script with an id in its payload.
+            body = without_member(body, "id")
+        events.append(recorded(envelope.type, body, entry.id))
     return Stretch(page.verdict, events, page.first, ending, page.more, page.last)

@@ -120,7 +120,9 @@ def _usable_type(value: object) -> str:
     """The type, if it can stand in an `event:` line.
 
     Only printable text can: CR and LF would end the line (WHATWG HTML, section 9.2.6), and U+2028
-    and its like do so in client libraries that split lines more freely than the standard.
+    and its like do so in client libraries that split lines more freely than the standard. Some of
+    these also strip the name of an event: a space before `stream:closing` would not keep a
+    producer's event apart from the gateway's.
     """
     if not isinstance(value, str) or not value:
         raise MessageRefused("its type is missing or not a text")
@@ -128,6 +130,8 @@ def _usable_type(value: object) -> str:
         raise MessageRefused(f"its type is longer than {MAX_TYPE_LENGTH} characters")
     if not value.isprintable():
         raise MessageRefused("its type has a character that cannot stand in an event line")
+    if value != value.strip():
+        raise MessageRefused("its type begins or ends with white space")
     if value in _RESERVED_TYPES or value.startswith(_RESERVED_PREFIX):
         raise MessageRefused("its type is one of the gateway's own")
     return value

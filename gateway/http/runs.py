@@ -20,15 +20,16 @@ import orjson
 from aiohttp import web
 
 from gateway.access.policy import Policy
-from gateway.bus.history import Entry, History, Page
+from gateway.bus.history import Entry, History, Page, envelope_of
 from gateway.bus.registry import Registry
-from gateway.errors import ExecutionNotFound, MessageRefused, RedisUnavailable, Unavailable
+from gateway.errors import ExecutionNotFound, RedisUnavailable, Unavailable
 from gateway.events.cursor import Id, parse_id
-from gateway.events.envelope import decode, with_id
+from gateway.events.envelope import with_id
 from gateway.events.parse import parse
 from gateway.events.run import RunFold
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import json_response
+from gateway.metrics import Metrics
 
 ANY_WORKFLOW = "-"
 """In the place of a workflow's id: whichever the execution belongs to. Who follows an execution
@@ -61,8 +62,10 @@ class State(NamedTuple):
 class Reading:
     """What has been read of a history so far, page by page."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, execution_id: str, asked: Asked, metrics: Metrics) -> None:
+        self._execution_id = execution_id
         self._asked = asked
+        self._metrics = metrics
         self._begin(None)
 
     def _begin(self, first: Id | None) -> None:
@@ -93,11 +96,11 @@ class Reading:
         return self._has_end
 
     def _add(self, entry: Entry, *, ends: bool) -> None:
-        try:
-            body = decode(entry.payload).body
-        except MessageRefused:
-            # Somebody else wrote it into the stream; no stream shows it either.
+        envelope = envelope_of(self._execution_id, entry, self._metrics)
+        if envelope is None:
+            # No stream shows it either.
             return
+        body = envelope.body
         self.run.add({**parse(body), "id": str(entry.id)}, ends=ends)
         if self._asked.with_logs:
             # The producer's bytes: encoding again would alter numbers.
@@ -107,9 +110,9 @@ class Reading:
     def state(self) -> State:
         return State(self._first, self.cursor)
 
-    def document(self, execution_id: str, workflow_id: str) -> object:
+    def document(self, workflow_id: str) -> object:
         """The run document, ready to be encoded."""
-        document = self.run.document(execution_id, workflow_id)
+        document = self.run.document(self._execution_id, workflow_id)
         if self._asked.with_logs:
             document["events"] = _following(self._events, self._asked.after)
         return document
@@ -122,6 +125,7 @@ class RunsHandler:
     policy: Policy
     registry: Registry
     history: History
+    metrics: Metrics
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -156,7 +160,7 @@ class RunsHandler:
             tag = reading.state.tag(asked)
             if tag in tags or "*" in tags:
                 return _not_modified(tag)
-            return json_response(reading.document(execution_id, workflow_id), 200, _headers(tag))
+            return json_response(reading.document(workflow_id), 200, _headers(tag))
 
     async def _is_current(self, execution_id: str, known: State) -> bool:
         """Whether a document of this state would be the same now."""
@@ -166,7 +170,7 @@ class RunsHandler:
         return not page.entries and State(page.first, last) == known
 
     async def _read(self, execution_id: str, asked: Asked) -> Reading:
-        reading = Reading(asked)
+        reading = Reading(execution_id, asked, self.metrics)
         while reading.add(await self.history.page(execution_id, reading.cursor)):
             pass
         return reading

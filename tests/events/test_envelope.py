@@ -1,5 +1,9 @@
 """Decoding what producers publish: every event passes unchanged, nothing else passes at all."""
 
+import sys
+import unicodedata
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +52,11 @@ UNUSABLE = [
     (b'{"type":"connected"}', "own"),
     (b'{"type":"heartbeat"}', "own"),
     (b'{"type":"stream:closing"}', "own"),
+    (b'{"type":" stream:closing"}', "white space"),
+    (b'{"type":"stream:closing "}', "white space"),
+    (b'{"type":" "}', "white space"),
+    (b'{"type":" connected "}', "white space"),
+    (b'{"type":"step:started "}', "white space"),
 ]
 
 
@@ -79,6 +88,24 @@ def test_unusable(payload: bytes, why: str) -> None:
     """Anything but a JSON object with a usable type is refused, and the refusal says why."""
     with pytest.raises(MessageRefused, match=why):
         decode(payload)
+
+
+SPACES_AND_CONTROLS = [
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if chr(code).isspace() or unicodedata.category(chr(code)) in {"Zs", "Zl", "Zp", "Cc", "Cf"}
+]
+
+
+@pytest.mark.parametrize("ours", ["stream:closing", "connected", "heartbeat", "step:started", ""])
+def test_nothing_invisible_around_a_type(ours: str) -> None:
+    """No white space, line end, control or format character of Unicode stands before or after a
+    type: a client that strips it would take a producer's event for one of the gateway's."""
+    assert len(SPACES_AND_CONTROLS) > 200
+    for one in SPACES_AND_CONTROLS:
+        for event_type in (one + ours, ours + one, one + ours + one):
+            with pytest.raises(MessageRefused):
+                decode(orjson.dumps({"type": event_type}))
 
 
 @pytest.mark.fuzz

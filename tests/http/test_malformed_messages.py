@@ -2,10 +2,13 @@
 
 import logging
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
-from tests.conftest import RunningGateway, StartGateway
+from gateway.contract.keys import events_key
+from gateway.log import Sometimes
+from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.events.test_envelope import UNUSABLE, USABLE
 from tests.support import eventually, producer_message
 
@@ -70,3 +73,49 @@ async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
     await redis.publish("execution:run-1", fits)
     assert (await reader.expect("step:completed")).data.encode().endswith(fits[1:])
     assert gateway.parts.metrics.events_dropped["malformed"] == 1
+
+
+FORGED = [" stream:closing", "stream:closing ", "stream:reset", "connected", "heartbeat", " ", ""]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_no_producer_speaks_as_the_gateway(
+    gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture, recorded: bool
+) -> None:
+    """No event under a name of the gateway's own, with white space around it or without, is shown:
+    neither live nor from a history that somebody else, or an older release, has written. Each is
+    counted, and the log says why."""
+    reader = await gateway.open("run-1")
+    for number, event_type in enumerate(FORGED, start=1):
+        # An id makes it one that a producer says to have recorded.
+        identity = {"id": f"5-{number}"} if recorded else {}
+        message = orjson.dumps({**identity, "type": event_type, "data": {"reason": "drain"}})
+        await redis.publish("execution:run-1", message)
+    await redis.publish("execution:run-1", producer_message("execution:completed"))
+    assert [event.event for event in await reader.rest()] == ["execution:completed"]
+    assert gateway.parts.metrics.events_dropped == {"malformed": len(FORGED)}
+    assert "begins or ends with white space" in caplog.text
+
+
+async def test_no_history_speaks_as_the_gateway(
+    gateway: RunningGateway,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same of what stands in a history already, for streams and polls."""
+    monkeypatch.setattr("gateway.bus.history.refusal_log", Sometimes(60.0))
+    types = [*FORGED, "step:started"]
+    for number, event_type in enumerate(types, start=1):
+        entry = {"event": orjson.dumps({"type": event_type, "data": {}})}
+        await redis.xadd(events_key("run-2"), entry, id=f"5-{number}")
+    reader = await gateway.open("run-2")
+    await reader.expect("step:started")
+    assert gateway.parts.metrics.events_dropped == {"history": len(FORGED)}
+    [line] = [record.message for record in caplog.records if "Left out" in record.message]
+    assert "event 5-1 of the history of run-2: its type begins or ends with white space" in line
+    poll = f"{gateway.url}/api/v1/workflows/-/runs/run-2?include_logs=true"
+    async with gateway.session.get(poll, headers=credentials()) as response:
+        document = await response.json()
+    assert [event["type"] for event in document["events"]] == ["step:started"]
+    assert gateway.parts.metrics.events_dropped == {"history": 2 * len(FORGED)}

@@ -12,6 +12,7 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.events.cursor import Id, parse_id
 from gateway.events.stretch import Verdict
 from gateway.http.runs import Asked, Reading
+from gateway.metrics import Metrics
 from tests.conftest import RunningGateway, credentials
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
@@ -175,17 +176,17 @@ def page(
 
 def test_another_life_between_two_pages() -> None:
     """A history that begins anew while it is read is folded anew."""
-    reading = Reading(Asked(with_logs=True, after=None))
+    reading = Reading("run-1", Asked(with_logs=True, after=None), Metrics())
     assert reading.add(page(Id(5, 1), Id(5, 2), more=True))
     assert not reading.add(page(Id(9, 1), verdict="reset"))
-    document: Any = reading.document("run-1", "flow-1")
+    document: Any = reading.document("flow-1")
     assert (document["steps_completed"], len(document["events"])) == (1, 1)
     assert reading.state == (Id(9, 1), Id(9, 1))
 
 
 def test_many_late_events() -> None:
     """Of what came after the end one page is read, and no more: nobody waits for it."""
-    reading = Reading(Asked(with_logs=False, after=None))
+    reading = Reading("run-1", Asked(with_logs=False, after=None), Metrics())
     assert reading.add(page(Id(5, 1), terminal=Id(5, 1)))
     assert not reading.add(page(Id(5, 2), verdict="honoured", more=True, terminal=Id(5, 1)))
     assert reading.state == (Id(5, 1), Id(5, 2))

@@ -151,6 +151,8 @@ REFUSED = [
     ({"data": {"x": [None, ({"y": float("inf")},)]}}, "infinite"),
     ({"data": {"x": MappingProxyType({"y": float("-inf")})}}, "infinite"),
     ({"timestamp": "yesterday"}, "is no time"),
+    ({"type": " stream:closing"}, "white space"),
+    ({"type": "a "}, "white space"),
     ({"idempotency_key": ""}, "is no idempotency key"),
     ({"idempotency_key": "x" * 257}, "is no idempotency key"),
     ({"idempotency_key": "\ud800"}, "is no idempotency key"),
