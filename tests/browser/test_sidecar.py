@@ -43,14 +43,15 @@ async def trusting(window: BrowserContext, origin: str) -> Page:
 
 @asynccontextmanager
 async def behind_nginx(
-    prefix: Path, upstream: str, *, most_streams: int = 512
+    prefix: Path, upstream: str, origin: str, *, most_streams: int = 512
 ) -> AsyncIterator[Nginx]:
-    """The sample site with TLS before *upstream*."""
+    """The sample site with TLS before *upstream*, for pages of *origin*."""
     prefix.mkdir()
     nginx = Nginx(prefix, upstream, tls=True)
     nginx.replace(
         "http2_max_concurrent_streams 512", f"http2_max_concurrent_streams {most_streams}"
     )
+    nginx.list_origin(origin)
     nginx.start()
     try:
         yield nginx
@@ -84,7 +85,7 @@ async def test_one_connection(
     """200 streams of a browser are open on one HTTP/2 connection, and each gets an event. At
     nginx's default of 128 the 129th would wait for ever."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
-    async with behind_nginx(tmp_path / "nginx", gateway.url, most_streams=most) as nginx:
+    async with behind_nginx(tmp_path / "nginx", gateway.url, origin, most_streams=most) as nginx:
         await page.evaluate(_OPEN, [stream_url(nginx), STREAMS])
         await eventually(lambda: _is(page, "connected", connected))
         await redis.publish("execution:run-1", producer_message("step:started"))
@@ -107,7 +108,7 @@ async def test_at_once(
 ) -> None:
     """Over HTTP/2 too an event is in the browser within 50 ms of its publication."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
-    async with behind_nginx(tmp_path / "nginx", gateway.url) as nginx:
+    async with behind_nginx(tmp_path / "nginx", gateway.url, origin) as nginx:
         await page.evaluate(_OPEN, [stream_url(nginx), 1])
         await eventually(lambda: _is(page, "connected", 1))
         published = []
@@ -134,7 +135,7 @@ async def test_tabs_survive(
         "GATEWAY_DRAIN_SECONDS": "0.5",
     }
     upstream = f"http://127.0.0.1:{settings['GATEWAY_PORT']}"
-    async with behind_nginx(tmp_path / "nginx", upstream) as nginx:
+    async with behind_nginx(tmp_path / "nginx", upstream, origin) as nginx:
         tabs = [Tab(await trusting(window, origin)) for _ in range(TABS)]
         producer = Producer(redis)
         async with serving(**settings) as first:
@@ -174,7 +175,7 @@ async def test_package_survives(
     }
     upstream = f"http://127.0.0.1:{settings['GATEWAY_PORT']}"
     async with (
-        behind_nginx(tmp_path / "nginx", upstream) as nginx,
+        behind_nginx(tmp_path / "nginx", upstream, origin) as nginx,
         # A bare PUBLISH that no gateway hears would be lost.
         Publisher(redis_url) as publisher,
     ):

@@ -18,7 +18,7 @@ SITE = Path(__file__).parents[2] / "nginx" / "sse-gateway.conf"
 _AROUND = """
 daemon off;
 pid nginx.pid;
-error_log logs/error.log;
+error_log logs/error.log {level};
 events { worker_connections 4096; }
 http {
     client_body_temp_path body;
@@ -55,11 +55,14 @@ class Nginx:
         self.plain_url = f"http://127.0.0.1:{plain}"
         """Where the site sends people on to TLS."""
         self.prefix = prefix
+        self.error_level = "error"
+        """From which level on its main error log, outside the site, holds what it has to say."""
         self.site = SITE.read_text()
         listen = f"listen 127.0.0.1:{port}{' ssl http2' if tls else ''};"
         self.replace("listen 443 ssl http2;\n    listen [::]:443 ssl http2;", listen)
         self.replace("listen 80;\n    listen [::]:80;", f"listen 127.0.0.1:{plain};")
         certificate_file, key = certificate()
+        self.replace("server_name sse.example.com;", "server_name localhost;")
         self.replace("/etc/ssl/certs/sse-gateway.pem", str(certificate_file))
         self.replace("/etc/ssl/private/sse-gateway.key", str(key))
         self.replace("server 127.0.0.1:8080;", f"server {urlsplit(upstream).netloc};")
@@ -70,6 +73,10 @@ class Nginx:
     def replace(self, old: str, new: str) -> None:
         assert old in self.site, f"the site no longer says {old!r}"
         self.site = self.site.replace(old, new)
+
+    def list_origin(self, origin: str) -> None:
+        """Let pages of *origin* read what nginx itself answers to an EventSource."""
+        self.replace('#"https://app.example.com"', f'"{origin}"')
 
     def check(self) -> str:
         """What `nginx -t` says."""
@@ -104,7 +111,7 @@ class Nginx:
     def _write(self) -> None:
         # Started by root, its workers would be "nobody", who may enter no test's directory.
         user = "" if os.geteuid() else "user root;"
-        (self.prefix / "nginx.conf").write_text(user + _AROUND)
+        (self.prefix / "nginx.conf").write_text(user + _AROUND.replace("{level}", self.error_level))
         (self.prefix / "site.conf").write_text(self.site)
 
     def _command(self) -> list[str]:

@@ -133,8 +133,9 @@ async def test_why_the_error_log_is_silent(make_nginx: MakeNginx) -> None:
 
 async def test_no_gateway(make_nginx: MakeNginx) -> None:
     """While no gateway answers, an event stream is told to come back, not all at one moment, in a
-    200 that pages of another origin may read too; whoever asks otherwise gets the 502."""
+    200 that pages of a listed origin may read too; whoever asks otherwise gets the 502."""
     nginx = make_nginx(f"http://127.0.0.1:{free_port()}")
+    nginx.list_origin("https://app.example.com")
     nginx.start()
     headers = {"Accept": "text/event-stream", "Origin": "https://app.example.com"}
     retries = set()

@@ -48,7 +48,7 @@ async def test_plain_http(gateway: RunningGateway, tmp_path: Path) -> None:
         url = URL(nginx.plain_url + WITH_TOKEN, encoded=True)
         async with gateway.session.get(url, allow_redirects=False) as response:
             assert response.status == 308
-            assert response.headers["Location"] == f"https://127.0.0.1{WITH_TOKEN}"
+            assert response.headers["Location"] == f"https://localhost{WITH_TOKEN}"
         assert TOKEN not in nginx.logged()
     finally:
         nginx.stop()
