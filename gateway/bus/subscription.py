@@ -20,6 +20,7 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import channel_pattern
@@ -30,6 +31,13 @@ log = logging.getLogger(__name__)
 SILENCE_LIMIT = 5.0
 """Seconds without one byte after which the connection counts as dead. The canary arrives every
 second, so a subscription that hears nothing is deaf, whatever the socket says."""
+
+# Redis does not say why it closes a connection; its own log does.
+_CUT = (
+    "If the log of Redis says `output buffer limits` now, a message was larger than its "
+    "client-output-buffer-limit for pubsub, or the gateway was too far behind: see "
+    "SseGatewayFeedFlaps in OPERATIONS.md."
+)
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=2.0, base=0.1)
 
@@ -174,5 +182,7 @@ class Subscription:
         trouble = in_words(error)
         if trouble != self.trouble:
             log.warning("The subscription is lost: %s Trying again. (%s)", trouble, error)
+            if self.trouble is None and isinstance(error, RedisConnectionError):
+                log.warning(_CUT)
         self.trouble = trouble
         self._failures += 1

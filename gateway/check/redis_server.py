@@ -8,6 +8,7 @@ import asyncio
 import statistics
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,10 +25,9 @@ ROUND_TRIPS = 20
 SLOW_MS = 20.0
 """Above this in the median, a stream is opened noticeably late: that takes a few round trips."""
 SMALLEST_BUFFER = 8 * 1024 * 1024
-"""Bytes: a burst of a few large events must fit in what Redis keeps for a subscriber."""
-
-_BUFFER = "pubsub 33554432 8388608 60"
-"""The default of Redis."""
+"""Bytes: the default of Redis for a minute, and enough for a burst of small events."""
+LARGEST_EVENTS = 8
+"""So many events of the largest size must fit in what Redis keeps for a subscriber."""
 
 _TOPIC = Topic("Redis")
 
@@ -46,7 +46,8 @@ async def check_redis(settings: Settings) -> list[Finding]:
     redis = create_redis(settings.redis_url, max_connections=2)
     findings: list[Finding] = []
     try:
-        for look in (_latency, _check_info, _check_output_buffer):
+        output_buffer = partial(_check_output_buffer, settings.event_max_bytes)
+        for look in (_latency, _check_info, output_buffer):
             # What is refused here, `check_rights` finds too, and names the right.
             with suppress(NoPermissionError):
                 findings += await look(redis)
@@ -176,34 +177,69 @@ def _check_keeping(info: Info) -> list[Finding]:
     return found
 
 
-async def _check_output_buffer(redis: Redis) -> list[Finding]:
+async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Finding]:
     name = "client-output-buffer-limit"
     try:
-        answer = await redis.config_get(name)
+        answer = await redis.config_get(name, "proto-max-bulk-len")
     except ResponseError:
         # NOPERM for the gateway's user, or a hosted Redis without CONFIG.
         return [
             _TOPIC.note(
                 f"{name} cannot be read with the gateway's rights, which is as it should be.",
-                f"As an administrator, see that it is {_BUFFER}: CONFIG GET {name}",
+                f"As an administrator, see that it is {_limit(event_max_bytes)} or more: "
+                f"CONFIG GET {name}",
             )
         ]
     # `normal 0 0 0 slave … pubsub <hard> <soft> <seconds>`
-    hard, soft, *_ = str(answer[name]).partition("pubsub ")[2].split()
-    return [judge_output_buffer(int(hard), int(soft))]
+    hard, soft, *_ = map(int, str(answer[name]).partition("pubsub ")[2].split())
+    largest = int(answer.get("proto-max-bulk-len") or 0)
+    return [
+        judge_output_buffer(hard, soft, event_max_bytes),
+        *judge_largest_message(hard, largest, event_max_bytes),
+    ]
 
 
-def judge_output_buffer(hard: int, soft: int) -> Finding:
+def judge_output_buffer(hard: int, soft: int, event_max_bytes: int) -> Finding:
     """What to say of the limits for pub/sub clients, in bytes; 0 for none."""
     sentence = f"client-output-buffer-limit pubsub is {hard} {soft} bytes"
+    remedy = f"Set client-output-buffer-limit {_limit(event_max_bytes)}."
     if not hard:
         return _TOPIC.warning(
-            f"{sentence}, that is none: a subscriber that hangs fills the memory of Redis.",
-            f"Set client-output-buffer-limit {_BUFFER}.",
+            f"{sentence}, that is none: a subscriber that hangs fills the memory of Redis.", remedy
         )
-    if min(hard, soft or hard) < SMALLEST_BUFFER:
+    if hard <= event_max_bytes:
+        return _TOPIC.error(
+            f"{sentence}, and GATEWAY_EVENT_MAX_BYTES is {event_max_bytes}: one event of that size "
+            "makes Redis drop the subscription of every gateway.",
+            remedy,
+        )
+    if min(hard, soft or hard) < _needed(event_max_bytes):
         return _TOPIC.warning(
-            f"{sentence}: Redis drops the gateway's subscription in every larger burst.",
-            f"Set client-output-buffer-limit {_BUFFER}.",
+            f"{sentence}: Redis drops the gateway's subscription in every larger burst of events, "
+            f"which may have {event_max_bytes} bytes each (GATEWAY_EVENT_MAX_BYTES).",
+            remedy,
         )
     return _TOPIC.ok(f"{sentence}: a burst fits, and a subscriber that hangs is dropped.")
+
+
+def judge_largest_message(hard: int, largest: int, event_max_bytes: int) -> list[Finding]:
+    """What to say of the largest message that Redis takes, in bytes; 0 where that is not known."""
+    if not largest or not hard or largest < hard or hard < 2 * event_max_bytes:
+        return []
+    return [
+        _TOPIC.note(
+            f"Redis takes messages of {largest} bytes (proto-max-bulk-len), and one above {hard} "
+            "(client-output-buffer-limit pubsub) cuts the subscription of every gateway.",
+            f"Set proto-max-bulk-len {hard // 2}: whoever publishes such a message gets the error.",
+        )
+    ]
+
+
+def _needed(event_max_bytes: int) -> int:
+    return max(SMALLEST_BUFFER, LARGEST_EVENTS * event_max_bytes)
+
+
+def _limit(event_max_bytes: int) -> str:
+    """The limit to set: that of Redis itself for events of the default size, more for larger."""
+    soft = _needed(event_max_bytes)
+    return f"pubsub {4 * soft} {soft} 60"

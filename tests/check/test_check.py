@@ -1,5 +1,6 @@
 """`sse-gateway check` against real servers: what is wrong is found, with a remedy."""
 
+import re
 from collections.abc import Callable
 
 import orjson
@@ -13,6 +14,7 @@ from gateway.check.machine import judge_files
 from gateway.check.redis_server import check_redis, judge_output_buffer
 from gateway.check.rights import check_rights
 from gateway.contract.rights import GATEWAY, ROLES
+from gateway.settings import Settings
 from tests.conftest import MakeSettings
 from tests.process.programs import run
 from tests.redis_process import PASSWORD, RedisProcess
@@ -140,12 +142,47 @@ async def test_eviction(
 
 
 @pytest.mark.parametrize(
-    ("hard", "soft", "level"),
-    [(33554432, 8388608, "ok"), (0, 0, "warning"), (1000000, 500000, "warning")],
+    ("hard", "soft", "event_max_bytes", "level"),
+    [
+        (33554432, 8388608, 1048576, "ok"),
+        (33554432, 0, 1048576, "ok"),
+        (0, 0, 1048576, "warning"),
+        (1000000, 500000, 2000, "warning"),
+        (33554432, 8388608, 1048577, "warning"),
+        (33554432, 8388608, 33554432, "error"),
+    ],
 )
-def test_output_buffer(hard: int, soft: int, level: str) -> None:
-    """A limit that a burst exceeds, and none at all, are warnings."""
-    assert judge_output_buffer(hard, soft).level == level
+def test_output_buffer(hard: int, soft: int, event_max_bytes: int, level: str) -> None:
+    """A limit that a burst of the largest events exceeds, and none at all, are warnings; one that a
+    single event exceeds is an error. The limit that the remedy names is good."""
+    found = judge_output_buffer(hard, soft, event_max_bytes)
+    assert found.level == level
+    if level != "ok":
+        named = re.search(r"limit pubsub (\d+) (\d+) 60\.$", found.remedy)
+        assert named is not None
+        again = judge_output_buffer(int(named[1]), int(named[2]), event_max_bytes)
+        assert again.level == "ok"
+
+
+async def test_largest_message(redis_process: StartRedis, make_settings: MakeSettings) -> None:
+    """A Redis that takes messages above its own buffer limit is a note; with what the note says
+    set, it is gone. An event size above the limit is an error."""
+    server = redis_process()
+    async with create_redis(server.url, max_connections=1) as client:
+        found = await named(make_settings(redis_url=server.url), "proto-max-bulk-len")
+        assert [one.level for one in found] == ["note"]
+        setting, value = found[0].remedy.removeprefix("Set ").partition(":")[0].split()
+        await client.config_set(setting, value)
+        assert await named(make_settings(redis_url=server.url), "proto-max-bulk-len") == []
+    settings = make_settings(redis_url=server.url, event_max_bytes=40_000_000)
+    [found_of_buffer] = await named(settings, "output-buffer")
+    assert found_of_buffer.level == "error"
+    assert "drop the subscription of every gateway" in found_of_buffer.sentence
+
+
+async def named(settings: Settings, word: str) -> list[Finding]:
+    """What the check finds of *word*."""
+    return [one for one in await check_redis(settings) if word in one.sentence]
 
 
 @pytest.mark.parametrize(
