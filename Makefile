@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := config/constraints.txt
+# What `make install` installs, with the hash of each file that it may be.
+REQUIREMENTS := config/requirements.txt
 # Seeds of each scenario of `make delivery`.
 RUNS ?= 10
 # Inputs that `make fuzz` draws for each test that reads what strangers send.
@@ -22,16 +24,27 @@ UNIT_DIR ?= /etc/systemd/system
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format delivery fuzz soak bench loadtest constraints build install uninstall clean
+.PHONY: help run test test-oldest lint format delivery fuzz soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, simulated workflows, a page
 	@$(BIN)/sse-gateway dev $(ARGS)
 
 test: $(VENV)/.npm ## Run all tests and report the coverage of gateway/
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(ARGS)
+
+# Floors in setup.cfg that are not true show here: the parts that lean most on a dependency.
+test-oldest: $(VENV)/.dev ## Run some tests with the oldest versions that setup.cfg allows
+	@rm -rf build/oldest && $(BIN)/uv venv --quiet --python $(BIN)/python build/oldest
+	@$(BIN)/uv pip install --quiet --python build/oldest/bin/python \
+	--resolution lowest-direct --editable '.[dev]'
+	@build/oldest/bin/python -m pytest $(OLDEST) $(ARGS)
+
+OLDEST := $(addprefix tests/,access events floor0 admin/test_metrics.py bus/test_replay.py \
+	cli/test_commands.py http/test_cors.py http/test_hygiene.py http/test_pipelining.py \
+	http/test_polling.py http/test_stream.py process/test_serve.py publisher/test_publish.py)
 
 lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
 	@$(BIN)/ruff format --check .
@@ -59,12 +72,23 @@ bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to it
 loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
 	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)
 
-constraints: $(VENV)/.made ## Renew the tested versions in config/constraints.txt
+constraints: $(VENV)/.made ## Renew the tested versions, and the hashes of those that are installed
 	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet '.[dev]'
 	@{ echo '# The versions that were tested; renewed by `make constraints`.'; \
 	build/constraints/bin/python -m pip freeze --exclude sse-gateway; } > build/constraints.txt
 	@mv build/constraints.txt $(CONSTRAINTS)
+	@$(call hashed,build/constraints/bin)
+
+# For every Python and platform. What builds the package is installed by hash too.
+define hashed
+$(1)/python -c 'import tomllib; made_by = tomllib.load(open("pyproject.toml", "rb"))["build-system"]; \
+print(*made_by["requires"], sep="\n")' > build/builds.in && \
+$(1)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make constraints' --constraint $(CONSTRAINTS) \
+	--output-file build/requirements.txt setup.cfg build/builds.in && \
+mv build/requirements.txt $(REQUIREMENTS)
+endef
 
 build: $(VENV)/.made ## Build the wheel into dist/
 	@rm -rf build/lib build/bdist.*
@@ -76,7 +100,8 @@ install: ## As root: install the gateway and its units, or upgrade them; setting
 	@echo 'Installing into $(prefix) ...'
 	@$(prefix)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(prefix)
 	@rm -rf build/lib build/bdist.*
-	@$(prefix)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) .
+	@$(prefix)/bin/python -m pip install --quiet --require-hashes --requirement $(REQUIREMENTS)
+	@$(prefix)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	@install -d -m 755 $(CONFIG_DIR) $(UNIT_DIR)
 	@install -d -m 700 $(CONFIG_DIR)/credentials
 	@install -m 644 config/production.toml $(CONFIG_DIR)/gateway.toml.sample

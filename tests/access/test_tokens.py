@@ -67,6 +67,8 @@ ATTACKS: dict[str, Callable[[str], str]] = {
     ),
     "signature stripped": lambda name: signed(name).rpartition(".")[0] + ".",
     "signature left out": lambda name: signed(name).rpartition(".")[0],
+    "padding after the signature": lambda name: f"{signed(name)}==",
+    "junk after the signature": lambda name: f"{signed(name)}!!!!",
     "unsigned": lambda name: jwt.encode(claims(), "", algorithm="none"),
     "unsigned, said otherwise": lambda name: raw('{"alg":"NonE"}', payload()),
     "its own key in the header": lambda name: signed(

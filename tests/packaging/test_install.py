@@ -1,5 +1,7 @@
 """`make install` and `make uninstall`, for real, into a directory of the test's own."""
 
+import configparser
+import re
 import shutil
 import stat
 import subprocess
@@ -7,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from gateway import __version__
 from gateway.settings import load
-from tests.packaging.checkout import copy_checkout, without_make
+from tests.packaging.checkout import ROOT, copy_checkout, without_make
 from tests.support import SECRET, require
 
 INSTALLING = pytest.mark.timeout(300)
@@ -119,6 +123,55 @@ def test_somebody_elses(machine: Machine, target: str) -> None:
     assert done.returncode == 2
     assert f"{machine.prefix} holds something else" in done.stderr
     assert [path.name for path in machine.prefix.iterdir()] == ["theirs"]
+
+
+@INSTALLING
+@pytest.mark.parametrize("package", ["click", "setuptools"])
+def test_a_file_that_is_not_the_tested_one(machine: Machine, package: str) -> None:
+    """A package whose file has another hash than the one that was written down, be it only one that
+    builds the gateway, ends the install before any of them is installed."""
+    requirements = machine.checkout / "config" / "requirements.txt"
+    text = requirements.read_text()
+    tampered = re.sub(
+        rf"(?m)^{package}==.*(\n +--hash=.*)+",
+        lambda found: re.sub(r"sha256:\w{8}", "sha256:00000000", found[0]),
+        text,
+    )
+    assert tampered != text
+    requirements.write_text(tampered)
+    done = machine.make("install")
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert f"{package}==" in done.stderr
+    assert not machine.program.exists()
+    assert not list(machine.prefix.rglob("site-packages/aiohttp"))
+
+
+def test_hashes_are_of_the_tested_versions() -> None:
+    """What `make install` installs is all that setup.cfg asks for, in the versions of the
+    constraints, each with hashes and nothing from another place."""
+    config = ROOT / "config"
+    lines = (config / "requirements.txt").read_text().replace("\\\n", "").splitlines()
+    pinned = {}
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        found = re.fullmatch(r"([\w.-]+)==(\S+)( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+", line)
+        assert found is not None, line[:200]
+        pinned[canonicalize_name(found[1])] = found[2]
+    tested = {}
+    for line in (config / "constraints.txt").read_text().splitlines()[1:]:
+        name, _, version = line.partition("==")
+        tested[canonicalize_name(name)] = version
+    # What builds the package, and what a Python below 3.11.3 needs besides.
+    others = {"setuptools", "async-timeout"}
+    assert {name: tested.get(name) for name in pinned if name not in others} == {
+        name: version for name, version in pinned.items() if name not in others
+    }
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    needed = map(Requirement, setup["options"]["install_requires"].split("\n")[1:])
+    assert {canonicalize_name(one.name) for one in needed} <= pinned.keys()
 
 
 def test_without_an_environment(machine: Machine) -> None:
