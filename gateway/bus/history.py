@@ -3,20 +3,26 @@
 It answers from Redis each time; sharing one read among many streams is `gateway.bus.replay`.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.contract.scripts import read_call
 from gateway.errors import RedisUnavailable
 from gateway.events.cursor import Id, parse_id
 from gateway.events.stretch import Verdict
+from gateway.log import Sometimes
 from gateway.round_trips import RoundTrips
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream holds at a time."""
@@ -24,8 +30,16 @@ PAGE_BYTES = 1024 * 1024
 _AT_ONCE = 32
 """Pages read in one round trip; each may be as large as a page can be."""
 
-_Question = tuple[str, Id | None]
-"""An execution, and the cursor after which its events are asked for."""
+LOG_INTERVAL = 10.0
+"""Seconds between two log lines about histories that make no sense."""
+
+
+class _Question(NamedTuple):
+    """Which events are asked for."""
+
+    execution_id: str
+    cursor: Id | None
+    only_honoured: bool
 
 
 class Entry(NamedTuple):
@@ -55,29 +69,37 @@ class History:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
+        self._log = Sometimes(LOG_INTERVAL)
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
+        *only_honoured*: none, where they would not follow the cursor (`reset`).
+
         Raises:
-            RedisUnavailable: Redis could not be asked.
+            RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask((execution_id, cursor))
+        return await self._pages.ask(_Question(execution_id, cursor, only_honoured))
 
     async def _read(self, asked: Sequence[_Question]) -> dict[_Question, Page | RedisUnavailable]:
         calls = [
-            read_call(execution_id, str(cursor) if cursor is not None else "", PAGE_BYTES)
-            for execution_id, cursor in asked
+            read_call(
+                one.execution_id,
+                str(one.cursor) if one.cursor is not None else "",
+                PAGE_BYTES,
+                only_honoured=one.only_honoured,
+            )
+            for one in asked
         ]
         try:
             answers = await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
+        # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            # Refused for one execution (its key is somebody else's), the others are answered.
-            one: RedisUnavailable(in_words(answer))
-            if isinstance(answer, Exception)
-            else _page(answer)
+            one: self._decoded(one.execution_id, _page, answer)
             for one, answer in zip(asked, answers, strict=True)
         }
 
@@ -85,8 +107,10 @@ class History:
         """Give up the reads under way."""
         await self._pages.stop()
 
-    async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
-        """The last id of each history, in one round trip.
+    async def positions(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, Id | RedisUnavailable | None]:
+        """The last id of each history, in one round trip; None where there is no history.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
@@ -95,33 +119,61 @@ class History:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for execution_id in execution_ids:
                     pipeline.hmget(meta_key(execution_id), "epoch", "seq")
-                answers = await pipeline.execute()
+                answers = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
         return {
-            execution_id: Id(int(epoch), int(seq)) if epoch and seq else None
-            for execution_id, (epoch, seq) in zip(execution_ids, answers, strict=True)
+            execution_id: self._decoded(execution_id, _position, answer)
+            for execution_id, answer in zip(execution_ids, answers, strict=True)
         }
 
+    def _decoded(
+        self, execution_id: str, decode: Callable[[Any], T], answer: Any
+    ) -> T | RedisUnavailable:
+        """What *answer* says of this execution, or why it says nothing."""
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return decode(answer)
+        except REDIS_ERRORS as error:
+            refusal, reason = in_words(error), str(error)
+        except (ValueError, TypeError, AttributeError) as error:
+            refusal, reason = FOREIGN_VALUE, f"{type(error).__name__}: {error}"
+        if (held_back := self._log.allows()) is not None:
+            log.warning(
+                "The history of %s cannot be read: %s (%.200s; %d more such answers since the "
+                "last line)",
+                execution_id,
+                refusal,
+                reason,
+                held_back,
+            )
+        return RedisUnavailable(refusal)
 
-def _page(answer: list[Any]) -> Page:
+
+def _page(answer: Any) -> Page:
     verdict, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
-    entries = [
-        Entry(_id(event_id), payload)
-        for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
-    ]
     return Page(
         verdict=cast(Verdict, verdict.decode()),
         first=parse_id(first.decode()),
-        terminal=parse_id(terminal.decode()),
+        terminal=_id(terminal) if terminal else None,
         terminal_type=terminal_type.decode(),
         terminal_kept=bool(terminal_kept),
         more=bool(more),
-        last=parse_id(last.decode()),
-        entries=entries,
+        last=parse_id(last.decode(errors="replace")),
+        entries=[
+            Entry(_id(event_id), payload)
+            for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
+        ],
     )
 
 
+def _position(answer: Any) -> Id | None:
+    epoch, seq = answer
+    return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
+
+
 def _id(text: bytes) -> Id:
-    epoch, _, seq = text.partition(b"-")
-    return Id(int(epoch), int(seq))
+    if (event_id := parse_id(text.decode())) is None:
+        raise ValueError("it has an event id that is none")
+    return event_id

@@ -4,16 +4,23 @@ It answers from Redis and keeps nothing, so a registration counts from the momen
 Who may then see it is `gateway.access.policy`.
 """
 
+import logging
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
+from gateway.log import Sometimes
 from gateway.round_trips import RoundTrips
+
+log = logging.getLogger(__name__)
+
+LOG_INTERVAL = 10.0
+"""Seconds between two log lines about owners that cannot be read."""
 
 _AT_ONCE = 256
 """Owners asked for in one round trip."""
@@ -24,6 +31,7 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._log = Sometimes(LOG_INTERVAL)
         self._owners: RoundTrips[str, str | None] = RoundTrips(self._owners_of, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
@@ -58,11 +66,32 @@ class Registry:
                 values = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
+        # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            # Refused for one execution (its key is somebody else's), the others are answered.
-            one: RedisUnavailable(in_words(value)) if isinstance(value, Exception) else _text(value)
+            one: self._decoded(one, value)
             for one, value in zip(execution_ids, values, strict=True)
         }
+
+    def _decoded(self, execution_id: str, value: object) -> str | RedisUnavailable | None:
+        try:
+            if isinstance(value, Exception):
+                raise value
+            # Strictly: an owner that is no text must not look like one that is.
+            return value.decode() if isinstance(value, bytes) else None
+        except REDIS_ERRORS as error:
+            refusal, reason = in_words(error), str(error)
+        except UnicodeDecodeError as error:
+            refusal, reason = FOREIGN_VALUE, str(error)
+        if (held_back := self._log.allows()) is not None:
+            log.warning(
+                "Whose execution %s is cannot be read: %s (%.200s; %d more such answers since the "
+                "last line)",
+                execution_id,
+                refusal,
+                reason,
+                held_back,
+            )
+        return RedisUnavailable(refusal)
 
     async def unregistered(self, execution_ids: list[str]) -> list[str]:
         """Those of *execution_ids* that nobody has registered, in one round trip.
@@ -74,10 +103,14 @@ class Registry:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for execution_id in execution_ids:
                     pipeline.hexists(meta_key(execution_id), "organization_id")
-                known = await pipeline.execute()
+                answers = await pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                # Where the key is of another kind, nobody has registered anything.
+                if isinstance(answer, Exception) and not is_of_one_key(answer):
+                    raise answer
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return [one for one, is_known in zip(execution_ids, known, strict=True) if not is_known]
+        return [one for one, known in zip(execution_ids, answers, strict=True) if known != 1]
 
     async def _field(self, execution_id: str, name: str) -> str | None:
         try:

@@ -27,9 +27,11 @@ class Paused(History):
         self.go = asyncio.Event()
         self.asked = 0
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
         self.asked += 1
-        page = await super().page(execution_id, cursor)
+        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
         await self.go.wait()
         return page
 
