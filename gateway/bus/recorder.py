@@ -57,8 +57,11 @@ class Recorder:
         limits: HistoryLimits,
         terminal_types: Collection[str],
         metrics: Metrics,
+        unregistered_ttl_ms: int = 0,
     ) -> None:
+        """*unregistered_ttl_ms*: see `record_call`."""
         self._redis = redis
+        self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
         self._terminal_types = frozenset(terminal_types)
         self._metrics = metrics
@@ -126,6 +129,7 @@ class Recorder:
             since=life.since,
             batch=self._batch,
             limits=self._limits,
+            unregistered_ttl_ms=self._unregistered_ttl_ms,
         )
 
     async def _insist(self, calls: Sequence[Call]) -> list[Any]:
@@ -158,8 +162,16 @@ class Recorder:
             log.error("%s (%s; %d more since)", self.trouble, refusal, held_back)
 
     def _ids(self, count: int, answer: Any) -> list[Id | None]:
-        if isinstance(answer, list):
-            self._metrics.events_recorded += len(answer)
-            return [parse_id(one.decode()) or FORGOTTEN for one in answer]
+        # Part of it was kept in Redis, where somebody else may have written something.
+        if isinstance(answer, list) and len(answer) == count:
+            self._metrics.events_recorded += count
+            return [_id(one) for one in answer]
         self._metrics.events_dropped["unrecorded"] += count
         return [None] * count
+
+
+def _id(answer: Any) -> Id | None:
+    """The id of a recorded message; None where the answer is none."""
+    if answer == b"":
+        return FORGOTTEN
+    return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from gateway.bus import scripts
 from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
@@ -133,7 +134,4 @@ async def register(
         RegistrationRefused: it is registered for another organization or workflow already.
     """
     registration = Registration(execution_id, organization_id, workflow_id)
-    async with redis.pipeline(transaction=False) as pipeline:
-        for command in registration.commands(HistoryLimits().open_ttl_ms):
-            pipeline.execute_command(*command)
-        registration.check(await pipeline.execute())
+    registration.check(await scripts.run(redis, registration.call(HistoryLimits())))
