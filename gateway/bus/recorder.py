@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from gateway.bus import scripts
 from gateway.bus.subscription import Life
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.cursor import Id, parse_id
@@ -67,6 +67,7 @@ class Recorder:
         self._metrics = metrics
         self._batch = 0
         self._refusal_log = Sometimes(10.0)
+        self._foreign_log = Sometimes(10.0)
         self.trouble: str | None = None
         """In words, why events go out without being recorded; None while they are."""
         self.found_away_at = float("-inf")
@@ -141,9 +142,12 @@ class Recorder:
             refusal: BaseException | None = None
             try:
                 answers = await scripts.run_all(self._redis, calls)
-                refusal = next((one for one in answers if isinstance(one, RedisError)), None)
+                refusals = [one for one in answers if isinstance(one, RedisError)]
+                # What the keys of one execution hold stays so: nobody else waits for it.
+                refusal = next((one for one in refusals if not is_of_one_key(one)), None)
                 if refusal is None:
                     self.trouble = None
+                    self._complain(refusals)
                     return answers
                 if loop.time() > deadline:
                     self._give_up(refusal)
@@ -155,6 +159,16 @@ class Recorder:
                 deadline = self.found_away_at + REFUSAL_DEADLINE
             failures += 1
             await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+
+    def _complain(self, refusals: Sequence[RedisError]) -> None:
+        for refusal in refusals:
+            if (held_back := self._foreign_log.allows()) is not None:
+                log.warning(
+                    "Events of an execution are not recorded: %s (%s; %d more since)",
+                    FOREIGN_VALUE,
+                    refusal,
+                    held_back,
+                )
 
     def _give_up(self, refusal: BaseException) -> None:
         self.trouble = f"Events are delivered without being recorded: {in_words(refusal)}"

@@ -25,10 +25,10 @@ was closed a moment before: without it one kill of Redis in six ended a backgrou
 """
 
 FOREIGN_VALUE = (
-    "Redis holds something in this execution's keys that neither a gateway nor a publisher writes: "
-    "delete or correct it."
+    "Redis holds a value, under a key of the gateway's, that neither a gateway nor a publisher "
+    "writes: delete or correct it."
 )
-"""What is said of one execution, where Redis as a whole is in order."""
+"""What is said of one key, where Redis as a whole is in order."""
 
 
 def is_of_one_key(error: BaseException) -> bool:
