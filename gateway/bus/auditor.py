@@ -69,8 +69,5 @@ class Auditor:
                 # Health tells of it. The next subscription brings new sweeps, or the next silence.
                 return
             for execution_id, last in positions.items():
-                # Of one that cannot be read nothing is known: its next silence asks again.
-                if isinstance(last, RedisUnavailable):
-                    continue
                 if self._hub.audit(execution_id, last):
                     self._replay.forget(execution_id)

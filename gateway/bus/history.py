@@ -3,35 +3,27 @@
 It answers from Redis each time; sharing one read among many streams is `gateway.bus.replay`.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words
+from gateway.bus.answers import Answers
+from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.contract.scripts import read_call
 from gateway.errors import RedisUnavailable
 from gateway.events.cursor import Id, parse_id
 from gateway.events.stretch import Verdict
-from gateway.log import Sometimes
 from gateway.round_trips import RoundTrips
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream holds at a time."""
 
 _AT_ONCE = 32
 """Pages read in one round trip; each may be as large as a page can be."""
-
-LOG_INTERVAL = 10.0
-"""Seconds between two log lines about histories that make no sense."""
 
 
 class _Question(NamedTuple):
@@ -69,7 +61,7 @@ class History:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
-        self._log = Sometimes(LOG_INTERVAL)
+        self._answers = Answers("The history of")
 
     async def page(
         self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
@@ -99,7 +91,7 @@ class History:
             raise RedisUnavailable(in_words(error)) from error
         # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            one: self._decoded(one.execution_id, _page, answer)
+            one: self._answers.decode(one.execution_id, _page, answer)
             for one, answer in zip(asked, answers, strict=True)
         }
 
@@ -107,10 +99,9 @@ class History:
         """Give up the reads under way."""
         await self._pages.stop()
 
-    async def positions(
-        self, execution_ids: Sequence[str]
-    ) -> dict[str, Id | RedisUnavailable | None]:
-        """The last id of each history, in one round trip; None where there is no history.
+    async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
+        """The last id of each history, in one round trip; None where there is no history. One that
+        cannot be read is left out.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
@@ -122,33 +113,15 @@ class History:
                 answers = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return {
-            execution_id: self._decoded(execution_id, _position, answer)
+        decoded = {
+            execution_id: self._answers.decode(execution_id, _position, answer)
             for execution_id, answer in zip(execution_ids, answers, strict=True)
         }
-
-    def _decoded(
-        self, execution_id: str, decode: Callable[[Any], T], answer: Any
-    ) -> T | RedisUnavailable:
-        """What *answer* says of this execution, or why it says nothing."""
-        try:
-            if isinstance(answer, Exception):
-                raise answer
-            return decode(answer)
-        except REDIS_ERRORS as error:
-            refusal, reason = in_words(error), str(error)
-        except (ValueError, TypeError, AttributeError) as error:
-            refusal, reason = FOREIGN_VALUE, f"{type(error).__name__}: {error}"
-        if (held_back := self._log.allows()) is not None:
-            log.warning(
-                "The history of %s cannot be read: %s (%.200s; %d more such answers since the "
-                "last line)",
-                execution_id,
-                refusal,
-                reason,
-                held_back,
-            )
-        return RedisUnavailable(refusal)
+        return {
+            execution_id: last
+            for execution_id, last in decoded.items()
+            if not isinstance(last, RedisUnavailable)
+        }
 
 
 def _page(answer: Any) -> Page:

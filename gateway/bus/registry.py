@@ -4,24 +4,18 @@ It answers from Redis and keeps nothing, so a registration counts from the momen
 Who may then see it is `gateway.access.policy`.
 """
 
-import logging
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
+from gateway.bus.answers import Answers
+from gateway.bus.trouble import REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
-from gateway.log import Sometimes
 from gateway.round_trips import RoundTrips
-
-log = logging.getLogger(__name__)
-
-LOG_INTERVAL = 10.0
-"""Seconds between two log lines about owners that cannot be read."""
 
 _AT_ONCE = 256
 """Owners asked for in one round trip."""
@@ -32,7 +26,7 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._log = Sometimes(LOG_INTERVAL)
+        self._answers = Answers("The owner of")
         self._owners: RoundTrips[str, str | None] = RoundTrips(self._owners_of, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
@@ -69,30 +63,9 @@ class Registry:
             raise RedisUnavailable(in_words(error)) from error
         # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            one: self._decoded(one, value)
+            one: self._answers.decode(one, _owner, value)
             for one, value in zip(execution_ids, values, strict=True)
         }
-
-    def _decoded(self, execution_id: str, value: object) -> str | RedisUnavailable | None:
-        try:
-            if isinstance(value, Exception):
-                raise value
-            # Strictly: an owner that is no text must not look like one that is.
-            return value.decode() if isinstance(value, bytes) else None
-        except REDIS_ERRORS as error:
-            refusal, reason = in_words(error), str(error)
-        except UnicodeDecodeError as error:
-            refusal, reason = FOREIGN_VALUE, str(error)
-        if (held_back := self._log.allows()) is not None:
-            log.warning(
-                "Whose execution %s is cannot be read: %s (%.200s; %d more such answers since the "
-                "last line)",
-                execution_id,
-                refusal,
-                reason,
-                held_back,
-            )
-        return RedisUnavailable(refusal)
 
     async def unregistered(self, execution_ids: list[str]) -> list[str]:
         """Those of *execution_ids* that nobody has registered, in one round trip.
@@ -119,6 +92,11 @@ class Registry:
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
         return _text(value)
+
+
+def _owner(value: bytes | None) -> str | None:
+    # Strictly: an owner that is no text must not look like one that is.
+    return value.decode() if value is not None else None
 
 
 def _text(value: object) -> str | None:

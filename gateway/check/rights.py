@@ -203,13 +203,13 @@ def _in_words(refusals: dict[str, str], channel_prefix: str, user: str) -> list[
                 f"Grant it: ACL SETUSER {user} {grant} ({line}).",
             )
         )
-    for name in spared:
-        found.append(
-            _TOPIC.warning(
-                f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
-                f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
-            )
+    found += [
+        _TOPIC.warning(
+            f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
+            f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
         )
+        for name in spared
+    ]
     if "keys" in kinds:
         patterns = " ".join(f"~{pattern}" for pattern in GATEWAY.keys)
         found.append(

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from redis.exceptions import NoScriptError
 

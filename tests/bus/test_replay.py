@@ -209,7 +209,9 @@ async def test_invented_cursors_share_one_read(paused: tuple[Paused, Replay], re
     together = await asyncio.gather(*(replay.after("run-1", one) for one in invented[::2]))
     alone = [await replay.after("run-1", one) for one in invented[1::2]]
     for cursor, stretch in zip([*invented[::2], *invented[1::2]], [*together, *alone], strict=True):
-        assert stretch.verdict == ("gap" if cursor.epoch == epoch and cursor.seq < first else "reset")
+        assert stretch.verdict == (
+            "gap" if cursor.epoch == epoch and cursor.seq < first else "reset"
+        )
         assert seqs(stretch) == list(range(first, 41))
     assert metrics.history_reads == 1
 

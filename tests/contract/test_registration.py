@@ -41,7 +41,9 @@ async def test_answers(redis: Redis) -> None:
     """The script tells a first registration from the same one again, and names what differs."""
 
     async def answer(organization: str, workflow: str | None) -> bytes:
-        script, keys, arguments = Registration("run-1", organization, workflow).call(HistoryLimits())
+        script, keys, arguments = Registration("run-1", organization, workflow).call(
+            HistoryLimits()
+        )
         said: bytes = await redis.eval(script.text, len(keys), *keys, *arguments)
         return said
 
@@ -85,8 +87,8 @@ async def test_never_below_what_is_left(redis: Redis) -> None:
 
 async def test_registered_after_the_end(redis: Redis) -> None:
     """An execution that was registered when it had ended is kept as any that has ended."""
-    call = {"terminal_type": "execution:completed", "unregistered_ttl_ms": HOUR}
-    await record(redis, "run-1", payload("execution:completed"), **call)
+    end = "execution:completed"
+    await record(redis, "run-1", payload(end), terminal_type=end, unregistered_ttl_ms=HOUR)
     assert all(left <= HOUR for left in await times_left(redis))
     await register(redis, "run-1", "acme")
     history, meta = await times_left(redis)
@@ -132,7 +134,9 @@ async def test_ownership(
     await redis.publish("execution:run-1", producer_message("step:started"))
     await eventually(lambda: redis.exists(KEYS[0]))
     assert [left <= HOUR for left in await times_left(redis)] == [is_short] * 2
-    others = [key for key in await redis.keys("sse:{run-1}:*") if key.decode() not in KEYS]
+    others = {key async for key in redis.scan_iter("sse:{run-1}:*")} - {
+        key.encode() for key in KEYS
+    }
     assert len(others) == 3
     for key in others:
         assert 0 < await redis.pttl(key) <= HOUR
