@@ -124,11 +124,11 @@ class Bystander:
         await self._redis.publish(f"execution:{BAD}", MESSAGE)
         await eventually(lambda: self._redis.keys("sse:{bad}:answer:*"))
 
-    async def _named(self, key: str) -> str:
+    async def _named(self, key: str) -> str | bytes:
         if key != "answer":
             return key
         found = await self._redis.keys("sse:{bad}:answer:*")
-        return str(found[0], "utf-8") if found else f"{ONCE}:none"
+        return found[0] if found else f"{ONCE}:none"
 
     async def _go_on(self, allowed: set[int]) -> None:
         """All that reads those keys; the other organization's stream and poll are as ever."""
