@@ -28,7 +28,7 @@ from gateway.bus.registry import Registry
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.bus.unregistered import UnregisteredWatch
-from gateway.contract.scripts import HistoryLimits
+from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
@@ -270,4 +270,6 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         int(settings.open_ttl_seconds * 1000),
         int(settings.history_ttl_seconds * 1000),
     )
-    return Recorder(redis, limits, settings.terminal_types, metrics)
+    # Under any other ownership no execution is ever registered.
+    unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
+    return Recorder(redis, limits, settings.terminal_types, metrics, unregistered_ttl_ms)

@@ -52,13 +52,22 @@ async def record(
     instance: str = "one",
     since: int = 0,
     batch: int = 1,
+    terminal_type: str = "",
+    unregistered_ttl_ms: int = 0,
 ) -> list[Id | None]:
     """Record bare messages, as the gateway *instance* does."""
     messages = [
-        BareMessage(one, hashlib.blake2b(one, digest_size=16).digest(), "") for one in payloads
+        BareMessage(one, hashlib.blake2b(one, digest_size=16).digest(), terminal_type)
+        for one in payloads
     ]
     call = record_call(
-        execution_id, messages, instance=instance, since=since, batch=batch, limits=LIMITS
+        execution_id,
+        messages,
+        instance=instance,
+        since=since,
+        batch=batch,
+        limits=LIMITS,
+        unregistered_ttl_ms=unregistered_ttl_ms,
     )
     return [parse_id(one.decode()) for one in await scripts.run(redis, call)]
 

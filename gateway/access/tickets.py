@@ -6,6 +6,7 @@ ends when the token would have, and is revoked with it.
 """
 
 import hashlib
+import math
 import re
 import secrets
 import time
@@ -102,7 +103,7 @@ def read(record: bytes) -> Viewer | None:
             Identity(
                 subject=_text(given["subject"]),
                 organizations=frozenset({_text(given["organization_id"])}),
-                expires_at=float(given["expires_at"]),
+                expires_at=_moment(given["expires_at"]),
                 token_id=_text(given["token_id"]),
                 executions=None if executions is None else frozenset(map(_text, executions)),
             ),
@@ -116,6 +117,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _moment(value: object) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
 
 
 def _digest(text: str) -> str:

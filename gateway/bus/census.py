@@ -145,7 +145,7 @@ class Census:
             log.warning("Streams stay counted for %g s: %s", self._times.lease, in_words(error))
 
     async def _report(self, names: Collection[str]) -> bool:
-        """Tell Redis about the organizations *names*; False if it did not take all of it."""
+        """Tell Redis about the organizations *names*; False if it took nothing of it."""
         asked = [(name, one.held, list(one.waiting)) for name, one in self._of(names)]
         calls = [self._call(name, held, len(waiting)) for name, held, waiting in asked]
         try:
@@ -160,7 +160,8 @@ class Census:
                 refusal = granted
                 self._changed.add(name)
         self._trouble = in_words(refusal) if refusal is not None else None
-        return refusal is None
+        # Where it took the others, the key of one is somebody else's: the others do not wait.
+        return any(isinstance(granted, int) for granted in answers)
 
     def _of(self, names: Collection[str]) -> list[tuple[str, _Organization]]:
         return [(name, self._organizations[name]) for name in names if name in self._organizations]

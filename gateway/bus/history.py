@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
+from gateway.bus.answers import Answers
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.contract.scripts import read_call
@@ -33,8 +34,13 @@ _AT_ONCE = 32
 refusal_log = Sometimes(10.0)
 """Of entries that are no event, in all histories."""
 
-_Question = tuple[str, Id | None]
-"""An execution, and the cursor after which its events are asked for."""
+
+class _Question(NamedTuple):
+    """Which events are asked for."""
+
+    execution_id: str
+    cursor: Id | None
+    only_honoured: bool
 
 
 class Entry(NamedTuple):
@@ -64,29 +70,37 @@ class History:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
+        self._answers = Answers("The history of")
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
+        *only_honoured*: none, where they would not follow the cursor (`reset`).
+
         Raises:
-            RedisUnavailable: Redis could not be asked.
+            RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask((execution_id, cursor))
+        return await self._pages.ask(_Question(execution_id, cursor, only_honoured))
 
     async def _read(self, asked: Sequence[_Question]) -> dict[_Question, Page | RedisUnavailable]:
         calls = [
-            read_call(execution_id, str(cursor) if cursor is not None else "", PAGE_BYTES)
-            for execution_id, cursor in asked
+            read_call(
+                one.execution_id,
+                str(one.cursor) if one.cursor is not None else "",
+                PAGE_BYTES,
+                only_honoured=one.only_honoured,
+            )
+            for one in asked
         ]
         try:
             answers = await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
+        # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            # Refused for one execution (its key is somebody else's), the others are answered.
-            one: RedisUnavailable(in_words(answer))
-            if isinstance(answer, Exception)
-            else _page(answer)
+            one: self._answers.decode(one.execution_id, _page, answer)
             for one, answer in zip(asked, answers, strict=True)
         }
 
@@ -95,7 +109,8 @@ class History:
         await self._pages.stop()
 
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
-        """The last id of each history, in one round trip.
+        """The last id of each history, in one round trip; None where there is no history. One that
+        cannot be read is left out.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
@@ -104,12 +119,17 @@ class History:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for execution_id in execution_ids:
                     pipeline.hmget(meta_key(execution_id), "epoch", "seq")
-                answers = await pipeline.execute()
+                answers = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
+        decoded = {
+            execution_id: self._answers.decode(execution_id, _position, answer)
+            for execution_id, answer in zip(execution_ids, answers, strict=True)
+        }
         return {
-            execution_id: Id(int(epoch), int(seq)) if epoch and seq else None
-            for execution_id, (epoch, seq) in zip(execution_ids, answers, strict=True)
+            execution_id: last
+            for execution_id, last in decoded.items()
+            if not isinstance(last, RedisUnavailable)
         }
 
 
@@ -131,24 +151,29 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
         return None
 
 
-def _page(answer: list[Any]) -> Page:
+def _page(answer: Any) -> Page:
     verdict, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
-    entries = [
-        Entry(_id(event_id), payload)
-        for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
-    ]
     return Page(
         verdict=cast(Verdict, verdict.decode()),
         first=parse_id(first.decode()),
-        terminal=parse_id(terminal.decode()),
+        terminal=_id(terminal) if terminal else None,
         terminal_type=terminal_type.decode(),
         terminal_kept=bool(terminal_kept),
         more=bool(more),
-        last=parse_id(last.decode()),
-        entries=entries,
+        last=parse_id(last.decode(errors="replace")),
+        entries=[
+            Entry(_id(event_id), payload)
+            for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
+        ],
     )
 
 
+def _position(answer: Any) -> Id | None:
+    epoch, seq = answer
+    return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
+
+
 def _id(text: bytes) -> Id:
-    epoch, _, seq = text.partition(b"-")
-    return Id(int(epoch), int(seq))
+    if (event_id := parse_id(text.decode())) is None:
+        raise ValueError("it has an event id that is none")
+    return event_id

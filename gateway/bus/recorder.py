@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from gateway.bus import scripts
 from gateway.bus.subscription import Life
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.cursor import Id, parse_id
@@ -57,13 +57,17 @@ class Recorder:
         limits: HistoryLimits,
         terminal_types: Collection[str],
         metrics: Metrics,
+        unregistered_ttl_ms: int = 0,
     ) -> None:
+        """*unregistered_ttl_ms*: see `record_call`."""
         self._redis = redis
+        self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
         self._terminal_types = frozenset(terminal_types)
         self._metrics = metrics
         self._batch = 0
         self._refusal_log = Sometimes(10.0)
+        self._foreign_log = Sometimes(10.0)
         self.trouble: str | None = None
         """In words, why events go out without being recorded; None while they are."""
         self.found_away_at = float("-inf")
@@ -126,6 +130,7 @@ class Recorder:
             since=life.since,
             batch=self._batch,
             limits=self._limits,
+            unregistered_ttl_ms=self._unregistered_ttl_ms,
         )
 
     async def _insist(self, calls: Sequence[Call]) -> list[Any]:
@@ -137,9 +142,12 @@ class Recorder:
             refusal: BaseException | None = None
             try:
                 answers = await scripts.run_all(self._redis, calls)
-                refusal = next((one for one in answers if isinstance(one, RedisError)), None)
+                refusals = [one for one in answers if isinstance(one, RedisError)]
+                # What the keys of one execution hold stays so: nobody else waits for it.
+                refusal = next((one for one in refusals if not is_of_one_key(one)), None)
                 if refusal is None:
                     self.trouble = None
+                    self._complain(refusals)
                     return answers
                 if loop.time() > deadline:
                     self._give_up(refusal)
@@ -152,14 +160,32 @@ class Recorder:
             failures += 1
             await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
 
+    def _complain(self, refusals: Sequence[RedisError]) -> None:
+        for refusal in refusals:
+            if (held_back := self._foreign_log.allows()) is not None:
+                log.warning(
+                    "Events of an execution are not recorded: %s (%s; %d more since)",
+                    FOREIGN_VALUE,
+                    refusal,
+                    held_back,
+                )
+
     def _give_up(self, refusal: BaseException) -> None:
         self.trouble = f"Events are delivered without being recorded: {in_words(refusal)}"
         if (held_back := self._refusal_log.allows()) is not None:
             log.error("%s (%s; %d more since)", self.trouble, refusal, held_back)
 
     def _ids(self, count: int, answer: Any) -> list[Id | None]:
-        if isinstance(answer, list):
-            self._metrics.events_recorded += len(answer)
-            return [parse_id(one.decode()) or FORGOTTEN for one in answer]
+        # Part of it was kept in Redis, where somebody else may have written something.
+        if isinstance(answer, list) and len(answer) == count:
+            self._metrics.events_recorded += count
+            return [_id(one) for one in answer]
         self._metrics.events_dropped["unrecorded"] += count
         return [None] * count
+
+
+def _id(answer: Any) -> Id | None:
+    """The id of a recorded message; None where the answer is none."""
+    if answer == b"":
+        return FORGOTTEN
+    return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus import scripts
+from gateway.bus.answers import Answers
+from gateway.bus.trouble import REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
@@ -24,6 +26,7 @@ class Registry:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._answers = Answers("The owner of")
         self._owners: RoundTrips[str, str | None] = RoundTrips(self._owners_of, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
@@ -58,9 +61,9 @@ class Registry:
                 values = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
+        # What is wrong with one execution is that one's alone; the others are answered.
         return {
-            # Refused for one execution (its key is somebody else's), the others are answered.
-            one: RedisUnavailable(in_words(value)) if isinstance(value, Exception) else _text(value)
+            one: self._answers.decode(one, _owner, value)
             for one, value in zip(execution_ids, values, strict=True)
         }
 
@@ -74,10 +77,14 @@ class Registry:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for execution_id in execution_ids:
                     pipeline.hexists(meta_key(execution_id), "organization_id")
-                known = await pipeline.execute()
+                answers = await pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                # Where the key is of another kind, nobody has registered anything.
+                if isinstance(answer, Exception) and not is_of_one_key(answer):
+                    raise answer
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return [one for one, is_known in zip(execution_ids, known, strict=True) if not is_known]
+        return [one for one, known in zip(execution_ids, answers, strict=True) if known != 1]
 
     async def _field(self, execution_id: str, name: str) -> str | None:
         try:
@@ -85,6 +92,11 @@ class Registry:
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
         return _text(value)
+
+
+def _owner(value: bytes | None) -> str | None:
+    # Strictly: an owner that is no text must not look like one that is.
+    return value.decode() if value is not None else None
 
 
 def _text(value: object) -> str | None:
@@ -100,7 +112,4 @@ async def register(
         RegistrationRefused: it is registered for another organization or workflow already.
     """
     registration = Registration(execution_id, organization_id, workflow_id)
-    async with redis.pipeline(transaction=False) as pipeline:
-        for command in registration.commands(HistoryLimits().open_ttl_ms):
-            pipeline.execute_command(*command)
-        registration.check(await pipeline.execute())
+    registration.check(await scripts.run(redis, registration.call(HistoryLimits())))

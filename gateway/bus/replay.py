@@ -9,7 +9,7 @@ at the first doubt: a one-second cache left a hole for nearly every tab (deliver
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.bus.history import History, Page, envelope_of
 from gateway.events.burst import Burst
@@ -111,6 +111,9 @@ class Replay:
                 flights[cursor] = Flight(self._begin(execution_id, cursor))
             # Shielded: the reader that began it may leave, and the others still wait for it.
             stretch, may_be_shared = await asyncio.shield(flights[cursor].task)
+            if stretch.verdict == "reset" and cursor is not None:
+                # No invented cursor has a read of its own: they all share that of the start.
+                return started_over(await self.after(execution_id, None), cursor)
             if may_be_shared or not joined:
                 return stretch
 
@@ -159,14 +162,16 @@ class Replay:
     async def _read(self, execution_id: str, cursor: Id | None) -> tuple[Stretch, bool]:
         doubts = self._doubts
         try:
-            page = await self._history.page(execution_id, cursor)
+            page = await self._history.page(execution_id, cursor, only_honoured=True)
         finally:
             flights = self._flights[execution_id]
             flight = flights.pop(cursor)
             if not flights:
                 del self._flights[execution_id]
-        self._metrics.history_reads += 1
         stretch = stretch_of(execution_id, page, self._metrics)
+        if stretch.verdict == "reset":
+            return stretch, True
+        self._metrics.history_reads += 1
         if stretch.more:
             # A page that is not the last one never changes any more.
             return stretch, True
@@ -200,6 +205,13 @@ class Replay:
             loop.call_later(left, self._expire, execution_id, tail)
         else:
             del self._tails[execution_id]
+
+
+def started_over(start: Stretch, cursor: Id) -> Stretch:
+    """*start* for a reader whose *cursor* history does not honour."""
+    first = start.first_kept
+    is_gap = first is not None and first.epoch == cursor.epoch and cursor.seq < first.seq
+    return replace(start, verdict="gap" if is_gap else "reset")
 
 
 def stretch_of(execution_id: str, page: Page, metrics: Metrics) -> Stretch:

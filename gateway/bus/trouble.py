@@ -3,6 +3,7 @@
 The full error belongs in the log; health is open to whoever reaches the port.
 """
 
+import re
 import ssl
 
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -23,6 +24,21 @@ RuntimeError is what uvloop raises, and asyncio's own loop does not, on writing 
 was closed a moment before: without it one kill of Redis in six ended a background task for good.
 """
 
+FOREIGN_VALUE = (
+    "Redis holds a value, under a key of the gateway's, that neither a gateway nor a publisher "
+    "writes: delete or correct it."
+)
+"""What is said of one key, where Redis as a whole is in order."""
+
+
+def is_of_one_key(error: BaseException) -> bool:
+    """Whether Redis refuses what one key holds, and would do the same for others."""
+    return isinstance(error, ResponseError) and _FOREIGN.search(str(error)) is not None
+
+
+# The former is Redis' own, the latter that of our scripts.
+_FOREIGN = re.compile(r"WRONGTYPE|FOREIGN")
+
 
 def in_words(error: BaseException) -> str:
     """One sentence about what is wrong with Redis and what to do."""
@@ -35,6 +51,8 @@ def in_words(error: BaseException) -> str:
             return "Redis refuses to write (OOM): give it more memory."
         case ReadOnlyError():
             return "Redis refuses to write (READONLY): it is a replica; name the master."
+        case _ if is_of_one_key(error):
+            return FOREIGN_VALUE
         case ResponseError():
             return f"Redis refuses commands ({str(error).split(' ', 1)[0]}): see its log."
         case RedisTimeoutError() | TimeoutError():

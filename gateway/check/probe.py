@@ -36,10 +36,7 @@ class Probe:
     async def register(self) -> None:
         """Say whose it is, where the gateway goes by what is registered."""
         registration = Registration(self.execution_id, self.organization)
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in registration.commands(_KEPT_MS):
-                pipeline.execute_command(*command)
-            await pipeline.execute()
+        await scripts.run(self._redis, registration.call(self._limits))
 
     async def publish(self, number: int) -> None:
         """Publish the event of that number."""

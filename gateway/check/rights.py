@@ -18,8 +18,9 @@ from gateway.bus import scripts
 from gateway.check.finding import Finding, Topic
 from gateway.contract import keys
 from gateway.contract.census import census_call, census_key
+from gateway.contract.registration import Registration
 from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
-from gateway.contract.rights import GATEWAY
+from gateway.contract.rights import GATEWAY, WITHOUT
 from gateway.contract.scripts import (
     BareMessage,
     Call,
@@ -42,6 +43,7 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "GET": ("{key}",),
     "EXISTS": ("{key}",),
     "PEXPIRE": ("{key}", _PROBE_MS),
+    "PTTL": ("{key}",),
     "HSET": ("{key}", "f", "v"),
     "HSETNX": ("{key}", "f", "v"),
     "HGET": ("{key}", "f"),
@@ -56,6 +58,7 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "XRANGE": ("{key}", "-", "+", "COUNT", 1),
     "XREVRANGE": ("{key}", "+", "-", "COUNT", 1),
     "XTRIM": ("{key}", "MAXLEN", 1),
+    "XLEN": ("{key}",),
     "ZSCAN": ("{key}", 0),
     "TIME": (),
     "INFO": ("replication",),
@@ -76,8 +79,8 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
     channel = keys.canary_channel(channel_prefix, probe)
     refusals = await _try_commands(redis, keys.once_key(probe, "rights"), channel)
     refusals |= await _try_subscription(redis, keys.channel_pattern(channel_prefix))
-    if not refusals:
-        refusals = await _try_scripts(redis, probe, channel)
+    if not refusals.keys() - WITHOUT.keys():
+        refusals |= await _try_scripts(redis, probe, channel)
     if not refusals:
         return [_TOPIC.ok("Redis allows the gateway's user all that a gateway does.")]
     return _in_words(refusals, channel_prefix, _user(redis))
@@ -164,6 +167,7 @@ def _calls(probe: str, channel: str) -> list[Call]:
             limits=_LIMITS,
         ),
         read_call(probe, "", 1024),
+        Registration(probe, probe).call(_LIMITS),
         census_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
     ]
 
@@ -182,10 +186,11 @@ _OF_A_COMMAND = re.compile(r"run (?:the '|this command)")
 def _in_words(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
     """One finding for each kind of right: the commands, the keys, the channels."""
     commands: list[str] = []
+    spared: list[str] = []
     kinds: dict[str, str] = {}
     for name, said in refusals.items():
         if _OF_A_COMMAND.search(said):
-            commands.append(name)
+            (spared if name in WITHOUT else commands).append(name)
         else:
             kinds["channels" if "channel" in said else "keys"] = said
     line = "sse-gateway check --acl prints the whole line"
@@ -198,6 +203,13 @@ def _in_words(refusals: dict[str, str], channel_prefix: str, user: str) -> list[
                 f"Grant it: ACL SETUSER {user} {grant} ({line}).",
             )
         )
+    found += [
+        _TOPIC.warning(
+            f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
+            f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
+        )
+        for name in spared
+    ]
     if "keys" in kinds:
         patterns = " ".join(f"~{pattern}" for pattern in GATEWAY.keys)
         found.append(

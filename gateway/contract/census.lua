@@ -19,7 +19,8 @@ local fields = redis.call('HGETALL', census)
 for index = 1, #fields, 2 do
   local streams, ends = string.match(fields[index + 1], '^(%d+):(%d+)$')
   if fields[index] ~= instance then
-    if ends and tonumber(ends) > now then
+    -- No lease that was ever given ends later than a new one by much: what does is no gateway's.
+    if ends and tonumber(ends) > now and tonumber(ends) <= now + 2 * lease then
       others = others + tonumber(streams)
     else
       redis.call('HDEL', census, fields[index])

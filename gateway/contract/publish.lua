@@ -7,7 +7,7 @@ local once = KEYS[3]
 local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 
 local known = redis.call('GET', once)
-if known then return known end
+if known and string.match(known, '^%d+-%d+$') then return known end
 local id = append(payload, terminal_type)
 close_call()
 redis.call('SET', once, id, 'PX', once_ttl)

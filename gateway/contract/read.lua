@@ -1,71 +1,130 @@
 -- Reads a page of an execution's history after a cursor, and says what the cursor is worth.
 --
--- KEYS: events, meta. ARGV: cursor ('' for none), bytes of payload that a page may hold.
+-- KEYS: events, meta. ARGV: cursor ('' for none), bytes of ids and payloads that a page may hold,
+-- '1' where the entries are wanted only if the cursor is honoured.
 -- Returns: verdict, first kept id, terminal id, terminal type, whether the terminal event is kept
 -- (1/0), whether more follows (1/0), last id, then id and payload of each entry. The verdict is `start` (no
 -- cursor), `honoured` (the entries follow it), `gap` (it lies before what is kept), or `reset` (it
 -- belongs to another life). A page never goes beyond the terminal event.
+--
+-- XRANGE copies whole payloads, while everybody else waits. So ids are told by counting: those of a
+-- life have no holes, and what is no longer kept is missing at the front. Only of a life before the
+-- present one an entry is read for its id alone.
 
 local events, meta = KEYS[1], KEYS[2]
-local cursor, max_bytes = ARGV[1], tonumber(ARGV[2])
+local cursor, max_bytes, only_honoured = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+
+-- 15 digits: Lua's numbers are exact up to there.
+local function number(text)
+  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
+end
 
 local function parts(id)
   local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(epoch), tonumber(seq)
 end
 
-local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
-local ending = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq')
-local terminal = ending[1] or ''
-local terminal_kept = terminal ~= '' and #redis.call('XRANGE', events, terminal, terminal) == 1
-
-local function is_before_first()
-  if not first then return false end
-  local epoch, seq = parts(cursor)
-  local first_epoch, first_seq = parts(first[1])
-  return epoch == first_epoch and seq < first_seq
+local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes')
+local terminal = known[1] or ''
+if terminal ~= '' and not parts(terminal) then
+  return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
 end
+-- XLEN is not among the rights that were asked for at first: without it nothing can be counted.
+local length = redis.pcall('XLEN', events)
+if type(length) == 'table' then
+  if string.find(length.err, 'WRONGTYPE', 1, true) then return length end
+  length = nil
+end
+local present = { epoch = number(known[3]), seq = number(known[4]), bytes = number(known[5]) }
+if not length or not present.epoch or not present.seq then present = nil end
+
+local function is_kept(id)
+  local epoch, seq = parts(id)
+  if present and epoch == present.epoch and seq > present.seq - length and seq <= present.seq then
+    return seq > 0
+  end
+  -- Costs a payload only where there is one.
+  return #redis.call('XRANGE', events, id, id) == 1
+end
+
+local function first_kept()
+  if present and length > 0 and length <= present.seq then
+    return known[3] .. '-' .. string.format('%.0f', present.seq - length + 1)
+  end
+  local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+  return first and first[1] or ''
+end
+
+local terminal_kept = terminal ~= '' and is_kept(terminal)
 
 -- In another life than the terminal event's, but after it: such a reader never saw the end.
 local function is_beyond_the_end()
-  if not terminal_kept then return false end
-  local epoch = parts(cursor)
-  local terminal_epoch = parts(terminal)
-  return epoch > terminal_epoch
+  return terminal_kept and parts(cursor) > parts(terminal)
 end
 
-local verdict, from = 'start', '-'
-if cursor ~= '' then
-  local is_kept = #redis.call('XRANGE', events, cursor, cursor) == 1
-  if is_kept and not is_beyond_the_end() then
-    verdict, from = 'honoured', '(' .. cursor
-  elseif is_before_first() then
-    verdict = 'gap'
-  else
-    verdict = 'reset'
+local honoured = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
+local page = { honoured and 'honoured' or 'start', '', terminal, known[2] or '',
+  terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '' }
+
+local function payload_of(entry)
+  local fields = entry[2]
+  for index = 1, #fields, 2 do
+    if fields[index] == 'event' then return fields[index + 1] end
+  end
+  -- Nobody of us wrote it, and whoever reads it takes it for no event.
+  return ''
+end
+
+-- How many to read after `entry`: all, if they are sure to fit. `bytes` of an entry is the sum of
+-- all payloads up to it, so what follows is known; how it is spread is not, hence one by one else.
+local function count_after(entry, room)
+  local epoch, seq = parts(entry[1])
+  local sum = entry[2][3] == 'bytes' and number(entry[2][4])
+  if not present or not present.bytes or epoch ~= present.epoch or not sum then return 1 end
+  local follow, size = present.seq - seq, present.bytes - sum
+  local fits = size >= 0 and size + follow * #entry[1] <= room
+  return fits and math.max(1, follow) or 1
+end
+
+local function read(from)
+  local bytes, count = 0, 1
+  while true do
+    local entries = redis.call('XRANGE', events, from, '+', 'COUNT', count)
+    for _, entry in ipairs(entries) do
+      local payload = payload_of(entry)
+      local size = #entry[1] + #payload
+      if bytes > 0 and bytes + size > max_bytes then
+        page[6] = 1
+        return
+      end
+      bytes = bytes + size
+      table.insert(page, entry[1])
+      table.insert(page, payload)
+      from = '(' .. entry[1]
+      if entry[1] == terminal then return end
+    end
+    if #entries < count then return end
+    count = count_after(entries[#entries], max_bytes - bytes)
   end
 end
 
-local page = { verdict, first and first[1] or '', terminal, ending[2] or '',
-  terminal_kept and 1 or 0, 0, ending[3] and ending[4] and ending[3] .. '-' .. ending[4] or '' }
-local bytes, at_once, done = 0, 16, false
-while not done do
-  local entries = redis.call('XRANGE', events, from, '+', 'COUNT', at_once)
-  for _, entry in ipairs(entries) do
-    local payload = entry[2][2]
-    if bytes > 0 and bytes + #payload > max_bytes then
-      page[6], done = 1, true
-      break
-    end
-    bytes = bytes + #payload
-    table.insert(page, entry[1])
-    table.insert(page, payload)
-    from = '(' .. entry[1]
-    if entry[1] == terminal then
-      done = true
-      break
-    end
-  end
-  if #entries < at_once then done = true end
+local function has_come_before(first)
+  if first == '' then return false end
+  local epoch, seq = parts(cursor)
+  local first_epoch, first_seq = parts(first)
+  return epoch == first_epoch and seq < first_seq
 end
+
+if honoured then
+  page[2] = first_kept()
+  read('(' .. cursor)
+  return page
+end
+if cursor ~= '' and only_honoured then
+  page[1] = 'reset'
+  return page
+end
+read('-')
+page[2] = page[8] or ''
+if cursor ~= '' then page[1] = has_come_before(page[2]) and 'gap' or 'reset' end
 return page

@@ -5,27 +5,63 @@
 -- really published twice is kept twice.
 --
 -- KEYS: events, meta, seen (payload digest -> its occurrences), order (digests by age), answer
--- (what this instance was told last). ARGV[6..] instance, since, batch, ttl, remembered, then for
--- each message payload, digest, terminal type.
+-- (what this instance was told last). ARGV[6..] instance, since, batch, ttl, remembered, how many
+-- milliseconds an execution is kept for that no organization was registered for (0: as long as any
+-- other), then for each message payload, digest, terminal type.
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
-local remembered = tonumber(ARGV[10])
+local remembered, unregistered_ttl = tonumber(ARGV[10]), tonumber(ARGV[11])
+local first_message = 12
+
+-- What was packed, if it is a table: what somebody else has written here counts as nothing.
+local function unpacked(packed)
+  if not packed then return nil end
+  local is_packed, value = pcall(cmsgpack.unpack, packed)
+  return is_packed and type(value) == 'table' and value or nil
+end
 
 -- The same batch again: the first answer was lost on its way, and counting twice would double.
-local last = redis.call('GET', answer)
-if last then
-  last = cmsgpack.unpack(last)
-  if last.batch == batch then return last.ids end
+local last = unpacked(redis.call('GET', answer))
+if last and last.batch == batch and type(last.ids) == 'table' then return last.ids end
+
+-- Refused here if it is none of ours, and not when events have been appended.
+redis.call('LLEN', order)
+
+-- Nobody may ever come for it: it is kept for a short time, though never for less than is left.
+-- PTTL is not among the rights that were asked for at first: without it all are kept as usual.
+local function time_left(key)
+  local left = redis.pcall('PTTL', key)
+  return type(left) == 'number' and left or nil
+end
+
+local shortened
+if unregistered_ttl > 0 and redis.call('HEXISTS', meta, 'organization_id') == 0 then
+  local left = { [events] = time_left(events), [meta] = time_left(meta) }
+  shortened = function(key, usual)
+    -- -1: without end.
+    if not left[key] or left[key] == -1 then return usual end
+    return integer(math.min(tonumber(usual), math.max(unregistered_ttl, left[key])))
+  end
 end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
+local function is_sound(known)
+  if type(known.gone) ~= 'number' or type(known.ids) ~= 'table' or type(known.times) ~= 'table'
+    or type(known.counts) ~= 'table' or #known.ids ~= #known.times then return false end
+  for index, id in ipairs(known.ids) do
+    if type(id) ~= 'string' or type(known.times[index]) ~= 'number' then return false end
+  end
+  local count = known.counts[instance]
+  return count == nil or type(count) == 'number'
+end
+
 -- `gone` occurrences are forgotten, `ids` and `times` follow; `counts` is by instance.
 local function occurrences(digest)
-  local packed = redis.call('HGET', seen, digest)
-  return packed and cmsgpack.unpack(packed) or { gone = 0, ids = {}, times = {}, counts = {} }
+  local known = unpacked(redis.call('HGET', seen, digest))
+  return known and is_sound(known) and known or { gone = 0, ids = {}, times = {}, counts = {} }
 end
 
 -- Where an instance begins to count: what was recorded before it subscribed, it cannot have seen.
@@ -69,10 +105,10 @@ local function record(payload, digest, terminal_type)
 end
 
 local ids = {}
-for index = 11, #ARGV, 3 do
+for index = first_message, #ARGV, 3 do
   table.insert(ids, record(ARGV[index], ARGV[index + 1], ARGV[index + 2]))
 end
-close_call()
+close_call(shortened)
 for _ = 1, redis.call('LLEN', order) - remembered do forget_oldest() end
 redis.call('PEXPIRE', seen, ttl)
 redis.call('PEXPIRE', order, ttl)

@@ -1,15 +1,16 @@
-"""Whose execution it is, as the commands that write it down and what their answers mean.
+"""Whose execution it is: the script that writes it down, and what its answer means.
 
-The first registration of an execution wins. That takes no script: each field is set only where it
-is missing, then read back, all in one round trip. Nothing here talks to Redis.
+The first registration of an execution wins. Nothing here talks to Redis.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.contract.keys import meta_key
+from gateway.contract.keys import events_key, meta_key
+from gateway.contract.scripts import Call, HistoryLimits, Script
 from gateway.errors import GatewayError
 from gateway.events.envelope import EXECUTION_ID
+
+REGISTER = Script("register.lua")
 
 
 class RegistrationRefused(GatewayError):
@@ -40,30 +41,30 @@ class Registration:
                     f"{value!r:.200} is no {field}: give a text of printable characters."
                 )
 
-    def commands(self, open_ttl_ms: int) -> list[tuple[str | int, ...]]:
-        """What to send in one pipeline; it may be repeated as often as it takes.
+    def call(self, limits: HistoryLimits) -> Call:
+        """The script to run; it may be repeated as often as it takes.
 
-        *open_ttl_ms* is how many milliseconds an execution without any news is remembered.
+        *limits* say how long the execution is kept.
         """
-        key = meta_key(self.execution_id)
-        commands: list[tuple[str | int, ...]] = []
-        for field, value in self._fields():
-            commands += [("HSETNX", key, field, value), ("HGET", key, field)]
-        return [*commands, ("PEXPIRE", key, open_ttl_ms)]
+        return Call(
+            REGISTER,
+            [events_key(self.execution_id), meta_key(self.execution_id)],
+            [self.organization_id, self.workflow_id or "", *limits.ttls()],
+        )
 
-    def check(self, answers: Sequence[object]) -> None:
-        """Read the answers to `commands`.
+    def check(self, answer: bytes) -> None:
+        """Read the answer to `call`.
 
         Raises:
             RegistrationRefused: the execution is registered for somebody else, or as a run of
-                another workflow.
+                another workflow; nothing was written.
         """
-        for (field, value), kept in zip(self._fields(), answers[1::2], strict=True):
-            if kept not in (value, value.encode()):
-                raise RegistrationRefused(
-                    f"Execution {self.execution_id} is registered with another {field} already: "
-                    "give every execution an id of its own."
-                )
+        field = answer.decode()
+        if field in ("organization_id", "workflow_id"):
+            raise RegistrationRefused(
+                f"Execution {self.execution_id} is registered with another {field} already: "
+                "give every execution an id of its own."
+            )
 
     def _fields(self) -> list[tuple[str, str]]:
         fields = [("organization_id", self.organization_id)]

@@ -17,6 +17,7 @@ _APPEND = frozenset(
         "INFO",
         "EXISTS",
         "PEXPIRE",
+        "PTTL",
         "HSET",
         "HSETNX",
         "HMGET",
@@ -30,7 +31,19 @@ _APPEND = frozenset(
 """`append.lua`, and what calls it."""
 
 _PUBLISH = _APPEND | {"GET", "SET", "PUBLISH"}
-_REGISTER = frozenset({"HSETNX", "HGET", "PEXPIRE"})
+_REGISTER = frozenset(
+    ["EVAL", "EVALSHA", "HMGET", "HSET", "PTTL", "PEXPIRE", "HSETNX", "HGET"],
+)
+"""`register.lua`; and the last two, by which publishers before it registered."""
+
+WITHOUT = {
+    "PTTL": "what nobody has registered is kept as long as any other execution",
+    "XLEN": "some events are read for their ids alone, which takes time in Redis where they are "
+    "large",
+}
+"""Commands that the scripts do without where they are refused, as to users who were given their
+rights before these were needed; and what it costs."""
+
 _REVOKE = frozenset(
     [
         "WATCH",
@@ -83,7 +96,7 @@ GATEWAY = Role(
     "`sse-gateway serve`, and `sse-gateway check` with its settings",
     _PUBLISH
     | _REGISTER
-    | frozenset(["PSUBSCRIBE", "GETDEL", "HDEL", "HGETALL", "RPUSH", "LPOP", "LLEN", "ZSCAN"]),
+    | {"PSUBSCRIBE", "GETDEL", "HDEL", "HGETALL", "RPUSH", "LPOP", "LLEN", "XLEN", "ZSCAN"},
     ("sse:*",),
 )
 

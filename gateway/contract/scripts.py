@@ -18,6 +18,9 @@ META_TTL_AFTER_END_MS = 7 * 24 * 3600 * 1000
 ONCE_TTL_MS = 5 * 60 * 1000
 """How long an idempotency key is remembered."""
 
+UNREGISTERED_TTL_MS = 3600 * 1000
+"""How long an execution that was not registered yet is kept, under ownership `registry`."""
+
 _SEEN_TTL_MS = 3600 * 1000
 _SEEN_REMEMBERED = 2000
 """Bare messages an execution remembers: an instance lags behind another by far less."""
@@ -33,9 +36,14 @@ class HistoryLimits:
     history_ttl_ms: int = 24 * 3600 * 1000
 
     def arguments(self) -> list[bytes | str | int]:
+        """What bounds a history, as `append.lua` takes it."""
+        return [self.max_events, self.max_bytes, *self.ttls()]
+
+    def ttls(self) -> list[bytes | str | int]:
+        """How long an open execution, a history after the end, and then its `meta` are kept."""
         # `meta` outlives the history, else its end would be forgotten while events are kept.
         meta_ttl = max(META_TTL_AFTER_END_MS, self.history_ttl_ms * 2)
-        return [self.max_events, self.max_bytes, self.open_ttl_ms, self.history_ttl_ms, meta_ttl]
+        return [self.open_ttl_ms, self.history_ttl_ms, meta_ttl]
 
 
 class Script:
@@ -100,14 +108,17 @@ def record_call(
     since: int,
     batch: int,
     limits: HistoryLimits,
+    unregistered_ttl_ms: int = 0,
 ) -> Call:
     """Record bare messages; answers with one id each, empty for one too old to tell.
 
     *instance* names one life of one subscription, *since* is the Redis TIME in microseconds taken
-    before it, *batch* the number that a repeated call repeats.
+    before it, *batch* the number that a repeated call repeats. *unregistered_ttl_ms*: how long what
+    no organization is registered for is kept, in milliseconds; 0 for as long as any other.
     """
     arguments: list[bytes | str | int] = [
         *limits.arguments(), instance, since, batch, _SEEN_TTL_MS, _SEEN_REMEMBERED,
+        unregistered_ttl_ms,
     ]  # fmt: skip
     for message in messages:
         arguments += message
@@ -124,10 +135,15 @@ def record_call(
     )
 
 
-def read_call(execution_id: str, cursor: str, max_bytes: int) -> Call:
-    """Read a page after *cursor* (empty for none); see `read.lua` for the answer."""
+def read_call(
+    execution_id: str, cursor: str, max_bytes: int, *, only_honoured: bool = False
+) -> Call:
+    """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
+
+    *only_honoured*: without the events, where they do not follow the cursor.
+    """
     return Call(
         READ,
         [keys.events_key(execution_id), keys.meta_key(execution_id)],
-        [cursor, max_bytes],
+        [cursor, max_bytes, int(only_honoured)],
     )

@@ -42,16 +42,11 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
             PublishFailed: Redis did not take it before the deadline.
         """
         registration = Registration(execution_id, organization_id, workflow_id)
-        commands = registration.commands(self._composer.limits.open_ttl_ms)
-
-        async def run() -> list[Any]:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                answers: list[Any] = await pipeline.execute()
-                return answers
-
-        registration.check(await self._insist(run, Patience(self._deadline)))
+        call = registration.call(self._composer.limits)
+        answer = await self._insist(
+            lambda: scripts.run(self._redis, call), Patience(self._deadline)
+        )
+        registration.check(answer)
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).

@@ -12,12 +12,13 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from redis.exceptions import NoScriptError
 
 from gateway.bus.trouble import REDIS_ERRORS
 from gateway.contract.registration import Registration
+from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.blocking import connect
 from gateway.publisher.composer import Composer, Outgoing
@@ -50,15 +51,8 @@ class SyncPublisher(Producer[str]):
             PublishFailed: Redis did not take it before the deadline.
         """
         registration = Registration(execution_id, organization_id, workflow_id)
-        commands = registration.commands(self._composer.limits.open_ttl_ms)
-
-        def run() -> list[Any]:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                return pipeline.execute()
-
-        registration.check(self._insist(run, Patience(self._deadline)))
+        call = registration.call(self._composer.limits)
+        registration.check(self._insist(lambda: self._run(call), Patience(self._deadline)))
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
@@ -95,13 +89,16 @@ class SyncPublisher(Producer[str]):
         return self._insist(lambda: self._send(event), patience)
 
     def _send(self, event: Outgoing) -> str:
-        script, keys, arguments = event.call
+        return self._run(event.call).decode()
+
+    def _run(self, call: Call) -> bytes:
+        script, keys, arguments = call
         answer: bytes
         try:
             answer = self._redis.evalsha(script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
             answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
-        return answer.decode()
+        return answer
 
     def _insist(self, call: Callable[[], T], patience: Patience) -> T:
         while True:

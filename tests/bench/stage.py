@@ -159,12 +159,12 @@ class Stage:
         """New executions, registered, each with *events* in its history."""
         run = secrets.token_hex(4)
         names = [f"bench-{run}-{number}" for number in range(count)]
+        limits = HistoryLimits(open_ttl_ms=_ENDLESS_MS)
         for begin in range(0, count, 100):
-            async with self.redis.pipeline(transaction=False) as pipeline:
-                for name in names[begin : begin + 100]:
-                    for one in Registration(name, ORGANIZATION, None).commands(_ENDLESS_MS):
-                        pipeline.execute_command(*one)
-                await pipeline.execute()
+            calls = [
+                Registration(name, ORGANIZATION).call(limits) for name in names[begin : begin + 100]
+            ]
+            await scripts.run_all(self.redis, calls)
         for _ in range(events):
             await self.record(names)
         return names

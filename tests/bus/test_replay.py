@@ -14,7 +14,7 @@ from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.envelope import recorded
 from gateway.metrics import Metrics
-from tests.history_support import append, payload
+from tests.history_support import append, ids, payload
 from tests.redis_process import RedisProcess
 from tests.support import eventually
 
@@ -27,9 +27,11 @@ class Paused(History):
         self.go = asyncio.Event()
         self.asked = 0
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
         self.asked += 1
-        page = await super().page(execution_id, cursor)
+        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
         await self.go.wait()
         return page
 
@@ -187,3 +189,40 @@ async def test_what_is_no_event_is_left_out(redis: Redis) -> None:
     await redis.xadd("sse:{run-1}:events", {"event": payload("a")}, id="5-2")
     assert seqs(await replay.after("run-1", None)) == [2]
     assert metrics.events_dropped == {"history": 1}
+
+
+async def test_invented_cursors_share_one_read(paused: tuple[Paused, Replay], redis: Redis) -> None:
+    """However many different cursors are none of this history, one after the other or at once:
+    their readers get all that is kept from one read, with the verdict that is each one's own."""
+    history = paused[0]
+    metrics = Metrics()
+    replay = Replay(history, metrics)
+    history.go.set()
+    given = [await append(redis, "run-1", n=n, limits={"max_bytes": 200}) for n in range(40)]
+    epoch, first = given[0].epoch, Id(*map(int, (await ids(redis, "run-1"))[0].split("-"))).seq
+    assert first > 10
+    invented = [
+        *(Id(5, number) for number in range(1, 11)),
+        *(Id(epoch, number) for number in range(100, 110)),
+        *(Id(epoch, number) for number in range(1, 11)),
+    ]
+    together = await asyncio.gather(*(replay.after("run-1", one) for one in invented[::2]))
+    alone = [await replay.after("run-1", one) for one in invented[1::2]]
+    for cursor, stretch in zip([*invented[::2], *invented[1::2]], [*together, *alone], strict=True):
+        assert stretch.verdict == (
+            "gap" if cursor.epoch == epoch and cursor.seq < first else "reset"
+        )
+        assert seqs(stretch) == list(range(first, 41))
+    assert metrics.history_reads == 1
+
+
+async def test_a_cursor_that_becomes_one(paused: tuple[Paused, Replay], redis: Redis) -> None:
+    """A cursor that was invented is not remembered as such: once its event is there it counts."""
+    history, replay = paused
+    history.go.set()
+    last = await append(redis, "run-1")
+    assert (await replay.after("run-1", last.next())).verdict == "reset"
+    replay.forget("run-1")
+    assert await append(redis, "run-1") == last.next()
+    stretch = await replay.after("run-1", last.next())
+    assert (stretch.verdict, seqs(stretch)) == ("honoured", [])

@@ -16,6 +16,7 @@ from gateway.check.finding import Level
 from gateway.check.rights import TRIALS, check_rights
 from gateway.contract.census import CENSUS
 from gateway.contract.keys import meta_key
+from gateway.contract.registration import REGISTER
 from gateway.contract.rights import GATEWAY, OPERATOR, PUBLISHER, WORKER, Role
 from gateway.contract.scripts import PUBLISH, READ, RECORD, HistoryLimits, Script, publish_call
 from gateway.publisher import Publisher, PublishFailed
@@ -23,7 +24,7 @@ from tests.redis_process import RedisProcess, embedded_server_program
 from tests.support import require
 
 StartRedis = Callable[..., RedisProcess]
-CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
+CALLED = re.compile(r"\bp?call\('([A-Z]+)'")
 
 
 @asynccontextmanager
@@ -35,7 +36,12 @@ async def client(server: RedisProcess, role: Role) -> AsyncIterator[Redis]:
 
 
 @pytest.mark.parametrize(
-    ("role", "called"), [(GATEWAY, (RECORD, READ, CENSUS, PUBLISH)), (PUBLISHER, (PUBLISH,))]
+    ("role", "called"),
+    [
+        (GATEWAY, (RECORD, READ, CENSUS, PUBLISH, REGISTER)),
+        (PUBLISHER, (PUBLISH, REGISTER)),
+        (OPERATOR, (PUBLISH, REGISTER)),
+    ],
 )
 def test_scripts(role: Role, called: tuple[Script, ...]) -> None:
     """A role may do whatever its scripts call, on paths too that no test walks."""

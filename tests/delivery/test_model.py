@@ -48,8 +48,10 @@ class Interrupted(History):
 
     meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
-        page = await super().page(execution_id, cursor)
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
+        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
         if (meanwhile := self.meanwhile) is not None:
             self.meanwhile = None
             await meanwhile()

@@ -29,8 +29,10 @@ class Paused(History):
         self.go = asyncio.Event()
         self.asked = 0
 
-    async def page(self, execution_id: str, cursor: Id | None) -> Page:
-        page = await super().page(execution_id, cursor)
+    async def page(
+        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+    ) -> Page:
+        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
         self.asked += 1
         await self.go.wait()
         return page

@@ -1,0 +1,27 @@
+-- Says whose an execution is, all or nothing. Repeating is harmless.
+--
+-- KEYS: events, meta. ARGV: organization, workflow ('' for none), milliseconds that an open
+-- execution is kept for, and after its end its history and its `meta`.
+-- Returns: `registered`; `same`, if that organization has it already; or, and then nothing is
+-- written, which field has another value: `organization_id`, `workflow_id`.
+
+local events, meta = KEYS[1], KEYS[2]
+local organization, workflow = ARGV[1], ARGV[2]
+local open_ttl, history_ttl, meta_ttl = ARGV[3], ARGV[4], ARGV[5]
+
+local known = redis.call('HMGET', meta, 'organization_id', 'workflow_id', 'terminal')
+if known[1] and known[1] ~= organization then return 'organization_id' end
+if workflow ~= '' and known[2] and known[2] ~= workflow then return 'workflow_id' end
+
+-- Kept for as long as any other from now on, also what was recorded before and is kept for a short
+-- time. Never for less than is left; without the right to PTTL nobody knows.
+local function keep(key, usual)
+  local left = redis.pcall('PTTL', key)
+  if type(left) ~= 'number' or left < tonumber(usual) then redis.call('PEXPIRE', key, usual) end
+end
+
+redis.call('HSET', meta, 'organization_id', organization)
+if workflow ~= '' then redis.call('HSET', meta, 'workflow_id', workflow) end
+keep(meta, known[3] and meta_ttl or open_ttl)
+keep(events, known[3] and history_ttl or open_ttl)
+return known[1] and 'same' or 'registered'

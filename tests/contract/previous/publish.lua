@@ -1,0 +1,15 @@
+-- Appends one event and publishes it with its id, in one step. Returns the id.
+--
+-- KEYS: events, meta, and the key of this event's idempotency. A call whose idempotency key was
+-- seen returns the id that it was given then: the answer to the first call may have been lost.
+
+local once = KEYS[3]
+local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+
+local known = redis.call('GET', once)
+if known then return known end
+local id = append(payload, terminal_type)
+close_call()
+redis.call('SET', once, id, 'PX', once_ttl)
+redis.call('PUBLISH', channel, '{"id":"' .. id .. '",' .. string.sub(payload, 2))
+return id

@@ -1,0 +1,97 @@
+"""Users with the rights that were printed before scripts called more: all works as it did."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus.connection import create_redis
+from gateway.bus.history import History
+from gateway.bus.registry import register
+from gateway.check.finding import Level
+from gateway.check.rights import check_rights
+from gateway.contract.keys import events_key, meta_key
+from gateway.publisher import Publisher, RegistrationRefused
+from tests.history_support import append, ids, payload, record
+from tests.redis_process import PASSWORD, RedisProcess
+
+FORMER = {
+    "gateway": "~sse:* &execution:* +eval +evalsha +exists +get +getdel +hdel +hexists +hget"
+    " +hgetall +hmget +hset +hsetnx +info +llen +lpop +pexpire +psubscribe +publish"
+    " +rpush +set +time +xadd +xrange +xrevrange +xtrim +zscan",
+    "publisher": "~sse:{*}:meta ~sse:{*}:events ~sse:{*}:once:* &execution:* +eval +evalsha +exists"
+    " +get +hexists +hget +hmget +hset +hsetnx +info +pexpire +publish +set +time +xadd +xrange"
+    " +xrevrange +xtrim",
+    "operator": "~sse:* &execution:* +eval +evalsha +exec +exists +expireat +get +hexists +hget"
+    " +hgetall +hmget +hset +hsetnx +info +multi +pexpire +publish +set +time +watch +xadd +xrange"
+    " +xrevrange +xtrim +zadd +zrange +zremrangebyscore +zscan +zscore",
+}
+
+
+@pytest.fixture
+def urls(redis_server: RedisProcess, redis_url: str) -> dict[str, str]:
+    """For each role the URL of a user with its former rights."""
+    assert redis_url
+    made = {}
+    for role, rights in FORMER.items():
+        name = f"former-{role}"
+        redis_server.command(
+            "ACL", "SETUSER", name, "reset", "on", f">{PASSWORD}", "resetchannels", *rights.split()
+        )
+        made[role] = redis_server.url_of(name)
+    return made
+
+
+@pytest.fixture
+async def former(urls: dict[str, str]) -> AsyncIterator[Redis]:
+    """A gateway's client with the former rights."""
+    client = create_redis(urls["gateway"], max_connections=2)
+    yield client
+    await client.aclose()
+    await client.connection_pool.disconnect()
+
+
+async def test_record_and_read(former: Redis, redis: Redis) -> None:
+    """Events are recorded once and read as ever; what nobody registered is kept as it was then."""
+    first, second = await record(former, "run-1", payload("a"), payload("b"), unregistered_ttl_ms=9)
+    assert await ids(redis, "run-1") == [str(first), str(second)]
+    assert await redis.pttl(events_key("run-1")) > 24 * 3600 * 1000
+    page = await History(former).page("run-1", first)
+    assert (page.verdict, page.first, [one.id for one in page.entries]) == (
+        "honoured",
+        first,
+        [second],
+    )
+    for number in range(20):
+        await append(former, "run-1", limits={"max_bytes": 300}, n=number)
+    assert len(await ids(redis, "run-1")) < 12
+
+
+@pytest.mark.parametrize("role", ["publisher", "operator"])
+async def test_register(urls: dict[str, str], redis: Redis, role: str) -> None:
+    """Registering works, is refused for another tenant, and extends what was recorded."""
+    await record(redis, "run-1", payload("a"), unregistered_ttl_ms=60_000)
+    assert await redis.pttl(events_key("run-1")) <= 60_000
+    async with Publisher(urls[role]) as publisher:
+        await publisher.register("run-1", "acme", "invoices")
+        await publisher.register("run-1", "acme")
+        with pytest.raises(RegistrationRefused):
+            await publisher.register("run-1", "other")
+        assert await publisher.publish("run-1", "step:started", {})
+    assert await redis.pttl(events_key("run-1")) > 24 * 3600 * 1000
+    assert await redis.hget(meta_key("run-1"), "workflow_id") == b"invoices"
+
+
+async def test_check(former: Redis, redis: Redis) -> None:
+    """`check` names what is missing, and what that costs, as a warning: the gateway runs."""
+    findings = await check_rights(former, "execution:")
+    assert [one.level for one in findings] == [Level.WARNING] * 2
+    assert [" PTTL," in findings[0].sentence, " XLEN," in findings[1].sentence] == [True, True]
+    assert "+pttl" in findings[0].remedy
+    assert await redis.dbsize() == 0
+
+
+async def test_gateway_registers(former: Redis, redis: Redis) -> None:
+    """A gateway's own user registers too."""
+    await register(former, "run-1", "acme")
+    assert await redis.hget(meta_key("run-1"), "organization_id") == b"acme"

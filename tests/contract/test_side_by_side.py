@@ -1,0 +1,103 @@
+"""Gateways and publishers of the version before, and of this one, on one Redis.
+
+`previous/` holds the scripts as that version calls them.
+"""
+
+import hashlib
+import secrets
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.bus.history import History
+from gateway.contract import keys
+from gateway.contract.registration import Registration
+from gateway.contract.scripts import HistoryLimits
+from gateway.events.cursor import Id, parse_id
+from tests.history_support import append, ids, payload, record
+
+LIMITS = HistoryLimits()
+PREVIOUS = Path(__file__).parent / "previous"
+META = keys.meta_key("run-1")
+
+
+def previous(*names: str) -> str:
+    return "\n".join((PREVIOUS / name).read_text(encoding="utf-8") for name in names)
+
+
+async def previous_record(
+    redis: Redis, *payloads: bytes, batch: int = 1, limits: HistoryLimits = LIMITS
+) -> list[Id | None]:
+    """Record bare messages as a gateway of the version before does."""
+    arguments: list[bytes | str | int] = [
+        limits.max_events, limits.max_bytes, limits.open_ttl_ms, limits.history_ttl_ms, 60_000,
+        "previous", 0, batch, 3_600_000, 2000,
+    ]  # fmt: skip
+    for one in payloads:
+        arguments += [one, hashlib.blake2b(one, digest_size=16).digest(), ""]
+    names = [
+        keys.events_key("run-1"), META, keys.seen_key("run-1"), keys.order_key("run-1"),
+        keys.answer_key("run-1", "previous"),
+    ]  # fmt: skip
+    answer = await redis.eval(previous("append.lua", "record.lua"), len(names), *names, *arguments)
+    return [parse_id(one.decode()) for one in answer]
+
+
+async def previous_append(redis: Redis, payload: bytes, max_bytes: int) -> None:
+    """Append an event as a publisher of the version before does."""
+    once = keys.once_key("run-1", secrets.token_hex(8))
+    await redis.eval(
+        previous("append.lua", "publish.lua"), 3, keys.events_key("run-1"), META, once,
+        1000, max_bytes, 10**9, 10**9, 10**9, "execution:run-1", 60_000, "", payload,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unregistered_ttl_ms", [0, 60_000])
+async def test_one_id(redis: Redis, unregistered_ttl_ms: int) -> None:
+    """Both give the same bare messages the same ids, whichever of them records a message first."""
+    a, b, c = payload("a"), payload("b"), payload("c")
+
+    now = await record(redis, "run-1", a, b, batch=1, unregistered_ttl_ms=unregistered_ttl_ms)
+    before = await previous_record(redis, a, b, a, batch=1)
+    before += await previous_record(redis, c, batch=2)
+    now += await record(redis, "run-1", a, c, batch=2, unregistered_ttl_ms=unregistered_ttl_ms)
+    assert now == before
+    assert len(await ids(redis, "run-1")) == 4
+
+
+async def test_trimmed_by_both(redis: Redis) -> None:
+    """However they take turns, also when the one before has begun a new life, a history stays
+    within its bound and a reader is told what is kept."""
+    bound = 3000
+    for turn in range(60):
+        if turn == 30:
+            await redis.hset(META, "replid", "of another master")
+        if turn == 45:
+            await redis.delete(keys.events_key("run-1"))
+        event = payload("a", n=turn, text="x" * 200)
+        if turn % 3 or turn in (30, 45):
+            await previous_append(redis, event, bound)
+        else:
+            await append(redis, "run-1", limits={"max_bytes": bound}, n=turn, text="x" * 200)
+        page = await History(redis).page("run-1", None)
+        sizes = [len(entry.payload) for entry in page.entries]
+        assert sum(sizes) <= bound
+        assert [str(entry.id) for entry in page.entries] == await ids(redis, "run-1")
+    assert sum(sizes) > bound - 400
+
+
+async def test_registered_by_both(redis: Redis) -> None:
+    """What a publisher before has registered is known to the script, and the other way round."""
+
+    async def now(organization: str) -> bytes:
+        script, names, arguments = Registration("run-1", organization).call(LIMITS)
+        answer: bytes = await redis.eval(script.text, len(names), *names, *arguments)
+        return answer
+
+    await redis.hsetnx(META, "organization_id", "acme")
+    assert await now("acme") == b"same"
+    assert await now("other") == b"organization_id"
+    await redis.delete(META)
+    assert await now("acme") == b"registered"
+    assert await redis.hsetnx(META, "organization_id", "other") == 0
