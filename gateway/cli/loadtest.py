@@ -12,10 +12,10 @@ import click
 import orjson
 import uvloop
 from click.core import ParameterSource
-from rich.console import Console
 
 from gateway.access.tokens import issue
 from gateway.cli.options import PERCENT, check_secret, parse_slos, prefix_option
+from gateway.cli.output import console, echo
 from gateway.limits import raise_file_limit
 from gateway.loadtest import report
 from gateway.loadtest.findings import Findings
@@ -171,9 +171,9 @@ def loadtest(
         page = render(findings, plan, url or "a gateway of its own", histogram)
         report_file.write_text(page, encoding="utf-8")
     if as_json:
-        click.echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
+        echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2).decode())
     else:
-        report.show(findings, Console(highlight=False))
+        report.show(findings, console())
     sys.exit(0 if findings.ok else 1)
 
 
@@ -201,9 +201,9 @@ async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:
     if target is None:
         async with private_gateway(plan.lifetime) as target:
             return await _run(plan, target)
-    console = Console(stderr=True)
-    test = LoadTest(target, plan, report.lines(console))
-    with report.progress(test, console):
+    screen = console(stderr=True)
+    test = LoadTest(target, plan, report.lines(screen))
+    with report.progress(test, screen):
         return test, await test.run()
 
 

@@ -8,6 +8,7 @@ import click
 
 from gateway import log, server
 from gateway.cli.options import config_option
+from gateway.cli.output import echo
 from gateway.limits import raise_file_limit
 from gateway.settings import Settings, load
 from gateway.settings.redis_url import shown
@@ -36,7 +37,7 @@ def _banner(running: server.Server, settings: Settings) -> None:
     """Five lines: address, ownership, CORS, Redis, history."""
     origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
     operators = f" (for operators: {running.admin_url})" if running.admin_url else ""
-    click.echo(
+    echo(
         f"Listening on  {running.url}{operators}\n"
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
