@@ -20,15 +20,16 @@ from typing import Any
 
 import click
 import uvloop
-from rich.console import Console
 
 from gateway import log
 from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
 from gateway.bus.connection import create_redis
 from gateway.cli.options import config_option
+from gateway.cli.output import console
 from gateway.dev.control import add_control
 from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
+from gateway.harmless import harmless
 from gateway.limits import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
@@ -146,7 +147,7 @@ async def _run(settings: Settings, pace: float | None) -> None:
     stopped = stop_signal()
     async with reachable_redis(settings) as reachable, _playing(reachable, pace) as engine:
         application = create_application(reachable)
-        add_control(application, engine, partial(_token, reachable))
+        add_control(application, engine, partial(_token, reachable), reachable.host)
         server = Server(reachable, application)
         await server.start()
         try:
@@ -188,19 +189,19 @@ def _token(settings: Settings, ttl_seconds: int) -> str:
 
 def _banner(url: str, settings: Settings) -> None:
     """What to open and what to paste. A line that was wrapped or cut could not be pasted."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(f"\nOpen {url}/ to watch executions.", style="bold")
-    console.print(
+    screen = console(soft_wrap=True)
+    screen.print(f"\nOpen {url}/ to watch executions.", style="bold")
+    screen.print(
         "For development only. Ownership: token (any valid token may watch every execution). CORS: "
         "open to every origin, without credentials."
     )
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         warning = "Whoever reaches this address gets a token from the page and may watch."
-        console.print(warning, style="bold red")
+        screen.print(warning, style="bold red")
     for what, line in _lines_to_paste(url, settings).items():
-        console.print(f"\n{what}:", style="bold")
-        console.print(f"  {line}")
-    console.print("\nCtrl-C stops all of it.")
+        screen.print(f"\n{what}:", style="bold")
+        screen.print(f"  {harmless(line)}")
+    screen.print("\nCtrl-C stops all of it.")
 
 
 def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
