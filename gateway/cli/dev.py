@@ -25,7 +25,7 @@ from gateway import log
 from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
 from gateway.bus.connection import create_redis
-from gateway.cli.options import config_option
+from gateway.cli.options import REDIS_OF_TRIALS, config_option
 from gateway.cli.output import console
 from gateway.dev.control import add_control
 from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
@@ -76,10 +76,12 @@ _UNLESS_SET = {
 )
 @click.option(
     "--redis-url",
+    envvar=REDIS_OF_TRIALS,
+    show_envvar=True,
     default=EMBEDDED_REDIS,
     show_default=True,
-    help="Redis to use. Only this option counts, not REDIS_URL: simulated events belong into no "
-    "Redis that happens to be configured.",
+    help="Redis to use, better given in the environment if it has a password. REDIS_URL does not "
+    "count: simulated events belong into no Redis that happens to be configured.",
 )
 @click.option(
     "--engine/--no-engine", default=True, show_default=True, help="Play simulated executions."
@@ -210,16 +212,17 @@ def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
     headers = (f"Authorization: Bearer {token}", f"X-Organization-ID: {ORGANIZATION}")
     curl = ["curl", "-N", "-H", headers[0], "-H", headers[1], stream]
     data = '{"node_id": "hello", "node_type": "email"}'
+    # Not --redis-url: other users of this machine read command lines, and the password in them.
+    redis_url = f"REDIS_URL={shlex.quote(settings.redis_url)}"
     publish = [*_program(), "publish", DEMO_EXECUTION, "step:started", "--data", data]
-    publish += ["--redis-url", settings.redis_url]
     if settings.channel_prefix != Settings.model_fields["channel_prefix"].default:
         publish += ["--channel-prefix", settings.channel_prefix]
     return {
         f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": shlex.join(
             curl
         ),
-        "Make an event appear there, from a third": shlex.join(publish),
-        "For a producer of your own": shlex.join([f"REDIS_URL={settings.redis_url}"]),
+        "Make an event appear there, from a third": f"{redis_url} {shlex.join(publish)}",
+        "For a producer of your own": redis_url,
     }
 
 

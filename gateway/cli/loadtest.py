@@ -14,7 +14,13 @@ import uvloop
 from click.core import ParameterSource
 
 from gateway.access.tokens import issue
-from gateway.cli.options import PERCENT, check_secret, parse_slos, prefix_option
+from gateway.cli.options import (
+    PERCENT,
+    REDIS_OF_TRIALS,
+    check_secret,
+    parse_slos,
+    prefix_option,
+)
 from gateway.cli.output import console, echo
 from gateway.limits import raise_file_limit
 from gateway.loadtest import report
@@ -73,14 +79,26 @@ _FOR_A_URL = frozenset(
     type=click.FloatRange(0, min_open=True),
     help="Seconds of publishing, instead of --events.",
 )
-@click.option("--publish", "publish_url", metavar="REDIS_URL", help="Redis that URL listens on.")
+@click.option(
+    "--publish",
+    "publish_url",
+    envvar=REDIS_OF_TRIALS,
+    show_envvar=True,
+    metavar="REDIS_URL",
+    help="Redis that URL listens on; better given in the environment if it has a password.",
+)
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
     callback=check_secret,
     help="The gateway's HS256 secret, to sign a token; better given as GATEWAY_JWT_SECRET.",
 )
-@click.option("--token", help="A token to use as it is, instead of --secret.")
+@click.option(
+    "--token",
+    envvar="SSE_GATEWAY_TOKEN",
+    show_envvar=True,
+    help="A token to use as it is, instead of --secret; better given in the environment.",
+)
 @click.option(
     "--organization",
     metavar="ORG",
@@ -241,7 +259,9 @@ def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
     """The gateway at *url*, with a token for it."""
     organization, token = given["organization"], given["token"]
     if not given["publish_url"]:
-        raise BadPlan("Say with --publish which Redis the gateway at URL listens on.")
+        raise BadPlan(
+            f"Say with --publish or {REDIS_OF_TRIALS} which Redis the gateway at URL listens on."
+        )
     if token and not organization:
         raise BadPlan("Say with --organization which organization the token is for.")
     if not token:

@@ -175,8 +175,10 @@ async def test_a_gateway_of_somebody_else(kind: str, redis_url: str) -> None:
     async with answering(HOSTILE_ANSWERS[kind]) as address:
         url = f"http://{address}"
         tail = ("tail", "run-1", "--url", url, "--organization", "acme", "--give-up-after", "0")
-        load = ("loadtest", url, "--publish", redis_url, "--tabs", "1", "--executions", "1")
-        load += ("--events", "1", "--patience", "0.3")
+        load = (
+            *("loadtest", url, "--publish", redis_url, "--tabs", "1", "--executions", "1"),
+            *("--events", "1", "--patience", "0.3"),
+        )
         for words in (
             tail,
             (*tail, "--json"),

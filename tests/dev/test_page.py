@@ -170,9 +170,9 @@ ASKED = (
 async def ask(viewer: Viewer, method: str, path: str, **headers: str) -> tuple[int, str]:
     """Status and body; Content-Type and the body are those of the page."""
     headers = {name: value.format(port=viewer.port) for name, value in headers.items()}
-    body = {"json": {}} if method == "POST" else {}
+    body: dict[str, str] | None = {} if method == "POST" else None
     async with viewer.session.request(
-        method, viewer.url + path, headers=headers, **body
+        method, viewer.url + path, headers=headers, json=body
     ) as response:
         assert not [name for name in response.headers if name.startswith("Access-Control")]
         return response.status, await response.text()
