@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import orjson
 
+from gateway.harmless import harmless, harmless_lines
+
 _SECRETS = (
     # A JWT anywhere: header and payload are base64url of `{"…`, so both begin with eyJ.
     (re.compile(r"eyJ[\w-]+(?:\.[\w-]*){1,2}"), "[redacted]"),
@@ -63,7 +65,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return harmless_lines(redact(super().format(record)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -81,7 +83,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = redact(self.formatException(record.exc_info))
-        return orjson.dumps(line).decode()
+        return harmless(orjson.dumps(line).decode())
 
 
 def _content(record: logging.LogRecord) -> dict[str, str | float]:

@@ -11,7 +11,6 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
-import orjson
 
 from gateway.access.tokens import issue
 from gateway.bus.connection import create_redis
@@ -21,6 +20,7 @@ from gateway.check.machine import HEALTH
 from gateway.check.probe import Probe
 from gateway.check.verdict import Course, judge
 from gateway.check.visit import Visit
+from gateway.events.parse import parse_object
 from gateway.settings import EMBEDDED_REDIS, Settings
 from gateway.settings.checks import check_url as check_address
 
@@ -73,7 +73,7 @@ async def _check_health(session: aiohttp.ClientSession, url: str, topic: Topic) 
             asyncio.timeout(_HEALTH_SECONDS),
             session.get(f"{url}{HEALTH}", allow_redirects=False) as answer,
         ):
-            status, document = answer.status, orjson.loads(await answer.read())
+            status, document = answer.status, parse_object(await answer.read())
     except aiohttp.ClientConnectorCertificateError as error:
         return topic.error(
             f"The certificate is not trusted: {error.certificate_error}.",
@@ -84,9 +84,7 @@ async def _check_health(session: aiohttp.ClientSession, url: str, topic: Topic) 
             f"Nobody answers there: {str(error) or 'not in time'}.",
             "Check the address, and that the proxy runs and listens.",
         )
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict) or document.get("status") not in ("healthy", "unhealthy"):
+    if document.get("status") not in ("healthy", "unhealthy"):
         return topic.error(
             f"{HEALTH} is not answered by a gateway (HTTP {status}).",
             "Let the proxy pass /api/v1/ on to the gateway, and see that the gateway runs.",

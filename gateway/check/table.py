@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 from rich.table import Table
 
+from gateway.harmless import harmless
 from gateway.settings import Settings, variable
 
 HIDDEN = "(hidden)"
@@ -37,6 +38,6 @@ def table(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Table:
         made.add_column(title, overflow="fold")
     for name, field in Settings.model_fields.items():
         source = sources[name][0] if name in sources else "default"
-        value = shown(getattr(settings, name))
-        made.add_row(variable(name), value, source, field.description)
+        value = harmless(shown(getattr(settings, name)))
+        made.add_row(variable(name), value, harmless(source), field.description)
     return made

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import aiohttp
-import orjson
 from multidict import CIMultiDictProxy
 
 from gateway.check.probe import EVENT_TYPE
 from gateway.events.frames import EventStream, Frame
+from gateway.events.parse import parse_object
 
 _MOST_REFUSAL = 4096
 """Bytes of a refusal that are read."""
@@ -96,7 +96,15 @@ class Visit:
             case "heartbeat":
                 self.heartbeats += 1
             case "stream:closing":
-                self.closing = str(orjson.loads(frame.data).get("reason"))
+                self.closing = str(parse_object(frame.data).get("reason"))
             case event if frame.id is not None:
-                number = orjson.loads(frame.data)["data"]["number"] if event == EVENT_TYPE else 0
-                self.events[number] = self._now()
+                number = _number_in(frame.data) if event == EVENT_TYPE else 0
+                if number is not None:
+                    self.events[number] = self._now()
+
+
+def _number_in(document: bytes) -> int | None:
+    """The number that the probe put in; None where it is not one of the probe's."""
+    data = parse_object(document).get("data")
+    number = data.get("number") if isinstance(data, dict) else None
+    return number if isinstance(number, int) else None

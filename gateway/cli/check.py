@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import click
 import orjson
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,8 +19,10 @@ from gateway.check.redis_server import check_redis
 from gateway.check.table import table
 from gateway.check.tokens import check_tokens
 from gateway.cli.options import config_option
+from gateway.cli.output import console, echo
 from gateway.contract.rights import ROLES
 from gateway.errors import ConfigurationError
+from gateway.harmless import harmless
 from gateway.settings import Settings, load, sources, variable
 from gateway.settings.checks import read_text
 
@@ -72,7 +73,7 @@ def check(
         _print_json([topic.error(mistake, "Mend the setting.") for mistake in error.mistakes])
         sys.exit(ConfigurationError.EXIT_STATUS)
     if shows_settings:
-        Console(highlight=False, markup=False).print(table(settings, sources(config_file)))
+        console().print(table(settings, sources(config_file)))
         return
     watched = settings.heartbeat_seconds + _MARGIN if patience is None else patience
     options = Options(watched, insecure, token, organization)
@@ -102,11 +103,12 @@ def _print(findings: list[Finding]) -> None:
         # Folded, not cut: a path or a URL is there to be found again.
         lines.add_column(overflow="fold")
     for one in findings:
-        words = Text(one.sentence)
+        words = Text(harmless(one.sentence))
         if one.remedy:
-            words.append(f"\n{one.remedy}", "dim")
-        lines.add_row(Text(one.level, _COLOURS[one.level]), Text(one.about, "bold"), words)
-    Console(highlight=False).print(lines)
+            words.append(f"\n{harmless(one.remedy)}", "dim")
+        about = Text(harmless(one.about), "bold")
+        lines.add_row(Text(one.level, _COLOURS[one.level]), about, words)
+    console().print(lines)
 
 
 def _print_json(findings: list[Finding]) -> None:
@@ -114,7 +116,7 @@ def _print_json(findings: list[Finding]) -> None:
         {"about": one.about, "level": one.level, "sentence": one.sentence, "remedy": one.remedy}
         for one in findings
     ]
-    click.echo(orjson.dumps({"worst": worst(findings), "findings": document}))
+    echo(orjson.dumps({"worst": worst(findings), "findings": document}).decode())
 
 
 def _print_acl(config_file: Path | None) -> None:
@@ -123,8 +125,8 @@ def _print_acl(config_file: Path | None) -> None:
     prefix = given.get("channel_prefix", DEFAULT_PREFIX)
     selects = names_a_database(_redis_url(given))
     for role in ROLES:
-        click.echo(f"# {role.purpose}")
-        click.echo(role.acl_line(prefix, selects=selects))
+        echo(f"# {role.purpose}")
+        echo(role.acl_line(prefix, selects=selects))
 
 
 def _redis_url(given: Mapping[str, str]) -> str:

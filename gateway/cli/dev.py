@@ -20,15 +20,16 @@ from typing import Any
 
 import click
 import uvloop
-from rich.console import Console
 
 from gateway import log
 from gateway.access.tokens import issue
 from gateway.app import PARTS, create_application
 from gateway.bus.connection import create_redis
-from gateway.cli.options import config_option
+from gateway.cli.options import REDIS_OF_TRIALS, config_option
+from gateway.cli.output import console
 from gateway.dev.control import add_control
 from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
+from gateway.harmless import harmless
 from gateway.limits import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
@@ -75,10 +76,12 @@ _UNLESS_SET = {
 )
 @click.option(
     "--redis-url",
+    envvar=REDIS_OF_TRIALS,
+    show_envvar=True,
     default=EMBEDDED_REDIS,
     show_default=True,
-    help="Redis to use. Only this option counts, not REDIS_URL: simulated events belong into no "
-    "Redis that happens to be configured.",
+    help="Redis to use, better given in the environment if it has a password. REDIS_URL does not "
+    "count: simulated events belong into no Redis that happens to be configured.",
 )
 @click.option(
     "--engine/--no-engine", default=True, show_default=True, help="Play simulated executions."
@@ -146,7 +149,7 @@ async def _run(settings: Settings, pace: float | None) -> None:
     stopped = stop_signal()
     async with reachable_redis(settings) as reachable, _playing(reachable, pace) as engine:
         application = create_application(reachable)
-        add_control(application, engine, partial(_token, reachable))
+        add_control(application, engine, partial(_token, reachable), reachable.host)
         server = Server(reachable, application)
         await server.start()
         try:
@@ -188,19 +191,19 @@ def _token(settings: Settings, ttl_seconds: int) -> str:
 
 def _banner(url: str, settings: Settings) -> None:
     """What to open and what to paste. A line that was wrapped or cut could not be pasted."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(f"\nOpen {url}/ to watch executions.", style="bold")
-    console.print(
+    screen = console(soft_wrap=True)
+    screen.print(f"\nOpen {url}/ to watch executions.", style="bold")
+    screen.print(
         "For development only. Ownership: token (any valid token may watch every execution). CORS: "
         "open to every origin, without credentials."
     )
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         warning = "Whoever reaches this address gets a token from the page and may watch."
-        console.print(warning, style="bold red")
+        screen.print(warning, style="bold red")
     for what, line in _lines_to_paste(url, settings).items():
-        console.print(f"\n{what}:", style="bold")
-        console.print(f"  {line}")
-    console.print("\nCtrl-C stops all of it.")
+        screen.print(f"\n{what}:", style="bold")
+        screen.print(f"  {harmless(line)}")
+    screen.print("\nCtrl-C stops all of it.")
 
 
 def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
@@ -209,16 +212,17 @@ def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
     headers = (f"Authorization: Bearer {token}", f"X-Organization-ID: {ORGANIZATION}")
     curl = ["curl", "-N", "-H", headers[0], "-H", headers[1], stream]
     data = '{"node_id": "hello", "node_type": "email"}'
+    # Not --redis-url: other users of this machine read command lines, and the password in them.
+    redis_url = f"REDIS_URL={shlex.quote(settings.redis_url)}"
     publish = [*_program(), "publish", DEMO_EXECUTION, "step:started", "--data", data]
-    publish += ["--redis-url", settings.redis_url]
     if settings.channel_prefix != Settings.model_fields["channel_prefix"].default:
         publish += ["--channel-prefix", settings.channel_prefix]
     return {
         f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": shlex.join(
             curl
         ),
-        "Make an event appear there, from a third": shlex.join(publish),
-        "For a producer of your own": shlex.join([f"REDIS_URL={settings.redis_url}"]),
+        "Make an event appear there, from a third": f"{redis_url} {shlex.join(publish)}",
+        "For a producer of your own": redis_url,
     }
 
 

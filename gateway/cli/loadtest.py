@@ -12,10 +12,16 @@ import click
 import orjson
 import uvloop
 from click.core import ParameterSource
-from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.cli.options import PERCENT, check_secret, parse_slos, prefix_option
+from gateway.cli.options import (
+    PERCENT,
+    REDIS_OF_TRIALS,
+    check_secret,
+    parse_slos,
+    prefix_option,
+)
+from gateway.cli.output import console, echo
 from gateway.limits import raise_file_limit
 from gateway.loadtest import report
 from gateway.loadtest.findings import Findings
@@ -73,14 +79,26 @@ _FOR_A_URL = frozenset(
     type=click.FloatRange(0, min_open=True),
     help="Seconds of publishing, instead of --events.",
 )
-@click.option("--publish", "publish_url", metavar="REDIS_URL", help="Redis that URL listens on.")
+@click.option(
+    "--publish",
+    "publish_url",
+    envvar=REDIS_OF_TRIALS,
+    show_envvar=True,
+    metavar="REDIS_URL",
+    help="Redis that URL listens on; better given in the environment if it has a password.",
+)
 @click.option(
     "--secret",
     envvar="GATEWAY_JWT_SECRET",
     callback=check_secret,
     help="The gateway's HS256 secret, to sign a token; better given as GATEWAY_JWT_SECRET.",
 )
-@click.option("--token", help="A token to use as it is, instead of --secret.")
+@click.option(
+    "--token",
+    envvar="SSE_GATEWAY_TOKEN",
+    show_envvar=True,
+    help="A token to use as it is, instead of --secret; better given in the environment.",
+)
 @click.option(
     "--organization",
     metavar="ORG",
@@ -171,9 +189,9 @@ def loadtest(
         page = render(findings, plan, url or "a gateway of its own", histogram)
         report_file.write_text(page, encoding="utf-8")
     if as_json:
-        click.echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
+        echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2).decode())
     else:
-        report.show(findings, Console(highlight=False))
+        report.show(findings, console())
     sys.exit(0 if findings.ok else 1)
 
 
@@ -201,9 +219,9 @@ async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:
     if target is None:
         async with private_gateway(plan.lifetime) as target:
             return await _run(plan, target)
-    console = Console(stderr=True)
-    test = LoadTest(target, plan, report.lines(console))
-    with report.progress(test, console):
+    screen = console(stderr=True)
+    test = LoadTest(target, plan, report.lines(screen))
+    with report.progress(test, screen):
         return test, await test.run()
 
 
@@ -241,7 +259,9 @@ def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
     """The gateway at *url*, with a token for it."""
     organization, token = given["organization"], given["token"]
     if not given["publish_url"]:
-        raise BadPlan("Say with --publish which Redis the gateway at URL listens on.")
+        raise BadPlan(
+            f"Say with --publish or {REDIS_OF_TRIALS} which Redis the gateway at URL listens on."
+        )
     if token and not organization:
         raise BadPlan("Say with --organization which organization the token is for.")
     if not token:

@@ -4,14 +4,17 @@ It does nothing itself; each subcommand has a file of its own.
 """
 
 import sys
+import traceback
 from importlib import import_module
-from typing import cast
+from types import TracebackType
+from typing import Any, cast
 
 import click
-from rich.console import Console
 
-from gateway import __version__
+from gateway import __version__, log
+from gateway.cli.output import console, echo, harmless_errors
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.harmless import harmless_lines
 
 COMMANDS = ("check", "dev", "loadtest", "publish", "register", "revoke", "serve", "status", "tail",
             "token")  # fmt: skip
@@ -32,6 +35,16 @@ class Commands(click.Group):
         module = import_module(f"gateway.cli.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Called by click, for the options before the subcommand."""
+        with harmless_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Called by click, for the subcommand and its options."""
+        with harmless_errors():
+            return super().invoke(ctx)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sse-gateway")
@@ -44,6 +57,9 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: an error of ours is a sentence and an exit status, never a traceback."""
+    sys.excepthook = _show_bug
+    # For what libraries have to say; commands that log choose their own form.
+    log.configure("text", "warning")
     try:
         cli()
     except ConfigurationError as error:
@@ -54,11 +70,16 @@ def main() -> None:
         sys.exit(1)
 
 
+def _show_bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
+    # What Python itself would print, of which a stranger may have chosen some words.
+    echo("".join(traceback.format_exception(kind, bug, trace)), err=True)
+
+
 def _complain(first: str, *more: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    console.print(first, style="bold red")
+    screen = console(stderr=True, soft_wrap=True)
+    screen.print(harmless_lines(first), style="bold red")
     for line in more:
-        console.print(f"  - {line}")
+        screen.print(harmless_lines(f"  - {line}"))
 
 
 if __name__ == "__main__":

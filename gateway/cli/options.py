@@ -54,8 +54,14 @@ redis_option = click.option(
     default="redis://localhost:6379/0",
     show_default=True,
     callback=check_url,
-    help="The Redis that the gateway listens on.",
+    show_envvar=True,
+    help="The Redis that the gateway listens on; better given in the environment if it has a "
+    "password.",
 )
+
+REDIS_OF_TRIALS = "SSE_GATEWAY_REDIS_URL"
+"""Where `dev` and `loadtest` put made-up events; REDIS_URL may be production's. A variable, since
+every user of the machine can read a command line with the password in it."""
 
 prefix_option = click.option(
     "--channel-prefix",

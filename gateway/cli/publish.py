@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from gateway.cli.options import execution_argument, prefix_option, redis_option
+from gateway.cli.output import echo
 from gateway.cli.publish_events import (
     Due,
     Event,
@@ -104,5 +105,5 @@ async def _play(publisher: Publisher, execution_id: str, events: Iterator[Due]) 
             event_id = await publisher.publish(
                 execution_id, event.type, event.data, timestamp=event.timestamp
             )
-            click.echo(f"Published {event.type} in {execution_id} as {event_id}.")
+            echo(f"Published {event.type} in {execution_id} as {event_id}.")
         await asyncio.sleep(seconds)

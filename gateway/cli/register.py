@@ -4,6 +4,7 @@ import click
 
 from gateway.bus import registry
 from gateway.cli.options import execution_argument, redis_option, with_redis
+from gateway.cli.output import echo
 
 
 @click.command(
@@ -18,4 +19,4 @@ def register(execution_id: str, organization: str, workflow: str | None, redis_u
     with_redis(
         redis_url, lambda redis: registry.register(redis, execution_id, organization, workflow)
     )
-    click.echo(f"{execution_id} belongs to {organization}: its streams open now.")
+    echo(f"{execution_id} belongs to {organization}: its streams open now.")

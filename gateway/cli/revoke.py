@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from gateway.bus.revocations import InForce, read_revocations, restore
 from gateway.bus.revocations import revoke as write_revocation
 from gateway.cli.options import ExecutionId, redis_option, with_redis
+from gateway.cli.output import console, echo
 from gateway.contract.revocation import KINDS, Kind
+from gateway.harmless import harmless
 
 _DEFAULT_SECONDS = 24 * 3600
 _MOST_SECONDS = 10 * 365 * 24 * 3600
@@ -71,7 +72,7 @@ def revoke(
 
 def _revoke(redis_url: str, kind: Kind, value: str, seconds: int) -> None:
     end = with_redis(redis_url, lambda redis: write_revocation(redis, kind, value, seconds))
-    click.echo(
+    echo(
         f"The {kind} {value} is revoked until {_shown(end)}: its streams end within 2 seconds, "
         "and no new ones open."
     )
@@ -79,9 +80,9 @@ def _revoke(redis_url: str, kind: Kind, value: str, seconds: int) -> None:
 
 def _undo(redis_url: str, kind: Kind, value: str) -> None:
     if with_redis(redis_url, lambda redis: restore(redis, kind, value)):
-        click.echo(f"The {kind} {value} is not revoked any more: its streams open again.")
+        echo(f"The {kind} {value} is not revoked any more: its streams open again.")
     else:
-        click.echo(f"The {kind} {value} was not revoked.")
+        echo(f"The {kind} {value} was not revoked.")
 
 
 def _show(found: InForce) -> None:
@@ -93,14 +94,14 @@ def _show(found: InForce) -> None:
         if end > now
     )
     if not rows:
-        click.echo("Nothing is revoked.")
+        echo("Nothing is revoked.")
         return
     table = Table("Kind", "Until", box=None)
     # Folded, not cut: half an id names somebody else, or nobody.
     table.add_column("Value", overflow="fold")
     for end, kind, value in rows:
-        table.add_row(kind, _shown(end), value)
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(kind, _shown(end), harmless(value))
+    console().print(table)
 
 
 def _shown(moment: float) -> str:

@@ -8,8 +8,9 @@ import click
 
 from gateway import log, server
 from gateway.cli.options import config_option
+from gateway.cli.output import echo
 from gateway.limits import raise_file_limit
-from gateway.settings import Settings, load
+from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.settings.redis_url import shown
 
 
@@ -29,18 +30,21 @@ def serve(config_file: Path | None, **given: Any) -> None:
     settings = read()
     log.configure(settings.log_format, settings.log_level)
     raise_file_limit()
-    server.run(settings, _banner, reread=read)
+    banner = partial(_banner, brings_redis=settings.redis_url == EMBEDDED_REDIS)
+    server.run(settings, banner, reread=read)
 
 
-def _banner(running: server.Server, settings: Settings) -> None:
+def _banner(running: server.Server, settings: Settings, *, brings_redis: bool) -> None:
     """Five lines: address, ownership, CORS, Redis, history."""
+    # A Redis of this run alone: workers need its password, and it is written nowhere else.
+    redis = settings.redis_url if brings_redis else shown(settings.redis_url)
     origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
     operators = f" (for operators: {running.admin_url})" if running.admin_url else ""
-    click.echo(
+    echo(
         f"Listening on  {running.url}{operators}\n"
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
-        f"Redis         {shown(settings.redis_url)}\n"
+        f"Redis         {redis}\n"
         f"History       {_history(settings)}",
         err=True,
     )

@@ -2,11 +2,12 @@
 
 import click
 from redis.asyncio import Redis
-from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.options import execution_argument, redis_option, with_redis
+from gateway.cli.output import console, echo
 from gateway.contract.keys import meta_key
+from gateway.harmless import harmless
 
 
 @click.command(epilog="Example: sse-gateway status run-42")
@@ -16,7 +17,7 @@ def status(execution_id: str, redis_url: str) -> None:
     """Show what Redis knows of execution ID; exit status 1 when it is not registered."""
     known = with_redis(redis_url, lambda redis: _read(redis, execution_id))
     if "organization_id" not in known:
-        click.echo(
+        echo(
             f"{execution_id} is not registered, so under ownership `registry` nobody can watch it: "
             f"sse-gateway register {execution_id} --organization ORG",
         )
@@ -26,8 +27,8 @@ def status(execution_id: str, redis_url: str) -> None:
     # Folded, not cut: half a name is another organization's.
     table.add_column(overflow="fold")
     for name, value in sorted(known.items()):
-        table.add_row(name, value)
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(harmless(name), harmless(value))
+    console().print(table)
 
 
 async def _read(redis: Redis, execution_id: str) -> dict[str, str]:

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 
 import click
-from rich.console import Console
 
 from gateway.access.tokens import issue
 from gateway.cli.options import check_secret, execution_argument
+from gateway.cli.output import console, echo
 from gateway.events.cursor import parse_id
+from gateway.harmless import harmless_json
 from gateway.tail.follow import Ended, Follower, Happened, Lost, Update
 from gateway.tail.view import View
 
@@ -68,10 +69,10 @@ def tail(
         if as_json:
             status = asyncio.run(_follow(follower, _print))
         else:
-            with View(execution_id, Console(highlight=False, markup=False)) as view:
+            with View(execution_id, console()) as view:
                 status = asyncio.run(_follow(follower, view.show))
     except Lost as lost:
-        click.echo(str(lost), err=True)
+        echo(str(lost), err=True)
         sys.exit(LOST)
     sys.exit(COMPLETED if status == "completed" else FAILED)
 
@@ -99,8 +100,8 @@ async def _follow(follower: Follower, show: Callable[[Update], None]) -> str:
 
 def _print(update: Update) -> None:
     if isinstance(update, Happened):
+        body = update.body
         if update.type.startswith("stream:"):
             # The frame's data has no type of its own.
-            click.echo(b'{"type":"%b",%b' % (update.type.encode(), update.body[1:]))
-        else:
-            click.echo(update.body)
+            body = b'{"type":"%b",%b' % (update.type.encode(), body[1:])
+        echo(harmless_json(body))

@@ -4,6 +4,7 @@ import click
 
 from gateway.access.tokens import issue
 from gateway.cli.options import check_secret
+from gateway.cli.output import console, echo
 
 
 @click.command(epilog="Example: sse-gateway token --organization acme --ttl 600")
@@ -27,10 +28,7 @@ from gateway.cli.options import check_secret
 )
 def token(organization: str, subject: str, ttl: int, claim: str, secret: str) -> None:
     """Print a signed token for development. NOT FOR PRODUCTION: there your issuer signs them."""
-    click.secho("NOT FOR PRODUCTION: a token for development.", err=True, fg="red", bold=True)
-    click.secho(
-        "Whoever holds the secret can be anybody; in production only your issuer does.", err=True
-    )
-    click.echo(
-        issue(secret, organization_id=organization, subject=subject, ttl_seconds=ttl, claim=claim)
-    )
+    warning = "NOT FOR PRODUCTION: a token for development."
+    console(stderr=True, soft_wrap=True).print(warning, style="bold red")
+    echo("Whoever holds the secret can be anybody; in production only your issuer does.", err=True)
+    echo(issue(secret, organization_id=organization, subject=subject, ttl_seconds=ttl, claim=claim))

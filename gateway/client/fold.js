@@ -16,10 +16,14 @@ export const TERMINAL_TYPES = Object.freeze([
 ]);
 
 // By the last word of a terminal type. One of somebody's own that says neither has completed.
-const ENDINGS = { failed: "failed", canceled: "canceled", cancelled: "canceled" };
+const ENDINGS = new Map([
+  ["failed", "failed"],
+  ["canceled", "canceled"],
+  ["cancelled", "canceled"],
+]);
 
 /** How a run has ended that ended with an event of this type. */
-export const endingOf = (type) => ENDINGS[type.slice(type.lastIndexOf(":") + 1)] ?? "completed";
+export const endingOf = (type) => ENDINGS.get(type.slice(type.lastIndexOf(":") + 1)) ?? "completed";
 
 /** Folds events one after the other, in their order. */
 export class RunFold {

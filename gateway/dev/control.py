@@ -1,7 +1,8 @@
 """What the page of `sse-gateway dev` can do beyond watching: get a token, start, pause, approve.
 
-Only for development: it hands a token to whoever asks on this origin. The events themselves come
-to the page through the gateway's own stream, like to anybody else.
+Only for development: it hands a token to every page of this origin and every program of this
+machine (`gateway.dev.guard`). The events themselves come to the page through the gateway's own
+stream, like to anybody else.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from gateway.dev.engine import ORGANIZATION, SimulatedEngine
+from gateway.dev.guard import Guard
 from gateway.dev.script import ENDINGS
 from gateway.errors import MalformedRequest
 from gateway.http.errors import json_response
@@ -19,12 +21,17 @@ TOKEN_SECONDS = 3600
 
 
 def add_control(
-    application: web.Application, engine: SimulatedEngine | None, issue_token: Callable[[int], str]
+    application: web.Application,
+    engine: SimulatedEngine | None,
+    issue_token: Callable[[int], str],
+    host: str,
 ) -> None:
     """Serve `/dev/…`; without an *engine* no executions are listed and none can be started.
 
     *issue_token* gives a token of the organization `dev-org` that is valid for so many seconds.
+    *host* is what the gateway listens on.
     """
+    guard = Guard(host)
 
     async def session(_: web.Request) -> web.Response:
         return json_response(
@@ -38,13 +45,13 @@ def add_control(
     async def executions(_: web.Request) -> web.Response:
         return json_response(engine.executions() if engine is not None else [])
 
-    application.router.add_get("/dev/session", session)
-    application.router.add_get("/dev/executions", executions)
+    application.router.add_get("/dev/session", guard(session))
+    application.router.add_get("/dev/executions", guard(executions))
     if engine is not None:
-        _add_orders(application, engine)
+        _add_orders(application, engine, guard)
 
 
-def _add_orders(application: web.Application, engine: SimulatedEngine) -> None:
+def _add_orders(application: web.Application, engine: SimulatedEngine, guard: Guard) -> None:
     async def start(request: web.Request) -> web.Response:
         ending = (await _ordered(request)).get("ending", "completed")
         if ending not in ENDINGS:
@@ -59,9 +66,9 @@ def _add_orders(application: web.Application, engine: SimulatedEngine) -> None:
         await _ordered(request)
         return json_response({"done": engine.approve(request.match_info["execution_id"])})
 
-    application.router.add_post("/dev/executions", start)
-    application.router.add_post("/dev/executions/{execution_id}/pause", pause)
-    application.router.add_post("/dev/executions/{execution_id}/approve", approve)
+    application.router.add_post("/dev/executions", guard(start))
+    application.router.add_post("/dev/executions/{execution_id}/pause", guard(pause))
+    application.router.add_post("/dev/executions/{execution_id}/approve", guard(approve))
 
 
 async def _ordered(request: web.Request) -> dict[str, object]:

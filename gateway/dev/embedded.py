@@ -33,7 +33,7 @@ class EmbeddedRedis:
     def __init__(self, keeper: Process, url: str) -> None:
         """For `start`, which is how to get one."""
         self.url = url
-        """Where it listens."""
+        """Where it listens, with its password."""
         self._keeper = keeper
         self._stopping = False
         self._watch = asyncio.create_task(self._report_end(), name="embedded Valkey")

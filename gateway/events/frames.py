@@ -7,6 +7,9 @@ the wire is `gateway.events.sse`.
 from functools import lru_cache
 from typing import NamedTuple
 
+_MOST_DIGITS = 10
+"""Of a `retry:`; more are no time that anybody waits, and Python refuses to read very many."""
+
 
 class Frame(NamedTuple):
     """One event as an EventSource would dispatch it."""
@@ -58,7 +61,7 @@ def read_frame(block: bytes) -> Frame | None:
             event = value
         elif field == b"id":
             event_id = value.decode("utf-8", "replace")
-        elif field == b"retry" and value.isdigit():
+        elif field == b"retry" and value.isdigit() and len(value) < _MOST_DIGITS:
             retry_ms = int(value)
     if not data:
         return None

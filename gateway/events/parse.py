@@ -29,5 +29,14 @@ def parse(payload: bytes) -> Any:
         return orjson.loads(_ESCAPE.sub(_whole, payload))
 
 
+def parse_object(payload: bytes) -> dict[str, Any]:
+    """The JSON object that *payload* is, as `parse` reads it; an empty one for anything else."""
+    try:
+        document = parse(payload)
+    except orjson.JSONDecodeError:
+        document = None
+    return document if isinstance(document, dict) else {}
+
+
 def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]

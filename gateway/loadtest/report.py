@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gateway.harmless import harmless
 from gateway.loadtest.findings import Findings
 from gateway.loadtest.run import LoadTest
 from gateway.loadtest.timeline import Sample
@@ -73,7 +74,7 @@ def show(findings: Findings, console: Console) -> None:
     """Print the findings as a table, what went wrong, and the verdict."""
     console.print(_table(findings))
     for trouble, count in list(findings.troubles.items())[:_TROUBLES_SHOWN]:
-        console.print(Text(f"{count:,} tabs: {trouble}", style="red"))
+        console.print(Text(f"{count:,} tabs: {harmless(trouble)}", style="red"))
     if findings.unheard:
         console.print(
             Text(
@@ -83,7 +84,7 @@ def show(findings: Findings, console: Console) -> None:
             )
         )
     for reason, count in list(findings.interruptions.items())[:_TROUBLES_SHOWN]:
-        console.print(f"{count:,} streams ended early: {reason}")
+        console.print(Text(f"{count:,} streams ended early: {harmless(reason)}"))
     if findings.ok:
         console.print(Text("Every tab got each of its events once and in order.", "bold green"))
     elif not all(findings.objectives.values()):
@@ -123,7 +124,9 @@ def _table(findings: Findings) -> Table:
     if findings.storm_seconds is not None:
         table.add_row("All back after the storm", f"{findings.storm_seconds:.1f} s")
     for text, met in findings.objectives.items():
-        table.add_row(f"Objective {text}", Text("kept to" if met else "missed", _colour(met)))
+        table.add_row(
+            Text(f"Objective {harmless(text)}"), Text("kept to" if met else "missed", _colour(met))
+        )
     return table
 
 

@@ -1,5 +1,8 @@
 // Small words for the document. Whatever an event holds enters it as text, never as HTML.
 
+// So many characters of a name or a reason are shown; the log has all of them.
+const LONGEST = 500;
+
 export const byId = (id) => document.getElementById(id);
 
 export function element(name, className = "", ...content) {
@@ -31,8 +34,18 @@ export function lasted(milliseconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+/** What a producer has sent in place of a text, as text: what is none as JSON, a long one cut.
+ * `String` would run into members of the value that are called `toString`. */
+export function shown(value) {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
 /** Milliseconds since 1970 of a time, one without a zone being UTC; NaN for none. */
-export const moment = (time) => Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
+export function moment(time) {
+  if (typeof time !== "string") return NaN;
+  return Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
+}
 
 // Made once: to make one takes as long as to draw a row.
 const format = (digits) =>

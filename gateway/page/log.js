@@ -1,6 +1,10 @@
 // The events as they came, newest last, with a filter.
 
-import { byId, exactClock, element, moment, stayingAtEnd } from "./dom.js";
+import { byId, exactClock, element, moment, shown as asText, stayingAtEnd } from "./dom.js";
+
+// Characters of an event that is shown with one member a line. A long and deep one would grow a
+// thousandfold by its indentation.
+const LAID_OUT = 20_000;
 
 let shown = [];
 
@@ -22,11 +26,17 @@ function line(event) {
     "summary",
     "",
     element("span", "faint", exactClock(moment(event.timestamp)) || "-"),
-    element("span", "", event.type),
-    element("span", "faint", String(about)),
+    element("span", "", asText(event.type)),
+    element("span", "faint", asText(about)),
   );
-  const item = element("li", "", element("details", "", summary, element("pre", "", JSON.stringify(event, null, 2))));
-  item.dataset.text = JSON.stringify(event).toLowerCase();
+  const text = JSON.stringify(event);
+  const whole = element("pre");
+  const details = element("details", "", summary, whole);
+  details.addEventListener("toggle", () => {
+    whole.textContent ||= text.length > LAID_OUT ? text : JSON.stringify(event, null, 2);
+  });
+  const item = element("li", "", details);
+  item.dataset.text = text.toLowerCase();
   return item;
 }
 

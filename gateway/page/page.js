@@ -1,7 +1,7 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
 import { subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, clock, element, lasted, moment, write } from "./dom.js";
+import { byId, clock, element, lasted, moment, shown, write } from "./dom.js";
 import { beginList, isSimulated, showStarted, showStatus } from "./list.js";
 import { drawLog } from "./log.js";
 import { begin, signOut } from "./session.js";
@@ -72,20 +72,21 @@ function outcome(run) {
   const parts = [];
   if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
   if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
-  if (run.error_message) parts.push(element("span", "trouble", run.error_message));
+  if (run.error_message) parts.push(element("span", "trouble", shown(run.error_message)));
   if (run.generated_document_id) parts.push(result(run));
   return parts;
 }
 
 function waitsFor(run) {
   const { data, timestamp } = run.events.findLast((event) => event.type === "execution:paused");
-  return `Waits for ${data?.reason ?? "somebody"}, since ${clock(moment(timestamp))}.`;
+  return `Waits for ${shown(data?.reason ?? "somebody")}, since ${clock(moment(timestamp))}.`;
 }
 
 function result(run) {
   const made = run.execution_logs.map((step) => step.output).findLast((output) => isWeb(output?.file_url));
-  if (!made) return `Result: ${run.generated_document_id}`;
-  const link = element("a", "", `Result: ${run.generated_document_id}`);
+  const words = `Result: ${shown(run.generated_document_id)}`;
+  if (!made) return words;
+  const link = element("a", "", words);
   link.href = made.file_url;
   link.rel = "noopener noreferrer";
   link.target = "_blank";

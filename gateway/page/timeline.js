@@ -1,6 +1,6 @@
 // The run as bars on a time axis: a bar a step, and one for each wait.
 
-import { byId, clock, element, lasted, moment, stayingAtEnd, write } from "./dom.js";
+import { byId, clock, element, lasted, moment, shown, stayingAtEnd, write } from "./dom.js";
 
 // Room for a label of the axis, in CSS pixels.
 const LABEL = 72;
@@ -36,13 +36,13 @@ const inOrder = (rows) => rows.sort((one, other) => (one.from || 0) - (other.fro
 
 function stepRow(step) {
   return {
-    name: step.node_type ?? step.node_id ?? "step",
+    name: shown(step.node_type ?? step.node_id ?? "step"),
     state: step.status,
     from: moment(step.started_at),
     to: moment(step.completed_at),
     duration: step.duration_ms,
-    trouble: step.error,
-    details: { node: step.node_id, output: step.output && JSON.stringify(step.output) },
+    trouble: step.error && shown(step.error),
+    details: { node: step.node_id, output: step.output && shown(step.output) },
   };
 }
 
@@ -53,9 +53,9 @@ function waits(run) {
   for (const event of run.events) {
     const at = moment(event.timestamp);
     if (event.type === "execution:paused") {
-      const asked = event.data?.waiting_for && JSON.stringify(event.data.waiting_for);
+      const asked = event.data?.waiting_for && shown(event.data.waiting_for);
       open = {
-        name: `waits for ${event.data?.reason ?? "somebody"}`,
+        name: `waits for ${shown(event.data?.reason ?? "somebody")}`,
         state: "waiting", from: at, to: NaN, details: { "waiting for": asked },
       };
       rows.push(open);
@@ -108,7 +108,9 @@ function fillDetails(list, details) {
 function ticks(span) {
   const width = byId("axis").clientWidth;
   const wanted = Math.max(1, Math.floor(width / LABEL));
-  const step = (NICE.find((one) => span / 1000 / one <= wanted) ?? NICE.at(-1)) * 1000;
+  // Whole days beyond that: a producer's clock may be wrong by thousands of years.
+  const days = Math.ceil(span / 1000 / wanted / NICE.at(-1)) * NICE.at(-1);
+  const step = (NICE.find((one) => span / 1000 / one <= wanted) ?? days) * 1000;
   const marks = [];
   for (let at = 0; at <= span && (at / span) * width <= width - LABEL / 2; at += step) {
     const mark = element("span", "", at === 0 ? "0" : shortly(at));

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
-import orjson
 
 from gateway.errors import GatewayError
+from gateway.events import fields
 from gateway.events.frames import EventStream, Frame
-from gateway.events.parse import parse
+from gateway.events.parse import parse_object
 from gateway.events.run import TERMINAL_TYPES, RunStatus
 
 HEARTBEATS_MISSED = 2.5
@@ -25,6 +25,9 @@ CONNECTED_WITHIN = 10.0
 
 LONGEST_PAUSE = 10.0
 """Seconds between two tries, at most, unless the gateway asks for more."""
+
+_MOST_ASKED = 3600.0
+"""Seconds that a gateway, or whoever answers in its place, may ask for."""
 
 _NOTICES = frozenset({"stream:gap", "stream:reset"})
 _ENDED: dict[str, RunStatus] = {
@@ -150,8 +153,9 @@ class Follower:
                 if frame.event == "connected":
                     connected = True
                     self._failures = 0
-                    told = parse(frame.data)
-                    self._heartbeat = float(told.get("heartbeat_seconds") or self._heartbeat)
+                    told = parse_object(frame.data)
+                    given = fields.number(told.get("heartbeat_seconds"))
+                    self._heartbeat = given or self._heartbeat
                     patience = self._heartbeat * HEARTBEATS_MISSED
                     ended = _ENDED.get(str(told.get("status")))
                     yield Connected()
@@ -176,7 +180,7 @@ class Follower:
 
     async def _refused(self, response: aiohttp.ClientResponse) -> None:
         """Raises `Lost` unless it is passing."""
-        document = parse(await response.read())
+        document = parse_object(await response.read())
         words = document.get("message") or f"{response.status} {response.reason}"
         if response.status in (400, 401, 403, 404):
             raise Lost(str(words))
@@ -193,12 +197,12 @@ class Follower:
         ):
             if response.status != 200:
                 await self._refused(response)
-            document = orjson.loads(await response.read())
+            document = parse_object(await response.read())
         return _ENDED.get(str(document.get("status")), "completed")
 
     def _next_pause(self) -> float:
         grown = min(LONGEST_PAUSE, self._asked * 2 ** min(self._failures, 10))
-        pause: float = max(grown, self._asked, self._asked_once)
+        pause: float = min(_MOST_ASKED, max(grown, self._asked, self._asked_once))
         self._failures += 1
         self._asked_once = 0.0
         return pause * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing

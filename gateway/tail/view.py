@@ -11,9 +11,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gateway.events.parse import parse
+from gateway.events.parse import parse_object
 from gateway.events.run import RunFold
 from gateway.events.steps import StepLog
+from gateway.harmless import harmless
 from gateway.tail.follow import Connected, Ended, Happened, Update, Waiting
 
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
@@ -46,25 +47,25 @@ class View:
         match update:
             case Happened("stream:reset", _):
                 self._run = RunFold(keep_logs=True)
-                self._say(Text("the history has begun anew", "yellow"))
+                self._say("the history has begun anew", "yellow")
             case Happened("stream:gap", body):
-                self._say(Text(f"{parse(body).get('missed')} events are no longer kept", "yellow"))
+                self._say(f"{parse_object(body).get('missed')} events are no longer kept", "yellow")
             case Happened(event_type, body):
-                self._run.add(document := parse(body))
+                self._run.add(document := parse_object(body))
                 self._line(event_type, document)
                 self._state = Text("live", "green")
                 self._awaited = _awaited(event_type, document)
             case Connected():
                 self._state = Text("live", "green")
             case Waiting(why, seconds):
-                self._say(Text(f"reconnecting in {seconds:.0f} s: {why}", "yellow"))
+                self._say(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
             case Ended(status):
-                self._say(Text(status, _ENDS[status]))
+                self._say(status, _ENDS[status])
 
-    def _say(self, words: Text) -> None:
-        self._state = words
+    def _say(self, words: str, style: str) -> None:
+        self._state = Text(harmless(words), style)
         if not self._console.is_terminal:
-            self._console.print(words, soft_wrap=True)
+            self._console.print(self._state, soft_wrap=True)
 
     def _line(self, event_type: str, document: dict[str, object]) -> None:
         if self._console.is_terminal:
@@ -72,7 +73,7 @@ class View:
         data = document.get("data")
         node = data.get("node_type") or data.get("node_id") if isinstance(data, dict) else None
         line = f"{document.get('timestamp') or '-'} {event_type} {node or ''}"
-        self._console.print(_plain(line.rstrip()), soft_wrap=True)
+        self._console.print(harmless(line.rstrip()), soft_wrap=True)
 
     def _draw(self) -> ConsoleRenderable:
         run = self._run.document(self._execution_id, "")
@@ -85,18 +86,18 @@ class View:
         head = Text.assemble((self._execution_id, "bold"), "  ", words)
         parts: list[ConsoleRenderable] = [head, table]
         if run["error_message"]:
-            parts.append(Text(_plain(run["error_message"]), "red"))
+            parts.append(Text(harmless(run["error_message"]), "red"))
         if run["generated_document_id"]:
-            parts.append(Text(_plain(f"document {run['generated_document_id']}"), "green"))
+            parts.append(Text(harmless(f"document {run['generated_document_id']}"), "green"))
         return Group(*parts)
 
     def _row(self, step: StepLog) -> tuple[ConsoleRenderable, ...]:
-        name = Text(_plain(step["node_type"] or step["node_id"] or "step"))
+        name = Text(harmless(step["node_type"] or step["node_id"] or "step"))
         if step["status"] == "running":
             return self._spinner, name, Text(_lasted(_since(step["started_at"])), "dim"), Text()
         mark, colour = _MARKS[step["status"]]
         lasted = Text(_lasted(step["duration_ms"]), "dim")
-        return Text(mark, colour), name, lasted, Text(_plain(step["error"] or ""), "red")
+        return Text(mark, colour), name, lasted, Text(harmless(step["error"] or ""), "red")
 
 
 def _awaited(event_type: str, document: dict[str, object]) -> str:
@@ -105,12 +106,7 @@ def _awaited(event_type: str, document: dict[str, object]) -> str:
         return ""
     data = document.get("data")
     reason = data.get("reason") if isinstance(data, dict) else None
-    return _plain(str(reason or "somebody"))
-
-
-def _plain(text: str) -> str:
-    """*text* without what a terminal would obey: it is whatever a producer has sent."""
-    return "".join(one if one.isprintable() else " " for one in text)
+    return harmless(str(reason or "somebody"))
 
 
 def _since(started_at: str | None) -> float | None:

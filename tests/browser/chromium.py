@@ -11,11 +11,16 @@ import threading
 
 from tests.support import DEADLINE, require
 
+REBOUND = "rebound.example"
+"""A host that resolves to this machine, in this browser."""
+
 # fmt: off
 _OPTIONS = (
     "--headless=new", "--remote-debugging-port=0", "--no-sandbox", "--disable-gpu",
     "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    # A name of somebody else's that his name server has pointed at this machine.
+    f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
 )
 # fmt: on
 

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from tests.browser.chromium import REBOUND
 from tests.browser.dev_page import kept, publish, shown, watch
 from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
@@ -99,6 +100,120 @@ async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> Non
         await expect(details).to_be_hidden()
         await row.focus()
         await expect(details).to_be_visible()
+
+
+async def test_rebound_name(start_viewer: StartViewer, tab: Tab) -> None:
+    """A page under a name that resolves to this machine is given no token: it asks for one, like
+    any page of `serve`, and can order nothing."""
+    viewer = await start_viewer(pace=1)
+    url = viewer.url.replace("127.0.0.1", REBOUND)
+    async with shown(tab, url, expected_errors="status of 403") as page:
+        await expect(page.locator("#sign-in")).to_be_visible()
+        assert await asked_by(page, "/dev/session") == 403
+        assert await asked_by(page, "/dev/executions") == 403
+        assert await asked_by(page, "/dev/executions", "POST") == 403
+    own = viewer.url.replace("127.0.0.1", "localhost")
+    async with shown(tab, own, expected_errors="status of 403") as page:
+        await expect(page.locator("#start")).to_be_visible()
+        assert await asked_by(page, "/dev/executions", "POST") == 201
+
+
+async def asked_by(page: Page, path: str, method: str = "GET") -> int:
+    """The status that a script of the page gets."""
+    status: int = await page.evaluate(
+        """async ([path, method]) => (await fetch(path, {
+          method, headers: {"Content-Type": "application/json"},
+          body: method === "POST" ? "{}" : undefined,
+        })).status""",
+        [path, method],
+    )
+    return status
+
+
+async def test_page_of_another_origin(start_viewer: StartViewer, tab: Tab, origin: str) -> None:
+    """A page of another origin on this machine starts nothing, however simple its request, and
+    reads no token."""
+    viewer = await start_viewer(pace=None)
+    await tab.page.goto(origin)
+    for request in ({"method": "POST", "mode": "no-cors"}, {"method": "POST"}, {}):
+        readable = await tab.page.evaluate(
+            "([url, request]) => fetch(url, request).then((got) => got.ok, () => false)",
+            [f"{viewer.url}/dev/session", request],
+        )
+        assert readable is False
+    assert await viewer.json("/dev/executions") == []
+
+
+NO_TEXT: tuple[object, ...] = (
+    None, False, 0, -1.5, 1e300, [], [[]], {}, {"toString": None}, {"valueOf": 1, "toString": 2},
+    {"__proto__": None}, {"__proto__": {"toString": None}}, [{"toString": None}], "", "\u202e",
+    "<img src=x onerror=alert(1)>", {"constructor": None, "length": 3}, "x" * 60_000,
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_TEXT, ids=lambda value: repr(value)[:30])
+async def test_any_value(start_viewer: StartViewer, tab: Tab, redis: Redis, value: object) -> None:
+    """Whatever JSON stands where a text is expected, the page shows the execution and goes on: what
+    is no text as JSON."""
+    viewer = await start_viewer(pace=None)
+    everywhere = dict.fromkeys(
+        (
+            *("node_id", "node_type", "position", "status", "started_at", "completed_at"),
+            *("duration_ms", "output", "error", "error_message", "reason", "waiting_for"),
+            *("execution_time_ms", "generated_document_id"),
+        ),
+        value,
+    )
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        types = ("step:started", "execution:paused", "step:failed", "step:completed")
+        for event_type in (*types, "execution:failed"):
+            envelope = {"type": event_type, "data": everywhere, "timestamp": value}
+            for data in (envelope, {**envelope, "data": value}):
+                if event_type == "execution:failed" and data is envelope:
+                    # The run is over with the first one.
+                    continue
+                await redis.publish("execution:my-run", orjson.dumps(data))
+        await expect(page.locator("#status")).to_have_text("failed")
+        await expect(page.locator("#log li")).to_have_count(9)
+        if isinstance(value, dict):
+            await expect(page.locator("#log")).to_contain_text(orjson.dumps(value).decode())
+
+
+async def test_far_times(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """Times that are thousands of years apart leave the page at work, with an axis of few marks."""
+    viewer = await start_viewer(pace=None)
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        await publish(redis, "step:started", node_id="n1", started_at="0001-01-01T00:00:00Z")
+        await publish(redis, "step:completed", node_id="n1", completed_at="9999-12-31T00:00:00Z")
+        await expect(page.locator("#timeline li")).to_have_attribute("data-state", "success")
+        assert 0 < await page.locator("#axis span").count() < 100
+        await publish(redis, "execution:completed")
+        await expect(page.locator("#status")).to_have_text("completed")
+
+
+async def test_large_events(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
+    """An event of nearly a MiB is cut where it is named and whole in the log; one that is deep and
+    long, whose layout would take a GiB, can be looked at too."""
+    viewer = await start_viewer(pace=None)
+    async with shown(tab, viewer.url) as page:
+        await watch(page, "my-run")
+        await publish(redis, "step:started", node_type="x" * 900_000)
+        deep = "[" * 900 + "1," * 400_000 + "1" + "]" * 900
+        data = f'{{"type":"a:deep","data":{{"reason":{deep}}},"timestamp":null}}'
+        await redis.publish("execution:my-run", data)
+        await publish(redis, "execution:completed")
+        await expect(page.locator("#status")).to_have_text("completed")
+        names = page.locator("#timeline .name, #log summary")
+        lengths = await names.evaluate_all("all => all.map((one) => one.textContent.length)")
+        assert max(lengths) < 1000
+        for number, least in ((0, 900_000), (1, 800_000), (2, 50)):
+            await page.locator("#log summary").nth(number).click()
+            whole = page.locator("#log pre").nth(number)
+            await expect(whole).not_to_be_empty()
+            assert least < await whole.evaluate("one => one.textContent.length") < 1_000_000
 
 
 async def test_addresses(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:

@@ -41,6 +41,10 @@ class Viewer:
     def url(self) -> str:
         return self.server.url
 
+    @property
+    def port(self) -> str:
+        return self.url.rpartition(":")[2]
+
     async def json(self, path: str) -> Any:
         async with self.session.get(self.url + path) as response:
             assert response.status == 200, await response.text()
@@ -75,7 +79,9 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 stack.push_async_callback(supervisor.stop)
             application = create_application(settings)
             token = partial(issue, secret, organization_id=ORGANIZATION)
-            add_control(application, engine, lambda seconds: token(ttl_seconds=seconds))
+            add_control(
+                application, engine, lambda seconds: token(ttl_seconds=seconds), settings.host
+            )
             server = Server(settings, application)
             await server.start()
             running = await stack.enter_async_context(AsyncExitStack())

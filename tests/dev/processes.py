@@ -75,7 +75,7 @@ class Dev:
 
     @property
     def redis_url(self) -> str:
-        return self.found(r"REDIS_URL=(\S+)")
+        return self.found(r"^ *REDIS_URL=(\S+)$")
 
     def found(self, pattern: str) -> str:
         """The one place of the banner that matches *pattern*."""
@@ -144,5 +144,5 @@ async def lines_of(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
 async def pasted(line: str) -> asyncio.subprocess.Process:
     """*line* run by a shell, as when it is pasted into a terminal in another directory."""
     return await asyncio.create_subprocess_shell(
-        f"exec {line}", cwd="/", env=environment(), stdout=PIPE, stderr=DEVNULL
+        line, cwd="/", env=environment(), stdout=PIPE, stderr=DEVNULL
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from socket import create_server
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -36,10 +37,11 @@ async def test_pasted_lines() -> None:
         assert "Ownership: token" in banner
         assert "CORS: open to every origin, without credentials" in banner
         gone = await Gone.of(started.redis_url)
+        assert urlsplit(started.redis_url).password
         curl = await pasted(started.found(r"^ *(curl -N .*)$"))
         lines = lines_of(curl)
         assert [await anext(lines) for _ in range(3)][1] == "event: connected"
-        publish = await pasted(started.found(r"^ *(/.* publish .*)$"))
+        publish = await pasted(started.found(r"^ *(REDIS_URL=.* publish .*)$"))
         assert b"Published step:started in demo as" in (await publish.communicate())[0]
         await until("hello", lines)
         async with Redis.from_url(started.redis_url) as producer:
@@ -86,7 +88,9 @@ async def test_own_settings(redis_url: str, tmp_path: Path) -> None:
                 assert response.status == 200
             async with session.get(f"{started.url}/dev/executions") as response:
                 assert await response.json() == []
-            publish = await pasted(started.found(r"^ *(/.* -m gateway\.cli\.main publish .*)$"))
+            publish = await pasted(
+                started.found(r"^ *(REDIS_URL=.* -m gateway\.cli\.main publish .*)$")
+            )
             assert b"Published step:started in demo as" in (await publish.communicate())[0]
             started.signal(signal.SIGTERM)
             assert await started.ended() == 0

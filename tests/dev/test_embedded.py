@@ -7,6 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis.exceptions
@@ -56,6 +57,40 @@ async def test_private(embedded: EmbeddedRedis) -> None:
         settings = await client.config_get("bind", "save", "appendonly")
     assert settings == {"bind": "127.0.0.1", "save": "", "appendonly": "no"}
     assert os.getsid(await pid_of(embedded.url)) != os.getsid(0)
+
+
+async def test_password(embedded: EmbeddedRedis, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without its password it does nothing, neither on loopback nor on its socket; the password
+    stands in its URL, in a file of this user's, and in no command line and no environment."""
+    parts = urlsplit(embedded.url)
+    assert parts.password is not None
+    assert len(parts.password) >= 32
+    async with Redis.from_url(embedded.url) as client:
+        directory = Path(str((await client.config_get("dir"))["dir"]))
+        assert await client.config_get("requirepass") == {"requirepass": parts.password}
+    for nobody in (
+        Redis(port=parts.port or 0),
+        Redis(port=parts.port or 0, password="guessed"),
+        Redis(unix_socket_path=str(directory / "valkey.sock")),
+    ):
+        async with nobody as client:
+            with pytest.raises(redis.exceptions.RedisError, match="(?i)authenticat|password"):
+                await client.ping()
+    server = await pid_of(embedded.url)
+    for pid in (server, parent(server), os.getpid()):
+        for shown in ("cmdline", "environ"):
+            assert parts.password.encode() not in Path(f"/proc/{pid}/{shown}").read_bytes()
+    holders = [one for one in directory.iterdir() if one.is_file()]
+    assert any(parts.password in one.read_text() for one in holders)
+    assert all(one.stat().st_mode & 0o077 == 0 for one in [*directory.iterdir(), directory])
+    assert parts.password not in "".join(capfd.readouterr())
+
+
+async def test_another_one(embedded: EmbeddedRedis) -> None:
+    """Each has a password of its own."""
+    another = await EmbeddedRedis.start()
+    await another.stop()
+    assert urlsplit(another.url).password != urlsplit(embedded.url).password
 
 
 async def test_several_at_once() -> None:

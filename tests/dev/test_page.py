@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.dev.control import add_control
+from gateway.http.errors import error_middleware
+from gateway.metrics import Metrics
 from tests.conftest import StartGateway
 from tests.dev.conftest import StartViewer, Viewer
 from tests.support import SseReader, eventually, producer_message
@@ -22,11 +26,9 @@ FILES = {
 
 
 async def test_session(start_viewer: StartViewer, redis: Redis) -> None:
-    """`/dev/session` gives a token that opens a stream; nothing keeps a copy of it, and no page
-    of another origin can read it."""
+    """`/dev/session` gives a token that opens a stream; nothing keeps a copy of it."""
     viewer = await start_viewer(pace=None)
-    headers = {"Origin": "https://elsewhere.example"}
-    async with viewer.session.get(f"{viewer.url}/dev/session", headers=headers) as response:
+    async with viewer.session.get(f"{viewer.url}/dev/session") as response:
         session = await response.json()
         assert response.headers["Cache-Control"] == "no-store"
         assert not [name for name in response.headers if name.startswith("Access-Control")]
@@ -143,6 +145,91 @@ async def test_orders_of_others(start_viewer: StartViewer) -> None:
         assert "completed, failed, canceled" in (await said.json())["message"]
     async with viewer.session.options(url, headers={"Origin": "https://evil.example"}) as said:
         assert "Access-Control-Allow-Origin" not in said.headers
+
+
+OWN_HOSTS = (
+    "127.0.0.1:{port}",
+    "localhost:{port}",
+    "LOCALHOST",
+    "app.localhost:80",
+    "[::1]:{port}",
+)
+FOREIGN_HOSTS = (
+    *("evil.example", "evil.example:{port}", "localhost.evil.example"),
+    *("192.0.2.7:{port}", "[::2]", "[", "localhost:x@evil.example"),
+)
+ASKED = (
+    ("GET", "/dev/session"),
+    ("GET", "/dev/executions"),
+    ("POST", "/dev/executions"),
+    ("POST", "/dev/executions/demo/pause"),
+    ("POST", "/dev/executions/demo/approve"),
+)
+
+
+async def ask(viewer: Viewer, method: str, path: str, **headers: str) -> tuple[int, str]:
+    """Status and body; Content-Type and the body are those of the page."""
+    headers = {name: value.format(port=viewer.port) for name, value in headers.items()}
+    body: dict[str, str] | None = {} if method == "POST" else None
+    async with viewer.session.request(
+        method, viewer.url + path, headers=headers, json=body
+    ) as response:
+        assert not [name for name in response.headers if name.startswith("Access-Control")]
+        return response.status, await response.text()
+
+
+@pytest.mark.parametrize(("method", "path"), ASKED)
+async def test_foreign_host(start_viewer: StartViewer, method: str, path: str) -> None:
+    """A page whose name was made to resolve to this machine (DNS rebinding) gets no token, sees no
+    list and orders nothing; this machine's own names and addresses do."""
+    viewer = await start_viewer(pace=1)
+    for host in FOREIGN_HOSTS:
+        status, body = await ask(viewer, method, path, Host=host)
+        assert (status, "eyJ" in body) == (403, False), host
+        assert "host_forbidden" in body
+    for host in OWN_HOSTS:
+        assert (await ask(viewer, method, path, Host=host))[0] in (200, 201), host
+
+
+@pytest.mark.parametrize(("method", "path"), ASKED)
+async def test_foreign_origin(start_viewer: StartViewer, method: str, path: str) -> None:
+    """A page of another origin orders nothing and gets no token, whatever its content type; the
+    gateway's own page does."""
+    viewer = await start_viewer(pace=1)
+    for origin in (
+        "https://evil.example",
+        "null",
+        "",
+        "http://127.0.0.1:1",
+        "http://localhost:{port}",
+    ):
+        status, body = await ask(viewer, method, path, Origin=origin)
+        assert (status, "eyJ" in body) == (403, False), origin
+        assert "origin_forbidden" in body
+    assert (await ask(viewer, method, path, Origin="http://127.0.0.1:{port}"))[0] in (200, 201)
+
+
+@pytest.mark.parametrize(
+    ("bound", "own", "foreign"),
+    [
+        ("0.0.0.0", ("192.0.2.7", "[2001:db8::1]:80", "localhost"), ("evil.example", "")),
+        ("::", ("192.0.2.7", "[2001:db8::1]:80"), ("evil.example",)),
+        ("192.0.2.7", ("192.0.2.7:8080", "127.0.0.1"), ("192.0.2.8", "evil.example")),
+        ("My-Box.lan", ("my-box.lan:8080",), ("other.lan",)),
+    ],
+)
+async def test_what_was_bound(
+    aiohttp_client: Any, bound: str, own: tuple[str, ...], foreign: tuple[str, ...]
+) -> None:
+    """What the user has chosen to listen on is the gateway's own: that name or address, or every
+    address, which no DNS answer can change."""
+    application = web.Application(middlewares=[error_middleware(Metrics())])
+    add_control(application, None, lambda _: "a token", bound)
+    client = await aiohttp_client(application)
+    for hosts, expected in ((own, 200), (foreign, 403)):
+        for host in hosts:
+            async with client.get("/dev/session", headers={"Host": host}) as response:
+                assert response.status == expected, host
 
 
 async def test_enough(start_viewer: StartViewer) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -21,8 +24,7 @@ from gateway.loadtest.plan import Plan, Target
 from gateway.loadtest.private import PrivateGatewayFailed, gateway_process
 from gateway.loadtest.run import LoadTest
 from tests.dev.processes import alive, descendants
-
-FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
+from tests.loadtest.conftest import FaultyGateway, FaultyGatewayFactory
 
 TOKEN = "a-token-that-nobody-may-see"
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
@@ -31,9 +33,10 @@ REDIS = "redis://127.0.0.1:1/0"
 DEADLINE = 15.0
 
 
-async def start(*options: str) -> asyncio.subprocess.Process:
+async def start(*options: str, **variables: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway.cli.main", "loadtest", *options),
+        env=os.environ | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -52,7 +55,7 @@ async def test_a_gateway_of_its_own() -> None:
 
 
 async def test_one_lost_event_is_exit_status_1(
-    faulty_gateway: FaultyGateway, redis_url: str
+    faulty_gateway: FaultyGatewayFactory, redis_url: str
 ) -> None:
     """One event lost in one tab makes the exit status 1; nothing printed holds the token."""
     async with faulty_gateway("lost") as url:
@@ -64,6 +67,34 @@ async def test_one_lost_event_is_exit_status_1(
     assert process.returncode == 1, err.decode()
     assert b"Not every tab got each of its events" in out
     assert TOKEN.encode() not in out + err
+
+
+async def test_no_secret_in_a_command_line(redis_url: str) -> None:
+    """With Redis and token given in the environment, and with a gateway and a Redis of its own, no
+    password, secret or token stands in the command line of any of its processes, where `ps` shows
+    them to every user."""
+    password = urlsplit(redis_url).password
+    assert password
+    variables = {"SSE_GATEWAY_REDIS_URL": redis_url, "SSE_GATEWAY_TOKEN": TOKEN}
+    async with FaultyGateway(redis_url).serving() as url:
+        options = (url, "--organization", "acme", "--tabs", "2", "--executions", "1")
+        process = await start(*options, "--events", "3", "--rate", "50", **variables)
+        assert not {TOKEN, password} & set(re.split(r"[ :@]", command_line(process.pid)))
+        out, err = await process.communicate()
+        assert process.returncode == 0, (out + err).decode()
+    process = await start("--tabs", "2", "--duration", "600", "--rate", "1")
+    started = await until(lambda: len(pids := descendants(process.pid)) >= 3 and pids)
+    lines = "".join(map(command_line, started))
+    assert "valkey" in lines
+    assert "redis://" not in lines
+    assert not re.search(r"[0-9a-f]{32}|eyJ", lines)
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+
+
+def command_line(pid: int) -> str:
+    """What `ps` shows of process *pid*."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 async def test_a_private_gateway_that_cannot_start_says_why() -> None:

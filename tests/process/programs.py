@@ -72,13 +72,16 @@ class Process:
                 if line.startswith("Listening on  "):
                     self.url, self.admin_url = addresses(line)
 
-    async def says(self, words: str) -> None:
-        """Read its log until a line holds *words*."""
+    async def says(self, words: str) -> str:
+        """Read its log until a line holds *words*: that line."""
         assert self._process.stderr is not None
         async with asyncio.timeout(DEADLINE):
-            while words not in (line := (await self._process.stderr.readline()).decode()):
+            while True:
+                line = (await self._process.stderr.readline()).decode()
                 assert line, "".join(self.lines)
                 self.lines.append(line)
+                if words in line:
+                    return line
 
     async def healthy(self, session: aiohttp.ClientSession) -> None:
         async def asked() -> bool:

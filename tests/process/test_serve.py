@@ -6,6 +6,7 @@ import signal
 import stat
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -140,17 +141,26 @@ async def test_file_limit(redis_url: str) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_embedded_redis(signum: signal.Signals) -> None:
-    """`embedded://` starts a private Valkey on loopback, and no process of it outlives the
-    gateway, even one that was killed."""
+    """`embedded://` starts a private Valkey on loopback, whose URL and password stand in the banner
+    and in no line of the log; no process of it outlives the gateway, even one that was killed."""
     async with (
-        serving(REDIS_URL="embedded://", GATEWAY_OWNERSHIP="token") as process,
+        serving(
+            REDIS_URL="embedded://", GATEWAY_OWNERSHIP="token", GATEWAY_LOG_LEVEL="debug"
+        ) as process,
         aiohttp.ClientSession() as session,
     ):
         await process.healthy(session)
         keeper_and_server = descendants(process.pid)
         assert len(keeper_and_server) == 2
+        [_, url] = (await process.says("Redis  ")).split()
+        async with Redis.from_url(url) as worker:
+            assert await worker.publish("execution:run-1", "{}") == 1
         process.signal(signum)
         await process.ended()
+        said = "".join(process.lines)
+        password = urlsplit(url).password
+        assert password
+        assert said.count(password) == 1, "only the banner holds it"
     await eventually(lambda: not any(map(alive, keeper_and_server)))
 
 
