@@ -74,7 +74,7 @@ async def test_password(embedded: EmbeddedRedis, capfd: pytest.CaptureFixture[st
         Redis(unix_socket_path=str(directory / "valkey.sock")),
     ):
         async with nobody as client:
-            with pytest.raises(redis.exceptions.RedisError, match="(?i)authenticat|password"):
+            with pytest.raises(redis.exceptions.RedisError, match=r"(?i)authenticat|password"):
                 await client.ping()
     server = await pid_of(embedded.url)
     for pid in (server, parent(server), os.getpid()):
