@@ -4,7 +4,7 @@ Pure facts, known to all rooms. How a token is checked and whether the viewer ma
 is decided in `gateway.access`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,20 @@ class Identity:
     """The claim `jti`, by which one token can be revoked; empty where the token has none."""
     executions: frozenset[str] | None = None
     """Under ownership `token`, the only executions that it is good for; None for any."""
+    payer: str = ""
+    """Whom the limits of a subject count: a digest of what the bearer cannot choose."""
+
+    def narrowed(self, organization_id: str, execution_id: str) -> "Identity":
+        """The same for a request that may ask for this organization and execution alone. A token
+        may name a thousand others, which every open stream would keep."""
+        organizations, executions = self.organizations, self.executions
+        if len(organizations or ()) > 1:
+            organizations = frozenset((organization_id,))
+        if executions:
+            executions &= {execution_id}
+        if organizations is self.organizations and executions == self.executions:
+            return self
+        return replace(self, organizations=organizations, executions=executions)
 
 
 @dataclass(frozen=True, slots=True)

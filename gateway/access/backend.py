@@ -2,19 +2,21 @@
 execution, with the viewer's own credentials, as nginx's `auth_request` does.
 
 2xx is a yes, 401, 403 and 404 are a no, anything else means that it cannot tell now. Its answers
-are remembered for moments, and all who ask the same at the same time share one request.
+are remembered for moments, and all who ask the same at the same time share one request. What one
+subject asks keeps nobody else's question waiting.
 """
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
-from gateway.access.patience import wait_until
+from gateway.access.fair_share import FairShare
+from gateway.access.patience import unavailable, wait_until
+from gateway.access.remembered import Remembered
 from gateway.errors import BackendUnavailable, ExecutionNotFound
 from gateway.single_flight import SingleFlight
 from gateway.viewer import Viewer
@@ -23,14 +25,22 @@ NO_SECONDS = 1.0
 """A "no" is remembered for so long at most: it may only mean "not yet"."""
 CONNECTIONS = 32
 """Most requests to the backend at a time; the others wait their turn."""
-REMEMBERED = 10_000
-"""Most answers that are remembered; about 300 bytes each."""
+SHARE = 8
+"""Most of these for one subject, who may invent any number of ids to ask about."""
+MAX_WAITING = 256
+"""Most questions of one subject that wait; more are tried again as long as their request waits."""
+REMEMBERED_BYTES = 4 * 1024 * 1024
+"""Most memory that remembered answers take: some 16,000."""
+
+_ANSWER_BYTES = 256
+"""Of a digest, an answer and its time, as measured."""
 
 _NO = (401, 403, 404)
 _DOTS = (".", "..")
 """Valid ids, but in a path they mean another one, and no encoding changes that (RFC 3986, 3.3)."""
 
-Question = tuple[bytes, str, str]
+Answer = tuple[bool, float]
+"""The answer and the moment at which it is forgotten."""
 
 
 class BackendOwnership:
@@ -53,21 +63,23 @@ class BackendOwnership:
         self._wait = wait
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._asking: SingleFlight[Question, bool] = SingleFlight()
-        # The answer and the moment at which it is forgotten, the oldest first.
-        self._answers: OrderedDict[Question, tuple[bool, float]] = OrderedDict()
+        self._asking: SingleFlight[tuple[bytes, bool], bool] = SingleFlight()
+        self._turns = FairShare(CONNECTIONS, SHARE, MAX_WAITING)
+        self._answers: Remembered[Answer] = Remembered(REMEMBERED_BYTES, lambda _: _ANSWER_BYTES)
 
-    async def admit(self, viewer: Viewer) -> None:
+    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
         """See `Ownership.admit`.
 
-        Whoever comes with a ticket has no credentials to ask with. The backend said yes when the
-        ticket was given, half a minute ago at most.
+        A ticket leaves no credentials to ask with. The backend said yes when it was given, half a
+        minute ago at most, and that is good for opening a stream, but not for a later history.
         """
         if viewer.token is None:
+            if again:
+                raise unavailable("The history has begun again, and a ticket is good once.")
             return
         if viewer.execution_id in _DOTS or viewer.organization_id in _DOTS:
             raise ExecutionNotFound
-        if not await wait_until(lambda: self._may_see(viewer), self._wait, "The backend"):
+        if not await wait_until(lambda: self._may_see(viewer, again), self._wait, "The backend"):
             raise ExecutionNotFound
 
     async def close(self) -> None:
@@ -76,26 +88,24 @@ class BackendOwnership:
         if self._session is not None:
             await self._session.close()
 
-    async def _may_see(self, viewer: Viewer) -> bool:
-        token = (viewer.token or "").encode()
-        # The digest: no token is kept that need not be.
-        question = (hashlib.sha256(token).digest(), viewer.organization_id, viewer.execution_id)
-        if (answer := self._remembered(question)) is not None:
+    async def _may_see(self, viewer: Viewer, again: bool) -> bool:
+        # A digest: no token is kept that need not be, and every question is as long.
+        asked = (viewer.token, viewer.organization_id, viewer.execution_id)
+        question = hashlib.sha256(repr(asked).encode()).digest()
+        answer, until = self._answers.get(question) or (False, 0.0)
+        # A yes that is remembered was for the history before.
+        if self._clock() < until and not (answer and again):
             return answer
-        return await self._asking.ask(question, lambda: self._ask_and_remember(question, viewer))
+        return await self._asking.ask(
+            (question, again), lambda: self._ask_and_remember(question, viewer)
+        )
 
-    def _remembered(self, question: Question) -> bool | None:
-        answer, until = self._answers.get(question, (False, 0.0))
-        return answer if self._clock() < until else None
-
-    async def _ask_and_remember(self, question: Question, viewer: Viewer) -> bool:
+    async def _ask_and_remember(self, question: bytes, viewer: Viewer) -> bool:
         # Trouble is raised, and so not remembered.
-        answer = await self._ask(viewer)
+        async with self._turns.turn(viewer.identity.payer):
+            answer = await self._ask(viewer)
         seconds = self._remember if answer else min(self._remember, NO_SECONDS)
-        self._answers[question] = (answer, self._clock() + seconds)
-        self._answers.move_to_end(question)
-        if len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        self._answers.put(question, (answer, self._clock() + seconds))
         return answer
 
     async def _ask(self, viewer: Viewer) -> bool:

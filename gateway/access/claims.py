@@ -4,6 +4,7 @@ PyJWT has checked signature, times, issuer and audience before. Its reading of n
 and JSON can hold text that is none: here is refused what would be misunderstood further on.
 """
 
+import hashlib
 from typing import Any
 
 from gateway.errors import Forbidden
@@ -15,8 +16,10 @@ _LAST_SECOND = 253402300799
 """The end of the year 9999 in seconds since the epoch; later ones are mostly milliseconds."""
 
 
-def identity(claims: Claims, organization_claim: str, *, reads_executions: bool) -> Identity:
-    """Who the bearer of a token with these *claims* is.
+def identity(
+    claims: Claims, organization_claim: str, *, reads_executions: bool, digest: bytes
+) -> Identity:
+    """Who the bearer of a token with these *claims* and this *digest* is.
 
     Raises:
         ValueError: a claim is not what it must be (RFC 7519, section 4.1).
@@ -25,12 +28,15 @@ def identity(claims: Claims, organization_claim: str, *, reads_executions: bool)
     for name in ("nbf", "iat"):
         if name in claims:
             _seconds(claims[name])
+    subject = _text(claims.get("sub", ""))
+    organizations = _organizations(claims, organization_claim) if organization_claim else None
     return Identity(
-        subject=_text(claims.get("sub", "")),
-        organizations=_organizations(claims, organization_claim) if organization_claim else None,
+        subject=subject,
+        organizations=organizations,
         expires_at=_seconds(claims["exp"]),
         token_id=_text(claims.get("jti", "")),
         executions=_executions(claims) if reads_executions else None,
+        payer=_payer(claims.get("iss"), subject, organizations, digest),
     )
 
 
@@ -64,6 +70,18 @@ def _organizations(claims: Claims, path: str) -> frozenset[str]:
             "organization_claim_missing",
         )
     return frozenset(_text(name) for name in names)
+
+
+def _payer(
+    issuer: object, subject: str, organizations: frozenset[str] | None, digest: bytes
+) -> str:
+    """A `sub`, which its issuer gives to one only (RFC 7519, section 4.1.2); without one, all who
+    have the same organizations; without these too, the token itself. Never what a request says."""
+    who: object = (issuer, subject)
+    if not subject:
+        who = digest if organizations is None else sorted(organizations)
+    # As Python writes it, any text can be encoded.
+    return hashlib.blake2b(repr(who).encode(), digest_size=16).hexdigest()
 
 
 def _executions(claims: Claims) -> frozenset[str] | None:

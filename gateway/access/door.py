@@ -46,7 +46,8 @@ class Door:
             ConfigurationError: the keys cannot be used.
         """
         self.revocations = Revocations(redis)
-        self.tickets = TicketOffice(TicketStore(redis))
+        self._ticket_store = TicketStore(redis)
+        self.tickets = TicketOffice(self._ticket_store)
         self.verifier = create_verifier(settings)
         self._jwks_url = settings.jwks_url
         self._backend = _backend(settings)
@@ -88,6 +89,7 @@ class Door:
     async def stop(self) -> None:
         """Give up what is under way; to be called when the background tasks have ended."""
         await self.revocations.stop()
+        await self._ticket_store.stop()
         await self.census.leave()
         if self._backend is not None:
             await self._backend.close()

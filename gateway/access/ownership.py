@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 class Ownership(Protocol):
     """Decides whether a viewer's organization may see an execution."""
 
-    async def admit(self, viewer: Viewer) -> None:
-        """Return when it may.
+    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+        """Return when it may. *again*: its stream is open, and the history has begun again; what
+        was answered about the former one counts for nothing.
 
         Raises:
             ExecutionNotFound: it may not, or there is no such execution.
@@ -34,7 +35,7 @@ class TokenOwnership:
             "customer only; GATEWAY_OWNERSHIP=registry keeps organizations apart."
         )
 
-    async def admit(self, viewer: Viewer) -> None:
+    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
         """See `Ownership.admit`; never waits."""
         executions = viewer.identity.executions
         if executions is not None and viewer.execution_id not in executions:
@@ -49,7 +50,7 @@ class RegistryOwnership:
         self._registry = registry
         self._wait = wait
 
-    async def admit(self, viewer: Viewer) -> None:
+    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
         """See `Ownership.admit`."""
 
         async def ask() -> bool:

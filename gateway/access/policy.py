@@ -81,17 +81,18 @@ class Policy:
         identity = await self.verifier.verify(credentials.token)
         organization_id = _organization(credentials.organization_id, identity)
         token = credentials.token if self._keeps_token else None
+        identity = identity.narrowed(organization_id, execution_id)
         return Viewer(execution_id, organization_id, identity, token)
 
-    async def admit(self, viewer: Viewer) -> None:
-        """Wait until *viewer* may see the execution.
+    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+        """Wait until *viewer* may see the execution. *again*: see `Ownership.admit`.
 
         Raises:
             ExecutionNotFound: it is not this organization's, or there is none, or it was revoked.
             Unauthenticated, Forbidden: the token, its subject or organization was revoked.
             Unavailable: the question could not be answered in time.
         """
-        await self._ownership.admit(viewer)
+        await self._ownership.admit(viewer, again=again)
         # Last, so that a revocation which came while the execution was waited for counts too.
         await wait_until(self._know_revocations, self._wait, "Redis")
         if (kind := self._revocations.kind_of(viewer)) is not None:

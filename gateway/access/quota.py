@@ -16,9 +16,8 @@ from gateway.viewer import Viewer
 
 Key = TypeVar("Key")
 
-Subject = tuple[str, str]
-"""A `sub`, which an issuer gives to one only (RFC 7519, section 4.1.2); or, for all tokens of an
-organization that have none, an empty one and the organization."""
+Subject = str
+"""See `Identity.payer`."""
 
 _ROUNDING = 1e-6
 """Seconds by which times of one moment may differ after additions."""
@@ -93,7 +92,8 @@ class Quota:
         return len(self.subjects) + len(self.addresses)
 
     async def enter(self, viewer: Viewer, address: str) -> "Place":
-        """Count one stream against every limit, until its place is left.
+        """Count one stream against every limit, until its place is left; against that of an
+        organization which the token does not name only when it is `admitted`.
 
         The organization comes last: it alone needs waiting, and a flood of one subject or address
         never reaches Redis.
@@ -105,16 +105,26 @@ class Quota:
         place = Place(self)
         try:
             self._count_caller(place, viewer, address)
-            await self._count_organization(place, viewer.organization_id)
+            if viewer.identity.organizations is not None:
+                await self._count_organization(place, viewer.organization_id)
         except BaseException:
             place.leave()
             raise
         return place
 
+    async def admitted(self, place: "Place", viewer: Viewer) -> None:
+        """Count the organization if only the backend has proved it: before, anybody could have
+        used up the places of another one by its name.
+
+        Raises:
+            LimitReached, Unavailable: as `enter`; *place* is still to be left.
+        """
+        if place.organization_id is None and viewer.identity.organizations is None:
+            await self._count_organization(place, viewer.organization_id)
+
     def _count_caller(self, place: "Place", viewer: Viewer, address: str) -> None:
         """Rate, subject and address, which need no waiting."""
-        identity, limits = viewer.identity, self._limits
-        subject = (identity.subject, "" if identity.subject else viewer.organization_id)
+        subject, limits = viewer.identity.payer, self._limits
         now = asyncio.get_running_loop().time()
         if self._rate is not None and not self._rate.take(subject, now):
             raise LimitReached(

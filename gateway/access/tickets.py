@@ -78,7 +78,8 @@ class TicketOffice:
 
 
 def write(viewer: Viewer) -> bytes:
-    """What Redis keeps of *viewer*: all that a token says, but not the token."""
+    """What Redis keeps of *viewer*: all that a token says, but not the token, and nothing about
+    other organizations and executions. So it is hardly larger than the token's `sub` and `jti`."""
     identity = viewer.identity
     return orjson.dumps(
         {
@@ -88,6 +89,7 @@ def write(viewer: Viewer) -> bytes:
             "token_id": identity.token_id,
             "expires_at": identity.expires_at,
             "executions": None if identity.executions is None else sorted(identity.executions),
+            "payer": identity.payer,
         }
     )
 
@@ -106,6 +108,8 @@ def read(record: bytes) -> Viewer | None:
                 expires_at=_moment(given["expires_at"]),
                 token_id=_text(given["token_id"]),
                 executions=None if executions is None else frozenset(map(_text, executions)),
+                # A gateway of an earlier release wrote none.
+                payer=_text(given.get("payer", given["subject"])),
             ),
         )
     except (ValueError, TypeError, KeyError, OverflowError):

@@ -7,21 +7,26 @@ execution is asked for: that is `gateway.access.policy`.
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from sys import getsizeof
 
 import jwt
 
 from gateway.access.claims import Claims, identity, place
 from gateway.access.keys import Key, Keys
+from gateway.access.remembered import Remembered
 from gateway.errors import Unauthenticated
 from gateway.viewer import Identity
 
 MAX_TOKEN_BYTES = 8 * 1024
 """Longer ones are refused unread."""
-CACHED_TOKENS = 20_000
-"""Most verified tokens that are remembered; about 0.6 KiB each."""
+CACHED_BYTES = 16 * 1024 * 1024
+"""Most memory that verified tokens take which are remembered: some 20,000 with one organization
+each, or 200 of the largest, with a thousand."""
+
+_ENTRY_BYTES = 400
+"""Of a remembered token beside the texts in it, as measured."""
 
 _HOSTILE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 """What reading a stranger's token may raise: `Infinity` as a date, JSON a thousand levels deep, or
@@ -55,8 +60,8 @@ class TokenVerifier:
         self._keys = keys
         self._clock = clock
         self._generation = keys.generation
-        # By digest, in the order of last use: a token itself is not kept anywhere.
-        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+        # By digest: a token itself is not kept anywhere.
+        self._verified: Remembered[Identity] = Remembered(CACHED_BYTES, _bytes_of)
 
     @property
     def keys(self) -> Keys:
@@ -91,9 +96,9 @@ class TokenVerifier:
         algorithm, kid = self._header(token)
         keys = self._keys
         # Nothing may wait after this: a key that was removed meanwhile would still be used.
-        proved = self._proved(token, await keys.candidates(algorithm, kid))
+        proved = self._proved(token, digest, await keys.candidates(algorithm, kid))
         if keys is self._keys:
-            self._remember(digest, proved)
+            self._verified.put(digest, proved)
         return proved
 
     def _remembered(self, digest: bytes) -> Identity | None:
@@ -105,13 +110,7 @@ class TokenVerifier:
         if known.expires_at <= self._clock() - self._rules.leeway_seconds:
             # It stays remembered as expired, until newer ones take its place.
             raise _expired()
-        self._verified.move_to_end(digest)
         return known
-
-    def _remember(self, digest: bytes, proved: Identity) -> None:
-        self._verified[digest] = proved
-        if len(self._verified) > CACHED_TOKENS:
-            self._verified.popitem(last=False)
 
     def _header(self, token: str) -> tuple[str, str | None]:
         """Algorithm and name of the key, as the token's unverified header claims them."""
@@ -126,12 +125,13 @@ class TokenVerifier:
         # PyJWT has seen to it that a `kid` is text.
         return str(algorithm), header.get("kid")
 
-    def _proved(self, token: str, candidates: Sequence[Key]) -> Identity:
+    def _proved(self, token: str, digest: bytes, candidates: Sequence[Key]) -> Identity:
         try:
             return identity(
                 self._claims(token, candidates),
                 self._rules.organization_claim,
                 reads_executions=self._rules.reads_executions,
+                digest=digest,
             )
         except jwt.ExpiredSignatureError:
             raise _expired() from None
@@ -158,6 +158,15 @@ class TokenVerifier:
                 # Another key's, perhaps.
                 continue
         raise _invalid()
+
+
+def _bytes_of(proved: Identity) -> int:
+    """The memory that a remembered token takes."""
+    size = _ENTRY_BYTES + getsizeof(proved.subject) + getsizeof(proved.token_id)
+    for names in (proved.organizations, proved.executions):
+        if names is not None:
+            size += getsizeof(names) + sum(map(getsizeof, names))
+    return size
 
 
 def _invalid() -> Unauthenticated:

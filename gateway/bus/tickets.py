@@ -3,11 +3,18 @@
 What is in a record, and how a ticket looks, is decided by `gateway.access.tickets`.
 """
 
+from collections.abc import Sequence
+from itertools import count
+
 from redis.asyncio import Redis
 
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import ticket_key
 from gateway.errors import RedisUnavailable
+from gateway.round_trips import RoundTrips
+
+_AT_ONCE = 256
+"""Tickets taken out in one round trip."""
 
 
 class TicketStore:
@@ -15,6 +22,12 @@ class TicketStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        # Anybody can invent tickets, and each must be looked for: together they cost little. The
+        # number keeps two who show the same ticket from being given one answer.
+        self._spending: RoundTrips[tuple[str, int], bytes | None] = RoundTrips(
+            self._spend_all, _AT_ONCE
+        )
+        self._numbers = count()
 
     async def put(self, digest: str, record: bytes, seconds: int) -> None:
         """Keep *record* for *seconds*.
@@ -33,8 +46,23 @@ class TicketStore:
         Raises:
             RedisUnavailable: Redis could not be asked; the record may be gone all the same.
         """
+        return await self._spending.ask((digest, next(self._numbers)))
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        await self._spending.stop()
+
+    async def _spend_all(
+        self, asked: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], bytes | RedisUnavailable | None]:
         try:
-            record = await self._redis.getdel(ticket_key(digest))
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for digest, _ in asked:
+                    pipeline.getdel(ticket_key(digest))
+                records = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
-        return record if isinstance(record, bytes) else None
+        return {
+            one: RedisUnavailable(in_words(record)) if isinstance(record, Exception) else record
+            for one, record in zip(asked, records, strict=True)
+        }

@@ -65,10 +65,13 @@ def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
             yield entry.strip(" \t")
 
 
-@lru_cache(maxsize=8192)
 def _parse(text: str) -> _Address | None:
-    if len(text) > _LONGEST:
-        return None
+    # Before anything is remembered: an entry may be as long as a header.
+    return None if len(text) > _LONGEST else _parse_short(text)
+
+
+@lru_cache(maxsize=8192)
+def _parse_short(text: str) -> _Address | None:
     try:
         address = ip_address(text)
     except ValueError:

@@ -7,7 +7,6 @@ are written, in order, and the reader is told what history could not give.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +23,13 @@ _PAUSE = (0.1, 0.5)
 """Seconds between two tries to read while Redis is away, drawn anew each time."""
 
 
+class Admit(Protocol):
+    """`Policy.admit`."""
+
+    async def __call__(self, viewer: Viewer, *, again: bool) -> None:
+        """See there."""
+
+
 class Writer(Protocol):
     """Where the pages go."""
 
@@ -36,7 +42,7 @@ class CatchUp:
     """Writes what held subscribers have missed."""
 
     replay: Replay
-    admit: Callable[[Viewer], Awaitable[None]]
+    admit: Admit
     """Raises RequestRefused for a viewer who may not see the execution (any more)."""
     metrics: Metrics
 
@@ -66,9 +72,10 @@ class CatchUp:
             await outlet.write(data)
         self.settle(subscriber, stretch)
 
-    async def page(self, subscriber: Subscriber, stretch: Stretch) -> bytes:
-        """What of *stretch* must be written; `settle` is to follow when it was."""
-        if not await self._may_go_on(subscriber, stretch) or subscriber.ended is not None:
+    async def page(self, subscriber: Subscriber, stretch: Stretch, *, again: bool = True) -> bytes:
+        """What of *stretch* must be written; `settle` is to follow when it was. *again*: see
+        `Ownership.admit`; not for the first page of a stream, which was admitted just now."""
+        if not await self._may_go_on(subscriber, stretch, again) or subscriber.ended is not None:
             # Closed while history was read: what waits is `stream:closing`, and the last word.
             return b""
         now = asyncio.get_running_loop().time()
@@ -106,7 +113,7 @@ class CatchUp:
             self.metrics.gaps += 1
         return notices
 
-    async def _may_go_on(self, subscriber: Subscriber, stretch: Stretch) -> bool:
+    async def _may_go_on(self, subscriber: Subscriber, stretch: Stretch, again: bool) -> bool:
         """In a new life the execution may be another organization's: asked again before it is
         shown (delivery rules, section 5)."""
         before = subscriber.position
@@ -116,7 +123,7 @@ class CatchUp:
         if after is None and stretch.verdict != "reset":
             return True
         try:
-            await self.admit(subscriber.viewer)
+            await self.admit(subscriber.viewer, again=again)
         except RequestRefused as refusal:
             reason = CloseReason.UNAVAILABLE if refusal.passing else CloseReason.REVOKED
             now = asyncio.get_running_loop().time()

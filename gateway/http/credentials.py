@@ -20,7 +20,8 @@ _PARAMETERS = ("Authorization", "organization_id", "ticket", "last_event_id")
 
 
 def read_credentials(request: web.Request) -> Credentials:
-    """The credentials of *request*; headers win over the query (design, section 2).
+    """The credentials of *request*; headers win over the query (design, section 2). Only a bearer
+    token in the header does: the `Authorization: Basic` of a site behind a password is another's.
 
     Raises:
         MalformedRequest: one is given twice, or a ticket along with a token.
@@ -30,9 +31,8 @@ def read_credentials(request: web.Request) -> Credentials:
     query = request.query if request.rel_url.raw_query_string else _NO_QUERY
     _refuse_repeated(headers, _HEADERS)
     _refuse_repeated(query, _PARAMETERS)
-    authorization = headers.get("Authorization") or query.get("Authorization")
     organization = headers.get("X-Organization-ID") or query.get("organization_id")
-    token = _bearer(authorization)
+    token = _bearer(headers.get("Authorization")) or _bearer(query.get("Authorization"))
     ticket = query.get("ticket")
     if token is not None and ticket is not None:
         raise _duplicate("Both a token and a ticket are given: send one of them.")
@@ -52,7 +52,8 @@ def _duplicate(message: str) -> MalformedRequest:
 
 
 def _bearer(authorization: str | None) -> str | None:
-    """The token of an `Authorization` value (RFC 6750, section 2.1), if it is a bearer's."""
+    """The token of an `Authorization` value (RFC 6750, section 2.1); None if it holds none."""
     if authorization is None or not authorization.lower().startswith(_BEARER):
         return None
-    return authorization[len(_BEARER) :].strip()
+    # The white space of HTTP and no other: a token with any character beside it is malformed.
+    return authorization[len(_BEARER) :].strip(" \t") or None

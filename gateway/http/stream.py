@@ -70,6 +70,7 @@ class StreamHandler:
             subscriber = visit.begin(viewer)
             subscriber.position = read_cursor(request)
             await self.policy.admit(viewer)
+            await self.quota.admitted(place, viewer)
             stretch = await self._begin(subscriber)
             if not stretch.is_over_for(subscriber.position):
                 return await self._open(request, visit, subscriber, stretch)
@@ -94,7 +95,7 @@ class StreamHandler:
             stretch.catches_up_to,
             status,
         )
-        first += await self.catch_up.page(subscriber, stretch)
+        first += await self.catch_up.page(subscriber, stretch, again=False)
         first, rest = first[:_WITH_HEAD_BYTES], first[_WITH_HEAD_BYTES:]
         response = begin(request, STREAM_HEADERS)
         visit.opened(request_id(request))

@@ -2,46 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from gateway.access.backend import BackendOwnership
 from gateway.access.tokens import issue
 from gateway.errors import ExecutionNotFound, Unavailable
 from gateway.viewer import Identity, Viewer
+from tests.access.backend_server import Backend, start_backend
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.support import SECRET, eventually
 
 WAIT = 0.4
 
 
-class Backend:
-    """Answers by `status`, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.status = 204
-        self.asked: list[web.Request] = []
-        self.delay = 0.0
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.asked.append(request)
-        await asyncio.sleep(self.delay)
-        headers = {"Location": "/yes"} if self.status == 302 else {}
-        return web.Response(status=204 if request.path == "/yes" else self.status, headers=headers)
-
-
 @pytest.fixture
-async def backend(aiohttp_server: Callable[..., Awaitable[Any]]) -> Backend:
-    backend = Backend()
-    application = web.Application()
-    application.router.add_get("/{any:.*}", backend.handle)
-    server = await aiohttp_server(application)
-    backend.url = str(server.make_url("/")) + "{organization_id}/{execution_id}?x=1"
-    return backend
+async def backend(aiohttp_server: Any) -> Backend:
+    return await start_backend(aiohttp_server)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.access.quota import OpenRate
 
-WHO = ("user-1", "")
+WHO = "user-1"
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
@@ -29,12 +29,12 @@ def test_burst() -> None:
     """A second's worth may come at once, and not one more."""
     rate = OpenRate(5)
     assert [rate.take(WHO, 10.0) for _ in range(6)] == [True] * 5 + [False]
-    assert rate.take(("user-2", ""), 10.0)
+    assert rate.take("user-2", 10.0)
 
 
 def test_forgets() -> None:
     """Subjects that came once are not remembered."""
     rate = OpenRate(5)
     for number in range(10_000):
-        rate.take((f"user-{number}", ""), number * 0.1)
+        rate.take(f"user-{number}", number * 0.1)
     assert len(rate) <= 30

@@ -1,5 +1,7 @@
 """The address that a request is counted by: nobody outside the trusted proxies chooses it."""
 
+import gc
+import tracemalloc
 from ipaddress import ip_network
 from unittest.mock import Mock
 
@@ -48,6 +50,19 @@ def test_counted(peer: str, lines: tuple[str, ...], counted: str) -> None:
     """The first hop from the right that is not trusted counts; a unix peer is always trusted; an
     entry that is no address ends the way; an IPv6 customer is counted by its /64."""
     assert address(peer, *lines) == counted
+
+
+def test_long_entries_are_not_remembered() -> None:
+    """What a stranger writes into the header stays nowhere, though parsed addresses do."""
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            assert address("127.0.0.1", f"{number:08000}") == "127.0.0.1"
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 500_000
 
 
 @pytest.mark.fuzz

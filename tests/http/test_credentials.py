@@ -63,6 +63,48 @@ async def test_headers_win(gateway: RunningGateway) -> None:
             assert response.status == status, query
 
 
+@pytest.mark.parametrize(
+    "header", ["Basic c3RhZ2luZzpodW50ZXIy", "Bearer", "Bearer ", "Bearer \t ", "Negotiate x", ""]
+)
+async def test_only_a_bearer_wins(gateway: RunningGateway, header: str) -> None:
+    """An `Authorization` header without a bearer token, such as a staging site's password, leaves
+    the token or the ticket in the query to count; alone it is no token."""
+    good = {"Authorization": credentials()["Authorization"], "organization_id": "acme"}
+    url = f"{gateway.url}/api/v1/sse/executions/run-1/ticket"
+    async with gateway.session.post(url, headers=credentials()) as response:
+        ticket = (await response.json())["ticket"]
+    for query, status in ((good, 200), ({"ticket": ticket}, 200), ({}, 401)):
+        async with gateway.session.get(
+            gateway.stream_url("run-1"), headers={"Authorization": header}, params=query
+        ) as response:
+            assert response.status == status, query
+            if status == 401:
+                assert (await response.json())["error"] == "token_missing"
+
+
+SPACES = ["\u00a0", "\u3000", "\u2028", "\x0b", "\x1f", "\x85", "\n"]
+"""What Python takes for white space, and HTTP does not."""
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("form", ["Bearer {}T", "Bearer T{}"])
+async def test_other_white_space(gateway: RunningGateway, form: str, space: str) -> None:
+    """A token with white space that is not HTTP's beside it is malformed; in a header, it hides
+    the one in the query, as any bearer token does."""
+    good = credentials()["Authorization"]
+    bad = form.format(space).replace("T", good.removeprefix("Bearer "))
+    query = {"Authorization": bad, "organization_id": "acme"}
+    async with gateway.session.get(gateway.stream_url("run-1"), params=query) as response:
+        assert (await response.json())["error"] == "invalid_token"
+    if not space.isascii():
+        # Others a server refuses before anybody looks for a token.
+        lines = f"Authorization: {bad.encode().decode('latin-1')}\r\nX-Organization-ID: acme\r\n"
+        request = f"GET {STREAM}?Authorization={quote(good)} HTTP/1.1\r\nHost: x\r\n{lines}\r\n"
+        said = await say(gateway.url, request, quiet=0.3)
+        assert said.statuses == [401]
+        assert said.json()["error"] == "invalid_token"
+
+
 @pytest.mark.parametrize("query", ["organization_id=%ff", "organization_id=%", "%zz=%C3&&=&=", "+"])
 async def test_undecodable_query(gateway: RunningGateway, query: str) -> None:
     """A query that is no UTF-8 or badly escaped names no organization of anybody's, and does not

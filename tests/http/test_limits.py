@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SseReader, eventually
+from tests.support import SECRET, SseReader, eventually
 
 LIMITS = {
     # The setting, the code of its refusal, and credentials that it counts apart.
@@ -116,6 +117,43 @@ async def test_address(start_gateway: StartGateway) -> None:
     async with aiohttp.ClientSession(connector=connector) as stranger:
         assert await status(stranger, "192.0.2.3") == 200
         assert await status(stranger, "192.0.2.4") == 429
+
+
+def signed(organizations: list[str], **claims: Any) -> str:
+    claims = {"organization_id": organizations, "exp": int(time.time()) + 60, **claims}
+    return "Bearer " + jwt.encode(claims, SECRET, "HS256")
+
+
+async def test_token_without_a_subject(start_gateway: StartGateway) -> None:
+    """A token without `sub` is one account, whichever of its organizations is asked for, and by
+    token or by ticket."""
+    gateway = await start_gateway(ownership="token", max_streams_per_subject=2)
+    token = signed(["one", "two", "three"])
+
+    async def status(organization: str, **query: str) -> int:
+        headers = {} if query else {"Authorization": token, "X-Organization-ID": organization}
+        response = await gateway.session.get(
+            gateway.stream_url("run-1"), headers=headers, params=query
+        )
+        gateway.responses.append(response)
+        return int(response.status)
+
+    url = f"{gateway.url}/api/v1/sse/executions/run-1/ticket"
+    headers = {"Authorization": token, "X-Organization-ID": "two"}
+    async with gateway.session.post(url, headers=headers) as response:
+        ticket = (await response.json())["ticket"]
+    assert await status("one") == 200
+    assert await status("two", ticket=ticket) == 200
+    assert await status("three") == 429
+
+
+async def test_subjects_of_two_issuers(start_gateway: StartGateway) -> None:
+    """A `sub` is a name that its issuer gives; another issuer's is another user."""
+    gateway = await start_gateway(ownership="token", max_streams_per_subject=1)
+    for issuer, status in (("a", 200), ("b", 200), ("a", 429)):
+        token = signed(["acme"], sub="user-1", iss=issuer)
+        response = await gateway.get("run-1", Authorization=token)
+        assert response.status == status
 
 
 async def test_refused_is_not_counted(start_gateway: StartGateway) -> None:

@@ -1,22 +1,25 @@
 """Tickets: traded for a token, good once, for one execution, for half a minute."""
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.access.tickets import TicketOffice, read, write
+from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
 from gateway.bus.tickets import TicketStore
 from gateway.contract.keys import ticket_key
 from gateway.errors import Unauthenticated
 from tests.conftest import RunningGateway, credentials
-from tests.support import SseReader, eventually, producer_message
+from tests.support import SECRET, SseReader, eventually, producer_message
 from tests.viewers import viewer
 
 RUN = "run-1"
@@ -180,6 +183,42 @@ def test_record() -> None:
     """A record brings back all that counts of a viewer, and nothing of the token."""
     whose = viewer(subject="user-7", token_id="t-1", expires_at=time.time() + 60)
     assert read(write(whose)) == whose
+
+
+async def test_record_of_a_large_token(gateway: RunningGateway, redis: Redis) -> None:
+    """A token that is good for hundreds of executions leaves the one of the ticket in Redis."""
+    token = signed_for(executions=[RUN, *(f"run-{number}" for number in range(2, 600))])
+    headers = {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+    async with gateway.session.post(ticket_url(gateway), headers=headers) as response:
+        ticket = (await response.json())["ticket"]
+    [key] = [key async for key in redis.scan_iter("sse:{!ticket:*")]
+    assert await redis.strlen(key) < 400
+    assert await spend(gateway, ticket) == (200, "")
+
+
+def signed_for(**more: Any) -> str:
+    """A token of `acme` with these claims too."""
+    claims = {"organization_id": "acme", "sub": "ada", "exp": int(time.time()) + 60, **more}
+    token = jwt.encode(claims, SECRET, "HS256")
+    assert len(token) <= MAX_TOKEN_BYTES
+    return token
+
+
+async def test_invented_tickets(gateway: RunningGateway, redis: Redis) -> None:
+    """Anybody can invent tickets, and each must be looked for; those that come together are looked
+    for in a few round trips."""
+    before = (await redis.info("stats"))["total_reads_processed"]
+    answers = await asyncio.gather(*[spend(gateway, f"{n:043}") for n in range(300)])
+    reads = (await redis.info("stats"))["total_reads_processed"] - before
+    assert answers == [(401, "ticket_invalid")] * 300
+    assert reads < 150
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "1e400", -1e400, [1], None])
+def test_record_without_a_moment(moment: object) -> None:
+    """A record whose end is no moment is none of ours: it would stop the task that ends streams."""
+    record = json.loads(write(viewer()))
+    assert read(json.dumps({**record, "expires_at": moment}).encode()) is None
 
 
 @pytest.mark.fuzz
