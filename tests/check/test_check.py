@@ -64,8 +64,8 @@ async def test_wrong_settings() -> None:
 
 @pytest.mark.parametrize("command", sorted(GATEWAY.commands))
 async def test_every_right_is_needed(redis_server: RedisProcess, command: str) -> None:
-    """Without any one of the commands that `--acl` grants, that one is named; nothing else is. It is
-    a warning where the scripts do without."""
+    """Without any one of the commands that `--acl` grants, that one is named; nothing else is.
+    It is a warning where the scripts do without."""
     user = f"without-{command.lower()}"
     rules = [rule for rule in GATEWAY.rules("execution:") if rule != f"+{command.lower()}"]
     redis_server.command("ACL", "SETUSER", user, "reset", "on", f">{PASSWORD}", *rules)
