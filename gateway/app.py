@@ -86,7 +86,9 @@ class Parts:
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.registry = Registry(self.redis)
         self.unregistered = (
-            UnregisteredWatch(self.registry) if settings.ownership == "registry" else None
+            UnregisteredWatch(self.registry, limits=_limits(settings))
+            if settings.ownership == "registry"
+            else None
         )
         self.recorder = _recorder(settings, self.redis, self.metrics)
         self.feed = Feed(
@@ -264,12 +266,15 @@ def _rules(settings: Settings) -> Rules:
 def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:
     if not settings.record_bare_events:
         return None
-    limits = HistoryLimits(
+    # Under any other ownership no execution is ever registered.
+    unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
+    return Recorder(redis, _limits(settings), settings.terminal_types, metrics, unregistered_ttl_ms)
+
+
+def _limits(settings: Settings) -> HistoryLimits:
+    return HistoryLimits(
         settings.history_max_events,
         settings.history_max_bytes,
         int(settings.open_ttl_seconds * 1000),
         int(settings.history_ttl_seconds * 1000),
     )
-    # Under any other ownership no execution is ever registered.
-    unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
-    return Recorder(redis, limits, settings.terminal_types, metrics, unregistered_ttl_ms)

@@ -4,7 +4,9 @@ It answers from Redis and keeps nothing, so a registration counts from the momen
 Who may then see it is `gateway.access.policy`.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
@@ -12,7 +14,7 @@ from gateway.bus import scripts
 from gateway.bus.answers import Answers
 from gateway.bus.trouble import REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import meta_key
-from gateway.contract.registration import Registration
+from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
 from gateway.round_trips import RoundTrips
@@ -85,6 +87,26 @@ class Registry:
         except REDIS_ERRORS as error:
             raise RedisUnavailable(in_words(error)) from error
         return [one for one, known in zip(execution_ids, answers, strict=True) if known != 1]
+
+    async def keep(self, execution_ids: Collection[str], limits: HistoryLimits) -> None:
+        """Keep all of *execution_ids* that are registered for as long as *limits* say, also what
+        was recorded before: whoever registers by a plain HSET does not do that.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        owners = await asyncio.gather(*map(self.owner, execution_ids), return_exceptions=True)
+        calls = []
+        for execution_id, owner in zip(execution_ids, owners, strict=True):
+            # Who it is registered for may be no name of ours: nobody can watch it then.
+            with suppress(RegistrationRefused):
+                if isinstance(owner, str):
+                    calls.append(Registration(execution_id, owner).call(limits))
+        try:
+            if calls:
+                await scripts.run_all(self._redis, calls)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
 
     async def _field(self, execution_id: str, name: str) -> str | None:
         try:

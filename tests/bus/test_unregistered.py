@@ -8,7 +8,9 @@ from redis.asyncio import Redis
 from gateway.bus import unregistered
 from gateway.bus.registry import Registry, register
 from gateway.bus.unregistered import CHECK_INTERVAL, UnregisteredWatch
+from gateway.contract.keys import events_key, meta_key
 from tests.conftest import StartGateway
+from tests.history_support import payload, record
 from tests.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
@@ -75,3 +77,28 @@ async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixtur
         process.start()
         await eventually(lambda: "2 events arrived for 1 executions" in caplog.text)
         checking.cancel()
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before a check", "after a check"])
+async def test_plain_hset(redis: Redis, caplog: pytest.LogCaptureFixture, is_late: bool) -> None:
+    """What was recorded before a plain HSET of the organization is kept as long as any other
+    execution, though nothing comes after it; one whose owner is no name is left alone."""
+    for execution_id in ("run-1", "run-2"):
+        await record(redis, execution_id, payload("a"), unregistered_ttl_ms=60_000)
+    watch = UnregisteredWatch(Registry(redis), 0.05)
+    watch.saw("run-1", 1)
+    watch.saw("run-2", 1)
+    checking = asyncio.ensure_future(watch.run())
+    if is_late:
+        await eventually(lambda: "2 events arrived for 2 executions" in caplog.text)
+    await redis.hset(meta_key("run-2"), "organization_id", "a\nb")
+    await redis.hset(meta_key("run-1"), "organization_id", "acme")
+
+    async def is_kept() -> bool:
+        times = [await redis.pttl(key) for key in (meta_key("run-1"), events_key("run-1"))]
+        return min(times) > 24 * 3600 * 1000
+
+    await eventually(is_kept)
+    assert await redis.pttl(events_key("run-2")) <= 60_000
+    assert await redis.hget(meta_key("run-1"), "organization_id") == b"acme"
+    checking.cancel()
