@@ -87,7 +87,9 @@ class TokenVerifier:
             Forbidden: it names no organization at all.
             Unavailable: the keys could not be fetched.
         """
-        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        # RFC 7515, section 2: base64url without padding. PyJWT reads it, and so takes two texts
+        # for one token.
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii() or "=" in token:
             raise _invalid()
         digest = hashlib.blake2b(token.encode(), digest_size=32).digest()
         known = self._remembered(digest)
