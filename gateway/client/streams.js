@@ -51,14 +51,18 @@ export async function* byEventSource(url, { headers, lastEventId, signal, types 
     heard.push(message);
     wake();
   };
+  // What EventSource itself has to say, a lost connection, has no data.
   for (const type of types) {
-    source.addEventListener(type, ({ data, lastEventId: id }) => hear({ event: type, data, id }));
+    source.addEventListener(type, ({ data, lastEventId: id }) => {
+      if (data !== undefined) hear({ event: type, data, id });
+    });
   }
   const lose = () => {
     lost = true;
     wake();
   };
-  source.addEventListener("error", lose);
+  // A producer may call an event "error" too.
+  source.addEventListener("error", ({ data }) => data === undefined && lose());
   signal.addEventListener("abort", lose);
   try {
     for (;;) {

@@ -48,22 +48,25 @@ async def test_event_source(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
     """Without streaming fetch it is an EventSource with a ticket: through the loss of a connection
-    too, each event once, and the token is in no address."""
+    too, each event once, and the token is in no address. An event that a producer calls `error` is
+    no loss of the connection."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url))
     await tab.page.goto(origin)
     page = Follower(tab)
-    await page.follow(gateway.url, transport="event-source", types=["own:type"])
+    await page.follow(gateway.url, transport="event-source", types=["own:type", "error"])
     await page.is_("live")
     await publish(redis, 1)
     await page.sees(1)
     await gateway.parts.hub.cut()
     await page.is_("live")
     await publish(redis, 2, "own:type")
-    await publish(redis, 3, "execution:completed")
-    await page.is_("completed")
+    await publish(redis, 3, "error")
     await page.sees(1, 2, 3)
+    await publish(redis, 4, "execution:completed")
+    await page.is_("completed")
+    await page.sees(1, 2, 3, 4)
     streams = [url for url in asked if "/stream?" in url]
     assert len(streams) == 2
     assert all("ticket=" in url and "eyJ" not in url for url in streams)

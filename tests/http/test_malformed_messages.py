@@ -107,8 +107,8 @@ async def test_no_history_speaks_as_the_gateway(
     monkeypatch.setattr("gateway.bus.history.refusal_log", Sometimes(60.0))
     types = [*FORGED, "step:started"]
     for number, event_type in enumerate(types, start=1):
-        event = orjson.dumps({"type": event_type, "data": {}})
-        await redis.xadd(events_key("run-2"), {"event": event}, id=f"5-{number}")
+        payload = orjson.dumps({"type": event_type, "data": {}})
+        await redis.xadd(events_key("run-2"), {"event": payload}, id=f"5-{number}")
     reader = await gateway.open("run-2")
     await reader.expect("step:started")
     assert gateway.parts.metrics.events_dropped == {"history": len(FORGED)}

@@ -157,6 +157,16 @@ def test_versions_only() -> None:
     assert [line for line in lines if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)] == []
 
 
+def test_oldest_is_in_ci() -> None:
+    """CI runs the tests with the oldest versions: each file that the target names exists, and those
+    of the rules that a version below a floor has broken are among them."""
+    assert "\n    step make test-oldest\n" in (ROOT / ".ci" / "run").read_text()
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    [named] = re.findall(r"^OLDEST := \$\(addprefix tests/,(.*)\)$", makefile, re.MULTILINE)
+    assert {"access", "http/test_hygiene.py", "http/test_pipelining.py"} <= set(named.split())
+    assert [name for name in named.split() if not (ROOT / "tests" / name).exists()] == []
+
+
 def test_pre_commit() -> None:
     """What pre-commit runs is `make lint`, and pre-commit takes the file as valid."""
     config = ROOT / ".pre-commit-config.yaml"
