@@ -23,7 +23,8 @@ LEAKS = [
 ]
 
 
-@pytest.mark.parametrize("line", LEAKS)
+# By number: the token is another one each second, and all workers of xdist need the same names.
+@pytest.mark.parametrize("line", LEAKS, ids=range(len(LEAKS)))
 def test_redact(line: str) -> None:
     """No part of a token's payload or signature survives, however it stands in the line."""
     _, payload, signature = TOKEN.split(".")
