@@ -85,6 +85,7 @@ class Parts:
             self.history,
             self.polls,
             self.metrics,
+            seconds=settings.poll_seconds,
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
         )

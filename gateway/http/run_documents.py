@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
-from gateway.errors import RunTooLarge
+from gateway.errors import RunTooLarge, Unavailable
 from gateway.http.poll_budget import Budget, Charge, Holder
 from gateway.http.run_reading import (
     EVENT_OVERHEAD,
@@ -99,14 +99,17 @@ class Documents:
         budget: Budget,
         metrics: Metrics,
         *,
+        seconds: float,
         most_bytes: int,
         most_events: int,
     ) -> None:
-        """*most_bytes*, *most_events*: what a history holds, about, where nobody set other bounds;
+        """*seconds*: how long a history may take to be read.
+        *most_bytes*, *most_events*: what a history holds, about, where nobody set other bounds;
         what exceeds them is counted while it is read."""
         self._history = history
         self._budget = budget
         self._metrics = metrics
+        self._seconds = seconds
         self._most_bytes = most_bytes
         self._most_events = most_events
         self._folded: dict[Key, Folded] = {}
@@ -201,13 +204,18 @@ class Documents:
         try:
             need = await self._need(key)
             folded.charge = await self._budget.take(Holder(key.organization_id, False), need)
-            reading = await self._read(key, folded.charge)
+            async with asyncio.timeout(self._seconds):
+                reading = await self._read(key, folded.charge)
             document = await self._in_pieces(key, reading)
             folded.charge.resize(document.size)
-        except BaseException:
+        except BaseException as error:
             self._close(key, folded)
             if folded.charge is not None:
                 folded.charge.release()
+            if isinstance(error, TimeoutError):
+                raise Unavailable(
+                    "The run could not be read in time: try again in a few seconds."
+                ) from None
             raise
         if document.size > self._budget.most_remembered:
             self._close(key, folded)

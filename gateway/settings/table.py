@@ -103,7 +103,9 @@ class Settings(AccessSettings):
         "organization; 0 for ten times history_max_bytes, and at least 64 MiB.",
     )
     poll_seconds: Seconds = Field(
-        30.0, description="How long a poll's reader may take to read its answer."
+        30.0,
+        description="How long the history of a poll may take to be read, and its reader to read "
+        "the answer.",
     )
     send_buffer_bytes: int = Field(
         256 * 1024,

@@ -258,3 +258,13 @@ async def test_run_larger_than_a_share(start_gateway: StartGateway, redis: Redis
     status, body, _ = await get(gateway.session, f"{gateway.url}{path()}{HEAVY}&limit=5")
     assert (status, body.count(b'"type":"step:completed"')) == (200, 5)
     assert (await get(gateway.session, gateway.url + path()))[0] == 200
+
+
+async def test_history_that_takes_too_long(start_gateway: StartGateway, redis: Redis) -> None:
+    """A poll whose history is not read in time is refused for now, and holds nothing."""
+    await fill(redis, "run-1", 9 * MIB)
+    gateway = await start_gateway(ownership="token", poll_seconds=0.001)
+    async with gateway.session.get(gateway.url + path(), headers=credentials()) as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) > 0
+    assert gateway.parts.polls.used == 0
