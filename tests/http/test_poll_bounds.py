@@ -31,13 +31,14 @@ async def fill(redis: Redis, execution_id: str, size: int, output: int = 900_000
 class FrozenReader:
     """A poll whose answer nobody reads, but what `drip` takes."""
 
-    def __init__(self, url: str, target: str, organization: str = "acme") -> None:
+    def __init__(self, url: str, target: str, then: str = "close") -> None:
+        """*then*: what becomes of the connection after the answer."""
         parts = urlsplit(url)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.connect((parts.hostname, parts.port))
-        lines = [f"{name}: {value}" for name, value in credentials(organization).items()]
-        request = [f"GET {target} HTTP/1.1", "Host: x", *lines, "", ""]
+        lines = [f"{name}: {value}" for name, value in credentials().items()]
+        request = [f"GET {target} HTTP/1.1", "Host: x", f"Connection: {then}", *lines, "", ""]
         self._socket.sendall("\r\n".join(request).encode())
         self._socket.setblocking(False)
 
@@ -212,7 +213,7 @@ async def test_small_answers_are_watched_too(
     gateway = await start_gateway(
         ownership="token", send_buffer_bytes=8192, write_timeout_seconds=0.5
     )
-    reader = FrozenReader(gateway.url, path() + query)
+    reader = FrozenReader(gateway.url, path() + query, then="keep-alive")
     lines = [f"{name}: {value}" for name, value in credentials().items()]
     request = "\r\n".join([f"GET {path() + query} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
 
