@@ -43,7 +43,10 @@ from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.outlet import Care
 from gateway.http.page import add_page
+from gateway.http.poll_budget import Budget
 from gateway.http.routes import add_cors, add_routes
+from gateway.http.run_answer import Answers
+from gateway.http.run_documents import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
@@ -77,6 +80,15 @@ class Parts:
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.canary = Canary(self.redis, settings.channel_prefix)
         self.history = History(self.redis)
+        self.polls = Budget(settings.most_poll_bytes)
+        self.documents = Documents(
+            self.history,
+            self.polls,
+            self.metrics,
+            seconds=settings.poll_seconds,
+            most_bytes=settings.history_max_bytes,
+            most_events=settings.history_max_events,
+        )
         self.replay = Replay(self.history, self.metrics)
         self.auditor = Auditor(self.history, self.replay, self.hub)
         self.subscription.on_confirmed = self._subscribed
@@ -133,7 +145,13 @@ class Parts:
     def sources(self) -> Sources:
         """What operators may ask about."""
         return Sources(
-            self.metrics, self.hub, self.health, self.subscription, self.canary, self.supervisor
+            self.metrics,
+            self.hub,
+            self.health,
+            self.subscription,
+            self.canary,
+            self.supervisor,
+            self.polls,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -186,8 +204,14 @@ def create_application(settings: Settings) -> web.Application:
         parts.metrics,
         settings.ownership_wait_seconds,
     )
-    runs = RunsHandler(parts.door.policy, parts.registry, parts.history, parts.metrics)
-    tickets = TicketHandler(parts.door.policy, parts.door.tickets)
+    runs = RunsHandler(
+        parts.door.policy,
+        parts.door.quota,
+        parts.registry,
+        parts.documents,
+        Answers(parts.polls, parts.stalls, settings.poll_seconds, parts.metrics),
+    )
+    tickets = TicketHandler(parts.door.policy, parts.door.quota, parts.door.tickets)
     add_routes(
         application,
         stream=stream.handle,

@@ -13,6 +13,7 @@
         ├── ExecutionNotFound   404
         ├── RequestTimedOut     408
         ├── BodyTooLarge        413
+        ├── RunTooLarge         413
         ├── LimitReached        429, passing
         └── Unavailable         503, passing
 
@@ -130,8 +131,21 @@ class BodyTooLarge(RequestRefused):
         super().__init__(f"The body has more than {most} bytes: send none, or a shorter one.")
 
 
+class RunTooLarge(RequestRefused):
+    """A run document that is larger than one answer may be."""
+
+    status = 413
+    code = "run_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The run is larger than one answer may be: ask for it in pages, with `limit` and "
+            "`after`."
+        )
+
+
 class LimitReached(RequestRefused):
-    """More streams than a limit allows; a later try may succeed."""
+    """More streams, or polls, than a limit allows; a later try may succeed."""
 
     status = 429
     code = "limit_reached"

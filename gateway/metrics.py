@@ -61,6 +61,8 @@ class Metrics:
     """Confirmed subscriptions; every one after the first is a reconnect."""
     refusals: Counter[str] = field(default_factory=Counter)
     """Refused requests by error code."""
+    polls_cut: Counter[str] = field(default_factory=Counter)
+    """Polls whose reader was cut while the answer was written, by why."""
     feed_lag: Histogram = field(default_factory=Histogram)
     """Seconds from an event's own timestamp to its subscribers' sockets; some events are looked at,
     not all."""

@@ -31,6 +31,8 @@ RELOADED = frozenset(
         "max_streams_per_subject",
         "max_streams_per_address",
         "max_opens_per_second",
+        "max_polls_per_second",
+        "max_tickets_per_second",
     }
 )
 """The settings that `Door.reload` goes by; every other one takes a restart."""
@@ -101,6 +103,8 @@ def _limits(settings: Settings) -> QuotaLimits:
         settings.max_streams_per_subject,
         settings.max_streams_per_address,
         settings.max_opens_per_second,
+        settings.max_polls_per_second,
+        settings.max_tickets_per_second,
     )
 
 

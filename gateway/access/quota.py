@@ -32,12 +32,17 @@ class QuotaLimits:
     per_subject: int = 0
     per_address: int = 0
     opens_per_second: int = 0
+    polls_per_second: int = 0
+    """Most polls of one subject in a second; 0 for any number."""
+    tickets_per_second: int = 0
+    """Most tickets that one subject may ask for in a second; 0 for any number."""
 
 
 class OpenRate:
-    """How often each subject opens streams, by the generic cell rate algorithm.
+    """How often each subject opens streams, polls or asks for tickets, by the generic cell rate
+    algorithm.
 
-    A subject owes 1/rate seconds for each opening, and never more than one second: so a second's
+    A subject owes 1/rate seconds for each time, and never more than one second: so a second's
     worth may come at once.
     """
 
@@ -81,6 +86,8 @@ class Quota:
         self._limits = limits
         self.census.limit = limits.per_organization
         self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
+        self._polls = OpenRate(limits.polls_per_second) if limits.polls_per_second else None
+        self._tickets = OpenRate(limits.tickets_per_second) if limits.tickets_per_second else None
 
     @property
     def by_address(self) -> bool:
@@ -122,11 +129,36 @@ class Quota:
         if place.organization_id is None and viewer.identity.organizations is None:
             await self._count_organization(place, viewer.organization_id)
 
+    def poll(self, viewer: Viewer) -> None:
+        """Count one poll.
+
+        Raises:
+            LimitReached: the subject polls too often.
+        """
+        if self._polls is not None and not self._polls.take(viewer.identity.payer, _now()):
+            raise LimitReached(
+                f"More than {self._limits.polls_per_second} polls in a second with this token's "
+                "subject: try again in a few seconds, and poll less often.",
+                "rate_limit",
+            )
+
+    def ticket(self, viewer: Viewer) -> None:
+        """Count one ticket.
+
+        Raises:
+            LimitReached: the subject asks for tickets too often.
+        """
+        if self._tickets is not None and not self._tickets.take(viewer.identity.payer, _now()):
+            raise LimitReached(
+                f"More than {self._limits.tickets_per_second} tickets in a second with this "
+                "token's subject: try again in a few seconds.",
+                "rate_limit",
+            )
+
     def _count_caller(self, place: "Place", viewer: Viewer, address: str) -> None:
         """Rate, subject and address, which need no waiting."""
         subject, limits = viewer.identity.payer, self._limits
-        now = asyncio.get_running_loop().time()
-        if self._rate is not None and not self._rate.take(subject, now):
+        if self._rate is not None and not self._rate.take(subject, _now()):
             raise LimitReached(
                 f"More than {limits.opens_per_second} streams opened in a second with this token's "
                 "subject: try again in a few seconds, and open fewer at once.",
@@ -179,6 +211,10 @@ class Place:
         if self.organization_id is not None:
             quota.census.left(self.organization_id)
         self.subject = self.address = self.organization_id = None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _uncount(counts: Counter[Key], key: Key) -> None:

@@ -23,6 +23,7 @@ from gateway import __version__
 from gateway.admin.sources import Sources
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import COMPLETED, GONE
+from gateway.http.run_answer import CUTS
 from gateway.metrics import Histogram
 
 PREFIX = "sse_gateway_"
@@ -94,6 +95,14 @@ class GatewayCollector(Collector):
             metrics.queue_overruns,
         )
         yield _total("bytes_delivered", "Bytes of streams, as they were written.", written)
+        yield _gauge("poll_bytes", "Bytes that polls hold.", self._sources.polls.used)
+        yield _totals(
+            "polls_cut",
+            "Polls whose reader did not read: stalled took nothing, slow took too little.",
+            "reason",
+            metrics.polls_cut,
+            CUTS,
+        )
 
     def _events(self) -> Iterator[Metric]:
         metrics = self._sources.metrics

@@ -6,6 +6,7 @@ from gateway.bus.canary import Canary
 from gateway.bus.health import Health
 from gateway.bus.subscription import Subscription
 from gateway.fanout.hub import Hub
+from gateway.http.poll_budget import Budget
 from gateway.metrics import Metrics
 from gateway.tasks import Supervisor
 
@@ -20,6 +21,7 @@ class Sources:
     subscription: Subscription
     canary: Canary
     supervisor: Supervisor
+    polls: Budget
 
     def not_ready(self) -> list[str]:
         """In words, why no new stream should be sent here; empty while it is ready."""

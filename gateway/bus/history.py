@@ -31,6 +31,9 @@ PAGE_BYTES = 1024 * 1024
 _AT_ONCE = 32
 """Pages read in one round trip; each may be as large as a page can be."""
 
+_MEASURED_AT_ONCE = 256
+"""Histories that are measured in one round trip."""
+
 refusal_log = Sometimes(10.0)
 """Of entries that are no event, in all histories."""
 
@@ -64,6 +67,15 @@ class Page:
     entries: list[Entry]
 
 
+class Extent(NamedTuple):
+    """How large a history is, without reading it: of all that was ever recorded in its life, what
+    was trimmed included."""
+
+    last: Id | None
+    events: int
+    bytes: int
+
+
 class History:
     """The histories in one Redis."""
 
@@ -71,6 +83,7 @@ class History:
         self._redis = redis
         self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
         self._answers = Answers("The history of")
+        self._extents: RoundTrips[str, Extent] = RoundTrips(self._measure, _MEASURED_AT_ONCE)
 
     async def page(
         self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
@@ -104,9 +117,31 @@ class History:
             for one, answer in zip(asked, answers, strict=True)
         }
 
+    async def extent(self, execution_id: str) -> Extent:
+        """How large the history is, about.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
+        """
+        return await self._extents.ask(execution_id)
+
+    async def _measure(self, execution_ids: Sequence[str]) -> dict[str, Extent | RedisUnavailable]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for execution_id in execution_ids:
+                    pipeline.hmget(meta_key(execution_id), "epoch", "seq", "bytes")
+                answers = await pipeline.execute(raise_on_error=False)
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(in_words(error)) from error
+        return {
+            execution_id: self._answers.decode(execution_id, _extent, answer)
+            for execution_id, answer in zip(execution_ids, answers, strict=True)
+        }
+
     async def stop(self) -> None:
         """Give up the reads under way."""
         await self._pages.stop()
+        await self._extents.stop()
 
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
         """The last id of each history, in one round trip; None where there is no history. One that
@@ -171,6 +206,11 @@ def _page(answer: Any) -> Page:
 def _position(answer: Any) -> Id | None:
     epoch, seq = answer
     return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
+
+
+def _extent(answer: Any) -> Extent:
+    last = _position(answer[:2])
+    return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
 
 def _id(text: bytes) -> Id:

@@ -2,7 +2,8 @@
 
 import { refusalOf } from "./trouble.js";
 
-const LOGS = "include_logs=true";
+// A page: a long history comes in several, of which the gateway never has to hold the whole.
+const LOGS = "include_logs=true&limit=500";
 
 /** Polls one run; each poll asks for what follows the last one. */
 export class Poll {
@@ -14,7 +15,7 @@ export class Poll {
     this.#url = url;
   }
 
-  /** The document with the events after `after`; null if nothing has changed. Throws `Refused`. */
+  /** The document with the events after `after`, whose `more` tells of others; null if nothing has changed. Throws `Refused`. */
   async once({ headers, after, signal }) {
     const known = this.#after === after ? this.#tag : null;
     const query = after === null ? LOGS : `${LOGS}&after=${encodeURIComponent(after)}`;

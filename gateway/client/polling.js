@@ -54,9 +54,12 @@ export class Polling {
     let headers = null;
     try {
       headers = await this.#credentials.headers(signal);
-      const after = this.#record.lastEventId;
-      const run = await this.poll.once({ headers, after, signal });
-      if (!signal.aborted && run !== null) this.#take(run);
+      let run;
+      do {
+        const after = this.#record.lastEventId;
+        run = await this.poll.once({ headers, after, signal });
+        if (!signal.aborted && run !== null) this.#take(run);
+      } while (!signal.aborted && run?.more);
       return true;
     } catch (error) {
       // Whatever else it is, the search for a stream meets it too, and says so.
@@ -67,6 +70,8 @@ export class Polling {
 
   #take(run) {
     this.#record.addPolled(run.events ?? []);
+    // With `more` to come, its status tells of events that were not seen yet.
+    if (run.more) return;
     if (["completed", "failed", "canceled"].includes(run.status)) this.#record.endedAs(run.status);
   }
 }

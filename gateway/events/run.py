@@ -54,6 +54,8 @@ class RunDocument(TypedDict):
     """Where a stream goes on, as `Last-Event-ID`, and the next poll, as `after`."""
     execution_logs: NotRequired[list[StepLog]]
     events: NotRequired[list[Any]]
+    more: NotRequired[bool]
+    """With a limit of events: whether others follow these."""
 
 
 class RunFold:
@@ -81,23 +83,25 @@ class RunFold:
         self._generated_document_id: str | None = None
         self._last_event_id: str | None = None
 
-    def add(self, envelope: object, *, ends: bool = False) -> None:
-        """Take in one envelope, parsed; *ends*: it is the terminal event, whatever its type."""
+    def add(self, envelope: object, *, ends: bool = False) -> StepLog | None:
+        """Take in one envelope, parsed; *ends*: it is the terminal event, whatever its type.
+        Returns the step that it began or ended."""
         if not isinstance(envelope, dict):
-            return
+            return None
         event_type = fields.label(envelope.get("type")) or ""
         data = envelope.get("data")
         if not isinstance(data, dict):
             data = {}
         at = fields.time(envelope.get("timestamp"))
         self._last_event_id = fields.label(envelope.get("id")) or self._last_event_id
-        self._steps.add(event_type, data, at)
+        step = self._steps.add(event_type, data, at)
         if not self._has_ended:
             self._started_at = self._started_at or fields.time(data.get("started_at")) or at
             if ends or event_type in self._terminal_types:
                 self._end(event_type, data, at)
             else:
                 self._go_on(event_type)
+        return step
 
     def end(self, event_type: str, event_id: str) -> None:
         """The run has ended with this event, and history no longer holds it."""

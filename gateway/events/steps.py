@@ -48,21 +48,24 @@ class Steps:
         """The node that began last among those that have not ended."""
         return next(reversed(self._open), None)
 
-    def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
-        """Take in one event, published *at* this time; other types than a step's do nothing."""
+    def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
+        """Take in one event, published *at* this time, and return the step that it began or ended;
+        other types than a step's do nothing."""
         if event_type == STEP_STARTED:
-            self._begin(data, at)
-        elif event_type in _ENDED:
-            self._end(_ENDED[event_type], data, at)
+            return self._begin(data, at)
+        if event_type in _ENDED:
+            return self._end(_ENDED[event_type], data, at)
+        return None
 
-    def _begin(self, data: Mapping[str, object], at: str | None) -> None:
+    def _begin(self, data: Mapping[str, object], at: str | None) -> StepLog:
         step = self._new(data)
         step["started_at"] = step["started_at"] or at
         # Taken out first, so that a new attempt stands last.
         self._open.pop(step["node_id"], None)
         self._open[step["node_id"]] = step
+        return step
 
-    def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> None:
+    def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> StepLog:
         step = self._open.pop(fields.label(data.get("node_id")), None)
         if step is None:
             # Its beginning was never published, or is no longer kept.
@@ -78,10 +81,10 @@ class Steps:
             fields.milliseconds(step["started_at"], step["completed_at"]),
         )
         step["error"] = fields.trouble(data, "error", "error_message")
-        if self.logs is not None:
-            step["output"] = self._pack(data.get("output"))
+        step["output"] = self._pack(data.get("output"))
         if step["status"] == "success":
             self.completed += 1
+        return step
 
     def _new(self, data: Mapping[str, object]) -> StepLog:
         step = StepLog(

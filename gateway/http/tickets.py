@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.access.policy import Policy
+from gateway.access.quota import Quota
 from gateway.access.tickets import TicketOffice
 from gateway.errors import MalformedRequest
 from gateway.http.credentials import read_credentials
@@ -16,6 +17,7 @@ class TicketHandler:
     """Gives tickets to whoever may watch."""
 
     policy: Policy
+    quota: Quota
     office: TicketOffice
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -29,6 +31,7 @@ class TicketHandler:
         viewer = await self.policy.identify(
             request.match_info["execution_id"], read_credentials(request)
         )
+        self.quota.ticket(viewer)
         await self.policy.admit(viewer)
         ticket = await self.office.issue(viewer)
         return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})

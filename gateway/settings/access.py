@@ -111,6 +111,12 @@ class AccessSettings(BaseModel):
     max_opens_per_second: Limit = Field(
         0, description="Most streams that one subject may open in a second; 0 for any number."
     )
+    max_polls_per_second: Limit = Field(
+        0, description="Most polls of one subject in a second; 0 for any number."
+    )
+    max_tickets_per_second: Limit = Field(
+        0, description="Most tickets of one subject in a second; 0 for any number."
+    )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Words] = Field(
         (),
         description="Networks whose X-Forwarded-For is believed; whoever comes by a unix socket "

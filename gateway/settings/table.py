@@ -97,6 +97,16 @@ class Settings(AccessSettings):
     write_timeout_seconds: Seconds = Field(
         5.0, description="A reader that takes nothing for this long is closed."
     )
+    poll_bytes: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Memory that all polls together may hold, a quarter of it for one "
+        "organization; 0 for ten times history_max_bytes, and at least 64 MiB.",
+    )
+    poll_seconds: Seconds = Field(
+        30.0,
+        description="How long the history of a poll may take to be read, and its reader to read "
+        "the answer.",
+    )
     send_buffer_bytes: int = Field(
         256 * 1024,
         ge=4096,
@@ -117,6 +127,11 @@ class Settings(AccessSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = Field(
         "info", description="Least severe lines to log."
     )
+
+    @property
+    def most_poll_bytes(self) -> int:
+        """`poll_bytes`, or what it is where nobody set it."""
+        return self.poll_bytes or max(10 * self.history_max_bytes, 64 * 1024 * 1024)
 
     @field_validator("redis_url")
     @classmethod

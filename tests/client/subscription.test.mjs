@@ -79,6 +79,24 @@ test("a run that ends while it is polled", async () => {
   assert.equal(subscription.status, "failed");
 });
 
+test("a run that is polled in pages: all of them at once, and its end only with the last", async () => {
+  const pages = {
+    null: { ...run([envelope("5-1"), envelope("5-2")], "failed"), more: true },
+    "5-2": { ...run([envelope("5-3")], "failed"), more: false },
+  };
+  const server = await serve({
+    stream: (request, response) => response.begin(),
+    poll: (request) => pages[request.query.get("after")],
+  });
+  const { subscription, seen } = follow(server.baseUrl, {
+    timing: { connectedWithinMs: 50, pollEveryMs: 60_000 },
+  });
+  await subscription.finished;
+  assert.deepEqual(seen, ["5-1", "5-2", "5-3"]);
+  assert.equal(subscription.status, "failed");
+  assert.ok(server.asked.polls.every((request) => request.query.get("limit") > 0));
+});
+
 test("a mute stream is given up after 2.5 heartbeats", async () => {
   const server = await serve({
     stream: (request, response, number) => {

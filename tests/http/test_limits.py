@@ -95,6 +95,38 @@ async def test_rate(start_gateway: StartGateway) -> None:
     await opens_eventually(gateway)
 
 
+@pytest.mark.parametrize(
+    ("setting", "method", "target"),
+    [
+        ("max_polls_per_second", "GET", "/api/v1/workflows/-/runs/run-1"),
+        ("max_tickets_per_second", "POST", "/api/v1/sse/executions/run-1/ticket"),
+    ],
+)
+async def test_rate_of_polls_and_tickets(
+    start_gateway: StartGateway, setting: str, method: str, target: str
+) -> None:
+    """A subject polls, and asks for tickets, so often in a second; others are not held up."""
+    gateway = await start_gateway(ownership="token", **{setting: 3})
+
+    async def asks(subject: str) -> Any:
+        headers = credentials(subject=subject)
+        return await gateway.session.request(method, gateway.url + target, headers=headers)
+
+    begun = time.monotonic()
+    answers = [await asks("user-1") for _ in range(12)]
+    most = 3 + 3 * (time.monotonic() - begun) + 1
+    assert 3 <= [one.status for one in answers].count(200) <= most
+    for one in answers:
+        if one.status != 200:
+            await refused(one, "rate_limit")
+    assert (await asks("user-2")).status == 200
+
+    async def answered() -> bool:
+        return bool((await asks("user-1")).status == 200)
+
+    await eventually(answered)
+
+
 async def test_address(start_gateway: StartGateway) -> None:
     """Addresses are counted apart. A trusted proxy says which one it is; what anybody else says
     of that is not believed."""
