@@ -41,6 +41,7 @@ from gateway.http.connection import Connections
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
+from gateway.http.nothing_here import add_nothing_here
 from gateway.http.outlet import Care
 from gateway.http.page import add_page
 from gateway.http.routes import add_cors, add_routes
@@ -197,6 +198,7 @@ def create_application(settings: Settings) -> web.Application:
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     if settings.page:
         add_page(application)
+    add_nothing_here(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application

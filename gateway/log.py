@@ -126,7 +126,9 @@ def _content(record: logging.LogRecord) -> dict[str, str | float]:
     match record.args:
         case (str(name), Fields() as fields):
             members = fields.items()
-            shown = {one: _bounded(it, _VALUE) if isinstance(it, str) else it for one, it in members}
+            shown = {
+                one: _bounded(it, _VALUE) if isinstance(it, str) else it for one, it in members
+            }
             return {"message": name, **shown}
     return {"message": _bounded(record.getMessage(), _MESSAGE)}
 

@@ -8,6 +8,7 @@ from gateway.admin.exposition import create_registry
 from gateway.admin.sources import Sources
 from gateway.admin.streams import streams_handler
 from gateway.http.errors import error_middleware, json_response
+from gateway.http.nothing_here import add_nothing_here
 from gateway.metrics import Metrics
 
 
@@ -19,6 +20,7 @@ def create_admin(sources: Sources) -> web.Application:
     application.router.add_get("/ready", _ready(sources))
     application.router.add_get("/live", _live(sources))
     application.router.add_get("/streams", streams_handler(sources.hub))
+    add_nothing_here(application)
     return application
 
 
