@@ -79,10 +79,10 @@ def test_redaction_is_linear(alphabet: str) -> None:
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 @pytest.mark.parametrize("formatter", _FORMATTERS)
 def test_line_is_bounded(formatter: logging.Formatter, alphabet: str) -> None:
-    """A line with 8 KiB of a stranger's words costs less than 10 ms and is short; with 160 KiB it
-    is no longer and no dearer than ten times that."""
+    """A line with 8 KiB of a stranger's words costs less than 30 ms of CPU, one with 160 KiB less
+    than 100 ms, and both are short."""
     for record in RECORDS:
-        for size, seconds in ((SIZE, 0.01), (20 * SIZE, 0.1)):
+        for size, seconds in ((SIZE, 0.03), (20 * SIZE, 0.1)):
             line = record((alphabet * size)[:size])
             began = time.thread_time()
             assert len(formatter.format(line)) < 100 * 1024

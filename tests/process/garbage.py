@@ -80,7 +80,9 @@ KINDS = {
     "wrong method": _text(f"POST {HEALTH} HTTP/1.1\r\n{_LAST}\r\n"),
     "expectation": _text(f"GET {HEALTH} HTTP/1.1\r\n{_LAST}Expect: x\r\n\r\n"),
     "body of a GET": _text(f"GET {HEALTH} HTTP/1.1\r\n{_LAST}Content-Length: 1\r\n\r\nx"),
-    "large body": _text(f"POST {HEALTH} HTTP/1.1\r\n{_LAST}Content-Length: 9999\r\n\r\nx"),
+    "large body": _text(
+        f"POST {HEALTH} HTTP/1.1\r\n{_LAST}Content-Length: 9999\r\n\r\nx", End.LEAVE
+    ),
     "body that never comes": _text(
         f"POST {HEALTH} HTTP/1.1\r\n{_LAST}Content-Length: 9\r\n\r\nx", End.LEAVE
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
@@ -55,6 +56,7 @@ def _settings(redis_url: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(180)
 async def test_nothing_is_kept(redis_url: str, redis: Redis) -> None:
     """With the garbage collector off, the gateway has no more memory after 10,000 bad connections
     of all kinds than after 1,000, and a stream that was open all the time has missed nothing."""
