@@ -6,7 +6,8 @@ It does not listen: that is `gateway.server`, or Gunicorn, whose workers call `c
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -37,10 +38,11 @@ from gateway.garbage import calm
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
 from gateway.http.client import client_handler
-from gateway.http.connection import Connections
+from gateway.http.connection import Connections, Room
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
 from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
+from gateway.http.nothing_here import add_nothing_here
 from gateway.http.outlet import Care
 from gateway.http.page import add_page
 from gateway.http.poll_budget import Budget
@@ -52,7 +54,14 @@ from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
 from gateway.http.stream import StreamHandler
 from gateway.http.tickets import TicketHandler
-from gateway.limits import raise_file_limit
+from gateway.limits import (
+    OPERATOR_FILES,
+    REQUEST_FILES,
+    file_limit,
+    most_streams,
+    other_files,
+    raise_file_limit,
+)
 from gateway.listener import set_options
 from gateway.log import configure
 from gateway.metrics import Metrics
@@ -75,7 +84,7 @@ class Parts:
         self.hub = Hub(
             QueueBounds(settings.queue_events, settings.queue_bytes),
             self.metrics,
-            settings.max_connections,
+            most_streams(settings),
         )
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.canary = Canary(self.redis, settings.channel_prefix)
@@ -161,7 +170,7 @@ class Parts:
             ConfigurationError: the keys cannot be used, and all stays as it was.
         """
         self.door.reload(settings)
-        self.hub.max_subscribers = settings.max_connections
+        self.hub.max_subscribers = most_streams(settings)
 
     async def stop(self) -> None:
         """End what streams are left, stop every background task and close the connections."""
@@ -223,6 +232,7 @@ def create_application(settings: Settings) -> web.Application:
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     if settings.page:
         add_page(application)
+    add_nothing_here(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application
@@ -245,22 +255,39 @@ async def create_app() -> web.AppRunner:
     access_log.setLevel(logging.WARNING)
     raise_file_limit()
     calm()
-    connections = Connections(
-        settings.header_timeout_seconds, set_options=partial(set_options, settings=settings)
+    return create_runner(
+        create_application(settings), settings, partial(set_options, settings=settings)
     )
-    return create_runner(create_application(settings), connections)
 
 
-def create_admin_runner(application: web.Application) -> web.AppRunner:
+def create_admin_runner(application: web.Application, settings: Settings) -> web.AppRunner:
     """What runs the admin application of *application*, one of `create_application`."""
-    return web.AppRunner(
-        create_admin(application[PARTS].sources), access_log=None, shutdown_timeout=FORCED_AFTER
+    parts = application[PARTS]
+    connections = Connections(
+        settings.header_timeout_seconds, room=Room(OPERATOR_FILES, streams=lambda: 0)
     )
+    admin = create_admin(parts.sources, settings.admin_hosts)
+    return Runner(admin, connections, parts.supervisor, "operators' header watch")
 
 
-def create_runner(application: web.Application, connections: Connections) -> web.AppRunner:
-    """What runs *application*, one of `create_application`: give it a site to listen on."""
-    return Runner(application, connections, application[PARTS].supervisor)
+def create_runner(
+    application: web.Application,
+    settings: Settings,
+    set_options: Callable[[socket.socket], None] | None = None,
+) -> web.AppRunner:
+    """What runs *application*, one of `create_application`: give it a site to listen on.
+
+    *set_options*: see `Connections`.
+    """
+    parts = application[PARTS]
+    most = file_limit() - other_files(settings) + REQUEST_FILES
+    connections = Connections(
+        settings.header_timeout_seconds,
+        set_options=set_options,
+        room=Room(max(1, most), parts.hub.__len__),
+        metrics=parts.metrics,
+    )
+    return Runner(application, connections, parts.supervisor, "header watch")
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:

@@ -15,24 +15,58 @@ import orjson
 
 from gateway.harmless import harmless, harmless_lines
 
+_VALUE = 512
+"""Most characters of one field's value: an id, a path and an address are shorter."""
+
+_MESSAGE = 8 * 1024
+"""Most characters of a message, with all its fields."""
+
+_TRACE = 16 * 1024
+"""Most characters of an exception with its trace."""
+
+_SCANNED = 64 * 1024
+"""Most characters of a text that are looked at; a request line has 8 KiB."""
+
+# Each is linear for any text: what a match can begin with stands in no stretch that an attempt
+# scans before it fails, so no character is scanned by two attempts of one pattern.
 _SECRETS = (
-    # A JWT anywhere: header and payload are base64url of `{"…`, so both begin with eyJ.
-    (re.compile(r"eyJ[\w-]+(?:\.[\w-]*){1,2}"), "[redacted]"),
     # Credentials in a query or a header, also when they are not a JWT at all.
     (re.compile(r"(?i)(authorization['\"]?\s*[=:]\s*['\"]?)(?:bearer(?:%20|\+|\s))?[^&\s'\"]+"),
      r"\1[redacted]"),
     (re.compile(r"(?i)\b(bearer(?:%20|\+|\s))[^&\s'\"]+"), r"\1[redacted]"),
     (re.compile(r"(?i)\b(ticket|token)=[^&\s'\"]+"), r"\1=[redacted]"),
-    # The password of a Redis URL.
-    (re.compile(r"(\w+://[^/:@\s]*:)[^@/\s]+@"), r"\1[redacted]@"),
+    # The password of a Redis URL, whatever its scheme.
+    (re.compile(r"(://[^/:@\s]*:)[^@/\s]+@"), r"\1[redacted]@"),
 )  # fmt: skip
+
+# A JWT anywhere: header and payload are base64url of `{"…`, so both begin with eyJ. All that may
+# belong to it is one match, with a dot in it or without: a search that failed would begin again
+# at each further eyJ.
+_JWT = re.compile(r"eyJ[\w.-]*")
 
 
 def redact(text: str) -> str:
-    """*text* without tokens, tickets and passwords."""
+    """*text* without tokens, tickets and passwords, in time linear to its length."""
+    text = _JWT.sub(lambda found: "[redacted]" if "." in found[0] else found[0], text)
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _bounded(text: str, most: int) -> str:
+    """*text* redacted, with the middle left out if it has more than *most* characters.
+
+    It is redacted first: of a token that was cut, the rest would look like none.
+    """
+    length, beyond = len(text), len(text) > _SCANNED
+    if beyond:
+        # Up to the last space: the word at the cut may be a part of a token.
+        text = text[: max(0, text.rfind(" ", 0, _SCANNED))]
+    text = redact(text)
+    if len(text) <= most and not beyond:
+        return text
+    half = most // 2
+    return f"{text[:half]}... ({length} characters) ...{'' if beyond else text[-half:]}"
 
 
 _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
@@ -47,7 +81,7 @@ class Fields(dict[str, str | float]):
 
 def _as_text(value: str | float) -> str:
     # Quoted, a line end or a "=" that a stranger chose cannot pass for another field or line.
-    text = str(value)
+    text = _bounded(value, _VALUE) if isinstance(value, str) else str(value)
     return text if _PLAIN.fullmatch(text) else ascii(text)
 
 
@@ -61,11 +95,13 @@ class TextFormatter(logging.Formatter):
 
     converter = staticmethod(time.gmtime)
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-
     def format(self, record: logging.LogRecord) -> str:
-        return harmless_lines(redact(super().format(record)))
+        time_ = self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ")
+        message = _bounded(record.getMessage(), _MESSAGE)
+        line = f"{time_} {record.levelname} {record.name}: {message}"
+        if record.exc_info:
+            line += "\n" + _bounded(self.formatException(record.exc_info), _TRACE)
+        return harmless_lines(line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -82,7 +118,7 @@ class JsonFormatter(logging.Formatter):
             **_content(record),
         }
         if record.exc_info:
-            line["error"] = redact(self.formatException(record.exc_info))
+            line["error"] = _bounded(self.formatException(record.exc_info), _TRACE)
         return harmless(orjson.dumps(line).decode())
 
 
@@ -90,9 +126,11 @@ def _content(record: logging.LogRecord) -> dict[str, str | float]:
     match record.args:
         case (str(name), Fields() as fields):
             members = fields.items()
-            shown = {one: redact(it) if isinstance(it, str) else it for one, it in members}
+            shown = {
+                one: _bounded(it, _VALUE) if isinstance(it, str) else it for one, it in members
+            }
             return {"message": name, **shown}
-    return {"message": redact(record.getMessage())}
+    return {"message": _bounded(record.getMessage(), _MESSAGE)}
 
 
 def configure(form: Literal["text", "json"], level: str) -> None:

@@ -22,7 +22,6 @@ from gateway.app import (
 from gateway.dev.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.garbage import calm
-from gateway.http.connection import Connections
 from gateway.listener import BACKLOG, Listeners, listen, url_of
 from gateway.log import configure
 from gateway.settings import EMBEDDED_REDIS, Settings, variable
@@ -41,9 +40,8 @@ class Server:
         """*application* defaults to `create_application(settings)`."""
         self._settings = settings
         self._application = application or create_application(settings)
-        connections = Connections(settings.header_timeout_seconds)
-        self._runner = create_runner(self._application, connections)
-        self._admin_runner = create_admin_runner(self._application)
+        self._runner = create_runner(self._application, settings)
+        self._admin_runner = create_admin_runner(self._application, settings)
         self.url = ""
         """Where the gateway listens, once it does."""
         self.admin_url: str | None = None

@@ -13,10 +13,8 @@ import aiohttp
 import orjson
 
 from gateway.check.finding import Finding, Topic
+from gateway.limits import other_files
 from gateway.settings import Settings, variable
-
-OTHER_FILES = 64
-"""Descriptors that a gateway needs beside one a stream."""
 
 MANY = 4096
 """Below it even a small site runs out some day; the unit gives 131,072."""
@@ -31,12 +29,13 @@ _PORTS = Topic("Addresses")
 def check_files(settings: Settings) -> list[Finding]:
     """Whether one descriptor a stream is allowed here."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return [judge_files(hard, settings.max_connections)]
+    return [judge_files(hard, settings.max_connections, other_files(settings))]
 
 
-def judge_files(hard: int, wanted: int) -> Finding:
-    """What to say of *hard* descriptors at most, for *wanted* streams (0: as many as possible)."""
-    streams = max(0, hard - OTHER_FILES)
+def judge_files(hard: int, wanted: int, others: int) -> Finding:
+    """What to say of *hard* descriptors at most, of which *others* are for no stream, for *wanted*
+    streams (0: as many as possible)."""
+    streams = max(0, hard - others)
     sentence = f"{hard} files may be open here, so {streams} streams."
     remedy = (
         "Raise LimitNOFILE in the unit (the hard limit, `ulimit -Hn`, in a shell); what holds here "

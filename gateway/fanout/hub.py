@@ -15,6 +15,7 @@ from gateway.events.burst import Burst
 from gateway.events.cursor import Id
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
+from gateway.log import Sometimes
 from gateway.metrics import Metrics
 from gateway.viewer import Viewer
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 RETRY_MS = (1000, 3000)
 """Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
+
+_LOG_SECONDS = 60.0
+"""Seconds between two lines about streams that are refused."""
 
 
 def jittered_retry_ms() -> int:
@@ -49,6 +53,7 @@ class Hub:
         self._count = 0
         self.draining = False
         """Whether the gateway is about to stop: no new subscriber is taken."""
+        self._crowd = Sometimes(_LOG_SECONDS)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -77,6 +82,13 @@ class Hub:
         if self.draining:
             raise Unavailable("This gateway is restarting; try again in a few seconds.")
         if self.max_subscribers and self._count >= self.max_subscribers:
+            if (held_back := self._crowd.allows()) is not None:
+                log.warning(
+                    "A stream is refused: %d are open, the most that max_connections and the limit "
+                    "of open files allow (%d more since the last line).",
+                    self._count,
+                    held_back,
+                )
             raise LimitReached("This gateway has as many streams open as it may; try again later.")
         subscriber = Subscriber(
             viewer,

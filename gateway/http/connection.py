@@ -1,29 +1,27 @@
 """What a client's connection may do before anybody knows who it is.
 
-aiohttp sets no limit to the time that a connection takes for its first request, words the refusal
-of what it cannot parse as plain text, and repeats the request's own bytes in it. All three are
-mended here. What a parsed request may contain is decided by `gateway.http.hygiene`.
+aiohttp sets no limit to the time that a connection takes for its first request, nor to how many
+there are, and keeps what it cannot parse. All that is set right here, together with
+`gateway.http.screen`. What a parsed request may contain is decided by `gateway.http.hygiene`.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import takewhile
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
-from gateway.http.errors import json_response
-from gateway.http.headers import add_common_headers
+from gateway.http.refusal import on_the_wire, refusal
+from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen
+from gateway.log import Sometimes
+from gateway.metrics import Metrics
 
-MAX_LINE_BYTES = 8192
-"""Most bytes of a request's target, and of one header's value: a token of many claims takes 4 KiB,
-in the header or in the query; nginx by default passes on no more either."""
-
-MAX_HEADERS = 64
-"""Most headers of a request: browsers send some 20, and proxies add a few."""
+log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 75.0
 """Seconds that a connection may be idle, or busy with the next request's headers, after a response.
@@ -38,11 +36,23 @@ _CHECKS = 10
 """Checks per header timeout: a connection is cut at most a tenth of it late."""
 
 
+_LOG_SECONDS = 60.0
+"""Seconds between two lines about connections that were cut or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many connections may be open at once, since each takes a file descriptor."""
+
+    most: int
+    streams: Callable[[], int]
+    """How many of them are streams, which count although they are no `Connection` any more."""
+
+
 class Connections:
     """Makes the protocol of each connection, and cuts those that bring no request in time.
 
-    A connection stands in here from its beginning to its first request, and an open stream costs
-    nothing. `run` is the one task for all of them.
+    An open stream is none of them any more, and costs nothing here. `run` is the one task for all.
     """
 
     def __init__(
@@ -50,14 +60,24 @@ class Connections:
         header_timeout: float,
         keepalive_timeout: float = KEEPALIVE_SECONDS,
         set_options: Callable[[socket.socket], None] | None = None,
+        room: Room | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Both in seconds: for the headers of the first request, and between two requests.
 
         *set_options* is given each socket; None where the listening one has passed its options on.
+        *room*: None for any number of connections. *metrics* counts refusals.
         """
         self._header_timeout = header_timeout
         self.keepalive_timeout = keepalive_timeout
         self._set_options = set_options
+        self._room = room
+        self._metrics = metrics or Metrics()
+        self._garbage = Sometimes(_LOG_SECONDS)
+        self._crowd = Sometimes(_LOG_SECONDS)
+        self._open: set[Connection] = set()
+        # Those without a request under way, the one that has been so for longest first.
+        self._idle: dict[Connection, None] = {}
         # In the order of their deadlines, since all get the same time.
         self._deadlines: dict[Connection, float] = {}
         self._all_settled = asyncio.Event()
@@ -73,13 +93,62 @@ class Connections:
         now = asyncio.get_running_loop().time()
         self._deadlines[connection] = now + self._header_timeout
         self._all_settled.clear()
+        self._open.add(connection)
+        self._idle[connection] = None
+        room = self._room
+        if room is not None and len(self._open) + room.streams() > room.most:
+            self._make_room(room.most)
+
+    def _make_room(self, most: int) -> None:
+        """Cut the connection that has asked for nothing for longest: maybe the newest one."""
+        oldest = next(iter(self._idle))
+        self.gone(oldest)
+        oldest.cut()
+        self._metrics.refusals["connection_limit"] += 1
+        if (held_back := self._crowd.allows()) is not None:
+            log.warning(
+                "%d connections are open, as many as the limit of open files allows: for each new "
+                "one the one that has been idle for longest is cut (%d more since the last line). "
+                "Raise LimitNOFILE.",
+                most,
+                held_back,
+            )
+
+    def busy(self, connection: "Connection") -> None:
+        """*connection* has brought a request."""
+        self.settled(connection)
+        self._idle.pop(connection, None)
+
+    def free(self, connection: "Connection") -> None:
+        """*connection* has been answered."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def gone(self, connection: "Connection") -> None:
+        """*connection* has ended, or is a stream now; it may be told more than once."""
+        self.settled(connection)
+        self._idle.pop(connection, None)
+        self._open.discard(connection)
+
+    def refused(self, connection: "Connection", fault: Fault) -> None:
+        """*connection* has sent what is no request."""
+        self._metrics.refusals[fault.value] += 1
+        if (held_back := self._garbage.allows()) is not None:
+            peer = connection.peername
+            server_log.info(
+                "A connection from %a sent what is no valid request (%s); it is closed (%d more "
+                "since the last line).",
+                peer[0] if isinstance(peer, tuple) else peer,
+                fault.value,
+                held_back,
+            )
 
     def __contains__(self, connection: object) -> bool:
         """Whether *connection* has not brought a request yet."""
         return connection in self._deadlines
 
     def settled(self, connection: "Connection") -> None:
-        """*connection* has brought a request, or is gone; it may be told more than once."""
+        """Watch *connection* no longer; it may be told more than once."""
         self._deadlines.pop(connection, None)
         if not self._deadlines:
             self._all_settled.set()
@@ -108,7 +177,7 @@ class Connections:
 class Connection(web.RequestHandler):
     """aiohttp's protocol of one connection, with our limits and our form of a refusal."""
 
-    __slots__ = ("_connections",)
+    __slots__ = ("_connections", "_screen", "_stopped", "_unanswered")
 
     def __init__(self, server: web.Server, connections: Connections) -> None:
         super().__init__(
@@ -128,6 +197,9 @@ class Connection(web.RequestHandler):
             logger=server_log,
         )
         self._connections = connections
+        self._screen = Screen(asyncio.get_running_loop())
+        self._unanswered = 0
+        self._stopped = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -136,12 +208,46 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
-        self._connections.settled(self)
+        self._connections.gone(self)
         super().connection_lost(exc)
 
-    def request_arrived(self) -> None:
-        """The headers of a request are complete."""
-        self._connections.settled(self)
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop; and by aiohttp, with nothing, to go on with what it has."""
+        if not data:
+            super().data_received(data)
+        for begin in range(0, len(data), PIECE_BYTES):
+            if self._stopped:
+                return
+            piece = data[begin : begin + PIECE_BYTES]
+            seen = self._screen.look(piece)
+            if seen.fault is not None:
+                self._refuse(seen.fault)
+                return
+            if seen.requests:
+                self._unanswered += seen.requests
+                self._connections.busy(self)
+            super().data_received(piece[: seen.length])
+            if seen.length < len(piece):
+                # Another protocol, which we do not speak, or a CONNECT: answered, and no more.
+                self._stop()
+
+    def _stop(self) -> None:
+        """Take no more: what was asked is answered, then aiohttp ends the connection."""
+        self._stopped = True
+        super().close()
+
+    def _refuse(self, fault: Fault) -> None:
+        """Answer what is no request, and end the connection."""
+        self._connections.refused(self, fault)
+        transport = self.transport
+        if self._unanswered or transport is None:
+            # An answer is under way, which ours would get into the middle of.
+            self._stop()
+            return
+        self._stopped = True
+        transport.pause_reading()
+        transport.write(on_the_wire(fault))
+        self.force_close()
 
     def close(self) -> None:
         """Called by aiohttp when the gateway begins to stop: who has nothing to ask is let go.
@@ -163,35 +269,29 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what could not be parsed, which aiohttp then closes the connection on.
+        """The answer to what failed outside of all middlewares; then the connection is closed.
 
         Raises:
             ConnectionError: an answer was begun already.
         """
-        # For its log line alone: the text that it answers repeats what the stranger sent.
+        # For its log line, and to raise.
         super().handle_error(request, status, exc, message)
-        if isinstance(exc, LineTooLong):
-            # RFC 6585, section 5.
-            return _refusal(
-                431, "headers_too_large", "The request line or a header exceeds 8 KiB: shorten it."
-            )
-        if status < 500:
-            return _refusal(
-                400,
-                "malformed_request",
-                "The request is not valid HTTP: mend the client that sent it.",
-            )
-        return _refusal(status, "internal_error", "The gateway failed; its log says why.")
+        return refusal(status, "internal_error", "The gateway failed; its log says why.")
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Called by aiohttp with each answer, also with those that no middleware has seen."""
         if isinstance(resp, web.HTTPException) and resp.status == 417:
-            resp = _refusal(
+            resp = refusal(
                 417, "expectation_failed", "Only `Expect: 100-continue` can be met: leave it out."
             )
-        return await super().finish_response(request, resp, start_time)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._unanswered -= 1
+            if not self._unanswered:
+                self._connections.free(self)
 
 
 class Accepting:
@@ -208,11 +308,3 @@ class Accepting:
     def requests_count(self) -> int:
         """Requests so far, for Gunicorn's `--max-requests`."""
         return self._server.requests_count
-
-
-def _refusal(status: int, code: str, message: str) -> web.Response:
-    response = json_response({"error": code, "message": message}, status)
-    # No signal of the application is sent for a request that could not be parsed.
-    add_common_headers(response)
-    response.force_close()
-    return response

@@ -58,7 +58,7 @@ def error_middleware(metrics: Metrics) -> Middleware:
             # The reader has left; there is nobody to answer.
             raise
         except Exception:
-            log.exception("A request for %s failed.", request.path)
+            log.exception("A request for %a failed.", request.path)
             return _error(500, "internal_error", "The gateway failed; its log says why.")
 
     return middleware

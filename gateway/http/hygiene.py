@@ -10,7 +10,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import BodyTooLarge, MalformedRequest, RequestTimedOut
-from gateway.http.connection import Connection
 
 MAX_PARAMETERS = 16
 """Most parameters of a query; the contract knows five. Its bytes are limited with the target's."""
@@ -24,8 +23,6 @@ def hygiene_middleware(body_timeout: float) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if isinstance(request.protocol, Connection):
-            request.protocol.request_arrived()
         if request.rel_url.raw_query_string.count("&") >= MAX_PARAMETERS:
             raise MalformedRequest(
                 f"The query has more than {MAX_PARAMETERS} parameters: leave out what the "

@@ -19,9 +19,14 @@ class Runner(web.AppRunner):
     """Runs *application*; each connection that its sites accept is one of *connections*."""
 
     def __init__(
-        self, application: web.Application, connections: Connections, supervisor: Supervisor
+        self,
+        application: web.Application,
+        connections: Connections,
+        supervisor: Supervisor,
+        watch: str,
     ) -> None:
-        """*supervisor* keeps the task that cuts connections which bring no request."""
+        """*supervisor* keeps the task, called *watch*, that cuts connections which bring no
+        request."""
         super().__init__(
             application,
             # aiohttp does not cancel a handler whose reader has left unless told to.
@@ -33,6 +38,7 @@ class Runner(web.AppRunner):
         )
         self._connections = connections
         self._supervisor = supervisor
+        self._watch = watch
         self._accepting: Accepting | None = None
 
     async def setup(self) -> None:
@@ -41,7 +47,7 @@ class Runner(web.AppRunner):
         server = super().server
         assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
         self._accepting = Accepting(server, self._connections)
-        self._supervisor.start("header watch", self._connections.run())
+        self._supervisor.start(self._watch, self._connections.run())
 
     async def shutdown(self) -> None:
         """Called by `cleanup`, once nothing more is accepted: end the streams, and hear whoever was

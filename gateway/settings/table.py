@@ -55,6 +55,11 @@ class Settings(AccessSettings):
     admin_unix_socket: Path | None = Field(
         None, description="Unix socket (mode 0660) for these instead of that port."
     )
+    admin_hosts: Annotated[tuple[str, ...], Words] = Field(
+        (),
+        description="Names by which operators may ask that port (a proxy's), beside localhost and "
+        "IP addresses.",
+    )
     page: bool = Field(
         False, description="Serve a page at / that shows executions to whoever has a token."
     )

@@ -195,7 +195,7 @@ async def named(settings: Settings, word: str) -> list[Finding]:
 )
 def test_files(hard: int, wanted: int, level: str) -> None:
     """More streams than files are an error, few files a warning."""
-    assert judge_files(hard, wanted).level == level
+    assert judge_files(hard, wanted, 64).level == level
 
 
 def test_drain(make_settings: MakeSettings) -> None:

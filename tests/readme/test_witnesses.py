@@ -9,7 +9,7 @@ from tests.readme.blocks import ROOT
 
 _PROMISE = (ROOT / "gateway" / "DELIVERY.md").read_text()
 _RULES = (ROOT / "gateway" / "SECURITY.md").read_text()
-_ROWS = re.findall(r"^\| (?!What|Rule)(.*) \|$", _PROMISE + _RULES, re.MULTILINE)
+_ROWS = re.findall(r"^\| (?!What|Rule|Bound)(.*) \|$", _PROMISE + _RULES, re.MULTILINE)
 _TEST = re.compile(r"(tests/\S+\.py)?::(\w+)")
 
 

@@ -1,0 +1,140 @@
+"""Garbage on connections: it is answered or cut, and the gateway keeps nothing of it."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import credentials
+from tests.process.garbage import KINDS, open_bad, open_many
+from tests.process.programs import Process, serving
+from tests.support import SseReader, producer_message
+
+WITHOUT_COLLECTOR = (sys.executable, "-m", "tests.process.without_collector")
+AT_ONCE = 8
+KEPT = 5 * 1024 * 1024
+"""Bytes by which resident memory may differ."""
+
+
+def _resident(process: Process) -> int:
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def _address(process: Process) -> tuple[str, int]:
+    parts = urlsplit(process.url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+async def _many(process: Process, count: int) -> int:
+    """Open *count* bad connections; the gateway's resident bytes after that."""
+    host, port = _address(process)
+    share = count // AT_ONCE
+    opening = [asyncio.to_thread(open_many, host, port, share) for _ in range(AT_ONCE)]
+    await asyncio.gather(*opening)
+    # Of those that did not wait, too, nothing is left to be done.
+    async with aiohttp.ClientSession() as session:
+        await process.healthy(session)
+    return _resident(process)
+
+
+def _settings(redis_url: str) -> dict[str, str]:
+    return {
+        "REDIS_URL": redis_url,
+        "GATEWAY_OWNERSHIP": "token",
+        # So that a body that cannot be parsed is waited for no longer.
+        "GATEWAY_HEADER_TIMEOUT_SECONDS": "1",
+        # Nobody reads its log here, and a full pipe would stop it.
+        "GATEWAY_LOG_LEVEL": "warning",
+    }
+
+
+@pytest.mark.timeout(180)
+async def test_nothing_is_kept(redis_url: str, redis: Redis) -> None:
+    """With the garbage collector off, the gateway has no more memory after 10,000 bad connections
+    of all kinds than after 1,000, and a stream that was open all the time has missed nothing."""
+    async with (
+        serving(*WITHOUT_COLLECTOR, **_settings(redis_url)) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+        reader = SseReader(await session.get(url, headers=credentials()))
+        await reader.expect("connected")
+        # What the process keeps for itself, such as buffers, it has after these.
+        after_1000 = await _many(process, 1000)
+        after_10000 = await _many(process, 9000)
+        assert after_10000 - after_1000 < KEPT
+        await redis.publish("execution:run-1", producer_message("execution:completed"))
+        assert [seen.event for seen in await reader.rest()] == ["execution:completed"]
+
+
+async def test_many_at_once_hold_up_nobody(redis_url: str) -> None:
+    """While 300 connections bring 256 KiB of garbage at once, health answers within a second, and
+    all of them cost less than a second of CPU."""
+    async with (
+        serving(**_settings(redis_url)) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        before = _resident(process)
+        began = _cpu(process)
+        flood = asyncio.gather(
+            *[asyncio.to_thread(open_bad, *_address(process), KINDS["A"]) for _ in range(300)]
+        )
+        longest = 0.0
+        while not flood.done():
+            asked = time.monotonic()
+            await process.healthy(session)
+            longest = max(longest, time.monotonic() - asked)
+        await flood
+        assert _cpu(process) - began < 1
+        assert _resident(process) - before < 32 * 1024 * 1024
+        assert longest < 1
+
+
+def _cpu(process: Process) -> float:
+    """Seconds of CPU that the process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+ANSWERS = {
+    "A": 400,
+    "header without colon": 400,
+    "long line": 431,
+    "long header": 431,
+    "long headers": 431,
+    "many headers": 400,
+    "method": 400,
+    "NUL": 400,
+    "lines": 431,
+    "behind a good one": 200,
+    "behind a stream": 401,
+    "HTTP/2": 400,
+    "TLS": 400,
+    "upgrade": 200,
+}
+
+
+async def test_answers(redis_url: str) -> None:
+    """Each kind gets one answer, in the gateway's own form and without a word of what was sent, and
+    then the end of the connection."""
+    async with (
+        serving(**_settings(redis_url)) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        await process.healthy(session)
+        for name, status in ANSWERS.items():
+            answer = await asyncio.to_thread(open_bad, *_address(process), KINDS[name])
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (name, answer[:200])
+            assert answer.count(b"HTTP/1.1 ") == 1, name
+            assert b"Server: sse-gateway\r\n" in answer
+            assert b"AAAA" not in answer
