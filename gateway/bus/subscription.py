@@ -34,7 +34,7 @@ second, so a subscription that hears nothing is deaf, whatever the socket says."
 
 # Redis does not say why it closes a connection; its own log does.
 _CUT = (
-    "If the log of Redis names output buffers now, a message was larger than its "
+    'If the log of Redis has "output buffer limits" now, a message was larger than its '
     "client-output-buffer-limit for pubsub, or the gateway was too far behind: see "
     "SseGatewayFeedFlaps in OPERATIONS.md."
 )
