@@ -59,7 +59,7 @@ class BackendUnavailable(GatewayError):
 
 
 class RequestRefused(GatewayError):
-    """A request that gets no stream (design, section 2, "Errors").
+    """A request that gets no stream (CONTRACT.md).
 
     `status` is the HTTP status, `code` the snake_case word clients branch on. `passing` tells
     trouble that goes away by itself: an EventSource gets it inside a 200, since any other status

@@ -5,7 +5,7 @@ them reads; the others join that read, or are served from what it left here.
 
 A read may be shared only if nothing can be missing from it that its reader will not get live. So
 what is kept is the *tail* of a history, kept contiguous by what the feed delivers, and thrown away
-at the first doubt: a one-second cache left a hole for nearly every tab (delivery rules, section 5).
+at the first doubt: a one-second cache left a hole for nearly every tab (DELIVERY.md, rule 6).
 """
 
 import asyncio

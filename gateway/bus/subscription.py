@@ -54,7 +54,7 @@ class Message(NamedTuple):
 
 
 class Life(NamedTuple):
-    """One confirmed connection: what is recorded is counted by lives (delivery rules, 4)."""
+    """One confirmed connection: what is recorded is counted by lives (DELIVERY.md, rule 7)."""
 
     name: str
     since: int

@@ -1,1 +1,1 @@
-"""The names that producers and gateway share in Redis (design, section 3)."""
+"""The names that producers and gateway share in Redis (CONTRACT.md)."""

@@ -1,4 +1,4 @@
-"""Names of Redis keys and channels, each in one place (design, section 3).
+"""Names of Redis keys and channels, each in one place (CONTRACT.md).
 
 The braces around the execution id are a hash tag: all keys of an execution live on one node of a
 cluster. Ids are validated before they become part of a name.

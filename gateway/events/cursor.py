@@ -1,7 +1,7 @@
 """Ids of events, and which one follows which.
 
 An id is `<epoch>-<seq>`: the life of a history and the place in it. Epochs are only ever compared
-for equality: a life that began on a clock five minutes behind is not older (delivery rules, 1).
+for equality: a life that began on a clock five minutes behind is not older (DELIVERY.md, rule 3).
 """
 
 from typing import NamedTuple

@@ -52,7 +52,7 @@ def decode(payload: bytes) -> Envelope:
     """Read a producer's message.
 
     An `id` that is not of the form of ours would silence or crash a stream, so it is taken out and
-    the message is a bare one (delivery rules, section 1).
+    the message is a bare one (DELIVERY.md, rule 2).
 
     Raises:
         MessageRefused: it is not a JSON object with a usable `type`.

@@ -1,6 +1,6 @@
 """Why the gateway ends a stream before the execution has ended: one closed list.
 
-Clients branch on these words, so a new one is a change of the contract (design, section 2).
+Clients branch on these words, so a new one is a change of the contract (CONTRACT.md).
 """
 
 from enum import StrEnum

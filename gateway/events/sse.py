@@ -1,4 +1,4 @@
-"""The frames that the gateway itself sends (design, section 2): none of them has an id.
+"""The frames that the gateway itself sends (CONTRACT.md): none of them has an id.
 
 Every frame carries a `data` line holding a JSON object, since an EventSource never dispatches an
 event without data. It does not encode the producers' events: see `gateway.events.envelope`.

@@ -69,7 +69,7 @@ class Stretch:
         return self.ending is not None and not self.ending.kept
 
     def is_over_for(self, cursor: Id | None) -> bool:
-        """Whether a reader with *cursor* has seen the end: it gets a 204 (design, section 2)."""
+        """Whether a reader with *cursor* has seen the end: it gets a 204 (CONTRACT.md)."""
         return self.ending is not None and cursor is not None and cursor.reaches(self.ending.id)
 
     def notices(self, cursor: Id | None) -> bytes:

@@ -29,7 +29,7 @@ _LOG_SECONDS = 60.0
 
 
 def jittered_retry_ms() -> int:
-    """Milliseconds after which a reader should come back (design, section 2)."""
+    """Milliseconds after which a reader should come back (CONTRACT.md)."""
     return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 

@@ -3,7 +3,7 @@
 It is *live* or *held*. Live, it takes an event only if its id follows the last one; whatever does
 not follow makes it held: a hole, another life, a full queue. Held, it catches up from history and
 is live again. No gap and no duplicate, by id: this one rule is first replay, reconnect, repair,
-slow reader and failover (delivery rules, section 1).
+slow reader and failover (DELIVERY.md, rule 1).
 
 The feed offers, and never waits. What the outlet takes at once never enters the queue; the queue
 holds what came while its reader was behind, or while history was being written. It is a list with

@@ -115,7 +115,7 @@ class CatchUp:
 
     async def _may_go_on(self, subscriber: Subscriber, stretch: Stretch, again: bool) -> bool:
         """In a new life the execution may be another organization's: asked again before it is
-        shown (delivery rules, section 5)."""
+        shown (DELIVERY.md, rule 6)."""
         before = subscriber.position
         after = stretch.events[-1].id if stretch.events else None
         if before is None or (after is not None and after.epoch == before.epoch):

@@ -20,7 +20,7 @@ _PARAMETERS = ("Authorization", "organization_id", "ticket", "last_event_id")
 
 
 def read_credentials(request: web.Request) -> Credentials:
-    """The credentials of *request*; headers win over the query (design, section 2). Only a bearer
+    """The credentials of *request*; headers win over the query (CONTRACT.md). Only a bearer
     token in the header does: the `Authorization: Basic` of a site behind a password is another's.
 
     Raises:

@@ -66,7 +66,7 @@ def error_middleware(metrics: Metrics) -> Middleware:
 
 def _refuse(request: web.Request, refusal: RequestRefused) -> web.StreamResponse:
     if refusal.passing and "text/event-stream" in request.headers.get("Accept", ""):
-        # Any status but 200 ends a native EventSource for good (design, section 2).
+        # Any status but 200 ends a native EventSource for good (CONTRACT.md).
         reason = CloseReason.LIMIT if refusal.status == 429 else CloseReason.UNAVAILABLE
         return web.Response(body=closing(reason, jittered_retry_ms()), headers=STREAM_HEADERS)
     headers = {}

@@ -11,6 +11,8 @@ from gateway.events.reasons import CloseReason
 from gateway.settings import CONFIG_VARIABLE, Settings, variable
 from tests.readme.blocks import README, ROOT, code
 
+CONTRACT = ROOT / "gateway" / "CONTRACT.md"
+
 DOCUMENTS = [
     path.relative_to(ROOT)
     for pattern in ("*.md", "gateway/**/*.md", "nginx/*.md", "systemd/*.md")
@@ -42,14 +44,14 @@ def test_make_targets() -> None:
 
 
 def _rows(header: str) -> list[str]:
-    """The rows of the README's table with this *header*."""
-    table = README.read_text().partition(f"\n{header}\n")[2].partition("\n\n")[0]
-    assert table, f"the README has no table {header}"
+    """The rows of the contract's table with this *header*."""
+    table = CONTRACT.read_text().partition(f"\n{header}\n")[2].partition("\n\n")[0]
+    assert table, f"the contract has no table {header}"
     return table.splitlines()[1:]
 
 
 def test_close_reasons() -> None:
-    """Every reason in the README's table is one of the closed list."""
+    """Every reason in the contract's table is one of the closed list."""
     first_column = " ".join(row.split("|")[1] for row in _rows("| Reason | Meaning |"))
     named = re.findall(r"`(\w+)`", first_column)
     assert named
@@ -57,7 +59,7 @@ def test_close_reasons() -> None:
 
 
 def test_error_codes() -> None:
-    """Every error code in the README's table is one that the gateway sends."""
+    """Every error code in the contract's table is one that the gateway sends."""
     sources = "".join(path.read_text() for path in (ROOT / "gateway").rglob("*.py"))
     for row in _rows("| Status | `error` | |"):
         for name in re.findall(r"`([a-z_]+)`", row.split("|")[2]):
