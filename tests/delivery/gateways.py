@@ -5,6 +5,7 @@ import re
 import signal
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.process.programs import COMMAND, addresses, environment
 from tests.support import DEADLINE
@@ -27,6 +28,8 @@ class Gateway:
         self.errors: list[str] = []
         """All lines of its log, as text, at ERROR or above."""
         self.tracebacks = 0
+        self.tree: Path | None = None
+        """The directory with the release that `start` runs; None for this checkout's."""
         self._environment = environment(**settings)
         self._process: asyncio.subprocess.Process | None = None
         self._log: asyncio.Task[None] | None = None
@@ -46,6 +49,8 @@ class Gateway:
         self._process = await asyncio.create_subprocess_exec(
             *COMMAND,
             "serve",
+            # `python -m` looks for the package in the working directory first.
+            cwd=self.tree,
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.events.cursor import parse_id
-from gateway.publisher import Publisher, PublishFailed
+from gateway.publisher import PublishFailed
 from tests.delivery.journal import TERMINAL_TYPES, Entry, Names, on_one_line
 
 MOST_EVENTS = 200
@@ -93,12 +94,29 @@ class Producer(ABC):
         return "olá ☃ " + "x" * self.chance.randrange(longest)
 
 
+class Publishes(Protocol):
+    """A `Publisher`, of whichever release."""
+
+    async def publish(
+        self,
+        execution_id: str,
+        event_type: str,
+        data: dict[str, Any],
+        /,
+        *,
+        timestamp: str,
+        idempotency_key: str | None,
+    ) -> str: ...
+
+    async def close(self) -> None: ...
+
+
 class PublisherProducer(Producer):
     """A worker that uses `gateway.publisher`."""
 
     def __init__(
         self,
-        publisher: Publisher,
+        publisher: Publishes,
         execution_id: str,
         name: str,
         chance: random.Random,

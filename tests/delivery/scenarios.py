@@ -223,7 +223,7 @@ async def release_when_fast_ones_are_done(stage: Stage) -> None:
 
 
 _CUTS = Allowed(cuts=True)
-_ROLLED = Allowed(cuts=True, closings=frozenset({"drain", "unavailable"}))
+ROLLED = Allowed(cuts=True, closings=frozenset({"drain", "unavailable"}))
 _REDIS_AWAY = Allowed(closings=frozenset({"unavailable"}))
 
 SCENARIOS: dict[str, Scenario] = {
@@ -244,7 +244,7 @@ SCENARIOS: dict[str, Scenario] = {
             bare_in_order=False,
         ),
         Scenario(gateway_killed, allowed=_CUTS),
-        Scenario(gateways_rolled, allowed=_ROLLED, bare_in_order=False),
+        Scenario(gateways_rolled, allowed=ROLLED, bare_in_order=False),
         Scenario(readers_cut, readers=(Reader, *[Fidgety] * 7)),
         Scenario(
             slow_among_fast,
@@ -259,7 +259,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(connects_at_random, readers=[Late] * 12),
         Scenario(
-            recorded_twice, kinds=("bare", "bare", "bare"), allowed=_ROLLED, bare_in_order=False
+            recorded_twice, kinds=("bare", "bare", "bare"), allowed=ROLLED, bare_in_order=False
         ),
         Scenario(
             replica_promoted,

@@ -20,7 +20,7 @@ from tests.delivery.backends import Backend, SingleRedis
 from tests.delivery.gateways import Gateway
 from tests.delivery.habits import Absent, Fidgety, Late
 from tests.delivery.journal import Allowed, Journal, Names
-from tests.delivery.producers import BareProducer, Producer, PublisherProducer
+from tests.delivery.producers import BareProducer, Producer, PublisherProducer, Publishes
 from tests.delivery.reader import Reader
 from tests.redis_process import as_gateway
 from tests.support import DEADLINE
@@ -36,6 +36,12 @@ SETTINGS = {
 }
 
 R = TypeVar("R", bound=Reader)
+
+
+def present_publisher(url: str, limits: HistoryLimits) -> Publishes:
+    """The publisher of this checkout. Each attempt takes a quarter: answers get lost, and calls are
+    repeated."""
+    return Publisher(url, deadline=2.0, limits=limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     limits: HistoryLimits = field(default_factory=HistoryLimits)
     """Of histories, as publishers have them; *settings* must say the same."""
+    publishers: Sequence[Callable[[str, HistoryLimits], Publishes]] = (present_publisher,)
+    """One worker for each, where an execution has any that does not only PUBLISH."""
 
 
 @dataclass(slots=True)
@@ -182,12 +190,11 @@ class Stage:
         """Bring an execution with its producers and readers; none of them begins."""
         execution = Execution(execution_id, kind)
         self.executions.append(execution)
-        if kind != "bare":
-            name = f"publisher of {execution.id}"
-            # Each attempt takes a quarter: answers get lost, and calls are repeated.
+        for number, publisher in enumerate(self.scenario.publishers if kind != "bare" else ()):
+            name = f"publisher {number} of {execution.id}"
             execution.producers.append(
                 PublisherProducer(
-                    Publisher(self.backend.url, deadline=2.0, limits=self.scenario.limits),
+                    publisher(self.backend.url, self.scenario.limits),
                     execution.id,
                     name,
                     self.chance_of(name),
