@@ -19,7 +19,7 @@ from gateway.app import (
     create_application,
     create_runner,
 )
-from gateway.dev.embedded import EmbeddedRedis
+from gateway.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.garbage import calm
 from gateway.listener import BACKLOG, Listeners, listen, url_of

@@ -27,13 +27,13 @@ from gateway.app import PARTS, create_application
 from gateway.bus.connection import create_redis
 from gateway.cli.options import REDIS_OF_TRIALS, config_option
 from gateway.cli.output import console
-from gateway.dev.control import add_control
-from gateway.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
 from gateway.harmless import harmless
 from gateway.limits import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
 from gateway.tasks import Supervisor
+from gateway.tools.dev.control import add_control
+from gateway.tools.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
 
 _PORTS_TRIED = 50
 

@@ -23,12 +23,12 @@ from gateway.cli.options import (
 )
 from gateway.cli.output import console, echo
 from gateway.limits import raise_file_limit
-from gateway.loadtest import report
-from gateway.loadtest.findings import Findings
-from gateway.loadtest.page import render
-from gateway.loadtest.plan import BadPlan, Plan, Target
-from gateway.loadtest.private import private_gateway
-from gateway.loadtest.run import LoadTest
+from gateway.tools.loadtest import report
+from gateway.tools.loadtest.findings import Findings
+from gateway.tools.loadtest.page import render
+from gateway.tools.loadtest.plan import BadPlan, Plan, Target
+from gateway.tools.loadtest.private import private_gateway
+from gateway.tools.loadtest.run import LoadTest
 
 _DEFAULT_EVENTS = 50
 _OTHER_FILES = 64

@@ -12,10 +12,10 @@ from gateway.bus.connection import create_redis
 from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
-from gateway.loadtest.slo import Slo
 from gateway.settings import check_redis_url
 from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
+from gateway.tools.loadtest.slo import Slo
 
 T = TypeVar("T")
 

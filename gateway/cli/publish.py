@@ -17,8 +17,8 @@ from gateway.cli.publish_events import (
     from_option,
     simulated,
 )
-from gateway.dev.script import ENDINGS
 from gateway.publisher import EventRefused, Publisher
+from gateway.tools.dev.script import ENDINGS
 
 
 @click.command(

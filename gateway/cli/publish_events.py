@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import click
 import orjson
 
-from gateway.dev.play import play
-from gateway.dev.run import Run
-from gateway.dev.script import STARTED
 from gateway.publisher.moments import instant
+from gateway.tools.dev.play import play
+from gateway.tools.dev.run import Run
+from gateway.tools.dev.script import STARTED
 
 
 class Event(NamedTuple):

@@ -11,8 +11,8 @@ from gateway.cli.options import check_secret, execution_argument
 from gateway.cli.output import console, echo
 from gateway.events.cursor import parse_id
 from gateway.harmless import harmless_json
-from gateway.tail.follow import Ended, Follower, Happened, Lost, Update
-from gateway.tail.view import View
+from gateway.tools.tail.follow import Ended, Follower, Happened, Lost, Update
+from gateway.tools.tail.view import View
 
 COMPLETED, FAILED, LOST = 0, 1, 3
 """Exit statuses."""

@@ -9,8 +9,8 @@ from playwright.async_api import BrowserContext, async_playwright
 from tests.browser.chromium import Chromium
 from tests.browser.servers import pages
 from tests.browser.tab import Tab
-from tests.dev.conftest import start_viewer
 from tests.support import served
+from tests.tools.dev.conftest import start_viewer
 
 __all__ = ["start_viewer"]
 

@@ -15,9 +15,9 @@ from tests.browser.dev_page import kept, publish, shown, watch
 from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
-from tests.dev.conftest import StartViewer
 from tests.npm import MODULES
 from tests.support import SECRET, eventually
+from tests.tools.dev.conftest import StartViewer
 
 
 async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:

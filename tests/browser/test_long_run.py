@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from gateway.publisher import Publisher
 from tests.browser.dev_page import kept, shown, watch
 from tests.browser.tab import Tab
-from tests.dev.conftest import StartViewer
+from tests.tools.dev.conftest import StartViewer
 
 KEPT, LIVE = 300, 200
 

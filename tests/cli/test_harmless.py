@@ -17,11 +17,11 @@ from gateway.cli.output import console, echo
 from gateway.contract.keys import meta_key
 from gateway.contract.revocation import MEMBERS_KEY
 from gateway.harmless import harmless, harmless_json, harmless_lines
-from gateway.loadtest import report
-from gateway.loadtest.findings import Course, sum_up
-from gateway.loadtest.ledger import Account, Ledger
-from gateway.tail.follow import Happened, Waiting
-from gateway.tail.view import View
+from gateway.tools.loadtest import report
+from gateway.tools.loadtest.findings import Course, sum_up
+from gateway.tools.loadtest.ledger import Account, Ledger
+from gateway.tools.tail.follow import Happened, Waiting
+from gateway.tools.tail.view import View
 from tests.process.programs import run
 
 ORDERS = "".join(

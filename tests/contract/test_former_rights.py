@@ -8,10 +8,10 @@ from redis.asyncio import Redis
 from gateway.bus.connection import create_redis
 from gateway.bus.history import History
 from gateway.bus.registry import register
-from gateway.check.finding import Level
-from gateway.check.rights import check_rights
 from gateway.contract.keys import events_key, meta_key
 from gateway.publisher import Publisher, RegistrationRefused
+from gateway.tools.check.finding import Level
+from gateway.tools.check.rights import check_rights
 from tests.history_support import append, ids, payload, record
 from tests.redis_process import PASSWORD, RedisProcess
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from gateway.loadtest.wire import Answer
+from gateway.tools.loadtest.wire import Answer
 from tests.conftest import credentials
 from tests.delivery.journal import Journal
 from tests.support import Seen, SseParser

@@ -14,9 +14,9 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
-from tests.dev.processes import alive, descendants
 from tests.process.programs import run, serving
 from tests.support import SECRET, SseReader, eventually, producer_message
+from tests.tools.dev.processes import alive, descendants
 
 EX_CONFIG = 78
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from gateway.loadtest.plan import Plan, Target
-from gateway.loadtest.run import LoadTest
+from gateway.tools.loadtest.plan import Plan, Target
+from gateway.tools.loadtest.run import LoadTest
 from tests.conftest import StartGateway, credentials
 from tests.sidecars.proxy import Nginx
 

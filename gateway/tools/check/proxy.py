@@ -1,0 +1,225 @@
+"""Tries a stream through a URL, with whatever stands in between: does it come, at once, and stay?
+
+Through its own Redis it publishes events of a probe, and sees when each arrives. Nothing of the
+probe is left behind, neither in Redis nor in a gateway.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from gateway.access.tokens import issue
+from gateway.bus.connection import create_redis
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.events.parse import parse_object
+from gateway.settings import EMBEDDED_REDIS, Settings
+from gateway.settings.checks import check_url as check_address
+from gateway.tools.check.finding import Finding, Level, Topic
+from gateway.tools.check.machine import HEALTH
+from gateway.tools.check.probe import Probe
+from gateway.tools.check.verdict import Course, judge
+from gateway.tools.check.visit import Visit
+
+EVENTS = 5
+_EVENT_WAIT = 2.0
+_END_WAIT = 5.0
+_ORGANIZATION = "sse-gateway-check"
+_CONNECT_SECONDS = 5.0
+_HEALTH_SECONDS = 10.0
+_TOKEN_SECONDS = 300
+"""What a token is valid for beyond the patience: a stream warns 60 s before it expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How streams are tried."""
+
+    patience: float
+    """Seconds that a silent stream is watched."""
+    insecure: bool = False
+    """Whether any certificate will do."""
+    token: str | None = None
+    organization: str | None = None
+
+
+async def check_url(url: str, settings: Settings, options: Options) -> list[Finding]:
+    """Findings about the way through *url*, the address at which browsers find the gateway."""
+    topic = Topic(url)
+    try:
+        check_address(url)
+    except ValueError as error:
+        return [topic.error("This is no address.", f"{error}.".capitalize())]
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+    connector = aiohttp.TCPConnector(ssl=not options.insecure)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        health = await _check_health(session, url.rstrip("/"), topic)
+        if health.level is Level.ERROR:
+            # A stream would only say the same in other words.
+            return [health]
+        return [
+            health,
+            await _check_version(url, options, topic),
+            *await _check_stream(session, url.rstrip("/"), settings, options),
+        ]
+
+
+async def _check_health(session: aiohttp.ClientSession, url: str, topic: Topic) -> Finding:
+    try:
+        async with (
+            asyncio.timeout(_HEALTH_SECONDS),
+            session.get(f"{url}{HEALTH}", allow_redirects=False) as answer,
+        ):
+            status, document = answer.status, parse_object(await answer.read())
+    except aiohttp.ClientConnectorCertificateError as error:
+        return topic.error(
+            f"The certificate is not trusted: {error.certificate_error}.",
+            "Mend its chain, or try with --insecure if it is meant to be so.",
+        )
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return topic.error(
+            f"Nobody answers there: {str(error) or 'not in time'}.",
+            "Check the address, and that the proxy runs and listens.",
+        )
+    if document.get("status") not in ("healthy", "unhealthy"):
+        return topic.error(
+            f"{HEALTH} is not answered by a gateway (HTTP {status}).",
+            "Let the proxy pass /api/v1/ on to the gateway, and see that the gateway runs.",
+        )
+    if status != 200:
+        return topic.error(
+            f"The gateway is unhealthy: {document.get('reason')}", "Mend that first."
+        )
+    return topic.ok("The gateway answers, and is healthy.")
+
+
+async def _check_version(url: str, options: Options, topic: Topic) -> Finding:
+    """Whether a browser may use HTTP/2, where all tabs share a connection."""
+    try:
+        offered = await _negotiated(url, options) if url.startswith("https:") else None
+    except (OSError, TimeoutError) as error:
+        return topic.warning(
+            f"It could not be seen whether browsers get HTTP/2: {str(error) or 'not in time'}.",
+            "Try again.",
+        )
+    if offered == "h2":
+        return topic.ok("Browsers get HTTP/2.")
+    return topic.warning(
+        "Browsers get HTTP/1.1, and open six connections to a host: the seventh tab hangs.",
+        "Serve it by https with HTTP/2, as the site in nginx/ does.",
+    )
+
+
+async def _negotiated(url: str, options: Options) -> str | None:
+    """The protocol that the server chooses when TLS begins (ALPN)."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    parts = urlsplit(url)
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+    chosen: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    # Not in good order: the server of HTTP/2 has begun to talk already.
+    writer.transport.abort()
+    return chosen
+
+
+async def _check_stream(
+    session: aiohttp.ClientSession, url: str, settings: Settings, options: Options
+) -> list[Finding]:
+    topic = Topic(f"Stream through {url}")
+    token, organization = _credentials(settings, options)
+    if token is None or organization is None or settings.redis_url == EMBEDDED_REDIS:
+        return [
+            topic.note(
+                "No stream was tried: it takes a Redis that others reach too, and a token.",
+                "With a secret a check makes its own; else give --token and --organization.",
+            )
+        ]
+    redis = create_redis(settings.redis_url, max_connections=2)
+    probe = Probe(redis, settings, organization)
+    visit = Visit(
+        f"{url}/api/v1/sse/executions/{probe.execution_id}/stream",
+        {"Authorization": f"Bearer {token}", "X-Organization-ID": organization},
+    )
+    try:
+        try:
+            course = await _play(session, visit, probe, settings, options)
+        finally:
+            await probe.remove()
+    except REDIS_ERRORS as error:
+        return [topic.error(f"No event can be published: {in_words(error)}", "Mend that first.")]
+    finally:
+        await redis.aclose()
+        await redis.connection_pool.disconnect()
+    return judge(visit, course, topic, settings)
+
+
+async def _play(
+    session: aiohttp.ClientSession,
+    visit: Visit,
+    probe: Probe,
+    settings: Settings,
+    options: Options,
+) -> Course:
+    """Publish while the stream is open, let it be silent, then end it."""
+    loop = asyncio.get_running_loop()
+    course = Course(patience=options.patience)
+    if settings.ownership == "registry":
+        await probe.register()
+    reading = asyncio.create_task(visit.run(session))
+    try:
+        if await visit.wait(
+            lambda: visit.connected_at is not None, settings.ownership_wait_seconds + _EVENT_WAIT
+        ):
+            await _publish(visit, probe, course)
+            silent_since = loop.time()
+            await visit.wait(lambda: False, options.patience)
+            course.silent_seconds = loop.time() - silent_since
+            course.ended_early = visit.ended_at is not None
+            await _publish(visit, probe, course)
+        if not course.ended_early:
+            course.finished_at = loop.time()
+            await probe.finish()
+            await visit.wait(lambda: False, _END_WAIT)
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+    return course
+
+
+async def _publish(visit: Visit, probe: Probe, course: Course) -> None:
+    """A few events, each when the one before has arrived; none after one that is late."""
+    loop = asyncio.get_running_loop()
+    first = len(course.published) + 1
+    for number in range(first, first + EVENTS):
+        course.published[number] = loop.time()
+        await probe.publish(number)
+        if not await visit.wait(partial(visit.events.__contains__, number), _EVENT_WAIT):
+            break
+
+
+def _credentials(settings: Settings, options: Options) -> tuple[str | None, str | None]:
+    """A token and its organization: what was given, else of its own."""
+    if options.token is not None or settings.jwt_secret is None:
+        return options.token, options.organization
+    if settings.ownership == "backend":
+        # It would not know the probe.
+        return None, None
+    organization = options.organization or _ORGANIZATION
+    more = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
+    token = issue(
+        settings.jwt_secret.get_secret_value(),
+        organization_id=organization,
+        subject=_ORGANIZATION,
+        ttl_seconds=int(options.patience) + _TOKEN_SECONDS,
+        claim=settings.organization_claim,
+        algorithm=settings.jwt_algorithms[0],
+        more={name: value for name, value in more.items() if value is not None},
+    )
+    return token, organization

@@ -1,0 +1,245 @@
+"""Looks at Redis as the gateway finds it: reachable, fit by version and settings, near enough.
+
+Nothing is changed there, but for the probes of `gateway.tools.check.rights`, which are removed.
+What only an administrator may read (CONFIG) is a note where the gateway's user may not.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from gateway.bus.connection import create_redis
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.settings import EMBEDDED_REDIS, Settings
+from gateway.tools.check.finding import Finding, Topic
+from gateway.tools.check.rights import check_rights
+
+OLDEST = (6, 2)
+ROUND_TRIPS = 20
+SLOW_MS = 20.0
+"""Above this in the median, a stream is opened noticeably late: that takes a few round trips."""
+SMALLEST_BUFFER = 8 * 1024 * 1024
+"""Bytes: the default of Redis for a minute, and enough for a burst of small events."""
+LARGEST_EVENTS = 8
+"""So many events of the largest size must fit in what Redis keeps for a subscriber."""
+
+_TOPIC = Topic("Redis")
+
+Info = Mapping[str, Any]
+
+
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Findings about the Redis that *settings* name."""
+    if settings.redis_url == EMBEDDED_REDIS:
+        return [
+            _TOPIC.note(
+                "The gateway brings its own Valkey along (embedded://): history ends with it.",
+                "For production, name a Redis in REDIS_URL.",
+            )
+        ]
+    redis = create_redis(settings.redis_url, max_connections=2)
+    findings: list[Finding] = []
+    try:
+        output_buffer = partial(_check_output_buffer, settings.event_max_bytes)
+        for look in (_latency, _check_info, output_buffer):
+            # What is refused here, `check_rights` finds too, and names the right.
+            with suppress(NoPermissionError):
+                findings += await look(redis)
+        findings += await check_rights(redis, settings.channel_prefix)
+    except NoPermissionError:
+        # Of no command's own: of the one that a new connection sends.
+        findings.append(
+            _TOPIC.error(
+                "Redis does not let the gateway's user choose the database that REDIS_URL names.",
+                "Grant it +select, or name database 0.",
+            )
+        )
+    except REDIS_ERRORS as error:
+        findings.append(_TOPIC.error(in_words(error), "Until then no stream opens."))
+    finally:
+        await redis.aclose()
+        await redis.connection_pool.disconnect()
+    return findings
+
+
+async def _latency(redis: Redis) -> list[Finding]:
+    """By TIME, a right that the gateway has; PING is none."""
+    loop = asyncio.get_running_loop()
+    await redis.time()
+    times = []
+    for _ in range(ROUND_TRIPS):
+        began = loop.time()
+        await redis.time()
+        times.append((loop.time() - began) * 1000)
+    median = statistics.median(times)
+    sentence = f"A round trip takes {median:.1f} ms in the median, {max(times):.1f} ms at most."
+    if median > SLOW_MS:
+        return [_TOPIC.warning(sentence, "Let Redis run nearer to the gateway.")]
+    return [_TOPIC.ok(sentence)]
+
+
+async def _check_info(redis: Redis) -> list[Finding]:
+    info: Info = await redis.info()
+    return [
+        _check_version(info),
+        *_check_kind(info),
+        _check_eviction(info),
+        *_check_keeping(info),
+    ]
+
+
+def _check_version(info: Info) -> Finding:
+    version = str(info.get("redis_version", "0"))
+    name = f"Redis {version}"
+    if "valkey_version" in info:
+        name = f"Valkey {info['valkey_version']}"
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return _TOPIC.error(
+            f"This is {name}, and the scripts need Redis 6.2 or later.", "Upgrade it."
+        )
+    return _TOPIC.ok(f"{name} is new enough.")
+
+
+def _check_kind(info: Info) -> list[Finding]:
+    """Only a master that is alone responsible can be written to."""
+    found = []
+    if info.get("redis_mode") == "cluster":
+        found.append(
+            _TOPIC.error(
+                "This Redis is a node of a cluster, which the gateway does not speak to.",
+                "Name a single Redis, or one behind Sentinel.",
+            )
+        )
+    if info.get("role") == "slave":
+        found.append(
+            _TOPIC.error(
+                "This Redis is a replica, which takes no writes.",
+                "Name the master in REDIS_URL, or the Sentinels that know it.",
+            )
+        )
+    elif not info.get("connected_slaves"):
+        found.append(
+            _TOPIC.note(
+                "This Redis has no replica: while it is down, no event arrives.",
+                "A replica and Sentinels take over within seconds.",
+            )
+        )
+    return found
+
+
+def _check_eviction(info: Info) -> Finding:
+    policy, memory = str(info.get("maxmemory_policy", "")), info.get("maxmemory")
+    if policy.startswith("allkeys-"):
+        return _TOPIC.error(
+            f"maxmemory-policy is {policy}: Redis throws away histories, registrations and "
+            "revocations when memory is short.",
+            "Set maxmemory-policy noeviction, in a Redis that no cache shares.",
+        )
+    if policy.startswith("volatile-"):
+        return _TOPIC.warning(
+            f"maxmemory-policy is {policy}: all that the gateway keeps has an expiry, so Redis may "
+            "throw it away when memory is short.",
+            "Set maxmemory-policy noeviction, in a Redis that no cache shares.",
+        )
+    if not memory:
+        return _TOPIC.note(
+            "Redis throws nothing away (noeviction), and its memory has no bound (maxmemory 0).",
+            "Set maxmemory below what the machine has, so that it refuses writes before it dies.",
+        )
+    return _TOPIC.ok("Redis throws nothing away when memory is short (noeviction).")
+
+
+def _check_keeping(info: Info) -> list[Finding]:
+    """Whether what is kept outlives a restart of Redis."""
+    found = []
+    if info.get("rdb_last_bgsave_status") == "err":
+        found.append(
+            _TOPIC.warning(
+                "Redis could not save its last snapshot; as a rule it then refuses writes "
+                "(MISCONF).",
+                "See its log: the disk is full, or its directory not writable.",
+            )
+        )
+    if not info.get("aof_enabled"):
+        found.append(
+            _TOPIC.note(
+                "Redis keeps no append-only file: its restart loses what no snapshot holds, "
+                "registrations and revocations too.",
+                "Set appendonly yes.",
+            )
+        )
+    return found
+
+
+async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Finding]:
+    name = "client-output-buffer-limit"
+    try:
+        answer = await redis.config_get(name, "proto-max-bulk-len")
+    except ResponseError:
+        # NOPERM for the gateway's user, or a hosted Redis without CONFIG.
+        return [
+            _TOPIC.note(
+                f"{name} cannot be read with the gateway's rights, which is as it should be.",
+                f"As an administrator, see that it is {_limit(event_max_bytes)} or more: "
+                f"CONFIG GET {name}",
+            )
+        ]
+    # `normal 0 0 0 slave … pubsub <hard> <soft> <seconds>`
+    hard, soft, *_ = map(int, str(answer[name]).partition("pubsub ")[2].split())
+    largest = int(answer.get("proto-max-bulk-len") or 0)
+    return [
+        judge_output_buffer(hard, soft, event_max_bytes),
+        *judge_largest_message(hard, largest, event_max_bytes),
+    ]
+
+
+def judge_output_buffer(hard: int, soft: int, event_max_bytes: int) -> Finding:
+    """What to say of the limits for pub/sub clients, in bytes; 0 for none."""
+    sentence = f"client-output-buffer-limit pubsub is {hard} {soft} bytes"
+    remedy = f"Set client-output-buffer-limit {_limit(event_max_bytes)}."
+    if not hard:
+        return _TOPIC.warning(
+            f"{sentence}, that is none: a subscriber that hangs fills the memory of Redis.", remedy
+        )
+    if hard <= event_max_bytes:
+        return _TOPIC.error(
+            f"{sentence}, and GATEWAY_EVENT_MAX_BYTES is {event_max_bytes}: one event of that size "
+            "makes Redis drop the subscription of every gateway.",
+            remedy,
+        )
+    if min(hard, soft or hard) < _needed(event_max_bytes):
+        return _TOPIC.warning(
+            f"{sentence}: Redis drops the gateway's subscription in every larger burst of events, "
+            f"which may have {event_max_bytes} bytes each (GATEWAY_EVENT_MAX_BYTES).",
+            remedy,
+        )
+    return _TOPIC.ok(f"{sentence}: a burst fits, and a subscriber that hangs is dropped.")
+
+
+def judge_largest_message(hard: int, largest: int, event_max_bytes: int) -> list[Finding]:
+    """What to say of the largest message that Redis takes, in bytes; 0 where that is not known."""
+    if not largest or not hard or largest < hard or hard < 2 * event_max_bytes:
+        return []
+    return [
+        _TOPIC.note(
+            f"Redis takes messages of {largest} bytes (proto-max-bulk-len), and one above {hard} "
+            "(client-output-buffer-limit pubsub) cuts the subscription of every gateway.",
+            f"Set proto-max-bulk-len {hard // 2}: whoever publishes such a message gets the error.",
+        )
+    ]
+
+
+def _needed(event_max_bytes: int) -> int:
+    return max(SMALLEST_BUFFER, LARGEST_EVENTS * event_max_bytes)
+
+
+def _limit(event_max_bytes: int) -> str:
+    """The limit to set: that of Redis itself for events of the default size, more for larger."""
+    soft = _needed(event_max_bytes)
+    return f"pubsub {4 * soft} {soft} 60"

@@ -1,0 +1,229 @@
+"""Tries every right that a gateway needs in Redis, and says which ones are refused.
+
+First each command by itself, on one key that expires, so that all that is missing is known at once
+and a script cannot stop halfway. Then the subscription, and the scripts themselves on the keys that
+they are made for. What was written is removed, with no other right than the gateway's own.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from gateway.bus import scripts
+from gateway.contract import keys
+from gateway.contract.census import census_call, census_key
+from gateway.contract.registration import Registration
+from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
+from gateway.contract.rights import GATEWAY, WITHOUT
+from gateway.contract.scripts import (
+    BareMessage,
+    Call,
+    HistoryLimits,
+    publish_call,
+    read_call,
+    record_call,
+)
+from gateway.tools.check.finding import Finding, Topic
+
+_TOPIC = Topic("Redis rights")
+_PROBE_MS = 60_000
+"""After which Redis removes what a check that was killed left behind, in milliseconds."""
+
+_LIMITS = HistoryLimits(open_ttl_ms=_PROBE_MS, history_ttl_ms=_PROBE_MS)
+
+# `{key}` holds a string by then, so what would write anything else to it writes nothing: Redis asks
+# first whether the command is allowed, then whether it fits the key (WRONGTYPE).
+TRIALS: dict[str, tuple[str | int, ...]] = {
+    "SET": ("{key}", "probe", "PX", _PROBE_MS),
+    "GET": ("{key}",),
+    "EXISTS": ("{key}",),
+    "PEXPIRE": ("{key}", _PROBE_MS),
+    "PTTL": ("{key}",),
+    "HSET": ("{key}", "f", "v"),
+    "HSETNX": ("{key}", "f", "v"),
+    "HGET": ("{key}", "f"),
+    "HMGET": ("{key}", "f"),
+    "HEXISTS": ("{key}", "f"),
+    "HDEL": ("{key}", "f"),
+    "HGETALL": ("{key}",),
+    "RPUSH": ("{key}", "v"),
+    "LPOP": ("{key}",),
+    "LLEN": ("{key}",),
+    "XADD": ("{key}", "*", "f", "v"),
+    "XRANGE": ("{key}", "-", "+", "COUNT", 1),
+    "XREVRANGE": ("{key}", "+", "-", "COUNT", 1),
+    "XTRIM": ("{key}", "MAXLEN", 1),
+    "XLEN": ("{key}",),
+    "ZSCAN": ("{key}", 0),
+    "TIME": (),
+    "INFO": ("replication",),
+    "EVAL": ("return 1", 0),
+    "EVALSHA": ("0" * 40, 0),
+    "PUBLISH": ("{channel}", "{{}}"),
+    "GETDEL": ("{key}",),
+}
+"""What each command is tried with; PSUBSCRIBE takes a connection of its own."""
+
+
+async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
+    """Findings about the rights of the user that *redis* logs in as.
+
+    Raises what redis-py does if Redis cannot be asked.
+    """
+    probe = f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}"
+    channel = keys.canary_channel(channel_prefix, probe)
+    refusals = await _try_commands(redis, keys.once_key(probe, "rights"), channel)
+    refusals |= await _try_subscription(redis, keys.channel_pattern(channel_prefix))
+    if not refusals.keys() - WITHOUT.keys():
+        refusals |= await _try_scripts(redis, probe, channel)
+    if not refusals:
+        return [_TOPIC.ok("Redis allows the gateway's user all that a gateway does.")]
+    return _in_words(refusals, channel_prefix, _user(redis))
+
+
+def _user(redis: Redis) -> str:
+    return str(redis.get_connection_kwargs().get("username") or "default")
+
+
+async def _try_commands(redis: Redis, key: str, channel: str) -> dict[str, str]:
+    """Each command by itself; what Redis said to those that it refuses."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for command, template in TRIALS.items():
+            arguments = [
+                one.format(key=key, channel=channel) if isinstance(one, str) else one
+                for one in template
+            ]
+            pipeline.execute_command(command, *arguments)
+        # Where SET was refused, one of the others has begun something.
+        pipeline.execute_command("PEXPIRE", key, 0)
+        answers = await pipeline.execute(raise_on_error=False)
+    refusals = zip(TRIALS, answers, strict=False)
+    return {name: str(one) for name, one in refusals if isinstance(one, NoPermissionError)}
+
+
+async def _try_subscription(redis: Redis, pattern: str) -> dict[str, str]:
+    connection = redis.connection_pool.make_connection()
+    try:
+        await connection.connect()
+        await connection.send_command("PSUBSCRIBE", pattern)
+        await connection.read_response()
+    except NoPermissionError as refusal:
+        return {"PSUBSCRIBE": str(refusal)}
+    finally:
+        await connection.disconnect(nowait=True)
+    return {}
+
+
+async def _try_scripts(redis: Redis, probe: str, channel: str) -> dict[str, str]:
+    """What the gateway and a publisher do, on keys of an execution that nobody else knows."""
+    written = [
+        *(make(probe) for make in (keys.events_key, keys.meta_key, keys.seen_key, keys.order_key)),
+        keys.once_key(probe, probe),
+        keys.answer_key(probe, probe),
+        keys.ticket_key(probe),
+        census_key(probe),
+    ]
+    work = [
+        *(scripts.run(redis, call) for call in _calls(probe, channel)),
+        redis.set(keys.ticket_key(probe), "probe", px=_PROBE_MS),
+        redis.getdel(keys.ticket_key(probe)),
+        redis.get(VERSION_KEY),
+        redis.zscan(MEMBERS_KEY),
+    ]
+    try:
+        answers = await asyncio.gather(*work, return_exceptions=True)
+    finally:
+        await remove(redis, written)
+    refusals = [one for one in answers if isinstance(one, BaseException)]
+    for refusal in refusals:
+        if not isinstance(refusal, NoPermissionError):
+            raise refusal
+    return {"a script": str(refusals[0])} if refusals else {}
+
+
+def _calls(probe: str, channel: str) -> list[Call]:
+    message = BareMessage(b'{"type":"probe"}', b"probe", "")
+    return [
+        publish_call(
+            probe,
+            b'{"type":"probe"}',
+            # A canary that no gateway waits for: none takes it for an event.
+            channel=channel,
+            idempotency_key=probe,
+            terminal_type="",
+            limits=_LIMITS,
+        ),
+        record_call(
+            probe,
+            [message],
+            instance=probe,
+            since=int(time.time() * 1_000_000),
+            batch=1,
+            limits=_LIMITS,
+        ),
+        read_call(probe, "", 1024),
+        Registration(probe, probe).call(_LIMITS),
+        census_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
+    ]
+
+
+async def remove(redis: Redis, written: Sequence[str]) -> None:
+    """Remove the keys *written*: an expiry of 0 does it, and DEL is no right of a gateway."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for key in written:
+            pipeline.pexpire(key, 0)
+        await pipeline.execute(raise_on_error=False)
+
+
+_OF_A_COMMAND = re.compile(r"run (?:the '|this command)")
+
+
+def _in_words(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
+    """One finding for each kind of right: the commands, the keys, the channels."""
+    commands: list[str] = []
+    spared: list[str] = []
+    kinds: dict[str, str] = {}
+    for name, said in refusals.items():
+        if _OF_A_COMMAND.search(said):
+            (spared if name in WITHOUT else commands).append(name)
+        else:
+            kinds["channels" if "channel" in said else "keys"] = said
+    line = "sse-gateway check --acl prints the whole line"
+    found = []
+    if commands:
+        grant = " ".join(f"+{name.lower()}" for name in commands)
+        found.append(
+            _TOPIC.error(
+                f"Redis refuses the user {user} what the gateway calls: {', '.join(commands)}.",
+                f"Grant it: ACL SETUSER {user} {grant} ({line}).",
+            )
+        )
+    found += [
+        _TOPIC.warning(
+            f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
+            f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
+        )
+        for name in spared
+    ]
+    if "keys" in kinds:
+        patterns = " ".join(f"~{pattern}" for pattern in GATEWAY.keys)
+        found.append(
+            _TOPIC.error(
+                f"Redis refuses the user {user} keys that the gateway uses: {kinds['keys']}.",
+                f"Grant them: ACL SETUSER {user} {patterns} ({line}).",
+            )
+        )
+    if "channels" in kinds:
+        pattern = keys.channel_pattern(channel_prefix)
+        found.append(
+            _TOPIC.error(
+                f"Redis refuses the user {user} the channels of executions, {pattern}.",
+                f"Grant them, to the letter: ACL SETUSER {user} &{pattern} ({line}).",
+            )
+        )
+    return found

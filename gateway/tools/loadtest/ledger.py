@@ -1,0 +1,137 @@
+"""What each tab saw, held against what it had to see. Pure: no I/O, no clock.
+
+A tab must get every event of its own execution exactly once and in order, nothing of another, and
+then the end, through all its reconnects. It does not know how events are published or read.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.tools.loadtest.latencies import Latencies
+from gateway.tools.loadtest.messages import Sighting
+from gateway.tools.loadtest.timeline import Timeline
+
+_ID = re.compile(r"(\d+)-(\d+)")
+
+
+@dataclass(slots=True)
+class Account:
+    """The account of one tab, which has to see the events 1 to *expected* of *execution_id*."""
+
+    execution_id: str
+    expected: int
+    frozen: bool = False
+    """It never reads, and has to see nothing: it is there to harm the others."""
+    opened: bool = False
+    ended: bool = False
+    """The terminal event came, all others or not, and then the clean end of the answer."""
+    trouble: str | None = None
+    """Why the tab did not open or end, in words."""
+    received: int = 0
+    duplicated: int = 0
+    out_of_order: int = 0
+    """Events that came after one with a higher number."""
+    foreign: int = 0
+    """Events of another execution, or none of ours at all."""
+    misnumbered: int = 0
+    """Ids that do not follow the one before, in one life of a history."""
+    trimmed: int = 0
+    """Events that history no longer kept when a page was loaded anew, and said so."""
+    _lost_before: int = 0
+    _next: int = 1
+    _missing: set[int] | None = None
+    _last_id: tuple[int, int] | None = None
+
+    @property
+    def lost(self) -> int:
+        """Events that it had to see and did not, those of earlier pages included."""
+        return self._lost_before + (0 if self.frozen else self.expected - self.received)
+
+    @property
+    def saw_last(self) -> bool:
+        return self._next > self.expected
+
+    def note(self, seen: Sighting | None, event_id: str | None = None) -> bool:
+        """Enter an event; None for one that is not of this test. True if it is new and ours."""
+        if (
+            seen is None
+            or seen.execution_id != self.execution_id
+            or not 1 <= seen.n <= self.expected
+        ):
+            self.foreign += 1
+            return False
+        self._note_id(event_id)
+        if seen.n >= self._next:
+            if seen.n > self._next:
+                self._missing = self._missing or set()
+                self._missing.update(range(self._next, seen.n))
+            self._next = seen.n + 1
+        elif self._missing and seen.n in self._missing:
+            self._missing.remove(seen.n)
+            self.out_of_order += 1
+        else:
+            self.duplicated += 1
+            return False
+        self.received += 1
+        return True
+
+    def _note_id(self, event_id: str | None) -> None:
+        if event_id is None or (found := _ID.fullmatch(event_id)) is None:
+            return
+        before, self._last_id = self._last_id, (int(found[1]), int(found[2]))
+        if before is not None and before[0] == self._last_id[0]:
+            self.misnumbered += self._last_id[1] != before[1] + 1
+
+    def reload(self) -> None:
+        """All is to be seen from the first on: the page was loaded anew, or was told that the whole
+        history follows (`stream:reset`)."""
+        self._lost_before += len(self._missing or ())
+        self.received = 0
+        self._next, self._missing, self._last_id = 1, None, None
+
+    def gap(self, missed: int, last_id: str | None = None) -> None:
+        """The gateway told that so many, up to *last_id*, are no longer kept. For a new page that
+        is so; one that had a cursor has lost them."""
+        if last_id is not None and (found := _ID.fullmatch(last_id)) is not None:
+            self._last_id = (int(found[1]), int(found[2]))
+        if self._next == 1:
+            missed = min(missed, self.expected)
+            self.trimmed += missed
+            self.received += missed
+            self._next += missed
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All accounts of one run, and what is counted over all of them."""
+
+    accounts: Sequence[Account]
+    timeline: Timeline = field(default_factory=Timeline)
+    first: Latencies = field(default_factory=Latencies)
+    """From the request to the first event of a stream, of every opening."""
+    interruptions: Counter[str] = field(default_factory=Counter)
+    """Why streams ended before their execution did; each came back, or is a trouble."""
+    open: int = 0
+    """Streams that are open now."""
+    received: int = 0
+    """Events that reached tabs for the first time."""
+    reconnects: int = 0
+    reloads: int = 0
+    resets: int = 0
+
+    def note(
+        self,
+        account: Account,
+        seen: Sighting | None,
+        now_ns: int,
+        event_id: str | None = None,
+        opened_ns: int = 0,
+    ) -> None:
+        """Enter an event that reached a tab at *now_ns* of the monotonic clock; what was published
+        before *opened_ns* is replayed, and its age says nothing about the gateway."""
+        if account.note(seen, event_id) and seen is not None:
+            self.received += 1
+            live = seen.published_ns >= opened_ns
+            self.timeline.event(now_ns - seen.published_ns if live else None)

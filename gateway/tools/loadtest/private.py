@@ -1,0 +1,109 @@
+"""A gateway of the load test's own, for whoever has none running: real processes on loopback.
+
+The gateway runs in a process of its own, `gateway.tools.loadtest.child`, so that it is measured and
+not the load beside it. It has production's defaults; what the user's environment sets for another
+gateway is left out. Nothing of it survives the block, nor the load test itself.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import TemporaryFile
+from typing import IO
+
+from gateway.access.tokens import issue
+from gateway.embedded import EmbeddedRedis
+from gateway.errors import GatewayError
+from gateway.settings import PREFIX
+from gateway.tools.loadtest.plan import Target
+
+_START_TIMEOUT = 20.0
+_STOP_TIMEOUT = 10.0
+_ORGANIZATION = "loadtest"
+
+
+class PrivateGatewayFailed(GatewayError):
+    """The gateway of the load test's own did not start; `str(error)` ends with what it said."""
+
+
+@asynccontextmanager
+async def private_gateway(token_seconds: float) -> AsyncIterator[Target]:
+    """Run a gateway and a Redis for it; the target's token is valid for *token_seconds*.
+
+    Raises:
+        PrivateGatewayFailed: the gateway did not start.
+        GatewayError: the embedded Redis did not start.
+    """
+    redis = await EmbeddedRedis.start()
+    try:
+        secret = secrets.token_hex(32)
+        token = issue(secret, organization_id=_ORGANIZATION, ttl_seconds=int(token_seconds))
+        async with gateway_process(redis.url, secret) as url:
+            yield Target(url=url, publish_url=redis.url, organization=_ORGANIZATION, token=token)
+    finally:
+        await redis.stop()
+
+
+@asynccontextmanager
+async def gateway_process(redis_url: str, secret: str) -> AsyncIterator[str]:
+    """Run a gateway in a process of its own, on a free port; the value is its URL.
+
+    Raises:
+        PrivateGatewayFailed: it ended, or did not listen in time.
+    """
+    with TemporaryFile() as complaints:
+        process = await _start(redis_url, secret, complaints)
+        try:
+            yield await _listening(process, complaints)
+        finally:
+            await _stop(process)
+
+
+async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+    own = {
+        "REDIS_URL": redis_url,
+        f"{PREFIX}JWT_SECRET": secret,
+        f"{PREFIX}PORT": "0",
+        f"{PREFIX}ADMIN_PORT": "off",
+        f"{PREFIX}LOG_LEVEL": "warning",
+    }
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.tools.loadtest.child"),
+        env=inherited | own,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=complaints,
+        # Ctrl-C is for the load test, which then stops its gateway in good order.
+        start_new_session=True,
+    )
+
+
+async def _listening(process: Process, complaints: IO[bytes]) -> str:
+    """Its URL, once it listens. It admits the first stream when its subscription is confirmed."""
+    url = b""
+    if process.stdout is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_TIMEOUT):
+                url = await process.stdout.readline()
+    if not url:
+        complaints.seek(0)
+        words = complaints.read().decode(errors="replace").strip() or "it said nothing."
+        raise PrivateGatewayFailed(f"The load test's own gateway did not start: {words}")
+    return url.decode().strip()
+
+
+async def _stop(process: Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,187 @@
+"""One load test from the first connection to the findings.
+
+It registers the executions, opens all tabs, publishes at an even pace as today's workers do (bare
+PUBLISH), and waits for the ends. It needs nothing of the gateway but its address and its Redis, so
+it tests one behind nginx and TLS as well. It shows nothing: that is
+`gateway.tools.loadtest.report`.
+"""
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from itertools import cycle, islice
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.bus.connection import create_redis
+from gateway.bus.registry import register
+from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.contract.keys import meta_key
+from gateway.errors import RedisUnavailable
+from gateway.tools.loadtest.disturbance import Disturbance
+from gateway.tools.loadtest.findings import Course, Findings, sum_up
+from gateway.tools.loadtest.ledger import Account, Ledger
+from gateway.tools.loadtest.messages import compose
+from gateway.tools.loadtest.opening import Opening
+from gateway.tools.loadtest.plan import Plan, Target
+from gateway.tools.loadtest.tab import Tab
+from gateway.tools.loadtest.timeline import Sample
+
+_BATCH = 100
+"""Most events published in one round trip when the pace was lost."""
+
+_REDIS_TIMEOUT = 5.0
+
+_CONNECTIONS = 8
+"""Most connections to Redis: it publishes on one at a time."""
+
+_MOST_SAMPLES = 300
+"""So many intervals, each of a second or more, make a plot that can be read."""
+
+
+class LoadTest:
+    """Runs one plan against one gateway. `ledger` and `published` can be watched while it does."""
+
+    def __init__(
+        self, target: Target, plan: Plan, on_sample: Callable[[Sample], None] = lambda _: None
+    ) -> None:
+        """*on_sample* is told of each interval when it is over."""
+        self.plan = plan
+        self._target = target
+        self._on_sample = on_sample
+        self.published = 0
+        self._unheard = 0
+        self._tabs: list[Tab] = []
+        executions = islice(cycle(plan.execution_ids()), plan.tabs)
+        self._habits = plan.habits()
+        self.ledger = Ledger(
+            [
+                Account(execution, plan.events, frozen=habit == "frozen")
+                for execution, habit in zip(executions, self._habits, strict=True)
+            ]
+        )
+
+    async def run(self) -> Findings:
+        """Run it to its end.
+
+        Raises:
+            RedisUnavailable: Redis did not take the registrations or the events.
+        """
+        peak_before = _peak_kib()
+        async with _redis(self._target.publish_url) as redis:
+            await self._register(redis)
+            opening = Opening(self._target, self.plan.patience)
+            self._tabs = [
+                Tab(self._target.request, account, self.ledger, opening.later, habit)
+                for account, habit in zip(self.ledger.accounts, self._habits, strict=True)
+            ]
+            disturbance = Disturbance(self.plan, self._tabs)
+            try:
+                async with _beside(opening.run(), self._sample()):
+                    started = time.monotonic()
+                    await opening.open_all(self._tabs, self.plan.ramp_up)
+                    opened = time.monotonic()
+                    if any(account.opened for account in self.ledger.accounts):
+                        async with _beside(disturbance.run()):
+                            await self._publish(redis)
+                            published = time.monotonic()
+                            await self._wait_for_ends()
+                    else:
+                        published = opened
+            finally:
+                for tab in self._tabs:
+                    tab.give_up()
+        course = Course(
+            self.published,
+            self._unheard,
+            opening_seconds=opened - started,
+            publishing_seconds=published - opened,
+            storm_seconds=disturbance.storm_seconds,
+            own_cpu_seconds=time.process_time(),
+            own_kib_per_tab=(_peak_kib() - peak_before) / self.plan.tabs,
+        )
+        return sum_up(self.ledger, course, self.plan.slos)
+
+    async def _sample(self) -> None:
+        """Close an interval every second, or less often in a long run; and a last one."""
+        length = max(1.0, self.plan.duration / _MOST_SAMPLES)
+        begin = time.monotonic()
+        try:
+            while True:
+                await asyncio.sleep(length)
+                self._close_interval(time.monotonic() - begin)
+        finally:
+            self._close_interval(time.monotonic() - begin)
+
+    def _close_interval(self, seconds: float) -> None:
+        self._on_sample(self.ledger.timeline.close(seconds, self.ledger.open))
+
+    async def _register(self, redis: Redis) -> None:
+        kept_ms = int(self.plan.lifetime * 1000)
+        for execution_id in self.plan.execution_ids():
+            async with asyncio.timeout(_REDIS_TIMEOUT):
+                await register(redis, execution_id, self._target.organization)
+                await redis.pexpire(meta_key(execution_id), kept_ms)
+
+    async def _publish(self, redis: Redis) -> None:
+        """Publish at an even pace, one event of each execution in turn."""
+        plan = self.plan
+        executions = plan.execution_ids()
+        begin = time.monotonic()
+        while self.published < plan.total:
+            due = min(plan.total, int((time.monotonic() - begin) * plan.rate) + 1)
+            async with redis.pipeline(transaction=False) as pipeline:
+                for index in range(self.published, min(due, self.published + _BATCH)):
+                    turn, which = divmod(index, plan.executions)
+                    event = compose(executions[which], turn + 1, plan.events, time.monotonic_ns())
+                    pipeline.publish(self._target.channel(executions[which]), event)
+                async with asyncio.timeout(_REDIS_TIMEOUT):
+                    receivers = await pipeline.execute()
+            self.published += len(receivers)
+            self._unheard += receivers.count(0)
+            # Also with no time left: the tabs need their turn.
+            await asyncio.sleep(begin + self.published / plan.rate - time.monotonic())
+
+    async def _wait_for_ends(self) -> None:
+        """Until every tab has ended, or nothing at all has arrived for the plan's patience."""
+        pending = {
+            tab.ended for tab in self._tabs if tab.habit != "frozen" and not tab.ended.done()
+        }
+        while pending:
+            before = self.ledger.received
+            ended, pending = await asyncio.wait(pending, timeout=self.plan.patience)
+            if not ended and self.ledger.received == before:
+                return
+
+
+def _peak_kib() -> int:
+    """The most memory that this process has had. Linux counts it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """*work* runs for as long as the block does; what goes wrong in it ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _redis(url: str) -> AsyncIterator[Redis]:
+    """A client that never repeats a command: a repeated PUBLISH would look like a duplicate."""
+    # Timed here instead: redis-py does it with `asyncio.wait_for`, which before Python 3.12 can
+    # swallow a cancellation, and then Ctrl-C would go unheard.
+    redis = create_redis(url, max_connections=_CONNECTIONS, retries=0, answer_timeout=None)
+    async with redis:
+        try:
+            yield redis
+        except REDIS_ERRORS as error:
+            raise RedisUnavailable(f"The load test cannot publish. {in_words(error)}") from error

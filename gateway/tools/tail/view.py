@@ -1,0 +1,123 @@
+"""What a person sees of an execution in a terminal: one line a step, and how the connection is.
+
+It is drawn anew from the folded run, so that a reset or a second attempt needs no rule here.
+"""
+
+from datetime import UTC, datetime
+
+from rich.console import Console, ConsoleRenderable, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from gateway.events.parse import parse_object
+from gateway.events.run import RunFold
+from gateway.events.steps import StepLog
+from gateway.harmless import harmless
+from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
+
+_MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
+_ENDS = {"completed": "green", "failed": "red", "canceled": "yellow"}
+
+
+class View:
+    """The steps of one execution, live where the terminal can be drawn on; else a line an event."""
+
+    def __init__(self, execution_id: str, console: Console) -> None:
+        self._execution_id = execution_id
+        self._console = console
+        self._run = RunFold(keep_logs=True)
+        self._state = Text("connecting …", "dim")
+        self._awaited = ""
+        self._spinner = Spinner("dots")
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8)
+
+    def __enter__(self) -> "View":
+        if self._console.is_terminal:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.__exit__(None, None, None)
+
+    def show(self, update: Update) -> None:
+        """Take in what has happened."""
+        match update:
+            case Happened("stream:reset", _):
+                self._run = RunFold(keep_logs=True)
+                self._say("the history has begun anew", "yellow")
+            case Happened("stream:gap", body):
+                self._say(f"{parse_object(body).get('missed')} events are no longer kept", "yellow")
+            case Happened(event_type, body):
+                self._run.add(document := parse_object(body))
+                self._line(event_type, document)
+                self._state = Text("live", "green")
+                self._awaited = _awaited(event_type, document)
+            case Connected():
+                self._state = Text("live", "green")
+            case Waiting(why, seconds):
+                self._say(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
+            case Ended(status):
+                self._say(status, _ENDS[status])
+
+    def _say(self, words: str, style: str) -> None:
+        self._state = Text(harmless(words), style)
+        if not self._console.is_terminal:
+            self._console.print(self._state, soft_wrap=True)
+
+    def _line(self, event_type: str, document: dict[str, object]) -> None:
+        if self._console.is_terminal:
+            return
+        data = document.get("data")
+        node = data.get("node_type") or data.get("node_id") if isinstance(data, dict) else None
+        line = f"{document.get('timestamp') or '-'} {event_type} {node or ''}"
+        self._console.print(harmless(line.rstrip()), soft_wrap=True)
+
+    def _draw(self) -> ConsoleRenderable:
+        run = self._run.document(self._execution_id, "")
+        table = Table.grid(padding=(0, 2))
+        for step in run.get("execution_logs", []):
+            table.add_row(*self._row(step))
+        words = self._state
+        if words.plain == "live":
+            words = Text(f"waits for {self._awaited}" if self._awaited else run["status"])
+        head = Text.assemble((self._execution_id, "bold"), "  ", words)
+        parts: list[ConsoleRenderable] = [head, table]
+        if run["error_message"]:
+            parts.append(Text(harmless(run["error_message"]), "red"))
+        if run["generated_document_id"]:
+            parts.append(Text(harmless(f"document {run['generated_document_id']}"), "green"))
+        return Group(*parts)
+
+    def _row(self, step: StepLog) -> tuple[ConsoleRenderable, ...]:
+        name = Text(harmless(step["node_type"] or step["node_id"] or "step"))
+        if step["status"] == "running":
+            return self._spinner, name, Text(_lasted(_since(step["started_at"])), "dim"), Text()
+        mark, colour = _MARKS[step["status"]]
+        lasted = Text(_lasted(step["duration_ms"]), "dim")
+        return Text(mark, colour), name, lasted, Text(harmless(step["error"] or ""), "red")
+
+
+def _awaited(event_type: str, document: dict[str, object]) -> str:
+    """What the execution waits for since this event; empty where it does not wait."""
+    if event_type != "execution:paused":
+        return ""
+    data = document.get("data")
+    reason = data.get("reason") if isinstance(data, dict) else None
+    return harmless(str(reason or "somebody"))
+
+
+def _since(started_at: str | None) -> float | None:
+    """Milliseconds since a time of a run document."""
+    if started_at is None:
+        return None
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds() * 1000)
+
+
+def _lasted(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return ""
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,0 +1,93 @@
+"""An embedded Valkey, and a gateway with the page and the engine as `dev` runs them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from gateway.access.tokens import issue
+from gateway.app import PARTS, create_application
+from gateway.embedded import EmbeddedRedis
+from gateway.server import Server
+from gateway.settings import load
+from gateway.tasks import Supervisor
+from gateway.tools.dev.control import add_control
+from gateway.tools.dev.engine import ORGANIZATION, SimulatedEngine
+from tests.support import SECRET
+
+
+@pytest.fixture
+async def embedded() -> AsyncIterator[EmbeddedRedis]:
+    """A running embedded Valkey."""
+    running = await EmbeddedRedis.start()
+    yield running
+    await running.stop()
+
+
+@dataclass
+class Viewer:
+    """A gateway that serves the page."""
+
+    server: Server
+    session: aiohttp.ClientSession
+    stop: Callable[[], Awaitable[None]]
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def port(self) -> str:
+        return self.url.rpartition(":")[2]
+
+    async def json(self, path: str) -> Any:
+        async with self.session.get(self.url + path) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+
+StartViewer = Callable[..., Awaitable[Viewer]]
+
+
+@pytest.fixture
+async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewer]:
+    """Starts gateways with the page; *pace* None is without an engine."""
+    async with AsyncExitStack() as stack:
+
+        async def start(pace: float | None = 1.0, secret: str = SECRET, port: int = 0) -> Viewer:
+            settings = load(
+                None,
+                redis_url=redis_url,
+                jwt_secret=secret,
+                ownership="token",
+                port=port,
+                admin_port="off",
+                page=True,
+                drain_seconds=0,
+                heartbeat_seconds=0.2,
+            )
+            engine = None
+            if pace is not None:
+                engine = SimulatedEngine(redis, channel_prefix="execution:", pace=pace)
+                supervisor = Supervisor()
+                supervisor.start("engine", engine.run())
+                stack.push_async_callback(supervisor.stop)
+            application = create_application(settings)
+            token = partial(issue, secret, organization_id=ORGANIZATION)
+            add_control(
+                application, engine, lambda seconds: token(ttl_seconds=seconds), settings.host
+            )
+            server = Server(settings, application)
+            await server.start()
+            running = await stack.enter_async_context(AsyncExitStack())
+            running.push_async_callback(server.stop)
+            await application[PARTS].subscription.confirmed()
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            return Viewer(server, session, running.aclose)
+
+        yield start
