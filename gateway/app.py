@@ -15,7 +15,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway import pulse
-from gateway.access import door
+from gateway.access import control
 from gateway.admin.routes import create_admin
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
@@ -34,18 +34,18 @@ from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
-from gateway.garbage import calm
+from gateway.garbage import tune_gc
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
 from gateway.http.client import client_handler
 from gateway.http.connection import Connections, Room
 from gateway.http.errors import error_middleware
 from gateway.http.health import health_handler
-from gateway.http.hygiene import MAX_BODY_BYTES, hygiene_middleware
 from gateway.http.nothing_here import add_nothing_here
 from gateway.http.outlet import Care
 from gateway.http.page import add_page
 from gateway.http.poll_budget import Budget
+from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
 from gateway.http.routes import add_cors, add_routes
 from gateway.http.run_answer import Answers
 from gateway.http.run_documents import Documents
@@ -70,11 +70,11 @@ from gateway.tasks import Supervisor
 
 log = logging.getLogger(__name__)
 
-RELOADED = door.RELOADED | {"max_connections"}
+RELOADED = control.RELOADED | {"max_connections"}
 """The settings that `Parts.reload` goes by; every other one takes a restart."""
 
 
-class Parts:
+class Components:
     """Every part of one gateway, wired together; nothing runs yet."""
 
     def __init__(self, settings: Settings) -> None:
@@ -120,17 +120,17 @@ class Parts:
             self.metrics,
             _rules(settings),
             self.recorder,
-            self.unregistered.saw if self.unregistered else None,
+            self.unregistered.note_events if self.unregistered else None,
         )
         self.health = Health(
             self.supervisor, self.subscription, self.canary, self.feed, self.recorder
         )
         self.expiry = Expiry()
-        self.door = door.Door(settings, self.redis, self.registry)
+        self.access = control.AccessControl(settings, self.redis, self.registry)
 
     def _subscribed(self) -> None:
         self.auditor.subscribed()
-        self.canary.hurry()
+        self.canary.publish_now()
 
     def start(self) -> None:
         """Start every background task."""
@@ -145,8 +145,8 @@ class Parts:
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
         self.supervisor.start("expiry", self.expiry.run())
-        self.supervisor.start("pulse", pulse.feel(self.metrics.loop_lag))
-        self.door.start(self.supervisor, self.hub)
+        self.supervisor.start("pulse", pulse.measure_loop_lag(self.metrics.loop_lag))
+        self.access.start(self.supervisor, self.hub)
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())
 
@@ -169,7 +169,7 @@ class Parts:
         Raises:
             ConfigurationError: the keys cannot be used, and all stays as it was.
         """
-        self.door.reload(settings)
+        self.access.reload(settings)
         self.hub.max_subscribers = most_streams(settings)
 
     async def stop(self) -> None:
@@ -179,54 +179,56 @@ class Parts:
         await self.replay.stop()
         await self.history.stop()
         await self.registry.stop()
-        await self.door.stop()
+        await self.access.stop()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
 
-PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+COMPONENTS: web.AppKey[Components] = web.AppKey("parts", Components)
 
 
 def create_application(settings: Settings) -> web.Application:
     """The aiohttp application; its background tasks run from its start-up to its clean-up."""
-    parts = Parts(settings)
+    components = Components(settings)
     application = web.Application(
         middlewares=[
-            error_middleware(parts.metrics),
-            hygiene_middleware(settings.header_timeout_seconds),
+            error_middleware(components.metrics),
+            request_limits_middleware(settings.header_timeout_seconds),
         ],
         client_max_size=MAX_BODY_BYTES,
     )
-    application[PARTS] = parts
-    catch_up = CatchUp(parts.replay, parts.door.policy.admit, parts.metrics)
+    application[COMPONENTS] = components
+    catch_up = CatchUp(components.replay, components.access.policy.admit, components.metrics)
     stream = StreamHandler(
-        parts.door.policy,
-        parts.door.quota,
+        components.access.policy,
+        components.access.quota,
         settings.trusted_proxies,
-        parts.hub,
-        parts.subscription,
-        parts.replay,
+        components.hub,
+        components.subscription,
+        components.replay,
         catch_up,
-        parts.heartbeat,
-        parts.expiry,
-        Care(parts.stalls, catch_up.run),
-        parts.metrics,
+        components.heartbeat,
+        components.expiry,
+        Care(components.stalls, catch_up.run),
+        components.metrics,
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(
-        parts.door.policy,
-        parts.door.quota,
-        parts.registry,
-        parts.documents,
-        Answers(parts.polls, parts.stalls, settings.poll_seconds, parts.metrics),
+        components.access.policy,
+        components.access.quota,
+        components.registry,
+        components.documents,
+        Answers(components.polls, components.stalls, settings.poll_seconds, components.metrics),
     )
-    tickets = TicketHandler(parts.door.policy, parts.door.quota, parts.door.tickets)
+    tickets = TicketHandler(
+        components.access.policy, components.access.quota, components.access.tickets
+    )
     add_routes(
         application,
         stream=stream.handle,
         ticket=tickets.handle,
         runs=runs.handle,
-        health=health_handler(parts.health),
+        health=health_handler(components.health),
         client=client_handler(),
     )
     add_cors(application, settings.cors_origins, settings.cors_credentials)
@@ -254,7 +256,7 @@ async def create_app() -> web.AppRunner:
     # Who stands before several workers has one; theirs would be mixed.
     access_log.setLevel(logging.WARNING)
     raise_file_limit()
-    calm()
+    tune_gc()
     return create_runner(
         create_application(settings), settings, partial(set_options, settings=settings)
     )
@@ -262,12 +264,12 @@ async def create_app() -> web.AppRunner:
 
 def create_admin_runner(application: web.Application, settings: Settings) -> web.AppRunner:
     """What runs the admin application of *application*, one of `create_application`."""
-    parts = application[PARTS]
+    components = application[COMPONENTS]
     connections = Connections(
         settings.header_timeout_seconds, room=Room(OPERATOR_FILES, streams=lambda: 0)
     )
-    admin = create_admin(parts.sources, settings.admin_hosts)
-    return Runner(admin, connections, parts.supervisor, "operators' header watch")
+    admin = create_admin(components.sources, settings.admin_hosts)
+    return Runner(admin, connections, components.supervisor, "operators' header watch")
 
 
 def create_runner(
@@ -279,27 +281,27 @@ def create_runner(
 
     *set_options*: see `Connections`.
     """
-    parts = application[PARTS]
+    components = application[COMPONENTS]
     most = file_limit() - other_files(settings) + REQUEST_FILES
     connections = Connections(
         settings.header_timeout_seconds,
         set_options=set_options,
-        room=Room(max(1, most), parts.hub.__len__),
-        metrics=parts.metrics,
+        room=Room(max(1, most), components.hub.__len__),
+        metrics=components.metrics,
     )
-    return Runner(application, connections, parts.supervisor, "header watch")
+    return Runner(application, connections, components.supervisor, "header watch")
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
-    application[PARTS].start()
+    application[COMPONENTS].start()
     yield
-    await application[PARTS].stop()
+    await application[COMPONENTS].stop()
 
 
 async def _send_away(application: web.Application, seconds: float) -> None:
     """End every stream in good order, once nothing new is accepted: takes at most *seconds* and
     `FORCED_AFTER`."""
-    hub = application[PARTS].hub
+    hub = application[COMPONENTS].hub
     log.info("Stopping: %d streams are sent away.", len(hub))
     # Every reader is told to come back, spread over the time: they come to another process.
     await hub.drain(seconds)

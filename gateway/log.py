@@ -140,7 +140,7 @@ def configure(form: Literal["text", "json"], level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
-class Sometimes:
+class RateLimitedLog:
     """Lets a line through at most once per *interval* seconds and counts those held back."""
 
     def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -149,7 +149,7 @@ class Sometimes:
         self._next = float("-inf")
         self._held_back = 0
 
-    def allows(self) -> int | None:
+    def due(self) -> int | None:
         """How many lines were held back since the last one, or None when this one waits too."""
         now = self._clock()
         if now < self._next:

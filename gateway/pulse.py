@@ -11,7 +11,7 @@ INTERVAL = 0.25
 """Seconds between two looks."""
 
 
-async def feel(lags: Histogram) -> None:
+async def measure_loop_lag(lags: Histogram) -> None:
     """Observe in *lags*, for ever, how many seconds late the loop wakes a sleeper."""
     loop = asyncio.get_running_loop()
     while True:

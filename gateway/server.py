@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.app import (
-    PARTS,
+    COMPONENTS,
     RELOADED,
     create_admin_runner,
     create_application,
@@ -21,7 +21,7 @@ from gateway.app import (
 )
 from gateway.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
-from gateway.garbage import calm
+from gateway.garbage import tune_gc
 from gateway.listener import BACKLOG, Listeners, listen, url_of
 from gateway.log import configure
 from gateway.settings import EMBEDDED_REDIS, Settings, variable
@@ -52,7 +52,7 @@ class Server:
     @property
     def streams(self) -> int:
         """How many streams are open."""
-        return len(self._application[PARTS].hub)
+        return len(self._application[COMPONENTS].hub)
 
     async def start(self) -> None:
         """Start the background tasks and listen.
@@ -77,15 +77,15 @@ class Server:
     @property
     def status(self) -> str:
         """How it goes, in words."""
-        reasons = self._application[PARTS].health.verdict().reasons
+        reasons = self._application[COMPONENTS].health.status().reasons
         return " ".join([f"{self.streams} streams on {self.url}.", *reasons])
 
     def watch(self, notifier: Notifier) -> None:
         """Feed the watchdog of systemd for as long as the gateway does what it is there for."""
-        parts = self._application[PARTS]
+        components = self._application[COMPONENTS]
         if notifier.is_heard:
-            watch = notifier.watch(parts.health.stuck, lambda: self.status)
-            parts.supervisor.start("watchdog", watch)
+            watch = notifier.watch(components.health.stuck, lambda: self.status)
+            components.supervisor.start("watchdog", watch)
 
     def reload(self, settings: Settings) -> list[str]:
         """Go by the keys and limits of *settings* from now on; no stream is touched.
@@ -98,7 +98,7 @@ class Server:
         if settings.redis_url == EMBEDDED_REDIS:
             # Not started anew: the one that runs is meant.
             settings = settings.model_copy(update={"redis_url": self._settings.redis_url})
-        self._application[PARTS].reload(settings)
+        self._application[COMPONENTS].reload(settings)
         return [
             variable(name)
             for name in Settings.model_fields.keys() - RELOADED - LOG_SETTINGS
@@ -157,7 +157,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, _reload, server, reread, notifier)
         await server.start()
-        calm()
+        tune_gc()
         try:
             server.watch(notifier)
             ready(server, reachable)

@@ -65,15 +65,15 @@ class Notifier:
         """
         said = False
         while True:
-            trouble = stuck()
-            if trouble is None and self._patience:
+            problem = stuck()
+            if problem is None and self._patience:
                 self._tell("WATCHDOG=1", _status(status()))
             else:
-                self._tell(_status(trouble or status()))
-            if trouble is not None and self._patience and not said:
-                log.critical("The watchdog is not fed any more, for a restart: %s", trouble)
+                self._tell(_status(problem or status()))
+            if problem is not None and self._patience and not said:
+                log.critical("The watchdog is not fed any more, for a restart: %s", problem)
             # Trouble that passes in time is survived, and the next one has a cause of its own.
-            said = trouble is not None
+            said = problem is not None
             # Two of three may come late.
             await asyncio.sleep(self._patience / 3 or _STATUS_EVERY)
 

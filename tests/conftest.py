@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
-from gateway.app import PARTS, Parts, create_application
+from gateway.app import COMPONENTS, Components, create_application
+from gateway.contract.acl import GATEWAY
 from gateway.contract.keys import channel_pattern
-from gateway.contract.rights import GATEWAY
 from gateway.limits import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
@@ -107,9 +107,11 @@ def make_settings(redis_server: RedisProcess, redis_url: str) -> MakeSettings:
 class RunningGateway:
     """A gateway on a real socket, with a client that has credentials."""
 
-    def __init__(self, server: Server, parts: Parts, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, server: Server, components: Components, session: aiohttp.ClientSession
+    ) -> None:
         self.server = server
-        self.parts = parts
+        self.components = components
         self.session = session
         self.url = server.url
         self.responses: list[aiohttp.ClientResponse] = []
@@ -173,7 +175,7 @@ async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGatew
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=DEADLINE),
                 )
             )
-            gateway = RunningGateway(server, application[PARTS], session)
+            gateway = RunningGateway(server, application[COMPONENTS], session)
             stack.callback(gateway.close_streams)
             if wait:
                 await eventually(gateway.healthy)

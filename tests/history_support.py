@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.contract.scripts import BareMessage, HistoryLimits, publish_call, record_call
-from gateway.events.cursor import Id, parse_id
+from gateway.events.ids import EventId, parse_id
 from gateway.settings import TERMINAL_TYPES
 from tests.support import Seen, SseReader
 
@@ -30,7 +30,7 @@ async def append(
     key: str | None = None,
     limits: dict[str, int] | None = None,
     **data: Any,
-) -> Id:
+) -> EventId:
     """Append one event and publish it, in one step, as `Publisher` does."""
     call = publish_call(
         execution_id,
@@ -54,7 +54,7 @@ async def record(
     batch: int = 1,
     terminal_type: str = "",
     unregistered_ttl_ms: int = 0,
-) -> list[Id | None]:
+) -> list[EventId | None]:
     """Record bare messages, as the gateway *instance* does."""
     messages = [
         BareMessage(one, hashlib.blake2b(one, digest_size=16).digest(), terminal_type)

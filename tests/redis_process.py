@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from gateway.contract.rights import GATEWAY, ROLES
+from gateway.contract.acl import GATEWAY, ROLES
 from tests.support import DEADLINE, free_port, missing
 
 

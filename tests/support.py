@@ -74,11 +74,11 @@ async def eventually(
         if result:
             return result
         if loop.time() > deadline:
-            raise AssertionError(f"not within {timeout} s: {_in_words(condition)}")
+            raise AssertionError(f"not within {timeout} s: {_describe(condition)}")
         await asyncio.sleep(0.01)
 
 
-def _in_words(condition: Callable[[], object]) -> str:
+def _describe(condition: Callable[[], object]) -> str:
     """The source of *condition*, where it has one: a lambda has no name worth reading."""
     try:
         return inspect.getsource(condition).strip()

@@ -15,11 +15,11 @@ import aiohttp
 from yarl import URL
 
 from gateway.access.fair_share import FairShare
-from gateway.access.patience import unavailable, wait_until
 from gateway.access.remembered import Remembered
+from gateway.access.retry import poll_until, unavailable
 from gateway.errors import BackendUnavailable, ExecutionNotFound
+from gateway.principal import Principal
 from gateway.single_flight import SingleFlight
-from gateway.viewer import Viewer
 
 NO_SECONDS = 1.0
 """A "no" is remembered for so long at most: it may only mean "not yet"."""
@@ -67,19 +67,19 @@ class BackendOwnership:
         self._turns = FairShare(CONNECTIONS, SHARE, MAX_WAITING)
         self._answers: Remembered[Answer] = Remembered(REMEMBERED_BYTES, lambda _: _ANSWER_BYTES)
 
-    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+    async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """See `Ownership.admit`.
 
         A ticket leaves no credentials to ask with. The backend said yes when it was given, half a
         minute ago at most, and that is good for opening a stream, but not for a later history.
         """
-        if viewer.token is None:
+        if principal.token is None:
             if again:
                 raise unavailable("The history has begun again, and a ticket is good once.")
             return
-        if viewer.execution_id in _DOTS or viewer.organization_id in _DOTS:
+        if principal.execution_id in _DOTS or principal.organization_id in _DOTS:
             raise ExecutionNotFound
-        if not await wait_until(lambda: self._may_see(viewer, again), self._wait, "The backend"):
+        if not await poll_until(lambda: self._may_see(principal, again), self._wait, "The backend"):
             raise ExecutionNotFound
 
     async def close(self) -> None:
@@ -88,39 +88,39 @@ class BackendOwnership:
         if self._session is not None:
             await self._session.close()
 
-    async def _may_see(self, viewer: Viewer, again: bool) -> bool:
+    async def _may_see(self, principal: Principal, again: bool) -> bool:
         # A digest: no token is kept that need not be, and every question is as long.
-        asked = (viewer.token, viewer.organization_id, viewer.execution_id)
+        asked = (principal.token, principal.organization_id, principal.execution_id)
         question = hashlib.sha256(repr(asked).encode()).digest()
         answer, until = self._answers.get(question) or (False, 0.0)
         # A yes that is remembered was for the history before.
         if self._clock() < until and not (answer and again):
             return answer
         return await self._asking.ask(
-            (question, again), lambda: self._ask_and_remember(question, viewer)
+            (question, again), lambda: self._ask_and_remember(question, principal)
         )
 
-    async def _ask_and_remember(self, question: bytes, viewer: Viewer) -> bool:
+    async def _ask_and_remember(self, question: bytes, principal: Principal) -> bool:
         # Trouble is raised, and so not remembered.
-        async with self._turns.turn(viewer.identity.payer):
-            answer = await self._ask(viewer)
+        async with self._turns.turn(principal.identity.payer):
+            answer = await self._ask(principal)
         seconds = self._remember if answer else min(self._remember, NO_SECONDS)
         self._answers.put(question, (answer, self._clock() + seconds))
         return answer
 
-    async def _ask(self, viewer: Viewer) -> bool:
+    async def _ask(self, principal: Principal) -> bool:
         """One request.
 
         Raises:
             BackendUnavailable: it gave no answer, or one that is neither yes nor no.
         """
         url = self._url.format(
-            execution_id=quote(viewer.execution_id, safe=""),
-            organization_id=quote(viewer.organization_id, safe=""),
+            execution_id=quote(principal.execution_id, safe=""),
+            organization_id=quote(principal.organization_id, safe=""),
         )
         headers = {
-            "Authorization": f"Bearer {viewer.token}",
-            "X-Organization-ID": viewer.organization_id,
+            "Authorization": f"Bearer {principal.token}",
+            "X-Organization-ID": principal.organization_id,
         }
         try:
             # A redirect is no answer, and the credentials are for this address alone.

@@ -8,7 +8,7 @@ import hashlib
 from typing import Any
 
 from gateway.errors import Forbidden
-from gateway.viewer import Identity
+from gateway.principal import Identity
 
 Claims = dict[str, Any]
 

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from gateway.access.keys import Key, fitting, public_key
 from gateway.errors import Unavailable
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ REFRESH_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
 """Least time between the last attempt and one for an unknown `kid`, which a stranger can invent."""
 TIMEOUT_SECONDS = 5.0
-PATIENCE_SECONDS = 6.0
+MAX_WAIT_SECONDS = 6.0
 """How long a request waits for an attempt, which is over by then if anybody makes one."""
 MAX_BYTES = 512 * 1024
 MAX_KEYS = 100
@@ -46,13 +46,13 @@ class JwksKeys:
         self._url = url
         self._published: list[Any] | None = None
         self._keys: tuple[Key, ...] | None = None
-        self.trouble: str | None = None
+        self.problem: str | None = None
         """What was wrong with the last attempt; None while it was a good one, or before any."""
         self._last_attempt = float("-inf")
         self._wanted = asyncio.Event()
         # Clear while an attempt is under way or about to begin, as it is at the start.
         self._attempted = asyncio.Event()
-        self._complaints = Sometimes(60.0)
+        self._complaints = RateLimitedLog(60.0)
         self.generation = 0
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class JwksKeys:
             pause = _FIRST_PAUSE
             while True:
                 await self._attempt(session)
-                if self.trouble is not None:
+                if self.problem is not None:
                     wait, pause = pause, min(pause * 2, _LONGEST_PAUSE)
                 else:
                     wait, pause = REFRESH_SECONDS, _FIRST_PAUSE
@@ -72,7 +72,7 @@ class JwksKeys:
         """See `Keys.candidates`; waits for a fetch if *kid* is not known."""
         if not self._knows(kid):
             await self._look_again()
-        if self._keys is None or (self.trouble is not None and not self._knows(kid)):
+        if self._keys is None or (self.problem is not None and not self._knows(kid)):
             # The keys may just have been changed: that is no reason to turn a user away for good.
             raise Unavailable(
                 "The token cannot be checked now: the issuer's keys could not be fetched. Try "
@@ -93,7 +93,7 @@ class JwksKeys:
             self._attempted.clear()
             self._wanted.set()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
                 await self._attempted.wait()
         except TimeoutError:
             raise Unavailable(
@@ -117,15 +117,15 @@ class JwksKeys:
         self._last_attempt = asyncio.get_running_loop().time()
         try:
             self._take(await self._fetch(session))
-            self.trouble = None
+            self.problem = None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             said = f" ({error})" if str(error) else ""
-            self.trouble = f"{type(error).__name__}{said}"
-            if (held_back := self._complaints.allows()) is not None:
+            self.problem = f"{type(error).__name__}{said}"
+            if (held_back := self._complaints.due()) is not None:
                 log.warning(
                     "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s; %s. "
                     "%d such lines held back.",
-                    self.trouble,
+                    self.problem,
                     "the last ones stay in use" if self._keys else "no token can be checked",
                     held_back,
                 )

@@ -3,10 +3,10 @@
 import logging
 from typing import Protocol
 
-from gateway.access.patience import wait_until
+from gateway.access.retry import poll_until
 from gateway.bus.registry import Registry
 from gateway.errors import ExecutionNotFound
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class Ownership(Protocol):
     """Decides whether a viewer's organization may see an execution."""
 
-    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+    async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """Return when it may. *again*: its stream is open, and the history has begun again; what
         was answered about the former one counts for nothing.
 
@@ -35,10 +35,10 @@ class TokenOwnership:
             "customer only; GATEWAY_OWNERSHIP=registry keeps organizations apart."
         )
 
-    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+    async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """See `Ownership.admit`; never waits."""
-        executions = viewer.identity.executions
-        if executions is not None and viewer.execution_id not in executions:
+        executions = principal.identity.executions
+        if executions is not None and principal.execution_id not in executions:
             raise ExecutionNotFound
 
 
@@ -50,11 +50,11 @@ class RegistryOwnership:
         self._registry = registry
         self._wait = wait
 
-    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+    async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """See `Ownership.admit`."""
 
         async def ask() -> bool:
-            return await self._registry.owner(viewer.execution_id) == viewer.organization_id
+            return await self._registry.owner(principal.execution_id) == principal.organization_id
 
-        if not await wait_until(ask, self._wait, "Redis"):
+        if not await poll_until(ask, self._wait, "Redis"):
             raise ExecutionNotFound

@@ -9,14 +9,14 @@ request.
 from dataclasses import dataclass, field
 
 from gateway.access.ownership import Ownership
-from gateway.access.patience import wait_until
+from gateway.access.retry import poll_until
 from gateway.access.revocation import refuse_revoked
-from gateway.access.tickets import TicketOffice
+from gateway.access.tickets import Tickets
 from gateway.access.tokens import TokenVerifier
 from gateway.bus.revocations import Revocations
 from gateway.errors import Forbidden, MalformedRequest, Unauthenticated
 from gateway.events.envelope import EXECUTION_ID
-from gateway.viewer import Identity, Viewer
+from gateway.principal import Identity, Principal
 
 MAX_ORGANIZATION = 256
 """Characters that an organization's name may have."""
@@ -37,7 +37,7 @@ class Policy:
     def __init__(
         self,
         verifier: TokenVerifier,
-        tickets: TicketOffice,
+        tickets: Tickets,
         revocations: Revocations,
         ownership: Ownership,
         wait: float,
@@ -53,7 +53,7 @@ class Policy:
         self._wait = wait
         self._keeps_token = keeps_token
 
-    async def identify(self, execution_id: str, credentials: Credentials) -> Viewer:
+    async def identify(self, execution_id: str, credentials: Credentials) -> Principal:
         """Who asks, and whether the organization asked for is theirs. Spends a ticket.
 
         Raises:
@@ -66,13 +66,13 @@ class Policy:
                 "malformed_execution_id",
             )
         if credentials.ticket is not None:
-            viewer = await self._tickets.redeem(credentials.ticket, execution_id)
-            if credentials.organization_id not in (None, viewer.organization_id):
+            principal = await self._tickets.spend(credentials.ticket, execution_id)
+            if credentials.organization_id not in (None, principal.organization_id):
                 raise Forbidden(
                     "The ticket is for another organization: leave the organization out, or get "
                     "a ticket for this one."
                 )
-            return viewer
+            return principal
         if not credentials.token:
             raise Unauthenticated(
                 "No token: send it as `Authorization: Bearer <token>`, or in the query.",
@@ -82,9 +82,9 @@ class Policy:
         organization_id = _organization(credentials.organization_id, identity)
         token = credentials.token if self._keeps_token else None
         identity = identity.narrowed(organization_id, execution_id)
-        return Viewer(execution_id, organization_id, identity, token)
+        return Principal(execution_id, organization_id, identity, token)
 
-    async def admit(self, viewer: Viewer, *, again: bool = False) -> None:
+    async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """Wait until *viewer* may see the execution. *again*: see `Ownership.admit`.
 
         Raises:
@@ -92,10 +92,10 @@ class Policy:
             Unauthenticated, Forbidden: the token, its subject or organization was revoked.
             Unavailable: the question could not be answered in time.
         """
-        await self._ownership.admit(viewer, again=again)
+        await self._ownership.admit(principal, again=again)
         # Last, so that a revocation which came while the execution was waited for counts too.
-        await wait_until(self._know_revocations, self._wait, "Redis")
-        if (kind := self._revocations.kind_of(viewer)) is not None:
+        await poll_until(self._know_revocations, self._wait, "Redis")
+        if (kind := self._revocations.kind_of(principal)) is not None:
             refuse_revoked(kind)
 
     async def _know_revocations(self) -> bool:

@@ -1,7 +1,7 @@
 """How many streams one organization, subject or address may have, and open in a second.
 
 A limit of 0 is none, and costs nothing. Streams in all are the hub's to count; how organizations
-are counted over all instances is `gateway.bus.census`.
+are counted over all instances is `gateway.bus.stream_counts`.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.access.patience import unavailable
-from gateway.bus.census import Census
+from gateway.access.retry import unavailable
+from gateway.bus.stream_counts import StreamCounts
 from gateway.errors import LimitReached, RedisUnavailable
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 
 Key = TypeVar("Key")
 
@@ -74,8 +74,8 @@ class OpenRate:
 class Quota:
     """All limits that a request must pass before it becomes a stream."""
 
-    def __init__(self, limits: QuotaLimits, census: Census) -> None:
-        self.census = census
+    def __init__(self, limits: QuotaLimits, stream_counts: StreamCounts) -> None:
+        self.stream_counts = stream_counts
         self.subjects: Counter[Subject] = Counter()
         self.addresses: Counter[str] = Counter()
         self.replace(limits)
@@ -84,7 +84,7 @@ class Quota:
         """Go by *limits* from now on. Nobody is sent away: whoever is over one that was lowered
         opens no more. Streams that were opened while there was no limit are not counted."""
         self._limits = limits
-        self.census.limit = limits.per_organization
+        self.stream_counts.limit = limits.per_organization
         self._rate = OpenRate(limits.opens_per_second) if limits.opens_per_second else None
         self._polls = OpenRate(limits.polls_per_second) if limits.polls_per_second else None
         self._tickets = OpenRate(limits.tickets_per_second) if limits.tickets_per_second else None
@@ -98,7 +98,7 @@ class Quota:
         """How many subjects and addresses have streams that are counted."""
         return len(self.subjects) + len(self.addresses)
 
-    async def enter(self, viewer: Viewer, address: str) -> "Place":
+    async def enter(self, principal: Principal, address: str) -> "Permit":
         """Count one stream against every limit, until its place is left; against that of an
         organization which the token does not name only when it is `admitted`.
 
@@ -109,55 +109,55 @@ class Quota:
             LimitReached: one more is too many; its code names the limit.
             Unavailable: Redis could not be asked in time.
         """
-        place = Place(self)
+        permit = Permit(self)
         try:
-            self._count_caller(place, viewer, address)
-            if viewer.identity.organizations is not None:
-                await self._count_organization(place, viewer.organization_id)
+            self._count_caller(permit, principal, address)
+            if principal.identity.organizations is not None:
+                await self._count_organization(permit, principal.organization_id)
         except BaseException:
-            place.leave()
+            permit.leave()
             raise
-        return place
+        return permit
 
-    async def admitted(self, place: "Place", viewer: Viewer) -> None:
+    async def admitted(self, permit: "Permit", principal: Principal) -> None:
         """Count the organization if only the backend has proved it: before, anybody could have
         used up the places of another one by its name.
 
         Raises:
             LimitReached, Unavailable: as `enter`; *place* is still to be left.
         """
-        if place.organization_id is None and viewer.identity.organizations is None:
-            await self._count_organization(place, viewer.organization_id)
+        if permit.organization_id is None and principal.identity.organizations is None:
+            await self._count_organization(permit, principal.organization_id)
 
-    def poll(self, viewer: Viewer) -> None:
+    def poll(self, principal: Principal) -> None:
         """Count one poll.
 
         Raises:
             LimitReached: the subject polls too often.
         """
-        if self._polls is not None and not self._polls.take(viewer.identity.payer, _now()):
+        if self._polls is not None and not self._polls.take(principal.identity.payer, _now()):
             raise LimitReached(
                 f"More than {self._limits.polls_per_second} polls in a second with this token's "
                 "subject: try again in a few seconds, and poll less often.",
                 "rate_limit",
             )
 
-    def ticket(self, viewer: Viewer) -> None:
+    def ticket(self, principal: Principal) -> None:
         """Count one ticket.
 
         Raises:
             LimitReached: the subject asks for tickets too often.
         """
-        if self._tickets is not None and not self._tickets.take(viewer.identity.payer, _now()):
+        if self._tickets is not None and not self._tickets.take(principal.identity.payer, _now()):
             raise LimitReached(
                 f"More than {self._limits.tickets_per_second} tickets in a second with this "
                 "token's subject: try again in a few seconds.",
                 "rate_limit",
             )
 
-    def _count_caller(self, place: "Place", viewer: Viewer, address: str) -> None:
+    def _count_caller(self, permit: "Permit", principal: Principal, address: str) -> None:
         """Rate, subject and address, which need no waiting."""
-        subject, limits = viewer.identity.payer, self._limits
+        subject, limits = principal.identity.payer, self._limits
         if self._rate is not None and not self._rate.take(subject, _now()):
             raise LimitReached(
                 f"More than {limits.opens_per_second} streams opened in a second with this token's "
@@ -168,27 +168,27 @@ class Quota:
             if self.subjects[subject] >= limits.per_subject:
                 raise _reached("This token's subject", "subject_limit")
             self.subjects[subject] += 1
-            place.subject = subject
+            permit.subject = subject
         if limits.per_address:
             if self.addresses[address] >= limits.per_address:
                 raise _reached("Your address", "address_limit")
             self.addresses[address] += 1
-            place.address = address
+            permit.address = address
 
-    async def _count_organization(self, place: "Place", organization_id: str) -> None:
+    async def _count_organization(self, permit: "Permit", organization_id: str) -> None:
         """The streams of the organization over all instances."""
         if not self._limits.per_organization:
             return
         try:
-            entered = await self.census.enter(organization_id)
+            entered = await self.stream_counts.enter(organization_id)
         except RedisUnavailable as error:
             raise unavailable(str(error)) from error
         if not entered:
             raise _reached("Your organization", "organization_limit")
-        place.organization_id = organization_id
+        permit.organization_id = organization_id
 
 
-class Place:
+class Permit:
     """What one stream is counted as. A plain object: every open stream keeps one, and the frames
     of nested context managers cost each 3 KiB more."""
 
@@ -209,7 +209,7 @@ class Place:
         if self.address is not None:
             _uncount(quota.addresses, self.address)
         if self.organization_id is not None:
-            quota.census.left(self.organization_id)
+            quota.stream_counts.left(self.organization_id)
         self.subject = self.address = self.organization_id = None
 
 

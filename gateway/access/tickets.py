@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 
-from gateway.access.patience import unavailable
+from gateway.access.retry import unavailable
 from gateway.bus.tickets import TicketStore
 from gateway.errors import RedisUnavailable, Unauthenticated
-from gateway.viewer import Identity, Viewer
+from gateway.principal import Identity, Principal
 
 TICKET_SECONDS = 30
 _RANDOM_BYTES = 32
@@ -34,7 +34,7 @@ class Ticket:
     expires_in: int
 
 
-class TicketOffice:
+class Tickets:
     """Gives tickets out and redeems them."""
 
     def __init__(self, store: TicketStore, clock: Callable[[], float] = time.time) -> None:
@@ -42,22 +42,22 @@ class TicketOffice:
         self._store = store
         self._clock = clock
 
-    async def issue(self, viewer: Viewer) -> Ticket:
+    async def issue(self, principal: Principal) -> Ticket:
         """A ticket for *viewer*, who was admitted. It does not outlive the token, but for a second.
 
         Raises:
             Unavailable: Redis could not be asked.
         """
         text = secrets.token_urlsafe(_RANDOM_BYTES)
-        left = int(viewer.identity.expires_at - self._clock())
+        left = int(principal.identity.expires_at - self._clock())
         seconds = max(1, min(TICKET_SECONDS, left))
         try:
-            await self._store.put(_digest(text), write(viewer), seconds)
+            await self._store.put(_digest(text), write(principal), seconds)
         except RedisUnavailable as error:
             raise unavailable(str(error)) from error
         return Ticket(text, seconds)
 
-    async def redeem(self, text: str, execution_id: str) -> Viewer:
+    async def spend(self, text: str, execution_id: str) -> Principal:
         """Whom the ticket *text* was given to; it is spent thereby.
 
         Raises:
@@ -71,20 +71,20 @@ class TicketOffice:
             record = await self._store.spend(_digest(text))
         except RedisUnavailable as error:
             raise unavailable(str(error)) from error
-        viewer = read(record) if record is not None else None
-        if viewer is None or viewer.execution_id != execution_id:
+        principal = read(record) if record is not None else None
+        if principal is None or principal.execution_id != execution_id:
             raise _invalid()
-        return viewer
+        return principal
 
 
-def write(viewer: Viewer) -> bytes:
+def write(principal: Principal) -> bytes:
     """What Redis keeps of *viewer*: all that a token says, but not the token, and nothing about
     other organizations and executions. So it is hardly larger than the token's `sub` and `jti`."""
-    identity = viewer.identity
+    identity = principal.identity
     return orjson.dumps(
         {
-            "execution_id": viewer.execution_id,
-            "organization_id": viewer.organization_id,
+            "execution_id": principal.execution_id,
+            "organization_id": principal.organization_id,
             "subject": identity.subject,
             "token_id": identity.token_id,
             "expires_at": identity.expires_at,
@@ -94,12 +94,12 @@ def write(viewer: Viewer) -> bytes:
     )
 
 
-def read(record: bytes) -> Viewer | None:
+def read(record: bytes) -> Principal | None:
     """The viewer of a record; None if it is none of ours."""
     try:
         given: Any = orjson.loads(record)
         executions = given["executions"]
-        viewer = Viewer(
+        principal = Principal(
             _text(given["execution_id"]),
             _text(given["organization_id"]),
             Identity(
@@ -114,7 +114,7 @@ def read(record: bytes) -> Viewer | None:
         )
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-    return viewer
+    return principal
 
 
 def _text(value: object) -> str:

@@ -17,7 +17,7 @@ from gateway.access.claims import Claims, identity, place
 from gateway.access.keys import Key, Keys
 from gateway.access.remembered import Remembered
 from gateway.errors import Unauthenticated
-from gateway.viewer import Identity
+from gateway.principal import Identity
 
 MAX_TOKEN_BYTES = 8 * 1024
 """Longer ones are refused unread."""

@@ -127,7 +127,7 @@ class GatewayCollector(Collector):
     def _redis(self) -> Iterator[Metric]:
         sources = self._sources
         connections = sources.metrics.feed_connections
-        connected = sources.health.verdict().redis_connected
+        connected = sources.health.status().redis_connected
         yield _gauge("redis_connected", "1 while events can come from Redis.", connected)
         yield _gauge("canary_age_seconds", "Since a canary last came back.", sources.canary.age)
         yield _gauge("inbox_bytes", "Read and not delivered yet.", sources.subscription.inbox_bytes)

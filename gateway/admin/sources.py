@@ -25,7 +25,7 @@ class Sources:
 
     def not_ready(self) -> list[str]:
         """In words, why no new stream should be sent here; empty while it is ready."""
-        reasons = list(self.health.verdict().reasons)
+        reasons = list(self.health.status().reasons)
         if self.hub.draining:
             reasons.insert(0, "The gateway is stopping: its streams are being sent away.")
         return reasons

@@ -55,8 +55,8 @@ def _limit(given: str | None) -> int:
 def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
     wanted = [request.query.get(name) for name in _FILTERS]
     for subscriber in hub:
-        viewer = subscriber.viewer
-        found = (viewer.execution_id, viewer.organization_id, viewer.identity.subject)
+        principal = subscriber.principal
+        found = (principal.execution_id, principal.organization_id, principal.identity.subject)
         if all(want in (None, is_) for want, is_ in zip(wanted, found, strict=True)):
             yield subscriber
 
@@ -66,8 +66,8 @@ def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
     events, size = subscriber.waiting
     return {
         "execution_id": subscriber.execution_id,
-        "organization_id": subscriber.viewer.organization_id,
-        "subject": subscriber.viewer.identity.subject,
+        "organization_id": subscriber.principal.organization_id,
+        "subject": subscriber.principal.identity.subject,
         "age_seconds": round(now - subscriber.opened_at, 3),
         "state": _state(subscriber),
         "last_event_id": None if subscriber.position is None else str(subscriber.position),

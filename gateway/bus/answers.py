@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words
+from gateway.bus.errors import FOREIGN_VALUE, REDIS_ERRORS, describe_redis_error
 from gateway.errors import RedisUnavailable
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Answers:
     def __init__(self, what: str) -> None:
         """*what*: begins the line in the log, before the execution's id."""
         self._what = what
-        self._log = Sometimes(LOG_INTERVAL)
+        self._log = RateLimitedLog(LOG_INTERVAL)
 
     def decode(
         self, execution_id: str, decode: Callable[[Any], T], answer: object
@@ -41,10 +41,10 @@ class Answers:
                 raise answer
             return decode(answer)
         except REDIS_ERRORS as error:
-            refusal, reason = in_words(error), str(error)
+            refusal, reason = describe_redis_error(error), str(error)
         except (ValueError, TypeError, AttributeError) as error:
             refusal, reason = FOREIGN_VALUE, f"{type(error).__name__}: {error}"
-        if (held_back := self._log.allows()) is not None:
+        if (held_back := self._log.due()) is not None:
             log.warning(
                 "%s %s cannot be read: %s (%.200s; %d more such answers since the last line)",
                 self._what,

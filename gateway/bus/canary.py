@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import canary_channel
 
 log = logging.getLogger(__name__)
@@ -33,26 +33,26 @@ class Canary:
         # Of this process alone: another instance's canary proves nothing about our ears.
         self.instance = secrets.token_hex(8)
         self._channel = canary_channel(prefix, self.instance)
-        self._hurry = asyncio.Event()
+        self._publish_now = asyncio.Event()
         self._returned_at: float | None = None
-        self._publish_trouble: str | None = None
+        self._publish_problem: str | None = None
 
     async def run(self) -> None:
         """Publish a canary every second, for ever."""
         while True:
             try:
                 await self._redis.publish(self._channel, b"{}")
-                self._publish_trouble = None
+                self._publish_problem = None
             except REDIS_ERRORS as error:
-                self._publish_trouble = in_words(error)
-            self._hurry.clear()
+                self._publish_problem = describe_redis_error(error)
+            self._publish_now.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL):
-                    await self._hurry.wait()
+                    await self._publish_now.wait()
 
-    def hurry(self) -> None:
+    def publish_now(self) -> None:
         """Publish one now: a subscription has just been confirmed, and health waits for it."""
-        self._hurry.set()
+        self._publish_now.set()
 
     def returned(self, instance: str) -> None:
         """The subscription has brought a canary of *instance*."""
@@ -62,7 +62,7 @@ class Canary:
     @property
     def published(self) -> bool:
         """Whether Redis took the last one."""
-        return self._publish_trouble is None
+        return self._publish_problem is None
 
     @property
     def age(self) -> float:
@@ -72,12 +72,12 @@ class Canary:
         return time.monotonic() - self._returned_at
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """In words, why events cannot be trusted to arrive; None while canaries come back."""
         if self.age < STALE_AFTER:
             return None
-        if self._publish_trouble is not None:
-            return self._publish_trouble
+        if self._publish_problem is not None:
+            return self._publish_problem
         if self._returned_at is None:
             return "No canary has come back through Redis yet: the gateway is starting."
         return (

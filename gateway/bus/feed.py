@@ -17,11 +17,11 @@ from gateway.bus.replay import Replay
 from gateway.bus.subscription import Batch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
-from gateway.events.burst import bursts
-from gateway.events.cursor import Id
+from gateway.events.batch import event_batches
 from gateway.events.envelope import EXECUTION_ID, Envelope, Event, decode, live, recorded
+from gateway.events.ids import EventId
 from gateway.fanout.hub import Hub
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Feed:
         metrics: Metrics,
         rules: Rules,
         recorder: Recorder | None = None,
-        saw: Callable[[str, int], None] | None = None,
+        note_events: Callable[[str, int], None] | None = None,
     ) -> None:
         """Without a *recorder* bare messages are delivered live alone. *saw* is told the execution
         and the number of events that arrived for it."""
@@ -62,8 +62,8 @@ class Feed:
         self._metrics = metrics
         self._rules = rules
         self._recorder = recorder
-        self._saw = saw
-        self._drop_log = Sometimes(DROP_LOG_INTERVAL)
+        self._note_events = note_events
+        self._drop_log = RateLimitedLog(DROP_LOG_INTERVAL)
         self._lag = LagSampler(metrics.feed_lag)
         self._busy_since: float | None = None
 
@@ -92,12 +92,12 @@ class Feed:
         recorded = await self._record(batch, arrived)
         for execution_id, envelopes in arrived.items():
             self._metrics.events_received += len(envelopes)
-            if self._saw is not None:
-                self._saw(execution_id, len(envelopes))
+            if self._note_events is not None:
+                self._note_events(execution_id, len(envelopes))
             if not self._hub.watches(execution_id) and not self._replay.wants(execution_id):
                 continue
             events = in_order(envelopes, recorded.get(execution_id))
-            for burst in bursts(events, self._rules.terminal_types):
+            for burst in event_batches(events, self._rules.terminal_types):
                 self._replay.extend(execution_id, burst)
                 self._hub.publish(execution_id, burst)
             self._lag.delivered(envelopes[-1])
@@ -137,7 +137,7 @@ class Feed:
 
     def _drop(self, channel: bytes, refusal: MessageRefused) -> None:
         self._metrics.events_dropped["malformed"] += 1
-        held_back = self._drop_log.allows()
+        held_back = self._drop_log.due()
         if held_back is not None:
             log.warning(
                 "Dropped a message on channel %r: %s. (%d more were dropped since the last line.)",
@@ -163,7 +163,7 @@ def execution_of(channel: bytes, prefix: str) -> str | None:
     return name
 
 
-def in_order(envelopes: Iterable[Envelope], ids: list[Id | None] | None) -> list[Event]:
+def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) -> list[Event]:
     """The events of *envelopes*; *ids* are those of the bare ones among them, in order.
 
     Between a bare producer and a `Publisher` of one execution no order is promised on the channel,

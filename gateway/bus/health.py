@@ -18,7 +18,7 @@ longest wait that is meant (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthStatus:
     """`redis` and `reasons` as `GET /api/v1/sse/health` shows them."""
 
     redis_connected: bool
@@ -46,20 +46,20 @@ class Health:
         self._feed = feed
         self._recorder = recorder
 
-    def verdict(self) -> Verdict:
+    def status(self) -> HealthStatus:
         """The state now; costs no I/O, so it can be asked as often as anybody likes."""
-        redis = self._subscription.trouble or self._canary.trouble
+        redis = self._subscription.problem or self._canary.problem
         held_up = self._held_up() if redis is not None else None
         if held_up is not None:
             redis = None
-        unrecorded = self._recorder.trouble if self._recorder is not None else None
+        unrecorded = self._recorder.problem if self._recorder is not None else None
         reasons = [redis, held_up, unrecorded, *self._supervisor.failures.values()]
-        return Verdict(redis is None, tuple(reason for reason in reasons if reason))
+        return HealthStatus(redis is None, tuple(reason for reason in reasons if reason))
 
     def _held_up(self) -> str | None:
         """In words, that canaries have come from Redis and wait behind a batch, as events do."""
         busy = self._feed.busy_for
-        redis_answers = self._subscription.trouble is None and self._canary.published
+        redis_answers = self._subscription.problem is None and self._canary.published
         if not redis_answers or self._canary.age - busy >= STALE_AFTER:
             return None
         return f"Events wait, for {busy:.0f} s now, until those before them are recorded."
@@ -72,7 +72,7 @@ class Health:
         """
         for failure in self._supervisor.failures.values():
             return failure
-        redis_answers = self._subscription.trouble is None and self._canary.published
+        redis_answers = self._subscription.problem is None and self._canary.published
         if redis_answers and self._feed.busy_for > STUCK_AFTER:
             return (
                 f"The feed has been at one batch for {self._feed.busy_for:.0f} s, though Redis "

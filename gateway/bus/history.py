@@ -12,16 +12,16 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import meta_key
 from gateway.contract.scripts import read_call
+from gateway.dataloader import DataLoader
 from gateway.errors import MessageRefused, RedisUnavailable
-from gateway.events.cursor import Id, parse_id
 from gateway.events.envelope import Envelope, decode
-from gateway.events.stretch import Verdict
-from gateway.log import Sometimes
+from gateway.events.history_page import CursorStatus
+from gateway.events.ids import EventId, parse_id
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
-from gateway.round_trips import RoundTrips
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _AT_ONCE = 32
 _MEASURED_AT_ONCE = 256
 """Histories that are measured in one round trip."""
 
-refusal_log = Sometimes(10.0)
+refusal_log = RateLimitedLog(10.0)
 """Of entries that are no event, in all histories."""
 
 
@@ -42,28 +42,28 @@ class _Question(NamedTuple):
     """Which events are asked for."""
 
     execution_id: str
-    cursor: Id | None
-    only_honoured: bool
+    cursor: EventId | None
+    only_valid: bool
 
 
 class Entry(NamedTuple):
     """One event as history keeps it: the producer's JSON has no id."""
 
-    id: Id
+    id: EventId
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What `read.lua` answers; see `gateway.events.stretch` for the verdicts."""
+    """What `read.lua` answers; see `gateway.events.history_page` for the verdicts."""
 
-    verdict: Verdict
-    first: Id | None
-    terminal: Id | None
+    cursor_status: CursorStatus
+    first: EventId | None
+    terminal: EventId | None
     terminal_type: str
     terminal_kept: bool
     more: bool
-    last: Id | None
+    last: EventId | None
     entries: list[Entry]
 
 
@@ -71,7 +71,7 @@ class Extent(NamedTuple):
     """How large a history is, without reading it: of all that was ever recorded in its life, what
     was trimmed included."""
 
-    last: Id | None
+    last: EventId | None
     events: int
     bytes: int
 
@@ -81,21 +81,21 @@ class History:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._pages: RoundTrips[_Question, Page] = RoundTrips(self._read, _AT_ONCE)
+        self._pages: DataLoader[_Question, Page] = DataLoader(self._read, _AT_ONCE)
         self._answers = Answers("The history of")
-        self._extents: RoundTrips[str, Extent] = RoundTrips(self._measure, _MEASURED_AT_ONCE)
+        self._extents: DataLoader[str, Extent] = DataLoader(self._measure, _MEASURED_AT_ONCE)
 
     async def page(
-        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_honoured*: none, where they would not follow the cursor (`reset`).
+        *only_valid*: none, where they would not follow the cursor (`reset`).
 
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask(_Question(execution_id, cursor, only_honoured))
+        return await self._pages.ask(_Question(execution_id, cursor, only_valid))
 
     async def _read(self, asked: Sequence[_Question]) -> dict[_Question, Page | RedisUnavailable]:
         calls = [
@@ -103,14 +103,14 @@ class History:
                 one.execution_id,
                 str(one.cursor) if one.cursor is not None else "",
                 PAGE_BYTES,
-                only_honoured=one.only_honoured,
+                only_valid=one.only_valid,
             )
             for one in asked
         ]
         try:
             answers = await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         # What is wrong with one execution is that one's alone; the others are answered.
         return {
             one: self._answers.decode(one.execution_id, _page, answer)
@@ -132,7 +132,7 @@ class History:
                     pipeline.hmget(meta_key(execution_id), "epoch", "seq", "bytes")
                 answers = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         return {
             execution_id: self._answers.decode(execution_id, _extent, answer)
             for execution_id, answer in zip(execution_ids, answers, strict=True)
@@ -143,7 +143,7 @@ class History:
         await self._pages.stop()
         await self._extents.stop()
 
-    async def positions(self, execution_ids: Sequence[str]) -> dict[str, Id | None]:
+    async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
         """The last id of each history, in one round trip; None where there is no history. One that
         cannot be read is left out.
 
@@ -156,7 +156,7 @@ class History:
                     pipeline.hmget(meta_key(execution_id), "epoch", "seq")
                 answers = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         decoded = {
             execution_id: self._answers.decode(execution_id, _position, answer)
             for execution_id, answer in zip(execution_ids, answers, strict=True)
@@ -175,7 +175,7 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
         return decode(entry.payload)
     except MessageRefused as refusal:
         metrics.events_dropped["history"] += 1
-        if (held_back := refusal_log.allows()) is not None:
+        if (held_back := refusal_log.due()) is not None:
             log.warning(
                 "Left out event %s of the history of %s: %s. (%d more since the last line.)",
                 entry.id,
@@ -187,9 +187,9 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
 
 
 def _page(answer: Any) -> Page:
-    verdict, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
+    cursor_status, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
     return Page(
-        verdict=cast(Verdict, verdict.decode()),
+        cursor_status=cast(CursorStatus, cursor_status.decode()),
         first=parse_id(first.decode()),
         terminal=_id(terminal) if terminal else None,
         terminal_type=terminal_type.decode(),
@@ -203,7 +203,7 @@ def _page(answer: Any) -> Page:
     )
 
 
-def _position(answer: Any) -> Id | None:
+def _position(answer: Any) -> EventId | None:
     epoch, seq = answer
     return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
 
@@ -213,7 +213,7 @@ def _extent(answer: Any) -> Extent:
     return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
 
-def _id(text: bytes) -> Id:
+def _id(text: bytes) -> EventId:
     if (event_id := parse_id(text.decode())) is None:
         raise ValueError("it has an event id that is none")
     return event_id

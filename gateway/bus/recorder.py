@@ -17,13 +17,13 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from gateway.bus import scripts
+from gateway.bus.errors import FOREIGN_VALUE, REDIS_ERRORS, describe_redis_error, is_of_one_key
 from gateway.bus.subscription import Life
-from gateway.bus.trouble import FOREIGN_VALUE, REDIS_ERRORS, in_words, is_of_one_key
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
-from gateway.events.cursor import Id, parse_id
 from gateway.events.envelope import Envelope
-from gateway.log import Sometimes
+from gateway.events.ids import EventId, parse_id
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ _AT_ONCE = 100
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
 
-FORGOTTEN = Id(0, 0)
+FORGOTTEN = EventId(0, 0)
 """Given to a message that was recorded so long ago that nobody remembers its id."""
 
-Recorded = Mapping[str, list[Id | None]]
+Recorded = Mapping[str, list[EventId | None]]
 """By execution, an id for each of its messages, in order; None where recording was refused."""
 
 
@@ -66,9 +66,9 @@ class Recorder:
         self._terminal_types = frozenset(terminal_types)
         self._metrics = metrics
         self._batch = 0
-        self._refusal_log = Sometimes(10.0)
-        self._foreign_log = Sometimes(10.0)
-        self.trouble: str | None = None
+        self._refusal_log = RateLimitedLog(10.0)
+        self._foreign_log = RateLimitedLog(10.0)
+        self.problem: str | None = None
         """In words, why events go out without being recorded; None while they are."""
         self.found_away_at = float("-inf")
         """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
@@ -80,10 +80,10 @@ class Recorder:
         """
         while True:
             await asyncio.sleep(PROBE_INTERVAL)
-            if self.trouble is not None:
+            if self.problem is not None:
                 with suppress(*REDIS_ERRORS):
                     await scripts.run(self._redis, self._probe())
-                    self.trouble = None
+                    self.problem = None
 
     def _probe(self) -> Call:
         """Records an event of an execution that nobody watches, and that is forgotten soon."""
@@ -108,7 +108,7 @@ class Recorder:
             for begin in range(0, len(envelopes), _AT_ONCE)
         ]
         answers = await self._insist([self._call(life, *part) for part in parts])
-        ids: dict[str, list[Id | None]] = {execution_id: [] for execution_id in bare}
+        ids: dict[str, list[EventId | None]] = {execution_id: [] for execution_id in bare}
         for (execution_id, envelopes), answer in zip(parts, answers, strict=True):
             ids[execution_id] += self._ids(len(envelopes), answer)
         return ids
@@ -146,7 +146,7 @@ class Recorder:
                 # What the keys of one execution hold stays so: nobody else waits for it.
                 refusal = next((one for one in refusals if not is_of_one_key(one)), None)
                 if refusal is None:
-                    self.trouble = None
+                    self.problem = None
                     self._complain(refusals)
                     return answers
                 if loop.time() > deadline:
@@ -162,7 +162,7 @@ class Recorder:
 
     def _complain(self, refusals: Sequence[RedisError]) -> None:
         for refusal in refusals:
-            if (held_back := self._foreign_log.allows()) is not None:
+            if (held_back := self._foreign_log.due()) is not None:
                 log.warning(
                     "Events of an execution are not recorded: %s (%s; %d more since)",
                     FOREIGN_VALUE,
@@ -171,11 +171,13 @@ class Recorder:
                 )
 
     def _give_up(self, refusal: BaseException) -> None:
-        self.trouble = f"Events are delivered without being recorded: {in_words(refusal)}"
-        if (held_back := self._refusal_log.allows()) is not None:
-            log.error("%s (%s; %d more since)", self.trouble, refusal, held_back)
+        self.problem = (
+            f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
+        )
+        if (held_back := self._refusal_log.due()) is not None:
+            log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
 
-    def _ids(self, count: int, answer: Any) -> list[Id | None]:
+    def _ids(self, count: int, answer: Any) -> list[EventId | None]:
         # Part of it was kept in Redis, where somebody else may have written something.
         if isinstance(answer, list) and len(answer) == count:
             self._metrics.events_recorded += count
@@ -184,7 +186,7 @@ class Recorder:
         return [None] * count
 
 
-def _id(answer: Any) -> Id | None:
+def _id(answer: Any) -> EventId | None:
     """The id of a recorded message; None where the answer is none."""
     if answer == b"":
         return FORGOTTEN

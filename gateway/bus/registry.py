@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers
-from gateway.bus.trouble import REDIS_ERRORS, in_words, is_of_one_key
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error, is_of_one_key
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
+from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.round_trips import RoundTrips
 
 _AT_ONCE = 256
 """Owners asked for in one round trip."""
@@ -29,7 +29,7 @@ class Registry:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._answers = Answers("The owner of")
-        self._owners: RoundTrips[str, str | None] = RoundTrips(self._owners_of, _AT_ONCE)
+        self._owners: DataLoader[str, str | None] = DataLoader(self._owners_of, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
@@ -62,7 +62,7 @@ class Registry:
                     pipeline.hget(meta_key(execution_id), "organization_id")
                 values = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         # What is wrong with one execution is that one's alone; the others are answered.
         return {
             one: self._answers.decode(one, _owner, value)
@@ -85,7 +85,7 @@ class Registry:
                 if isinstance(answer, Exception) and not is_of_one_key(answer):
                     raise answer
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         return [one for one, known in zip(execution_ids, answers, strict=True) if known != 1]
 
     async def keep(self, execution_ids: Collection[str], limits: HistoryLimits) -> None:
@@ -106,13 +106,13 @@ class Registry:
             if calls:
                 await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
 
     async def _field(self, execution_id: str, name: str) -> str | None:
         try:
             value = await self._redis.hget(meta_key(execution_id), name)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         return _text(value)
 
 

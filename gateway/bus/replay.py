@@ -12,11 +12,11 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from gateway.bus.history import History, Page, envelope_of
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import Event, recorded
-from gateway.events.members import without_member
-from gateway.events.stretch import Ending, Stretch, Verdict
+from gateway.events.history_page import CursorStatus, Ending, HistoryPage
+from gateway.events.ids import EventId
+from gateway.events.json_edit import without_member
 from gateway.metrics import Metrics
 
 TAIL_SECONDS = 10.0
@@ -30,15 +30,15 @@ TAIL_BYTES = 1024 * 1024
 class Tail:
     """The contiguous end of a history: all that follows `begin`."""
 
-    begin: Id | None
+    begin: EventId | None
     """None: all that is kept."""
-    first_kept: Id | None
+    first_kept: EventId | None
     events: list[Event]
     ending: Ending | None
     size: int
     asked_at: float
 
-    def after(self, cursor: Id | None) -> Stretch | None:
+    def after(self, cursor: EventId | None) -> HistoryPage | None:
         """What follows *cursor*, if that is certain from here."""
         if cursor == self.begin:
             rest = list(self.events)
@@ -46,17 +46,17 @@ class Tail:
             rest = self.events[index + 1 :]
         else:
             return None
-        verdict: Verdict = "start" if cursor is None else "honoured"
-        return Stretch(verdict, rest, self.first_kept, self.ending, more=False, last=None)
+        cursor_status: CursorStatus = "start" if cursor is None else "valid"
+        return HistoryPage(cursor_status, rest, self.first_kept, self.ending, more=False, last=None)
 
-    def _index(self, cursor: Id) -> int | None:
+    def _index(self, cursor: EventId) -> int | None:
         # Reconnecting tabs have seen nearly all of it.
         for index in range(len(self.events) - 1, -1, -1):
             if self.events[index].id == cursor:
                 return index
         return None
 
-    def extend(self, burst: Burst) -> bool:
+    def extend(self, burst: EventBatch) -> bool:
         """Append what the feed delivers; False if this is no longer the end of the history."""
         if self.ending is not None or burst.first is None or burst.last is None:
             # What follows the end is in history, and no stream is given it.
@@ -64,10 +64,10 @@ class Tail:
         last = self.events[-1].id if self.events else self.begin
         if last is None:
             return False
-        if last.reaches(burst.last):
+        if last.is_at_or_after(burst.last):
             return True
         following = burst if burst.first == last.next() else None
-        if following is None and last.reaches(burst.first):
+        if following is None and last.is_at_or_after(burst.first):
             following = burst.after(last)
         if following is None:
             return False
@@ -82,8 +82,8 @@ class Tail:
 class Flight:
     """A read under way, and what the feed delivers meanwhile."""
 
-    task: "asyncio.Task[tuple[Stretch, bool]]"
-    early: list[Burst] = field(default_factory=list)
+    task: "asyncio.Task[tuple[HistoryPage, bool]]"
+    early: list[EventBatch] = field(default_factory=list)
 
 
 class Replay:
@@ -93,10 +93,10 @@ class Replay:
         self._history = history
         self._metrics = metrics
         self._tails: dict[str, Tail] = {}
-        self._flights: dict[str, dict[Id | None, Flight]] = {}
+        self._flights: dict[str, dict[EventId | None, Flight]] = {}
         self._doubts = 0
 
-    async def after(self, execution_id: str, cursor: Id | None) -> Stretch:
+    async def after(self, execution_id: str, cursor: EventId | None) -> HistoryPage:
         """What follows *cursor*, for a subscriber that collects what the feed brings from now on.
 
         Raises:
@@ -111,13 +111,13 @@ class Replay:
                 flights[cursor] = Flight(self._begin(execution_id, cursor))
             # Shielded: the reader that began it may leave, and the others still wait for it.
             stretch, may_be_shared = await asyncio.shield(flights[cursor].task)
-            if stretch.verdict == "reset" and cursor is not None:
+            if stretch.cursor_status == "reset" and cursor is not None:
                 # No invented cursor has a read of its own: they all share that of the start.
                 return started_over(await self.after(execution_id, None), cursor)
             if may_be_shared or not joined:
                 return stretch
 
-    def known(self, execution_id: str, cursor: Id | None) -> Stretch | None:
+    def known(self, execution_id: str, cursor: EventId | None) -> HistoryPage | None:
         """What follows *cursor*, if that is certain without a read."""
         tail = self._tails.get(execution_id)
         if tail is None:
@@ -125,7 +125,9 @@ class Replay:
         tail.asked_at = asyncio.get_running_loop().time()
         return tail.after(cursor)
 
-    def _begin(self, execution_id: str, cursor: Id | None) -> "asyncio.Task[tuple[Stretch, bool]]":
+    def _begin(
+        self, execution_id: str, cursor: EventId | None
+    ) -> "asyncio.Task[tuple[HistoryPage, bool]]":
         task = asyncio.create_task(self._read(execution_id, cursor))
         # When all who waited have left, nobody else looks at its error.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -135,7 +137,7 @@ class Replay:
         """Whether `extend` must be told what the feed delivers for this execution."""
         return execution_id in self._tails or execution_id in self._flights
 
-    def extend(self, execution_id: str, burst: Burst) -> None:
+    def extend(self, execution_id: str, burst: EventBatch) -> None:
         """The feed delivers *burst*: tails grow by it, and reads under way learn of it."""
         for flight in self._flights.get(execution_id, {}).values():
             flight.early.append(burst)
@@ -159,17 +161,17 @@ class Replay:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, execution_id: str, cursor: Id | None) -> tuple[Stretch, bool]:
+    async def _read(self, execution_id: str, cursor: EventId | None) -> tuple[HistoryPage, bool]:
         doubts = self._doubts
         try:
-            page = await self._history.page(execution_id, cursor, only_honoured=True)
+            page = await self._history.page(execution_id, cursor, only_valid=True)
         finally:
             flights = self._flights[execution_id]
             flight = flights.pop(cursor)
             if not flights:
                 del self._flights[execution_id]
-        stretch = stretch_of(execution_id, page, self._metrics)
-        if stretch.verdict == "reset":
+        stretch = history_page_of(execution_id, page, self._metrics)
+        if stretch.cursor_status == "reset":
             return stretch, True
         self._metrics.history_reads += 1
         if stretch.more:
@@ -181,11 +183,13 @@ class Replay:
         # Those who joined did so after the read began: what came meanwhile must be in it.
         return stretch, not flight.early
 
-    def _keep(self, execution_id: str, cursor: Id | None, stretch: Stretch, flight: Flight) -> None:
+    def _keep(
+        self, execution_id: str, cursor: EventId | None, stretch: HistoryPage, flight: Flight
+    ) -> None:
         """Make *stretch* the tail, with what came meanwhile, unless something is missing."""
         loop = asyncio.get_running_loop()
         tail = Tail(
-            begin=cursor if stretch.verdict == "honoured" else None,
+            begin=cursor if stretch.cursor_status == "valid" else None,
             first_kept=stretch.first_kept,
             events=list(stretch.events),
             ending=stretch.ending,
@@ -207,21 +211,23 @@ class Replay:
             del self._tails[execution_id]
 
 
-def started_over(start: Stretch, cursor: Id) -> Stretch:
+def started_over(start: HistoryPage, cursor: EventId) -> HistoryPage:
     """*start* for a reader whose *cursor* history does not honour."""
     first = start.first_kept
     is_gap = first is not None and first.epoch == cursor.epoch and cursor.seq < first.seq
-    return replace(start, verdict="gap" if is_gap else "reset")
+    return replace(start, cursor_status="gap" if is_gap else "reset")
 
 
-def stretch_of(execution_id: str, page: Page, metrics: Metrics) -> Stretch:
+def history_page_of(execution_id: str, page: Page, metrics: Metrics) -> HistoryPage:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
     ending = None
     if page.terminal is not None:
         ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
         if not ending.kept:
             # All that is kept came after the end, and is given to no stream.
-            return Stretch(page.verdict, [], page.first, ending, more=False, last=page.last)
+            return HistoryPage(
+                page.cursor_status, [], page.first, ending, more=False, last=page.last
+            )
     events = []
     for entry in page.entries:
         if (envelope := envelope_of(execution_id, entry, metrics)) is None:
@@ -231,4 +237,4 @@ def stretch_of(execution_id: str, page: Page, metrics: Metrics) -> Stretch:
             # Of a producer that called the script with an id in its payload.
             body = without_member(body, "id")
         events.append(recorded(envelope.type, body, entry.id))
-    return Stretch(page.verdict, events, page.first, ending, page.more, page.last)
+    return HistoryPage(page.cursor_status, events, page.first, ending, page.more, page.last)

@@ -19,7 +19,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.revocation import (
     KINDS,
     MEMBERS_KEY,
@@ -28,12 +28,12 @@ from gateway.contract.revocation import (
     member,
     parse_member,
 )
+from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import Hub, jittered_retry_ms
-from gateway.log import Sometimes
-from gateway.round_trips import RoundTrips
-from gateway.viewer import Viewer
+from gateway.log import RateLimitedLog
+from gateway.principal import Principal
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +59,16 @@ class Revocations:
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: object = None
-        self._reads: RoundTrips[None, None] = RoundTrips(self._read, at_once=1)
-        self._trouble_log = Sometimes(_LOG_INTERVAL)
+        self._reads: DataLoader[None, None] = DataLoader(self._read, at_once=1)
+        self._problem_log = RateLimitedLog(_LOG_INTERVAL)
 
-    def kind_of(self, viewer: Viewer) -> Kind | None:
+    def kind_of(self, principal: Principal) -> Kind | None:
         """Which revocation hits *viewer* now, as far as is known; costs no I/O."""
         facts: tuple[tuple[Kind, str], ...] = (
-            ("subject", viewer.identity.subject),
-            ("token-id", viewer.identity.token_id),
-            ("organization", viewer.organization_id),
-            ("execution", viewer.execution_id),
+            ("subject", principal.identity.subject),
+            ("token-id", principal.identity.token_id),
+            ("organization", principal.organization_id),
+            ("execution", principal.execution_id),
         )
         for kind, value in facts:
             if (end := self._known[kind].get(value)) is not None and end > self._clock():
@@ -114,19 +114,19 @@ class Revocations:
                 self._known = await read_revocations(self._redis)
                 self._version = version
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         return {None: None}
 
     async def _close(self, hub: Hub) -> None:
         now = asyncio.get_running_loop().time
         for number, subscriber in enumerate(hub, start=1):
-            if self.kind_of(subscriber.viewer) is not None and not subscriber.left:
+            if self.kind_of(subscriber.principal) is not None and not subscriber.left:
                 subscriber.close(CloseReason.REVOKED, jittered_retry_ms(), now())
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
 
     def _complain(self, error: RedisUnavailable) -> None:
-        held_back = self._trouble_log.allows()
+        held_back = self._problem_log.due()
         if held_back is not None:
             log.warning(
                 "Revocations cannot be read: %s Those known stay in force, later ones do not hold "
@@ -139,7 +139,7 @@ class Revocations:
 async def read_revocations(redis: Redis) -> InForce:
     """All revocations that Redis holds, some of which may be over.
 
-    Raises what redis-py does; see `gateway.bus.trouble`.
+    Raises what redis-py does; see `gateway.bus.errors`.
     """
     found: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
     # A scan gives all that is there from its first page to its last; by rank, a member that is

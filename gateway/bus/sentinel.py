@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
-from gateway.bus.trouble import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS
 from gateway.settings.redis_url import SentinelUrl
 from gateway.single_flight import SingleFlight
 
@@ -55,7 +55,7 @@ class Master:
         }
         self._sentinels = Sentinel(url.sentinels, sentinel_kwargs=options)
         self._asked: SingleFlight[str, Address] = SingleFlight()
-        self._trouble = False
+        self._problem = False
         self.address: Address | None = None
         """Where it was when a sentinel was last asked."""
         self.connections: WeakSet[MasterConnection] = WeakSet()
@@ -85,12 +85,12 @@ class Master:
         while True:
             try:
                 await self.find()
-                self._trouble = False
+                self._problem = False
             except REDIS_ERRORS as error:
                 # The connections there are may be well all the same; health tells if not.
-                if not self._trouble:
+                if not self._problem:
                     log.warning("The sentinels name no master %s: %s", self._name, error)
-                self._trouble = True
+                self._problem = True
             await asyncio.sleep(INTERVAL)
 
     async def aclose(self) -> None:

@@ -22,7 +22,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import channel_pattern
 from gateway.metrics import Metrics
 
@@ -86,7 +86,7 @@ class Subscription:
         self._failures = 0
         self.on_confirmed: Callable[[], None] = lambda: None
         """Called whenever a new subscription begins: what was published before it is missed."""
-        self.trouble: str | None = "The subscription has not been confirmed yet."
+        self.problem: str | None = "The subscription has not been confirmed yet."
         """In words, why nothing can arrive now; None while Redis has confirmed the pattern."""
 
     @property
@@ -172,17 +172,17 @@ class Subscription:
     def _begun(self) -> None:
         self._metrics.feed_connections += 1
         log.info("Subscribed to %s (connection %d).", self._pattern, self._metrics.feed_connections)
-        self.trouble = None
+        self.problem = None
         self._failures = 0
         self._confirmed.set()
         self.on_confirmed()
 
     def _lost(self, error: Exception) -> None:
         # Once for every kind of trouble, or an hour without Redis would fill the log.
-        trouble = in_words(error)
-        if trouble != self.trouble:
-            log.warning("The subscription is lost: %s Trying again. (%s)", trouble, error)
-            if self.trouble is None and isinstance(error, RedisConnectionError):
+        problem = describe_redis_error(error)
+        if problem != self.problem:
+            log.warning("The subscription is lost: %s Trying again. (%s)", problem, error)
+            if self.problem is None and isinstance(error, RedisConnectionError):
                 log.warning(_CUT)
-        self.trouble = trouble
+        self.problem = problem
         self._failures += 1

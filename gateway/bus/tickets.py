@@ -8,10 +8,10 @@ from itertools import count
 
 from redis.asyncio import Redis
 
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import ticket_key
+from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.round_trips import RoundTrips
 
 _AT_ONCE = 256
 """Tickets taken out in one round trip."""
@@ -24,7 +24,7 @@ class TicketStore:
         self._redis = redis
         # Anybody can invent tickets, and each must be looked for: together they cost little. The
         # number keeps two who show the same ticket from being given one answer.
-        self._spending: RoundTrips[tuple[str, int], bytes | None] = RoundTrips(
+        self._spending: DataLoader[tuple[str, int], bytes | None] = DataLoader(
             self._spend_all, _AT_ONCE
         )
         self._numbers = count()
@@ -38,7 +38,7 @@ class TicketStore:
         try:
             await self._redis.set(ticket_key(digest), record, ex=seconds)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
 
     async def spend(self, digest: str) -> bytes | None:
         """Take the record out, in one step; None if it is not there (any more).
@@ -61,8 +61,10 @@ class TicketStore:
                     pipeline.getdel(ticket_key(digest))
                 records = await pipeline.execute(raise_on_error=False)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(in_words(error)) from error
+            raise RedisUnavailable(describe_redis_error(error)) from error
         return {
-            one: RedisUnavailable(in_words(record)) if isinstance(record, Exception) else record
+            one: RedisUnavailable(describe_redis_error(record))
+            if isinstance(record, Exception)
+            else record
             for one, record in zip(asked, records, strict=True)
         }

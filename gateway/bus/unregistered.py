@@ -46,7 +46,7 @@ class UnregisteredWatch:
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._unknown: Counter[str] = Counter()
 
-    def saw(self, execution_id: str, events: int) -> None:
+    def note_events(self, execution_id: str, events: int) -> None:
         """*events* of this execution have arrived; costs two look-ups, no I/O."""
         if execution_id in self._registered or execution_id.startswith(PROBE_PREFIX):
             return

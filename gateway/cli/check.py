@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.cli.options import config_option
 from gateway.cli.output import console, echo
-from gateway.contract.rights import ROLES
+from gateway.contract.acl import ROLES
 from gateway.errors import ConfigurationError
 from gateway.harmless import harmless
 from gateway.settings import Settings, load, sources, variable

@@ -23,7 +23,7 @@ import uvloop
 
 from gateway import log
 from gateway.access.tokens import issue
-from gateway.app import PARTS, create_application
+from gateway.app import COMPONENTS, create_application
 from gateway.bus.connection import create_redis
 from gateway.cli.options import REDIS_OF_TRIALS, config_option
 from gateway.cli.output import console
@@ -155,7 +155,7 @@ async def _run(settings: Settings, pace: float | None) -> None:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SUBSCRIBED_WITHIN):
-                    await application[PARTS].subscription.confirmed()
+                    await application[COMPONENTS].subscription.confirmed()
             _banner(server.url, reachable)
             await stopped.wait()
         finally:

@@ -9,7 +9,7 @@ import click
 from redis.asyncio import Redis
 
 from gateway.bus.connection import create_redis
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
 from gateway.settings import check_redis_url
@@ -112,7 +112,9 @@ def with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
         try:
             return await work(redis)
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(f"{in_words(error)} (asked: {shown(url)})") from error
+            raise RedisUnavailable(
+                f"{describe_redis_error(error)} (asked: {shown(url)})"
+            ) from error
         finally:
             await redis.aclose()
             await redis.connection_pool.disconnect()

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import click
 import orjson
 
-from gateway.publisher.moments import instant
-from gateway.tools.dev.play import play
+from gateway.publisher.timestamps import instant
 from gateway.tools.dev.run import Run
 from gateway.tools.dev.script import STARTED
+from gateway.tools.dev.simulation import simulate
 
 
 class Event(NamedTuple):
@@ -77,7 +77,7 @@ def as_it_happened(events: list[Event], pace: float) -> Iterator[Due]:
 def simulated(execution_id: str, ending: str, pace: float) -> Iterator[Due]:
     """A made-up run, as `sse-gateway dev` plays them; needs a running loop."""
     workflow = STARTED[ending]
-    for payload, seconds in play(Run(execution_id, workflow.workflow_id), workflow, pace):
+    for payload, seconds in simulate(Run(execution_id, workflow.workflow_id), workflow, pace):
         yield Event(**orjson.loads(payload)) if payload else None, seconds
 
 

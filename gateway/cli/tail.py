@@ -9,7 +9,7 @@ import click
 from gateway.access.tokens import issue
 from gateway.cli.options import check_secret, execution_argument
 from gateway.cli.output import console, echo
-from gateway.events.cursor import parse_id
+from gateway.events.ids import parse_id
 from gateway.harmless import harmless_json
 from gateway.tools.tail.follow import Ended, Follower, Happened, Lost, Update
 from gateway.tools.tail.view import View

@@ -1,10 +1,10 @@
 -- Reads a page of an execution's history after a cursor, and says what the cursor is worth.
 --
 -- KEYS: events, meta. ARGV: cursor ('' for none), bytes of ids and payloads that a page may hold,
--- '1' where the entries are wanted only if the cursor is honoured.
+-- '1' where the entries are wanted only if the cursor is valid.
 -- Returns: verdict, first kept id, terminal id, terminal type, whether the terminal event is kept
 -- (1/0), whether more follows (1/0), last id, then id and payload of each entry. The verdict is `start` (no
--- cursor), `honoured` (the entries follow it), `gap` (it lies before what is kept), or `reset` (it
+-- cursor), `valid` (the entries follow it), `gap` (it lies before what is kept), or `reset` (it
 -- belongs to another life). A page never goes beyond the terminal event.
 --
 -- XRANGE copies whole payloads, while everybody else waits. So ids are told by counting: those of a
@@ -12,7 +12,7 @@
 -- present one an entry is read for its id alone.
 
 local events, meta = KEYS[1], KEYS[2]
-local cursor, max_bytes, only_honoured = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local cursor, max_bytes, only_valid = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 
 -- 15 digits: Lua's numbers are exact up to there.
 local function number(text)
@@ -62,8 +62,8 @@ local function is_beyond_the_end()
   return terminal_kept and parts(cursor) > parts(terminal)
 end
 
-local honoured = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
-local page = { honoured and 'honoured' or 'start', '', terminal, known[2] or '',
+local valid = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
+local page = { valid and 'valid' or 'start', '', terminal, known[2] or '',
   terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '' }
 
 local function payload_of(entry)
@@ -115,12 +115,12 @@ local function has_come_before(first)
   return epoch == first_epoch and seq < first_seq
 end
 
-if honoured then
+if valid then
   page[2] = first_kept()
   read('(' .. cursor)
   return page
 end
-if cursor ~= '' and only_honoured then
+if cursor ~= '' and only_valid then
   page[1] = 'reset'
   return page
 end

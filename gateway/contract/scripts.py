@@ -135,15 +135,13 @@ def record_call(
     )
 
 
-def read_call(
-    execution_id: str, cursor: str, max_bytes: int, *, only_honoured: bool = False
-) -> Call:
+def read_call(execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_honoured*: without the events, where they do not follow the cursor.
+    *only_valid*: without the events, where they do not follow the cursor.
     """
     return Call(
         READ,
         [keys.events_key(execution_id), keys.meta_key(execution_id)],
-        [cursor, max_bytes, int(only_honoured)],
+        [cursor, max_bytes, int(only_valid)],
     )

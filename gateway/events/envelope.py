@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
-from gateway.events.cursor import Id, parse_id
-from gateway.events.members import without_member
+from gateway.events.ids import EventId, parse_id
+from gateway.events.json_edit import without_member
 
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
@@ -32,7 +32,7 @@ class Envelope(NamedTuple):
     """A message as it was published."""
 
     type: str
-    id: Id | None
+    id: EventId | None
     """Set when the message was recorded before it was published; None makes it a bare one."""
     body: bytes
     """Its JSON on one line; it has a member `id` only where `id` is set."""
@@ -42,7 +42,7 @@ class Event(NamedTuple):
     """One event of an execution, ready for the wire."""
 
     type: str
-    id: Id | None
+    id: EventId | None
     """None only where recording is off or was refused: such an event is delivered live alone."""
     frame: bytes
     """The whole SSE frame, blank line included."""
@@ -74,7 +74,7 @@ def one_line(payload: bytes) -> bytes:
     return body
 
 
-def with_id(body: bytes, event_id: Id) -> bytes:
+def with_id(body: bytes, event_id: EventId) -> bytes:
     """The envelope of a recorded event: *body*, a JSON object without `id`, with its id first."""
     return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
 
@@ -86,12 +86,12 @@ def live(envelope: Envelope) -> Event:
     return _event(envelope.type, event_id, line, envelope.body)
 
 
-def recorded(event_type: str, body: bytes, event_id: Id) -> Event:
+def recorded(event_type: str, body: bytes, event_id: EventId) -> Event:
     """The event of a *body* without id that history holds under *event_id*."""
     return _event(event_type, event_id, b"id: %d-%d\n" % event_id, with_id(body, event_id))
 
 
-def _event(event_type: str, event_id: Id | None, line: bytes, body: bytes) -> Event:
+def _event(event_type: str, event_id: EventId | None, line: bytes, body: bytes) -> Event:
     frame = b"%bevent: %b\ndata: %b\n\n" % (line, event_type.encode(), body)
     return Event(event_type, event_id, frame)
 

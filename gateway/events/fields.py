@@ -66,7 +66,7 @@ def label(value: object) -> str | None:
     return str(value)
 
 
-def trouble(data: Mapping[str, object], *names: str) -> str | None:
+def error_text(data: Mapping[str, object], *names: str) -> str | None:
     """What went wrong, in words: the first of *names* that holds text, or an object with a text
     `message`."""
     for name in names:

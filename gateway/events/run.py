@@ -100,7 +100,7 @@ class RunFold:
             if ends or event_type in self._terminal_types:
                 self._end(event_type, data, at)
             else:
-                self._go_on(event_type)
+                self._continue(event_type)
         return step
 
     def end(self, event_type: str, event_id: str) -> None:
@@ -128,7 +128,7 @@ class RunFold:
             document["execution_logs"] = self._steps.logs
         return document
 
-    def _go_on(self, event_type: str) -> None:
+    def _continue(self, event_type: str) -> None:
         if event_type == "execution:paused":
             self._status = "paused"
         elif event_type == STEP_STARTED or self._status == "pending":
@@ -141,7 +141,7 @@ class RunFold:
         self._duration_ms = fields.number(data.get("execution_time_ms"))
         if self._duration_ms is None:
             self._duration_ms = fields.milliseconds(self._started_at, self._completed_at)
-        self._error_message = fields.trouble(data, "error_message", "error")
+        self._error_message = fields.error_text(data, "error_message", "error")
         self._generated_document_id = fields.label(data.get("generated_document_id"))
 
 

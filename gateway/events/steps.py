@@ -80,7 +80,7 @@ class Steps:
             fields.number(data.get("duration_ms")),
             fields.milliseconds(step["started_at"], step["completed_at"]),
         )
-        step["error"] = fields.trouble(data, "error", "error_message")
+        step["error"] = fields.error_text(data, "error", "error_message")
         step["output"] = self._pack(data.get("output"))
         if step["status"] == "success":
             self.completed += 1

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from gateway.events.reasons import CloseReason
-from gateway.events.sse import expiring
+from gateway.events.sse_encoder import expiring
 from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 
@@ -43,7 +43,7 @@ class Expiry:
 
     def add(self, subscriber: Subscriber) -> None:
         """Care for *subscriber*, whose `connected` is written, until `remove`."""
-        expires_at = subscriber.viewer.identity.expires_at
+        expires_at = subscriber.principal.identity.expires_at
         self._warnings.put(subscriber, expires_at - WARNING_SECONDS)
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -66,7 +66,7 @@ class Expiry:
             subscriber.close(CloseReason.TOKEN_EXPIRED, jittered_retry_ms(), loop_time)
 
     def _warn(self, subscriber: Subscriber, now: float) -> None:
-        expires_at = subscriber.viewer.identity.expires_at
+        expires_at = subscriber.principal.identity.expires_at
         # Nothing follows the end of a stream; and a token that lives by the leeway alone, or
         # expired while the process was suspended, is past any warning.
         if subscriber.ended is None and expires_at > now:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from gateway.events.reasons import CloseReason
-from gateway.events.sse import heartbeat
+from gateway.events.sse_encoder import heartbeat
 from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.errors import LimitReached, Unavailable
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Hub:
         self._count = 0
         self.draining = False
         """Whether the gateway is about to stop: no new subscriber is taken."""
-        self._crowd = Sometimes(_LOG_SECONDS)
+        self._crowd = RateLimitedLog(_LOG_SECONDS)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -72,7 +72,7 @@ class Hub:
         """Whether anybody watches this execution."""
         return execution_id in self._topics
 
-    def add(self, viewer: Viewer) -> Subscriber:
+    def add(self, principal: Principal) -> Subscriber:
         """A new subscriber of *viewer*'s execution, until `remove`.
 
         Raises:
@@ -82,7 +82,7 @@ class Hub:
         if self.draining:
             raise Unavailable("This gateway is restarting; try again in a few seconds.")
         if self.max_subscribers and self._count >= self.max_subscribers:
-            if (held_back := self._crowd.allows()) is not None:
+            if (held_back := self._crowd.due()) is not None:
                 log.warning(
                     "A stream is refused: %d are open, the most that max_connections and the limit "
                     "of open files allow (%d more since the last line).",
@@ -91,7 +91,7 @@ class Hub:
                 )
             raise LimitReached("This gateway has as many streams open as it may; try again later.")
         subscriber = Subscriber(
-            viewer,
+            principal,
             max_events=self._bounds.events,
             max_bytes=self._bounds.bytes,
             now=asyncio.get_running_loop().time(),
@@ -112,7 +112,7 @@ class Hub:
         if not self._count:
             self._empty.set()
 
-    def publish(self, execution_id: str, burst: Burst) -> None:
+    def publish(self, execution_id: str, burst: EventBatch) -> None:
         """Offer *burst* to every subscriber of the execution."""
         topic = self._topics.get(execution_id)
         if topic is None:
@@ -127,7 +127,7 @@ class Hub:
                 subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
         self._metrics.events_delivered += taken
 
-    def audit(self, execution_id: str, last: Id | None) -> bool:
+    def audit(self, execution_id: str, last: EventId | None) -> bool:
         """Compare its subscribers with the *last* id of history; True if one missed something."""
         topic = self._topics.get(execution_id, ())
         return bool([one for one in topic if one.audit(last)])

@@ -13,11 +13,11 @@ step, and costs three deques an idle tab.
 
 from typing import Protocol
 
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
-from gateway.events.sse import closing
-from gateway.viewer import Viewer
+from gateway.events.sse_encoder import closing
+from gateway.principal import Principal
 
 COMPLETED = "completed"
 """The end of a stream whose execution has ended."""
@@ -36,7 +36,7 @@ class Sink(Protocol):
     def written(self) -> int:
         """Bytes of the body that were written."""
 
-    def offer(self, burst: Burst) -> bool:
+    def offer(self, burst: EventBatch) -> bool:
         """Write *burst* at once; False if the reader is behind, and nothing was written."""
 
     def wake(self) -> None:
@@ -52,12 +52,14 @@ class Subscriber:
     __slots__ = (
         "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_sink",
         "_waiting", "delivered", "ended", "execution_id", "held", "last_activity", "left",
-        "opened_at", "overrun", "position", "viewer",
+        "opened_at", "overrun", "position", "principal",
     )  # fmt: skip
 
-    def __init__(self, viewer: Viewer, *, max_events: int, max_bytes: int, now: float) -> None:
-        self.viewer = viewer
-        self.execution_id = viewer.execution_id
+    def __init__(
+        self, principal: Principal, *, max_events: int, max_bytes: int, now: float
+    ) -> None:
+        self.principal = principal
+        self.execution_id = principal.execution_id
         """The viewer's, one look-up nearer: every event and heartbeat asks for it."""
         self.opened_at = now
         self.last_activity = now
@@ -68,7 +70,7 @@ class Subscriber:
         """Why nothing more is taken in: `completed` or a close reason."""
         self.left = False
         """The stream is over and out of the hub; nobody may write to it."""
-        self.position: Id | None = None
+        self.position: EventId | None = None
         """The last event that was taken in: the next one must follow it."""
         self.held = True
         self.overrun = False
@@ -78,7 +80,7 @@ class Subscriber:
         self._waiting: list[bytes] | None = None
         self._events = 0
         self._bytes = 0
-        self._early: list[Burst] | None = []
+        self._early: list[EventBatch] | None = []
         self._early_bytes = 0
         self._sink: Sink | None = None
 
@@ -123,7 +125,7 @@ class Subscriber:
         self._sink = None
         self._waiting = self._early = None
 
-    def offer(self, burst: Burst, now: float) -> int:
+    def offer(self, burst: EventBatch, now: float) -> int:
         """Take in what of *burst* follows, and say how many events that is: none if it does not
         follow, or not yet. Nothing is lost by that: what has an id is in history, from where a
         held subscriber gets it."""
@@ -150,19 +152,19 @@ class Subscriber:
             self.complete()
         return count
 
-    def _following(self, burst: Burst) -> Burst | None:
+    def _following(self, burst: EventBatch) -> EventBatch | None:
         """What of *burst*, which does not begin at the next id, is new; holds at a hole."""
         position, first, last = self.position, burst.first, burst.last
         if position is not None and first is not None and last is not None:
-            if position.reaches(last):
+            if position.is_at_or_after(last):
                 return None
-            if position.reaches(first):
+            if position.is_at_or_after(first):
                 return burst.after(position)
         # Also without a position: only what history holds may become one.
         self.hold()
         return None
 
-    def _queue(self, burst: Burst, now: float) -> bool:
+    def _queue(self, burst: EventBatch, now: float) -> bool:
         if self._is_full_for(burst):
             self.overrun = True
             self.hold()
@@ -171,7 +173,7 @@ class Subscriber:
         self.send(burst.data, now)
         return True
 
-    def _is_full_for(self, burst: Burst) -> bool:
+    def _is_full_for(self, burst: EventBatch) -> bool:
         # A burst larger than the whole queue is taken when nothing else waits, or it never could.
         if self._waiting is None:
             return False
@@ -192,7 +194,7 @@ class Subscriber:
         self._early = []
         self._early_bytes = 0
 
-    def _keep_early(self, burst: Burst) -> None:
+    def _keep_early(self, burst: EventBatch) -> None:
         self._early_bytes += len(burst.data)
         if self._early is None or self._early_bytes > self._max_bytes:
             self._early = None
@@ -209,11 +211,11 @@ class Subscriber:
         self.held = self.overrun = False
         return sum(self.offer(burst, now) for burst in early)
 
-    def audit(self, last: Id | None) -> bool:
+    def audit(self, last: EventId | None) -> bool:
         """Compare with the *last* id of history; True if something was missed, and it is held."""
         if self.held or self.ended is not None or self.position == last:
             return False
-        if self.position is not None and last is not None and self.position.reaches(last):
+        if self.position is not None and last is not None and self.position.is_at_or_after(last):
             return False
         self.hold()
         return True

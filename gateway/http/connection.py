@@ -2,7 +2,8 @@
 
 aiohttp sets no limit to the time that a connection takes for its first request, nor to how many
 there are, and keeps what it cannot parse. All that is set right here, together with
-`gateway.http.screen`. What a parsed request may contain is decided by `gateway.http.hygiene`.
+`gateway.http.screen`. What a parsed request may contain is decided by
+`gateway.http.request_limits`.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from aiohttp import web
 from gateway.http.access_log import AccessLogger, access_log, server_log
 from gateway.http.refusal import on_the_wire, refusal
 from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -73,14 +74,14 @@ class Connections:
         self._set_options = set_options
         self._room = room
         self._metrics = metrics or Metrics()
-        self._garbage = Sometimes(_LOG_SECONDS)
-        self._crowd = Sometimes(_LOG_SECONDS)
+        self._garbage = RateLimitedLog(_LOG_SECONDS)
+        self._crowd = RateLimitedLog(_LOG_SECONDS)
         self._open: set[Connection] = set()
         # Those without a request under way, the one that has been so for longest first.
         self._idle: dict[Connection, None] = {}
         # In the order of their deadlines, since all get the same time.
         self._deadlines: dict[Connection, float] = {}
-        self._all_settled = asyncio.Event()
+        self._all_arrived = asyncio.Event()
 
     def __len__(self) -> int:
         """How many have not brought a request yet."""
@@ -92,7 +93,7 @@ class Connections:
             self._set_options(transport.get_extra_info("socket"))
         now = asyncio.get_running_loop().time()
         self._deadlines[connection] = now + self._header_timeout
-        self._all_settled.clear()
+        self._all_arrived.clear()
         self._open.add(connection)
         self._idle[connection] = None
         room = self._room
@@ -105,7 +106,7 @@ class Connections:
         self.gone(oldest)
         oldest.cut()
         self._metrics.refusals["connection_limit"] += 1
-        if (held_back := self._crowd.allows()) is not None:
+        if (held_back := self._crowd.due()) is not None:
             log.warning(
                 "%d connections are open, as many as the limit of open files allows: for each new "
                 "one the one that has been idle for longest is cut (%d more since the last line). "
@@ -116,7 +117,7 @@ class Connections:
 
     def busy(self, connection: "Connection") -> None:
         """*connection* has brought a request."""
-        self.settled(connection)
+        self.has_request(connection)
         self._idle.pop(connection, None)
 
     def free(self, connection: "Connection") -> None:
@@ -126,14 +127,14 @@ class Connections:
 
     def gone(self, connection: "Connection") -> None:
         """*connection* has ended, or is a stream now; it may be told more than once."""
-        self.settled(connection)
+        self.has_request(connection)
         self._idle.pop(connection, None)
         self._open.discard(connection)
 
     def refused(self, connection: "Connection", fault: Fault) -> None:
         """*connection* has sent what is no request."""
         self._metrics.refusals[fault.value] += 1
-        if (held_back := self._garbage.allows()) is not None:
+        if (held_back := self._garbage.due()) is not None:
             peer = connection.peername
             server_log.info(
                 "A connection from %a sent what is no valid request (%s); it is closed (%d more "
@@ -147,18 +148,18 @@ class Connections:
         """Whether *connection* has not brought a request yet."""
         return connection in self._deadlines
 
-    def settled(self, connection: "Connection") -> None:
+    def has_request(self, connection: "Connection") -> None:
         """Watch *connection* no longer; it may be told more than once."""
         self._deadlines.pop(connection, None)
         if not self._deadlines:
-            self._all_settled.set()
+            self._all_arrived.set()
 
-    async def settle(self, seconds: float) -> None:
+    async def wait_idle(self, seconds: float) -> None:
         """Wait until all have brought their requests, at most *seconds*; none is accepted now."""
         if self._deadlines:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._all_settled.wait()
+                    await self._all_arrived.wait()
 
     async def run(self) -> None:
         """Cut those that are overdue, for ever."""
@@ -166,7 +167,7 @@ class Connections:
         while True:
             await asyncio.sleep(self._header_timeout / _CHECKS)
             for connection in self._overdue(loop.time()):
-                self.settled(connection)
+                self.has_request(connection)
                 connection.cut()
 
     def _overdue(self, now: float) -> list["Connection"]:
@@ -294,7 +295,7 @@ class Connection(web.RequestHandler):
                 self._connections.free(self)
 
 
-class Accepting:
+class ProtocolFactory:
     """What an event loop calls for each connection that it accepts on behalf of *server*."""
 
     def __init__(self, server: web.Server, connections: Connections) -> None:

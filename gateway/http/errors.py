@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import RequestRefused
 from gateway.events.reasons import CloseReason
-from gateway.events.sse import closing
+from gateway.events.sse_encoder import closing
 from gateway.fanout.hub import jittered_retry_ms
 from gateway.metrics import Metrics
 
@@ -65,12 +65,12 @@ def error_middleware(metrics: Metrics) -> Middleware:
 
 
 def _refuse(request: web.Request, refusal: RequestRefused) -> web.StreamResponse:
-    if refusal.passing and "text/event-stream" in request.headers.get("Accept", ""):
+    if refusal.temporary and "text/event-stream" in request.headers.get("Accept", ""):
         # Any status but 200 ends a native EventSource for good (CONTRACT.md).
         reason = CloseReason.LIMIT if refusal.status == 429 else CloseReason.UNAVAILABLE
         return web.Response(body=closing(reason, jittered_retry_ms()), headers=STREAM_HEADERS)
     headers = {}
-    if refusal.passing:
+    if refusal.temporary:
         headers["Retry-After"] = _RETRY_AFTER_SECONDS
     if refusal.status == 401:
         # RFC 6750, section 3.

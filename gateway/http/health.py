@@ -11,14 +11,14 @@ def health_handler(health: Health) -> Handler:
     """200 while events can be trusted to arrive, else 503 with the reason in words."""
 
     async def handle(_: web.Request) -> web.Response:
-        verdict = health.verdict()
+        status = health.status()
         document: dict[str, object] = {
-            "status": "healthy" if verdict.healthy else "unhealthy",
-            "redis": "connected" if verdict.redis_connected else "disconnected",
+            "status": "healthy" if status.healthy else "unhealthy",
+            "redis": "connected" if status.redis_connected else "disconnected",
         }
-        if verdict.healthy:
+        if status.healthy:
             return json_response(document)
-        document["reason"] = " ".join(verdict.reasons)
+        document["reason"] = " ".join(status.reasons)
         return json_response(document, 503, {"Retry-After": "3"})
 
     return handle

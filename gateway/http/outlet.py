@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.events.burst import Burst, as_chunk
+from gateway.events.batch import EventBatch, as_chunk
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.stalls import StallWatch
@@ -82,7 +82,7 @@ class Outlet(asyncio.Protocol):
         waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
         return self.written - waiting
 
-    def offer(self, burst: Burst) -> bool:
+    def offer(self, burst: EventBatch) -> bool:
         """See `Sink.offer`: the way of nearly every event."""
         transport = self._transport
         if (

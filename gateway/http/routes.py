@@ -5,8 +5,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.http.headers import add_common_headers
-from gateway.http.hygiene import end_with_body
 from gateway.http.request_id import REQUEST_ID_HEADER, request_id
+from gateway.http.request_limits import end_with_body
 
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
 TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"

@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.http.poll_budget import Budget, Holder
 from gateway.http.run_documents import Reader
 from gateway.http.stalls import StallWatch
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Answers:
     stalls: StallWatch
     seconds: float
     metrics: Metrics
-    _sometimes: Sometimes = field(default_factory=lambda: Sometimes(_LOGGED_EVERY))
+    _sometimes: RateLimitedLog = field(default_factory=lambda: RateLimitedLog(_LOGGED_EVERY))
 
     async def write(
         self,
@@ -83,7 +83,7 @@ class Answers:
     def count(self, why: str) -> None:
         """A reader was cut."""
         self.metrics.polls_cut[why] += 1
-        if (held_back := self._sometimes.allows()) is not None:
+        if (held_back := self._sometimes.due()) is not None:
             log.warning(
                 "A poll whose reader did not read in time was cut (%s); %d more like it since the "
                 "last such line.",

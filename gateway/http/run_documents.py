@@ -160,7 +160,7 @@ class Documents:
             return False
         page = await self._history.page(execution_id, known.last)
         # Where nothing is kept, the end is all that is still known.
-        last = known.last if page.verdict == "honoured" else page.terminal
+        last = known.last if page.cursor_status == "valid" else page.terminal
         return not page.entries and State(page.first, last) == known
 
     def _begin(self, key: Key) -> Folded:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
-from gateway.events.cursor import Id
 from gateway.events.envelope import with_id
+from gateway.events.ids import EventId
 from gateway.events.parse import parse
 from gateway.events.run import RunDocument, RunFold
 from gateway.events.steps import StepLog
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     """What a poll asks for."""
 
     with_logs: bool
-    after: Id | None
+    after: EventId | None
     """Only events that follow this one; None for all, also where the reader sent nonsense."""
     limit: int | None = None
     """Most events of the answer; None for any number."""
@@ -44,8 +44,8 @@ class Asked(NamedTuple):
 class State(NamedTuple):
     """Which part of a history a document was folded from."""
 
-    first: Id | None
-    last: Id | None
+    first: EventId | None
+    last: EventId | None
 
     def tag(self, asked: Asked) -> str:
         """The opaque part of the entity tag."""
@@ -76,13 +76,15 @@ class Document:
 def stretches(page: Page) -> Iterator[Page]:
     """*page* as smaller ones of `STRETCH_BYTES`, between which others may run."""
     begin = size = 0
-    verdict = page.verdict
+    cursor_status = page.cursor_status
     for index, entry in enumerate(page.entries):
         if size and size + len(entry.payload) > STRETCH_BYTES:
-            yield replace(page, verdict=verdict, entries=page.entries[begin:index], more=True)
-            begin, size, verdict = index, 0, "honoured"
+            yield replace(
+                page, cursor_status=cursor_status, entries=page.entries[begin:index], more=True
+            )
+            begin, size, cursor_status = index, 0, "valid"
         size += len(entry.payload)
-    yield replace(page, verdict=verdict, entries=page.entries[begin:])
+    yield replace(page, cursor_status=cursor_status, entries=page.entries[begin:])
 
 
 class _Packer:
@@ -120,7 +122,7 @@ class Reading:
         self._keeps_all = asked.with_logs and asked.limit is None
         self._begin(None)
 
-    def _begin(self, first: Id | None) -> None:
+    def _begin(self, first: EventId | None) -> None:
         self._pack = _Packer(wanted=self._asked.with_logs)
         self.run = RunFold(
             keep_logs=self._keeps_all,
@@ -130,14 +132,14 @@ class Reading:
         )
         self.size = 0
         """Bytes of memory, about: never less than it takes."""
-        self.cursor: Id | None = None
+        self.cursor: EventId | None = None
         self._first = first
         self._has_end = False
         self._clear()
 
     def _clear(self) -> None:
         """Nothing so far is among the events that were asked for."""
-        self._events: dict[Id, bytes] = {}
+        self._events: dict[EventId, bytes] = {}
         self._steps: dict[int, StepLog] = {}
         self._events_size = 0
         self._more = False
@@ -145,7 +147,7 @@ class Reading:
 
     def add(self, page: Page) -> bool:
         """Take in a page; True if another one follows."""
-        if self.cursor is None or page.verdict == "reset":
+        if self.cursor is None or page.cursor_status == "reset":
             # The latter: another life of the history has begun between two pages.
             self._begin(page.first)
         for entry in page.entries:
@@ -180,7 +182,7 @@ class Reading:
         if self._asked.with_logs:
             self._show(entry.id, body, step)
 
-    def _show(self, event_id: Id, body: bytes, step: StepLog | None) -> None:
+    def _show(self, event_id: EventId, body: bytes, step: StepLog | None) -> None:
         """It is among the events that were asked for, unless the page of these is full."""
         if step is not None and not self._keeps_all:
             # Listed with its latest event, once.

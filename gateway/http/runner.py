@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
-from gateway.http.connection import Accepting, Connections
+from gateway.http.connection import Connections, ProtocolFactory
 from gateway.tasks import Supervisor
 
 FORCED_AFTER = 0.5
@@ -39,21 +39,21 @@ class Runner(web.AppRunner):
         self._connections = connections
         self._supervisor = supervisor
         self._watch = watch
-        self._accepting: Accepting | None = None
+        self._accepting: ProtocolFactory | None = None
 
     async def setup(self) -> None:
         """Start the application, and watch over its connections."""
         await super().setup()
         server = super().server
         assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
-        self._accepting = Accepting(server, self._connections)
+        self._accepting = ProtocolFactory(server, self._connections)
         self._supervisor.start(self._watch, self._connections.run())
 
     async def shutdown(self) -> None:
         """Called by `cleanup`, once nothing more is accepted: end the streams, and hear whoever was
         accepted just before, so that a restart breaks no request off."""
         await super().shutdown()
-        await self._connections.settle(FORCED_AFTER)
+        await self._connections.wait_idle(FORCED_AFTER)
 
     @property
     def server(self) -> web.Server | None:

@@ -19,7 +19,7 @@ from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.registry import Registry
 from gateway.errors import ExecutionNotFound, MalformedRequest, RedisUnavailable, Unavailable
-from gateway.events.cursor import parse_id
+from gateway.events.ids import parse_id
 from gateway.http.credentials import read_credentials
 from gateway.http.run_answer import Answers
 from gateway.http.run_documents import Documents, Key
@@ -49,10 +49,10 @@ class RunsHandler:
         """One poll; HEAD gets the headers that GET would (RFC 9110, section 9.3.2)."""
         execution_id = request.match_info["execution_id"]
         workflow_id = request.match_info["workflow_id"]
-        viewer = await self.policy.identify(execution_id, read_credentials(request))
-        self.quota.poll(viewer)
-        await self.policy.admit(viewer)
-        key = Key(viewer.organization_id, execution_id, _asked(request))
+        principal = await self.policy.identify(execution_id, read_credentials(request))
+        self.quota.poll(principal)
+        await self.policy.admit(principal)
+        key = Key(principal.organization_id, execution_id, _asked(request))
         try:
             registered = await self.registry.workflow(execution_id)
             if workflow_id == ANY_WORKFLOW:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.access.patience import unavailable
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
+from gateway.access.retry import unavailable
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
-from gateway.events.cursor import Id, parse_id
-from gateway.events.sse import connected
-from gateway.events.stretch import Stretch
+from gateway.events.history_page import HistoryPage
+from gateway.events.ids import EventId, parse_id
+from gateway.events.sse_encoder import connected
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
@@ -61,16 +61,16 @@ class StreamHandler:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Everything up to the first page of history; the rest of a stream needs no handler."""
-        viewer = await self.policy.identify(
+        principal = await self.policy.identify(
             request.match_info["execution_id"], read_credentials(request)
         )
-        place = await self.quota.enter(viewer, self._address(request))
-        visit = Visit(self.hub, self.expiry, place, self.metrics)
+        permit = await self.quota.enter(principal, self._address(request))
+        visit = Visit(self.hub, self.expiry, permit, self.metrics)
         try:
-            subscriber = visit.begin(viewer)
+            subscriber = visit.begin(principal)
             subscriber.position = read_cursor(request)
-            await self.policy.admit(viewer)
-            await self.quota.admitted(place, viewer)
+            await self.policy.admit(principal)
+            await self.quota.admitted(permit, principal)
             stretch = await self._begin(subscriber)
             if not stretch.is_over_for(subscriber.position):
                 return await self._open(request, visit, subscriber, stretch)
@@ -84,7 +84,7 @@ class StreamHandler:
         return client_address(request, self.trusted_proxies) if self.quota.by_address else ""
 
     async def _open(
-        self, request: web.Request, visit: Visit, subscriber: Subscriber, stretch: Stretch
+        self, request: web.Request, visit: Visit, subscriber: Subscriber, stretch: HistoryPage
     ) -> web.StreamResponse:
         """Write `connected` and the first page, and hand the connection over to an outlet."""
         status = stretch.ending.status if stretch.ending is not None else None
@@ -121,15 +121,15 @@ class StreamHandler:
         outlet.take_over(transport, rest)
         return response
 
-    async def _begin(self, subscriber: Subscriber) -> Stretch:
+    async def _begin(self, subscriber: Subscriber) -> HistoryPage:
         """The first page of history, once the subscription that continues it is confirmed.
 
         Raises:
             Unavailable: Redis was away for as long as a request is held.
         """
-        trouble = ""
+        problem = ""
         subscriber.collect()
-        if self.subscription.trouble is None:
+        if self.subscription.problem is None:
             # The usual case after a restart, without a timer.
             known = self.replay.known(subscriber.execution_id, subscriber.position)
             if known is not None:
@@ -137,20 +137,20 @@ class StreamHandler:
         try:
             async with asyncio.timeout(self.wait):
                 while True:
-                    trouble = self.subscription.trouble or trouble
+                    problem = self.subscription.problem or problem
                     # `connected` is a promise that events arrive.
                     await self.subscription.confirmed()
                     subscriber.collect()
                     try:
                         return await self.replay.after(subscriber.execution_id, subscriber.position)
                     except RedisUnavailable as error:
-                        trouble = str(error)
+                        problem = str(error)
                         await asyncio.sleep(_PAUSE)
         except TimeoutError:
-            raise unavailable(trouble or "Redis does not answer in time.") from None
+            raise unavailable(problem or "Redis does not answer in time.") from None
 
 
-def read_cursor(request: web.Request) -> Id | None:
+def read_cursor(request: web.Request) -> EventId | None:
     """Where a returning reader stands: the header, else the query for objects without headers.
 
     Anything that is no id of ours means full history, not an error: some SDKs send `-1`.

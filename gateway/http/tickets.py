@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
-from gateway.access.tickets import TicketOffice
+from gateway.access.tickets import Tickets
 from gateway.errors import MalformedRequest
 from gateway.http.credentials import read_credentials
 from gateway.http.errors import json_response
@@ -18,7 +18,7 @@ class TicketHandler:
 
     policy: Policy
     quota: Quota
-    office: TicketOffice
+    office: Tickets
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One ticket; nothing in the body is looked at."""
@@ -28,10 +28,10 @@ class TicketHandler:
                 "X-Organization-ID as headers.",
                 "credentials_in_query",
             )
-        viewer = await self.policy.identify(
+        principal = await self.policy.identify(
             request.match_info["execution_id"], read_credentials(request)
         )
-        self.quota.ticket(viewer)
-        await self.policy.admit(viewer)
-        ticket = await self.office.issue(viewer)
+        self.quota.ticket(principal)
+        await self.policy.admit(principal)
+        ticket = await self.office.issue(principal)
         return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})

@@ -7,13 +7,13 @@ managers would cost every open stream 3 KiB.
 import asyncio
 import logging
 
-from gateway.access.quota import Place
+from gateway.access.quota import Permit
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
 from gateway.log import event
 from gateway.metrics import Metrics
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 
 log = logging.getLogger("gateway.streams")
 
@@ -23,17 +23,17 @@ class Visit:
 
     __slots__ = ("_expiry", "_hub", "_metrics", "_place", "_request_id", "_subscriber")
 
-    def __init__(self, hub: Hub, expiry: Expiry, place: Place, metrics: Metrics) -> None:
+    def __init__(self, hub: Hub, expiry: Expiry, permit: Permit, metrics: Metrics) -> None:
         self._hub = hub
         self._expiry = expiry
-        self._place = place
+        self._place = permit
         self._metrics = metrics
         self._subscriber: Subscriber | None = None
         self._request_id: str | None = None
 
-    def begin(self, viewer: Viewer) -> Subscriber:
+    def begin(self, principal: Principal) -> Subscriber:
         """Enter the hub: what is published from now on is not missed. Raises as `Hub.add`."""
-        self._subscriber = self._hub.add(viewer)
+        self._subscriber = self._hub.add(principal)
         return self._subscriber
 
     def opened(self, request_id: str) -> None:
@@ -61,7 +61,7 @@ def _log(subscriber: Subscriber, written: int, request_id: str) -> None:
         log,
         "stream ended",
         execution_id=subscriber.execution_id,
-        organization_id=subscriber.viewer.organization_id,
+        organization_id=subscriber.principal.organization_id,
         reason=subscriber.reason,
         events=subscriber.delivered,
         bytes=written,

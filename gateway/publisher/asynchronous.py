@@ -8,11 +8,11 @@ from typing import Any, Self, TypeVar
 
 from gateway.bus import scripts
 from gateway.bus.connection import create_redis
-from gateway.bus.trouble import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.patience import Patience, attempt_seconds
+from gateway.publisher.retry import RetryDeadline, attempt_seconds
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
-        answer = await self._insist(
-            lambda: scripts.run(self._redis, call), Patience(self._deadline)
+        answer = await self._retry(
+            lambda: scripts.run(self._redis, call), RetryDeadline(self._deadline)
         )
         registration.check(answer)
 
@@ -79,19 +79,19 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         await self.close()
 
     async def _deliver(self, event: Outgoing) -> str:
-        patience = Patience(self._deadline, event.idempotency_key)
-        answer: bytes = await self._insist(lambda: scripts.run(self._redis, event.call), patience)
+        deadline = RetryDeadline(self._deadline, event.idempotency_key)
+        answer: bytes = await self._retry(lambda: scripts.run(self._redis, event.call), deadline)
         return answer.decode()
 
     async def _send(self, event: Outgoing) -> None:
         await self._attempt(lambda: scripts.run(self._redis, event.call))
 
-    async def _insist(self, call: Callable[[], Awaitable[T]], patience: Patience) -> T:
+    async def _retry(self, call: Callable[[], Awaitable[T]], deadline: RetryDeadline) -> T:
         while True:
             try:
                 return await self._attempt(call)
             except REDIS_ERRORS as error:
-                pause = patience.pause_after(error)
+                pause = deadline.pause_after(error)
             await asyncio.sleep(pause)
 
     async def _attempt(self, call: Callable[[], Awaitable[T]]) -> T:

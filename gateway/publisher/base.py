@@ -5,14 +5,14 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
 
-from gateway.bus.trouble import in_words
+from gateway.bus.errors import describe_redis_error
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.errors import BufferFull, PublishFailed
 from gateway.publisher.events import EventMethods, R
-from gateway.publisher.patience import Pauses
+from gateway.publisher.retry import Backoff
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class Buffer(EventMethods[None]):
         self._deadline = deadline
         self._waiting: deque[Outgoing] = deque()
         self._closed = False
-        self._trouble = ""
-        self._pauses = Pauses()
-        self._log = Sometimes(LOG_INTERVAL)
+        self._problem = ""
+        self._pauses = Backoff()
+        self._log = RateLimitedLog(LOG_INTERVAL)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -93,21 +93,21 @@ class Buffer(EventMethods[None]):
         if len(self._waiting) >= self._max_events:
             raise BufferFull(
                 f"{self._max_events} events wait already, so this one was not taken. "
-                f"{self._trouble or 'Redis is slower than the producer.'}"
+                f"{self._problem or 'Redis is slower than the producer.'}"
             )
         self._waiting.append(event)
 
     def _sent(self) -> None:
         self._waiting.popleft()
-        self._trouble = ""
-        self._pauses = Pauses()
+        self._problem = ""
+        self._pauses = Backoff()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""
-        self._trouble = in_words(error)
-        if self._log.allows() is not None:
-            log.warning("%d events wait. %s (%s)", len(self), self._trouble, error)
+        self._problem = describe_redis_error(error)
+        if self._log.due() is not None:
+            log.warning("%d events wait. %s (%s)", len(self), self._problem, error)
         return next(self._pauses)
 
     def _unsent(self) -> PublishFailed:
-        return PublishFailed(f"{len(self)} events are not sent yet. {self._trouble}".strip())
+        return PublishFailed(f"{len(self)} events are not sent yet. {self._problem}".strip())

@@ -18,7 +18,7 @@ from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
 from gateway.events.envelope import EXECUTION_ID, decode
 from gateway.publisher.errors import EventRefused, EventTooLarge
-from gateway.publisher.moments import Moment, instant, stamp
+from gateway.publisher.timestamps import Moment, instant, stamp
 
 MAX_KEY_LENGTH = 256
 """Most characters of an idempotency key: Redis keeps each for five minutes."""

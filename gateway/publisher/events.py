@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.moments import Moment, instant, milliseconds, stamp
+from gateway.publisher.timestamps import Moment, instant, milliseconds, stamp
 
 R = TypeVar("R")
 

@@ -16,13 +16,13 @@ from typing import Self, TypeVar
 
 from redis.exceptions import NoScriptError
 
-from gateway.bus.trouble import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.blocking import connect
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.patience import Patience, attempt_seconds
+from gateway.publisher.retry import RetryDeadline, attempt_seconds
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class SyncPublisher(Producer[str]):
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
-        registration.check(self._insist(lambda: self._run(call), Patience(self._deadline)))
+        registration.check(self._retry(lambda: self._run(call), RetryDeadline(self._deadline)))
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
@@ -85,8 +85,8 @@ class SyncPublisher(Producer[str]):
         self.close()
 
     def _deliver(self, event: Outgoing) -> str:
-        patience = Patience(self._deadline, event.idempotency_key)
-        return self._insist(lambda: self._send(event), patience)
+        deadline = RetryDeadline(self._deadline, event.idempotency_key)
+        return self._retry(lambda: self._send(event), deadline)
 
     def _send(self, event: Outgoing) -> str:
         return self._run(event.call).decode()
@@ -100,12 +100,12 @@ class SyncPublisher(Producer[str]):
             answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
         return answer
 
-    def _insist(self, call: Callable[[], T], patience: Patience) -> T:
+    def _retry(self, call: Callable[[], T], deadline: RetryDeadline) -> T:
         while True:
             try:
                 return call()
             except REDIS_ERRORS as error:
-                pause = patience.pause_after(error)
+                pause = deadline.pause_after(error)
             time.sleep(pause)
 
 

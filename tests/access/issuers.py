@@ -110,8 +110,8 @@ def raw(
     key: Any = None,
 ) -> str:
     """A token of any bytes, signed by *algorithm* with the genuine key or with *key*, or not."""
-    parts = [part if isinstance(part, bytes) else part.encode() for part in (header, payload)]
-    text = ".".join(_base64url(part) for part in parts)
+    components = [part if isinstance(part, bytes) else part.encode() for part in (header, payload)]
+    text = ".".join(_base64url(part) for part in components)
     if algorithm is None:
         return f"{text}."
     tool = jwt.get_algorithm_by_name(algorithm)

@@ -71,10 +71,10 @@ def named(algorithm: str, number: int = 0, **claims: Any) -> str:
     return signed(algorithm, number, {"kid": f"{algorithm}-{number}"}, **claims)
 
 
-async def passes(door: TokenVerifier, token: str) -> bool:
+async def passes(access: TokenVerifier, token: str) -> bool:
     """Whether *token* is good there."""
     try:
-        await door.verify(token)
+        await access.verify(token)
     except Unauthenticated:
         return False
     return True

@@ -9,7 +9,7 @@ import pytest
 from gateway.access.backend import BackendOwnership
 from gateway.access.tokens import issue
 from gateway.errors import ExecutionNotFound, Unavailable
-from gateway.viewer import Identity, Viewer
+from gateway.principal import Identity, Principal
 from tests.access.backend_server import Backend, start_backend
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.support import SECRET, eventually
@@ -31,8 +31,8 @@ async def ownership(backend: Backend) -> Any:
 
 def asker(
     execution_id: str = "run-1", organization: str = "acme", token: str | None = "t"
-) -> Viewer:
-    return Viewer(execution_id, organization, Identity("user", None, 1e12), token)
+) -> Principal:
+    return Principal(execution_id, organization, Identity("user", None, 1e12), token)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])

@@ -88,7 +88,7 @@ async def test_refused_requests_use_up_no_organization(
 
     attacks = [asyncio.create_task(attack()) for _ in range(24)]
     try:
-        await eventually(lambda: len(gateway.parts.hub) == 24)
+        await eventually(lambda: len(gateway.components.hub) == 24)
         assert not [key async for key in redis.scan_iter("sse:census:*")]
         opened = [await code_of(await ask(gateway, f"run-{n}", VICTIM)) for n in range(9)]
         assert opened == [""] * 8 + ["organization_limit"]

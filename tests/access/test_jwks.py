@@ -23,7 +23,7 @@ async def issuer(aiohttp_server: Any) -> Issuer:
 
 
 @pytest.fixture
-async def door(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
+async def access(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
     """A verifier that has fetched the issuer's keys."""
     async with fetched(issuer) as verifier:
         await verifier.verify(named("RS256"))
@@ -35,39 +35,39 @@ async def test_every_algorithm(issuer: Issuer, algorithm: str) -> None:
     """A token is good with the key of its `kid`, or any that fits if it names none; not with
     another one, though it bear the name."""
     issuer.keys = [jwk(name) for name in ASYMMETRIC]
-    async with fetched(issuer) as door:
-        assert await passes(door, named(algorithm))
-        assert await passes(door, signed(algorithm))
-        assert not await passes(door, signed(algorithm, 1, {"kid": f"{algorithm}-0"}))
-        assert not await passes(door, signed(algorithm, 1))
+    async with fetched(issuer) as access:
+        assert await passes(access, named(algorithm))
+        assert await passes(access, signed(algorithm))
+        assert not await passes(access, signed(algorithm, 1, {"kid": f"{algorithm}-0"}))
+        assert not await passes(access, signed(algorithm, 1))
         other = "ES256-0" if algorithm == "EdDSA" else "EdDSA-0"
-        assert not await passes(door, signed(algorithm, 0, {"kid": other}))
+        assert not await passes(access, signed(algorithm, 0, {"kid": other}))
     assert issuer.requests == 1
 
 
 async def test_alg_of_a_key(issuer: Issuer) -> None:
     """A key that names its algorithm is good for no other."""
     issuer.keys = [jwk("PS256", alg="PS256"), jwk("ES256")]
-    async with fetched(issuer) as door:
-        assert await passes(door, named("PS256"))
-        assert not await passes(door, signed("RS256", 0, {"kid": "PS256-0"}))
+    async with fetched(issuer) as access:
+        assert await passes(access, named("PS256"))
+        assert not await passes(access, signed("RS256", 0, {"kid": "PS256-0"}))
 
 
 async def test_keys_tried(issuer: Issuer) -> None:
     """Without a name a token is tried with a few keys at most; with one, with that key."""
     others = [jwk("EdDSA", number) for number in range(1, MAX_TRIED)]
     issuer.keys = [*others, jwk("EdDSA", 0), jwk("EdDSA", MAX_TRIED)]
-    async with fetched(issuer) as door:
-        assert await passes(door, signed("EdDSA", 0))
-        assert not await passes(door, signed("EdDSA", MAX_TRIED))
-        assert await passes(door, named("EdDSA", MAX_TRIED))
+    async with fetched(issuer) as access:
+        assert await passes(access, signed("EdDSA", 0))
+        assert not await passes(access, signed("EdDSA", MAX_TRIED))
+        assert await passes(access, named("EdDSA", MAX_TRIED))
 
 
 async def test_waits_for_the_first_keys(issuer: Issuer) -> None:
     """A request that comes before the first keys is held until they are there."""
     issuer.open.clear()
-    async with fetched(issuer) as door:
-        verifying = [asyncio.create_task(door.verify(named("RS256"))) for _ in range(20)]
+    async with fetched(issuer) as access:
+        verifying = [asyncio.create_task(access.verify(named("RS256"))) for _ in range(20)]
         await eventually(lambda: issuer.requests)
         assert not any(task.done() for task in verifying)
         issuer.open.set()
@@ -81,16 +81,16 @@ async def test_no_keys_yet(
     """Without any keys a token can be neither good nor bad; they are fetched until they come."""
     monkeypatch.setattr(jwks, "_FIRST_PAUSE", 0.01)
     issuer.fail()
-    async with fetched(issuer) as door:
+    async with fetched(issuer) as access:
         with pytest.raises(Unavailable) as caught:
-            await door.verify(named("RS256"))
-        assert caught.value.passing
+            await access.verify(named("RS256"))
+        assert caught.value.temporary
         await eventually(lambda: issuer.requests > 3)
         issuer.answer = None
 
         async def good() -> bool:
             with contextlib.suppress(Unavailable):
-                return await passes(door, named("RS256"))
+                return await passes(access, named("RS256"))
             return False
 
         await eventually(good)
@@ -119,33 +119,33 @@ async def test_pauses_grow(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_unknown_kid(
-    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unknown `kid` fetches the keys anew, once for all who ask, and seldom."""
     invented = signed("RS256", 5, {"kid": "invented"})
     for _ in range(5):
-        assert not await passes(door, invented)
+        assert not await passes(access, invented)
     assert issuer.requests == 1, "too soon after the last one"
 
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     issuer.keys.append(jwk("RS256", 1))
     issuer.open.clear()
-    asking = [asyncio.create_task(passes(door, named("RS256", 1))) for _ in range(50)]
-    asking += [asyncio.create_task(passes(door, invented)) for _ in range(50)]
+    asking = [asyncio.create_task(passes(access, named("RS256", 1))) for _ in range(50)]
+    asking += [asyncio.create_task(passes(access, invented)) for _ in range(50)]
     await eventually(lambda: issuer.requests == 2)
-    assert await passes(door, named("RS256")), "a known key waits for nobody"
+    assert await passes(access, named("RS256")), "a known key waits for nobody"
     issuer.open.set()
     assert await asyncio.gather(*asking) == [True] * 50 + [False] * 50
     assert issuer.requests == 2
 
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
     for _ in range(5):
-        assert not await passes(door, invented)
+        assert not await passes(access, invented)
     assert issuer.requests == 2
 
 
 async def test_known_kid_fetches_nothing(
-    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bad tokens with a known `kid`, without one, or by a forbidden algorithm fetch nothing."""
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
@@ -155,53 +155,53 @@ async def test_known_kid_fetches_nothing(
         signed("ES256", 0, {"kid": "RS256-0"}),
         signed("HS256", 0, {"kid": "invented"}),
     ):
-        assert not await passes(door, token)
+        assert not await passes(access, token)
     assert issuer.requests == 1
-    assert not await passes(door, signed("RS256", 1, {"kid": "invented"}))
+    assert not await passes(access, signed("RS256", 1, {"kid": "invented"}))
     assert issuer.requests == 2
 
 
 async def test_removed_key(
-    issuer: Issuer, door: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a removed key has signed is refused, though it was remembered."""
     token = named("RS256")
-    assert await passes(door, token)
+    assert await passes(access, token)
     issuer.keys = [jwk("RS256", 1)]
-    assert await passes(door, token), "nobody has heard of it yet"
+    assert await passes(access, token), "nobody has heard of it yet"
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
-    assert await passes(door, named("RS256", 1))
+    assert await passes(access, named("RS256", 1))
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
-    assert not await passes(door, token)
+    assert not await passes(access, token)
 
 
 async def test_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys are fetched again by themselves; the same ones leave tokens remembered."""
     monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
-    async with fetched(issuer) as door:
+    async with fetched(issuer) as access:
         token = named("RS256")
-        assert await passes(door, token)
+        assert await passes(access, token)
         await eventually(lambda: issuer.requests > 3)
-        assert door.keys.generation == 1
+        assert access.keys.generation == 1
         issuer.keys = [jwk("RS256", 1)]
 
         async def refused() -> bool:
-            return not await passes(door, token)
+            return not await passes(access, token)
 
         await eventually(refused)
-        assert door.keys.generation == 2
+        assert access.keys.generation == 2
 
 
 async def test_joins_a_refresh(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token with a new `kid` that comes during a refresh waits for that one."""
     monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
-    async with fetched(issuer) as door:
-        assert await passes(door, named("RS256"))
+    async with fetched(issuer) as access:
+        assert await passes(access, named("RS256"))
         issuer.open.clear()
         seen = issuer.requests
         await eventually(lambda: issuer.requests > seen)
         issuer.keys = [jwk("RS256", 1)]
-        asking = asyncio.create_task(passes(door, named("RS256", 1)))
+        asking = asyncio.create_task(passes(access, named("RS256", 1)))
         await asyncio.sleep(0)
         issuer.open.set()
         assert await asking
@@ -211,19 +211,19 @@ async def test_replaced_while_it_waits(issuer: Issuer) -> None:
     """What keys have verified that were replaced meanwhile is not remembered."""
     issuer.open.clear()
     token = named("RS256")
-    async with fetched(issuer) as door:
-        verifying = asyncio.create_task(door.verify(token))
+    async with fetched(issuer) as access:
+        verifying = asyncio.create_task(access.verify(token))
         await eventually(lambda: issuer.requests)
-        door.replace_keys(verifying_keys("RS256", 1), ("RS256",))
+        access.replace_keys(verifying_keys("RS256", 1), ("RS256",))
         issuer.open.set()
         assert (await verifying).subject == "ada"
-        assert not await passes(door, token)
-        assert await passes(door, signed("RS256", 1))
+        assert not await passes(access, token)
+        assert await passes(access, signed("RS256", 1))
 
 
 async def test_nobody_fetches(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the task that fetches has died, a request is not held for ever."""
-    monkeypatch.setattr(jwks, "PATIENCE_SECONDS", 0.05)
-    door = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
+    monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 0.05)
+    access = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
     with pytest.raises(Unavailable, match="nobody fetches"):
-        await door.verify(named("RS256"))
+        await access.verify(named("RS256"))

@@ -98,16 +98,16 @@ async def test_fetch_fails(
     monkeypatch.setattr(jwks, "TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     monkeypatch.setattr(jwks, "_FIRST_PAUSE", 60.0)
-    async with fetched(issuer) as door:
-        assert await passes(door, named("RS256"))
+    async with fetched(issuer) as access:
+        assert await passes(access, named("RS256"))
         issuer.keys, issuer.answer = GOOD["keys"], failure
         with pytest.raises(Unavailable):
-            await door.verify(named("RS256", 1))
-        assert await passes(door, named("RS256", sub="bob"))
+            await access.verify(named("RS256", 1))
+        assert await passes(access, named("RS256", sub="bob"))
         assert "the last ones stay in use" in caplog.text
         issuer.answer = None
-        assert await passes(door, named("RS256", 1))
-        assert not await passes(door, named("RS256", sub="cy"))
+        assert await passes(access, named("RS256", 1))
+        assert not await passes(access, named("RS256", sub="cy"))
 
 
 UNUSABLE: dict[str, tuple[Any, str]] = {

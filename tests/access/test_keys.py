@@ -39,10 +39,10 @@ def file(tmp_path: Path) -> Path:
 async def test_pem_file(file: Path, algorithm: str) -> None:
     """The key in a PEM file verifies what its other half has signed, by its own algorithm."""
     settings = pem_settings(file, pem(signing_key(algorithm)), algorithms=algorithm)
-    door = create_verifier(settings)
-    assert (await door.verify(signed(algorithm))).subject == "ada"
+    access = create_verifier(settings)
+    assert (await access.verify(signed(algorithm))).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(signed(algorithm, 1))
+        await access.verify(signed(algorithm, 1))
 
 
 async def test_several_in_a_file(file: Path) -> None:
@@ -53,11 +53,11 @@ async def test_several_in_a_file(file: Path) -> None:
         "and the new",
         pem(pair("RSA", 1)),
     )
-    door = create_verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
+    access = create_verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
     for token in (signed("RS256", 0), signed("PS256", 1), signed("ES256")):
-        assert (await door.verify(token)).subject == "ada"
+        assert (await access.verify(token)).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(signed("RS256", 2))
+        await access.verify(signed("RS256", 2))
 
 
 def private(form: PrivateFormat = PrivateFormat.PKCS8) -> str:
@@ -119,19 +119,19 @@ def test_missing_file(file: Path) -> None:
 async def test_read_again(file: Path) -> None:
     """With the file read again only its new key counts; a broken file changes nothing."""
     settings = pem_settings(file, good())
-    door = create_verifier(settings)
-    assert (await door.verify(signed("RS256"))).subject == "ada"
+    access = create_verifier(settings)
+    assert (await access.verify(signed("RS256"))).subject == "ada"
 
     file.write_text("")
     with pytest.raises(ConfigurationError):
-        door.replace_keys(create_keys(settings), settings.jwt_algorithms)
-    assert (await door.verify(signed("RS256"))).subject == "ada"
+        access.replace_keys(create_keys(settings), settings.jwt_algorithms)
+    assert (await access.verify(signed("RS256"))).subject == "ada"
 
     file.write_text(pem(pair("RSA", 1)))
-    door.replace_keys(create_keys(settings), settings.jwt_algorithms)
-    assert (await door.verify(signed("RS256", 1))).subject == "ada"
+    access.replace_keys(create_keys(settings), settings.jwt_algorithms)
+    assert (await access.verify(signed("RS256", 1))).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(signed("RS256"))
+        await access.verify(signed("RS256"))
 
 
 async def test_secret() -> None:
@@ -157,24 +157,24 @@ async def test_settings_reach_the_rules(file: Path) -> None:
         file, good(), algorithms="RS256", jwt_issuer="ours", jwt_audience="us",
         organization_claim="app.tenant", ownership="token",
     )  # fmt: skip
-    door = create_verifier(settings)
+    access = create_verifier(settings)
     claims: dict[str, Any] = {
         "iss": "ours",
         "aud": "us",
         "app": {"tenant": "globex"},
         "executions": ["x"],
     }
-    identity = await door.verify(signed("RS256", **claims))
+    identity = await access.verify(signed("RS256", **claims))
     assert identity.organizations == {"globex"}
     assert identity.executions == {"x"}
-    await door.verify(signed("RS256", **claims, exp=int(time.time()) - 5))
+    await access.verify(signed("RS256", **claims, exp=int(time.time()) - 5))
     registry = create_verifier(settings.model_copy(update={"ownership": "registry"}))
     assert (await registry.verify(signed("RS256", **claims))).executions is None
     for wrong in ({"iss": "theirs"}, {"aud": "them"}):
         with pytest.raises(Unauthenticated):
-            await door.verify(signed("RS256", **{**claims, **wrong}))
+            await access.verify(signed("RS256", **{**claims, **wrong}))
     with pytest.raises(Unauthenticated):
-        await door.verify(signed("PS256", **claims))
+        await access.verify(signed("PS256", **claims))
 
 
 def test_jwks_url() -> None:

@@ -44,7 +44,7 @@ async def test_executions_claim(
 async def test_executions_claim_elsewhere(start_gateway: StartGateway) -> None:
     """Under `registry` that claim is somebody else's."""
     gateway = await start_gateway(ownership="registry")
-    await register(gateway.parts.redis, "run-2", "acme")
+    await register(gateway.components.redis, "run-2", "acme")
     async with await gateway.get("run-2", **bearing(executions=["run-1"])) as response:
         assert response.status == 200
 
@@ -69,7 +69,7 @@ async def test_foreign_is_unknown(start_gateway: StartGateway) -> None:
     time, to a tenth of the wait."""
     wait = 0.5
     gateway = await start_gateway(ownership="registry", ownership_wait_seconds=wait)
-    await register(gateway.parts.redis, "of-globex", "globex")
+    await register(gateway.components.redis, "of-globex", "globex")
     answers = set()
     times: dict[str, list[float]] = {"of-globex": [], "of-nobody": []}
     for _ in range(5):

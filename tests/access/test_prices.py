@@ -39,13 +39,13 @@ async def test_remembered_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyP
     most = 2 * 1024 * 1024
     assert most < tokens.CACHED_BYTES
     monkeypatch.setattr(tokens, "CACHED_BYTES", most)
-    door = verifier("HS256")
+    access = verifier("HS256")
     large = [signed("HS256", jti=str(number), organization_id=MANY) for number in range(60)]
     assert MAX_TOKEN_BYTES * 0.9 < len(large[0]) <= MAX_TOKEN_BYTES
     tracemalloc.start()
     try:
         for token in large:
-            await door.verify(token)
+            await access.verify(token)
         gc.collect()
         taken, _ = tracemalloc.get_traced_memory()
     finally:
@@ -75,10 +75,10 @@ async def test_a_stream_keeps_its_own_organization(gateway: RunningGateway) -> N
     was opened for."""
     claims = {"sub": "ada", "exp": time.time() + 60, "organization_id": MANY[:400]}
     token = jwt.encode({**claims, "executions": MANY[:400]}, SECRET, "HS256")
-    viewer = await gateway.parts.door.policy.identify("o7", Credentials(token, "o3"))
-    assert viewer.identity.organizations == {"o3"}
-    assert viewer.identity.executions == {"o7"}
-    await gateway.parts.door.policy.admit(viewer)
+    principal = await gateway.components.access.policy.identify("o7", Credentials(token, "o3"))
+    assert principal.identity.organizations == {"o3"}
+    assert principal.identity.executions == {"o7"}
+    await gateway.components.access.policy.admit(principal)
 
 
 BAD: dict[str, Callable[[str, int], str]] = {
@@ -100,14 +100,14 @@ BAD: dict[str, Callable[[str, int], str]] = {
 }
 
 
-async def cost(door: TokenVerifier, token: str) -> float:
+async def cost(access: TokenVerifier, token: str) -> float:
     """Seconds of this process's time for one refusal, the least of five turns."""
     turns = []
     for _ in range(5):
         begun = time.process_time()
         for _ in range(10):
             with suppress(Unauthenticated):
-                await door.verify(token)
+                await access.verify(token)
         turns.append((time.process_time() - begun) / 10)
     return min(turns)
 
@@ -120,8 +120,8 @@ async def test_a_bad_token_costs_little(kind: str, algorithm: str) -> None:
     keys = verifying_keys(algorithm, 1)
     if algorithm in ASYMMETRIC:
         keys = FixedKeys([verifying_key(algorithm, number) for number in range(1, MAX_TRIED + 1)])
-    door = TokenVerifier(rules(algorithm), keys)
+    access = TokenVerifier(rules(algorithm), keys)
     small, large = [BAD[kind](algorithm, size) for size in (2400, 4800)]
     assert len(large) <= MAX_TOKEN_BYTES
-    assert await cost(door, large) < 0.020
-    assert await cost(door, large) < 3 * await cost(door, small) + 0.0005
+    assert await cost(access, large) < 0.020
+    assert await cost(access, large) < 3 * await cost(access, small) + 0.0005

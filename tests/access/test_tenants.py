@@ -125,7 +125,7 @@ class Tenants:
         return f"{self._run}-{execution}"
 
     async def play(self) -> None:
-        redis = self._gateway.parts.redis
+        redis = self._gateway.components.redis
         for execution, owner in enumerate(self._world.owners):
             if owner is not None:
                 await register(redis, self._id(execution), owner)
@@ -141,7 +141,7 @@ class Tenants:
         event_type = "execution:completed" if number == EVENTS else "step:started"
         data = {"of": self._id(execution), "owner": self._world.owners[execution], "n": number}
         message = producer_message(event_type, **data)
-        await self._gateway.parts.redis.publish(f"execution:{self._id(execution)}", message)
+        await self._gateway.components.redis.publish(f"execution:{self._id(execution)}", message)
 
     async def _rest(self, execution: int) -> None:
         for number in range(1, EVENTS + 1):
@@ -178,7 +178,7 @@ class Tenants:
         return await self._stream(action.execution, headers, query)
 
     async def _first_id(self, execution: int) -> str:
-        kept = await ids(self._gateway.parts.redis, self._id(execution))
+        kept = await ids(self._gateway.components.redis, self._id(execution))
         return kept[0] if kept else "1-1"
 
     async def _by_ticket(self, action: Action) -> tuple[int, list[dict[str, Any]]]:

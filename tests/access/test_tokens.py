@@ -35,14 +35,14 @@ every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 async def refused(token: str, algorithm: str, **others: Any) -> str:
     """The code of the refusal; a genuine token must pass the very same verifier."""
-    door = verifier(algorithm, **others)
+    access = verifier(algorithm, **others)
     with pytest.raises(Unauthenticated) as caught:
-        await door.verify(token)
+        await access.verify(token)
     genuine = signed(algorithm, iss=others.get("issuer"), aud=others.get("audience"))
-    assert (await door.verify(genuine)).subject == "ada"
+    assert (await access.verify(genuine)).subject == "ada"
     # The attack has not been learnt from the genuine one either.
     with pytest.raises(Unauthenticated):
-        await door.verify(token)
+        await access.verify(token)
     assert token not in str(caught.value)
     return caught.value.code
 
@@ -109,12 +109,12 @@ async def test_expired(algorithm: str) -> None:
 async def test_leeway(algorithm: str) -> None:
     """Times that are off by less than the leeway pass, in both directions; by more they do not."""
     now = int(time.time())
-    door = verifier(algorithm, leeway_seconds=30.0)
-    await door.verify(signed(algorithm, exp=now - 10))
-    await door.verify(signed(algorithm, nbf=now + 10, iat=now + 10))
+    access = verifier(algorithm, leeway_seconds=30.0)
+    await access.verify(signed(algorithm, exp=now - 10))
+    await access.verify(signed(algorithm, nbf=now + 10, iat=now + 10))
     for token in (signed(algorithm, exp=now - 40), signed(algorithm, nbf=now + 60)):
         with pytest.raises(Unauthenticated):
-            await door.verify(token)
+            await access.verify(token)
 
 
 @every_algorithm
@@ -129,8 +129,8 @@ async def test_issuer_and_audience(algorithm: str, claim: str, value: Any) -> No
 
 async def test_audience_in_a_list() -> None:
     """A token for several audiences is good if ours is among them."""
-    door = verifier("HS256", audience="ours")
-    assert (await door.verify(signed("HS256", aud=["theirs", "ours"]))).subject == "ada"
+    access = verifier("HS256", audience="ours")
+    assert (await access.verify(signed("HS256", aud=["theirs", "ours"]))).subject == "ada"
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
@@ -163,11 +163,11 @@ async def test_curve_of_another_algorithm(claimed: str, real: str) -> None:
     """An ES algorithm is good with its own curve alone, though both be allowed."""
     token = raw(f'{{"alg":"{claimed}"}}', payload(), real)
     both = FixedKeys([verifying_key("ES256"), verifying_key("ES384")])
-    door = TokenVerifier(rules("ES256", "ES384"), both)
+    access = TokenVerifier(rules("ES256", "ES384"), both)
     with pytest.raises(Unauthenticated):
-        await door.verify(token)
+        await access.verify(token)
     for algorithm in ("ES256", "ES384"):
-        assert (await door.verify(signed(algorithm))).subject == "ada"
+        assert (await access.verify(signed(algorithm))).subject == "ada"
 
 
 @every_algorithm
@@ -191,10 +191,10 @@ async def test_key_of_one_algorithm() -> None:
     """A key that its issuer has narrowed to one algorithm is good for no other."""
     whole = verifying_key("RS256")
     narrowed = FixedKeys([Key(whole.material, frozenset({"PS256"}))])
-    door = TokenVerifier(rules("RS256", "PS256"), narrowed)
-    assert (await door.verify(signed("PS256"))).subject == "ada"
+    access = TokenVerifier(rules("RS256", "PS256"), narrowed)
+    assert (await access.verify(signed("PS256"))).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(signed("RS256"))
+        await access.verify(signed("RS256"))
 
 
 async def test_key_offered_for_too_much() -> None:
@@ -205,10 +205,10 @@ async def test_key_offered_for_too_much() -> None:
             return await super().candidates("PS256", kid)
 
     material = verifying_key("RS256").material
-    door = TokenVerifier(rules("RS256", "PS256"), Careless([Key(material, frozenset({"PS256"}))]))
-    assert (await door.verify(signed("PS256"))).subject == "ada"
+    access = TokenVerifier(rules("RS256", "PS256"), Careless([Key(material, frozenset({"PS256"}))]))
+    assert (await access.verify(signed("PS256"))).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(signed("RS256"))
+        await access.verify(signed("RS256"))
 
 
 async def test_longest_token() -> None:

@@ -15,7 +15,7 @@ from tests.access.issuers import payload, raw_claims, rules, signed, verifier, v
 from tests.support import SECRET
 
 
-def door(claim: str = "organization_id", **others: Any) -> TokenVerifier:
+def access(claim: str = "organization_id", **others: Any) -> TokenVerifier:
     return TokenVerifier(TokenRules(claim, ("HS256",), **others), verifying_keys("HS256"))
 
 
@@ -33,7 +33,7 @@ def door(claim: str = "organization_id", **others: Any) -> TokenVerifier:
 )
 async def test_organization(claim: str, claims: dict[str, Any]) -> None:
     """The organization is found by name, the whole name first, else by the path."""
-    identity = await door(claim).verify(signed("HS256", **{"organization_id": None, **claims}))
+    identity = await access(claim).verify(signed("HS256", **{"organization_id": None, **claims}))
     assert identity.organizations == {"acme"}
 
 
@@ -55,15 +55,15 @@ async def test_organization(claim: str, claims: dict[str, Any]) -> None:
 async def test_no_organization(claim: str, claims: dict[str, Any]) -> None:
     """A token without an organization where it is looked for is refused, and told where."""
     with pytest.raises(Forbidden, match=f"'{claim}'") as caught:
-        await door(claim).verify(signed("HS256", **claims))
+        await access(claim).verify(signed("HS256", **claims))
     assert caught.value.code == "organization_claim_missing"
     assert "acme" not in str(caught.value)
 
 
 async def test_backend_decides() -> None:
     """With an empty claim name no organization is read, and none is claimed to have been."""
-    assert (await door("").verify(signed("HS256"))).organizations is None
-    assert (await door().verify(signed("HS256"))).organizations == {"acme"}
+    assert (await access("").verify(signed("HS256"))).organizations is None
+    assert (await access().verify(signed("HS256"))).organizations == {"acme"}
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ async def test_backend_decides() -> None:
 async def test_executions(claims: dict[str, Any], executions: set[str] | None) -> None:
     """The claim `executions` narrows a token; a malformed one leaves nothing of it."""
     token = signed("HS256", **claims)
-    assert (await door(reads_executions=True).verify(token)).executions == executions
-    assert (await door().verify(token)).executions is None
+    assert (await access(reads_executions=True).verify(token)).executions == executions
+    assert (await access().verify(token)).executions is None
 
 
 async def test_executions_null() -> None:
     """Null is a malformed claim, not an absent one."""
     token = raw_claims(payload()[:-1] + ',"executions":null}')
-    assert (await door(reads_executions=True).verify(token)).executions == frozenset()
+    assert (await access(reads_executions=True).verify(token)).executions == frozenset()
 
 
 async def test_without_subject() -> None:
     """A token may name no subject and no id."""
-    identity = await door().verify(signed("HS256", sub=None))
+    identity = await access().verify(signed("HS256", sub=None))
     assert (identity.subject, identity.token_id) == ("", "")
 
 
@@ -122,21 +122,21 @@ class Clock:
 async def test_reconnect_storm() -> None:
     """Ten thousand reconnects with one token verify one signature; another token's is verified."""
     keys = Counting(verifying_keys("RS256"))
-    door = verifier("RS256", keys=keys)
+    access = verifier("RS256", keys=keys)
     token = signed("RS256")
-    seen = {await door.verify(token) for _ in range(10_000)}
+    seen = {await access.verify(token) for _ in range(10_000)}
     assert len(seen) == 1
     assert keys.asked == 1
-    assert (await door.verify(signed("RS256", sub="bob"))).subject == "bob"
+    assert (await access.verify(signed("RS256", sub="bob"))).subject == "bob"
     assert keys.asked == 2
 
 
 async def test_known_token_does_not_wait() -> None:
     """A token that is remembered is answered without giving the loop away."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     token = signed("HS256")
-    known = await door.verify(token)
-    coroutine = door.verify(token)
+    known = await access.verify(token)
+    coroutine = access.verify(token)
     with pytest.raises(StopIteration) as answered:
         coroutine.send(None)
     assert answered.value.value == known
@@ -145,55 +145,55 @@ async def test_known_token_does_not_wait() -> None:
 async def test_remembered_until_it_expires() -> None:
     """A remembered token ends with its expiry and the leeway, without being verified again."""
     keys, clock = Counting(verifying_keys("HS256")), Clock()
-    door = TokenVerifier(rules(leeway_seconds=10.0), keys, clock)
+    access = TokenVerifier(rules(leeway_seconds=10.0), keys, clock)
     token = signed("HS256", exp=int(time.time()) + 60)
-    await door.verify(token)
+    await access.verify(token)
     clock.offset = 65
-    await door.verify(token)
+    await access.verify(token)
     clock.offset = 75
     for _ in range(3):
         with pytest.raises(Unauthenticated) as caught:
-            await door.verify(token)
+            await access.verify(token)
         assert caught.value.code == "token_expired"
     assert keys.asked == 1
 
 
 async def test_refusals_are_not_remembered() -> None:
     """A token that was refused passes once its key is there."""
-    door = verifier("RS256", keys=verifying_keys("RS256", 1))
+    access = verifier("RS256", keys=verifying_keys("RS256", 1))
     token = signed("RS256")
     with pytest.raises(Unauthenticated):
-        await door.verify(token)
-    door.replace_keys(verifying_keys("RS256"), ("RS256",))
-    assert (await door.verify(token)).subject == "ada"
+        await access.verify(token)
+    access.replace_keys(verifying_keys("RS256"), ("RS256",))
+    assert (await access.verify(token)).subject == "ada"
 
 
 async def test_removed_key() -> None:
     """What a removed key has signed is refused, though it was remembered."""
-    door = verifier("RS256")
+    access = verifier("RS256")
     token = signed("RS256")
-    await door.verify(token)
-    door.replace_keys(verifying_keys("RS256", 1), ("RS256",))
+    await access.verify(token)
+    access.replace_keys(verifying_keys("RS256", 1), ("RS256",))
     with pytest.raises(Unauthenticated):
-        await door.verify(token)
-    assert (await door.verify(signed("RS256", 1))).subject == "ada"
+        await access.verify(token)
+    assert (await access.verify(signed("RS256", 1))).subject == "ada"
 
 
 @pytest.mark.parametrize("how", ["forget", "generation"])
 async def test_forget(how: str) -> None:
     """Forgotten tokens are verified again: on demand, and when the keys say they have changed."""
     keys = Counting(verifying_keys("HS256"))
-    door = verifier("HS256", keys=keys)
+    access = verifier("HS256", keys=keys)
     token = signed("HS256")
     for _ in range(2):
-        await door.verify(token)
+        await access.verify(token)
     assert keys.asked == 1
     if how == "forget":
-        door.forget()
+        access.forget()
     else:
         keys.generation += 1
     for _ in range(2):
-        await door.verify(token)
+        await access.verify(token)
     assert keys.asked == 2
 
 
@@ -202,23 +202,23 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     # Room for three that are like these.
     monkeypatch.setattr(tokens, "CACHED_BYTES", 2900)
     keys = Counting(verifying_keys("HS256"))
-    door = verifier("HS256", keys=keys)
+    access = verifier("HS256", keys=keys)
     ada, *others = (signed("HS256", sub=name) for name in ("ada", "bob", "cy", "dan"))
     for token in (ada, others[0], others[1], ada, others[2]):
-        await door.verify(token)
+        await access.verify(token)
     assert keys.asked == 4
-    await door.verify(ada)
+    await access.verify(ada)
     assert keys.asked == 4
-    await door.verify(others[0])
+    await access.verify(others[0])
     assert keys.asked == 5
 
 
 @pytest.mark.parametrize("claim", ["organization_id", "app.tenant", "https://acme.example/org"])
 async def test_issue(claim: str) -> None:
     """A token for development is found good under the same name of the claim."""
-    door = TokenVerifier(TokenRules(claim, ("HS256",)), secret_keys(SECRET))
+    access = TokenVerifier(TokenRules(claim, ("HS256",)), secret_keys(SECRET))
     token = issue(SECRET, organization_id="acme", subject="ada", claim=claim)
-    identity = await door.verify(token)
+    identity = await access.verify(token)
     assert identity.organizations == {"acme"}
     assert identity.subject == "ada"
     if claim == "app.tenant":

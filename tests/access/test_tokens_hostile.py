@@ -39,11 +39,11 @@ PAYLOADS = [
 )
 async def test_signed_nonsense(payload: bytes | str) -> None:
     """Claims that make no sense are refused even with a genuine signature."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     good = raw_claims(f'{{{ACME},"exp":{SOON}}}')
-    assert (await door.verify(good)).organizations == {"acme"}
+    assert (await access.verify(good)).organizations == {"acme"}
     with pytest.raises(Unauthenticated):
-        await door.verify(raw_claims(payload))
+        await access.verify(raw_claims(payload))
 
 
 HEADERS = [
@@ -59,11 +59,11 @@ HEADERS = [
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: repr(header)[:60])
 async def test_nonsense_in_the_header(header: bytes | str) -> None:
     """A header that makes no sense is refused even with a genuine signature."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     payload = json.dumps(claims())
-    assert (await door.verify(raw('{"alg":"HS256"}', payload, "HS256"))).subject == "ada"
+    assert (await access.verify(raw('{"alg":"HS256"}', payload, "HS256"))).subject == "ada"
     with pytest.raises(Unauthenticated):
-        await door.verify(raw(header, payload, "HS256"))
+        await access.verify(raw(header, payload, "HS256"))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ async def test_nonsense_in_the_header(header: bytes | str) -> None:
 )
 async def test_no_token_at_all(token: str) -> None:
     """Text that is no token is refused; the same door lets a genuine one in."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     with pytest.raises(Unauthenticated):
-        await door.verify(token)
-    assert (await door.verify(signed("HS256"))).subject == "ada"
+        await access.verify(token)
+    assert (await access.verify(signed("HS256"))).subject == "ada"
 
 
 json_values = st.recursive(
@@ -96,9 +96,9 @@ payloads = st.fixed_dictionaries(
 
 async def _only_refused(token: str, **others: Any) -> None:
     """Passing it as well is right where the fuzz has found a good token."""
-    door = verifier("HS256", **others)
+    access = verifier("HS256", **others)
     try:
-        identity = await door.verify(token)
+        identity = await access.verify(token)
     except (Unauthenticated, Forbidden):
         return
     assert identity.organizations is not None
@@ -135,10 +135,10 @@ async def test_any_claims(payload: dict[str, Any]) -> None:
 @given(st.binary(), st.binary())
 async def test_any_bytes(header: bytes, payload: bytes) -> None:
     """Any bytes where JSON should be are refused."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     for token in (raw(header, payload, "HS256"), raw_claims(payload)):
         with pytest.raises(Unauthenticated):
-            await door.verify(token)
+            await access.verify(token)
 
 
 @pytest.mark.fuzz
@@ -150,19 +150,19 @@ async def test_any_change_of_a_genuine_token(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(token) - 2))
     other = data.draw(st.characters().filter(lambda character: character != token[place]))
     changed = token[:place] + other + token[place + 1 :]
-    door = verifier("HS256")
+    access = verifier("HS256")
     with pytest.raises(Unauthenticated):
-        await door.verify(changed)
-    assert (await door.verify(token)).subject == "ada"
+        await access.verify(changed)
+    assert (await access.verify(token)).subject == "ada"
 
 
 async def test_nothing_is_told() -> None:
     """Neither the token nor the secret stands in a refusal or in what anything shows of itself."""
-    door = verifier("HS256")
+    access = verifier("HS256")
     token = signed("HS256", 1)
     with pytest.raises(Unauthenticated) as caught:
-        await door.verify(token)
-    (key,) = await door.keys.candidates("HS256", None)
+        await access.verify(token)
+    (key,) = await access.keys.candidates("HS256", None)
     assert SECRET in str(key.material)
-    shown = [repr(caught.value), repr(caught.value.__cause__), repr(door), repr(key)]
+    shown = [repr(caught.value), repr(caught.value.__cause__), repr(access), repr(key)]
     assert not [text for text in shown if SECRET in text or token in text]

@@ -12,7 +12,7 @@ async def frozen_reader(gateway: RunningGateway, redis: Redis) -> None:
     # With its first event a stream becomes live: only then is anything queued for it.
     await redis.publish("execution:run-1", producer_message("step:started"))
     await reader.expect("step:started")
-    await eventually(lambda: not any(one.held for one in gateway.parts.hub))
+    await eventually(lambda: not any(one.held for one in gateway.components.hub))
     assert reader.response.connection is not None
     assert reader.response.connection.transport is not None
     reader.response.connection.transport.pause_reading()

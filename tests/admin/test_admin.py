@@ -79,7 +79,7 @@ async def test_redis_away(
 async def test_dead_task(watched: RunningGateway) -> None:
     """A background task that has died is neither ready nor live, and is named."""
     assert await ask(watched, "/live") == (200, {"status": "live"})
-    watched.parts.supervisor.cancel("feed")
+    watched.components.supervisor.cancel("feed")
 
     async def dead() -> bool:
         status, document = await ask(watched, "/live")
@@ -97,7 +97,7 @@ async def test_stuck_feed(
     What holds it up here is no mock of a part, but one more part: a watcher of what arrives."""
     monkeypatch.setattr(health, "STUCK_AFTER", 0.2)
     held = asyncio.Event()
-    recorder = watched.parts.recorder
+    recorder = watched.components.recorder
     assert recorder is not None
     record = recorder.record
 
@@ -134,7 +134,7 @@ async def test_feed_after_an_outage(
     monkeypatch.setattr(recording, "_BACKOFF", ConstantBackoff(1.0))
     redis = redis_process()
     gateway = await start_gateway(ownership="token", admin_port=0, redis_url=redis.url)
-    recorder = gateway.parts.recorder
+    recorder = gateway.components.recorder
     assert recorder is not None
     away = asyncio.Event()
     record = recorder.record
@@ -145,7 +145,7 @@ async def test_feed_after_an_outage(
 
     monkeypatch.setattr(recorder, "record", hold)
     redis.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
-    await eventually(lambda: gateway.parts.feed.busy_for)
+    await eventually(lambda: gateway.components.feed.busy_for)
     redis.kill()
     away.set()
     await asyncio.sleep(1.5)
@@ -153,7 +153,7 @@ async def test_feed_after_an_outage(
 
     async def over() -> bool:
         assert await ask(gateway, "/live") == (200, {"status": "live"})
-        return gateway.parts.metrics.events_received == 1
+        return gateway.components.metrics.events_received == 1
 
     await eventually(over)
 

@@ -48,7 +48,7 @@ async def test_a_stream(watched: RunningGateway, redis: Redis) -> None:
     leaving = await watched.open("run-1")
     assert (await figures(watched))["streams_open"] == 4
     leaving.response.close()
-    await eventually(lambda: len(watched.parts.hub) == 3)
+    await eventually(lambda: len(watched.components.hub) == 3)
     for event_type in ("step:started", "step:completed", "execution:completed"):
         await redis.publish("execution:run-1", producer_message(event_type))
     await redis.publish("execution:run-1", b"no event")
@@ -57,7 +57,7 @@ async def test_a_stream(watched: RunningGateway, redis: Redis) -> None:
         seen = await reader.rest()
         assert len(seen) == 3
         read += sum(len(one.data) for one in seen)
-    await eventually(lambda: len(watched.parts.hub) == 0)
+    await eventually(lambda: len(watched.components.hub) == 0)
     after = await figures(watched)
     assert after["streams_open"] == 0
     assert after["streams_opened_total"] == 4
@@ -81,7 +81,7 @@ async def test_bytes_of_open_streams(watched: RunningGateway, redis: Redis) -> N
     live = (await figures(watched))["bytes_delivered_total"]
     assert live >= opened + 10_000
     reader.response.close()
-    await eventually(lambda: len(watched.parts.hub) == 0)
+    await eventually(lambda: len(watched.components.hub) == 0)
     assert (await figures(watched))["bytes_delivered_total"] == live
 
 
@@ -150,8 +150,8 @@ async def test_health_as_figures(watched: RunningGateway) -> None:
     [build] = [name for name in found if name.startswith("build_info")]
     assert f'version="{__version__}"' in build
     assert found["process_open_fds"] > 5
-    await eventually(lambda: watched.parts.metrics.loop_lag.sum > 0)
-    watched.parts.supervisor.cancel("feed")
+    await eventually(lambda: watched.components.metrics.loop_lag.sum > 0)
+    watched.components.supervisor.cancel("feed")
 
     async def dead() -> bool:
         found = await figures(watched)
@@ -224,7 +224,7 @@ async def audited(gateway: RunningGateway, expected: int) -> None:
         return [
             found["streams_open"],
             found["streams_opened_total"] - sum(closed),
-            len(list(gateway.parts.hub)),
+            len(list(gateway.components.hub)),
             listed["open"],
             len(listed["streams"]),
             _sockets(urlsplit(gateway.url).port or 0),

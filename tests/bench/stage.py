@@ -20,7 +20,7 @@ from gateway.access.tokens import issue
 from gateway.bus import scripts
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
-from gateway.garbage import calm
+from gateway.garbage import tune_gc
 from tests.bench.figures import Figure
 from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
 from tests.bench.tabs import STAMP, Crowd
@@ -270,7 +270,7 @@ async def stage(full: bool) -> AsyncIterator[Stage]:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # A full pass of the collector over ten thousand tabs would be taken for the gateway's latency.
-    calm()
+    tune_gc()
     redis_process = RedisProcess()
     redis_process.start()
     try:

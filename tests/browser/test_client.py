@@ -59,7 +59,7 @@ async def test_event_source(
     await page.is_("live")
     await publish(redis, 1)
     await page.sees(1)
-    await gateway.parts.hub.cut()
+    await gateway.components.hub.cut()
     await page.is_("live")
     await publish(redis, 2, "own:type")
     await publish(redis, 3, "error")

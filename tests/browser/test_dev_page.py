@@ -24,9 +24,9 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
     """An execution that is started on the page is shown as bars, waits until it is approved, fails
     in red where it was started to fail, and is listed with its state. A reload in the middle, and
     one after the end, shows the whole run."""
-    viewer = await start_viewer(pace=4)
+    principal = await start_viewer(pace=4)
     await tab.page.set_viewport_size({"width": 1280, "height": 860})
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         await page.select_option("#ending", "failed")
         await page.click("#start button")
         running = page.locator("#timeline li[data-state=running]")
@@ -67,8 +67,8 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
 async def test_no_engine(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """An execution that the engine does not play is only watched; an order that nobody takes is
     said."""
-    viewer = await start_viewer(pace=None)
-    async with shown(tab, viewer.url, expected_errors="status of 405") as page:
+    principal = await start_viewer(pace=None)
+    async with shown(tab, principal.url, expected_errors="status of 405") as page:
         await watch(page, "my-run")
         await expect(page.locator("#no-steps")).to_be_visible()
         await publish(redis, "step:started", node_type="email")
@@ -82,8 +82,8 @@ async def test_no_engine(start_viewer: StartViewer, tab: Tab, redis: Redis) -> N
 async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """What a step is about is shown where the pointer or the focus is, and stays there while the
     bars grow."""
-    viewer = await start_viewer(pace=None)
-    async with shown(tab, viewer.url) as page:
+    principal = await start_viewer(pace=None)
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         step = {"node_id": "node-7", "node_type": "email"}
         await publish(redis, "step:started", **step)
@@ -105,14 +105,14 @@ async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> Non
 async def test_rebound_name(start_viewer: StartViewer, tab: Tab) -> None:
     """A page under a name that resolves to this machine is given no token: it asks for one, like
     any page of `serve`, and can order nothing."""
-    viewer = await start_viewer(pace=1)
-    url = viewer.url.replace("127.0.0.1", REBOUND)
+    principal = await start_viewer(pace=1)
+    url = principal.url.replace("127.0.0.1", REBOUND)
     async with shown(tab, url, expected_errors="status of 403") as page:
         await expect(page.locator("#sign-in")).to_be_visible()
         assert await asked_by(page, "/dev/session") == 403
         assert await asked_by(page, "/dev/executions") == 403
         assert await asked_by(page, "/dev/executions", "POST") == 403
-    own = viewer.url.replace("127.0.0.1", "localhost")
+    own = principal.url.replace("127.0.0.1", "localhost")
     async with shown(tab, own, expected_errors="status of 403") as page:
         await expect(page.locator("#start")).to_be_visible()
         assert await asked_by(page, "/dev/executions", "POST") == 201
@@ -133,15 +133,15 @@ async def asked_by(page: Page, path: str, method: str = "GET") -> int:
 async def test_page_of_another_origin(start_viewer: StartViewer, tab: Tab, origin: str) -> None:
     """A page of another origin on this machine starts nothing, however simple its request, and
     reads no token."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     await tab.page.goto(origin)
     for request in ({"method": "POST", "mode": "no-cors"}, {"method": "POST"}, {}):
         readable = await tab.page.evaluate(
             "([url, request]) => fetch(url, request).then((got) => got.ok, () => false)",
-            [f"{viewer.url}/dev/session", request],
+            [f"{principal.url}/dev/session", request],
         )
         assert readable is False
-    assert await viewer.json("/dev/executions") == []
+    assert await principal.json("/dev/executions") == []
 
 
 NO_TEXT: tuple[object, ...] = (
@@ -156,7 +156,7 @@ NO_TEXT: tuple[object, ...] = (
 async def test_any_value(start_viewer: StartViewer, tab: Tab, redis: Redis, value: object) -> None:
     """Whatever JSON stands where a text is expected, the page shows the execution and goes on: what
     is no text as JSON."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     everywhere = dict.fromkeys(
         (
             *("node_id", "node_type", "position", "status", "started_at", "completed_at"),
@@ -165,7 +165,7 @@ async def test_any_value(start_viewer: StartViewer, tab: Tab, redis: Redis, valu
         ),
         value,
     )
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         types = ("step:started", "execution:paused", "step:failed", "step:completed")
         for event_type in (*types, "execution:failed"):
@@ -183,8 +183,8 @@ async def test_any_value(start_viewer: StartViewer, tab: Tab, redis: Redis, valu
 
 async def test_far_times(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """Times that are thousands of years apart leave the page at work, with an axis of few marks."""
-    viewer = await start_viewer(pace=None)
-    async with shown(tab, viewer.url) as page:
+    principal = await start_viewer(pace=None)
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         await publish(redis, "step:started", node_id="n1", started_at="0001-01-01T00:00:00Z")
         await publish(redis, "step:completed", node_id="n1", completed_at="9999-12-31T00:00:00Z")
@@ -197,8 +197,8 @@ async def test_far_times(start_viewer: StartViewer, tab: Tab, redis: Redis) -> N
 async def test_large_events(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """An event of nearly a MiB is cut where it is named and whole in the log; one that is deep and
     long, whose layout would take a GiB, can be looked at too."""
-    viewer = await start_viewer(pace=None)
-    async with shown(tab, viewer.url) as page:
+    principal = await start_viewer(pace=None)
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         await publish(redis, "step:started", node_type="x" * 900_000)
         deep = "[" * 900 + "1," * 400_000 + "1" + "]" * 900
@@ -219,11 +219,11 @@ async def test_large_events(start_viewer: StartViewer, tab: Tab, redis: Redis) -
 async def test_addresses(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """An execution has an address of its own, which a bookmark or a link leads to; the link that
     skips to the chosen one, with the keyboard, is no execution, and neither is a broken address."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     await publish(redis, "step:started", node_type="email")
-    async with shown(tab, f"{viewer.url}/#%") as page:
+    async with shown(tab, f"{principal.url}/#%") as page:
         await expect(page.locator("#connection-words")).to_have_text("no execution is chosen")
-        await page.goto(f"{viewer.url}/#/my-run")
+        await page.goto(f"{principal.url}/#/my-run")
         await expect(page.locator("#timeline li")).to_contain_text("email")
         await page.reload()
         await expect(page.locator("#timeline li")).to_contain_text("email")
@@ -236,10 +236,10 @@ async def test_addresses(start_viewer: StartViewer, tab: Tab, redis: Redis) -> N
 
 async def test_result(start_viewer: StartViewer, tab: Tab) -> None:
     """A run that completes links to its result; dark, narrow, with keys alone."""
-    viewer = await start_viewer(pace=40)
+    principal = await start_viewer(pace=40)
     await tab.page.emulate_media(color_scheme="dark")
     await tab.page.set_viewport_size({"width": 400, "height": 800})
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         await page.focus("#ending")
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
@@ -260,9 +260,9 @@ async def test_result(start_viewer: StartViewer, tab: Tab) -> None:
 async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """An event that a worker publishes appears through the stream, as text whatever it holds; the
     log can be filtered; a link leads to the web or nowhere."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     markup = "<img src=/dev/nothing onerror='document.title = 1'>"
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         await expect(page.locator("#connection-words")).to_have_text("live")
         await publish(redis, "step:started", node_id="a", node_type=markup)
@@ -286,24 +286,24 @@ async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
         await publish(redis, "execution:completed", generated_document_id="doc-1")
         await expect(page.locator("#outcome")).to_contain_text("Result: doc-1")
         assert await page.locator("#outcome a").count() == 0
-        await eventually(lambda: viewer.server.streams == 0)
+        await eventually(lambda: principal.server.streams == 0)
         assert await page.title() == "Executions, live"
 
 
 async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
     """A gateway that goes away is said, with the time of the next try; one that comes back with
     another secret is joined."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     refusals = r"ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|status of 401"
-    async with shown(tab, viewer.url, expected_errors=refusals) as page:
+    async with shown(tab, principal.url, expected_errors=refusals) as page:
         await watch(page, "my-run")
         state = page.locator("#connection-words")
         await expect(state).to_have_text("live")
-        await viewer.stop()
+        await principal.stop()
         await expect(state).to_have_text(re.compile(r"^reconnecting in \d+ s$"))
         await kept(page, "reconnecting")
         await expect(page.locator("#list-trouble")).to_contain_text("not up to date")
-        port = urlsplit(viewer.url).port
+        port = urlsplit(principal.url).port
         await start_viewer(pace=None, secret="another-secret-of-32-bytes-or-more!", port=port)
         await expect(state).to_have_text("live", timeout=30_000)
 
@@ -311,8 +311,8 @@ async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
 async def test_polling(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """Behind a proxy that passes no stream on, the page says after 8 s that it polls, and shows
     what happens all the same."""
-    viewer = await start_viewer(pace=None)
-    async with proxy_before(viewer.url, "swallows") as proxy, shown(tab, proxy.url) as page:
+    principal = await start_viewer(pace=None)
+    async with proxy_before(principal.url, "swallows") as proxy, shown(tab, proxy.url) as page:
         await watch(page, "my-run")
         state = page.locator("#connection-words")
         await expect(state).to_have_text("connecting")
@@ -324,9 +324,9 @@ async def test_polling(start_viewer: StartViewer, tab: Tab, redis: Redis) -> Non
 
 async def test_copy(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
     """The events that the filter leaves are copied as JSON."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         await watch(page, "my-run")
         for number in range(3):
             await publish(redis, "own:type", note=f"findable {number}")
@@ -344,9 +344,9 @@ async def test_accessible(
 ) -> None:
     """axe finds nothing in the way of somebody who reads with a screen reader, or sees little
     contrast, whether a run is going on or has failed."""
-    viewer = await start_viewer(pace=8)
+    principal = await start_viewer(pace=8)
     await tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    async with shown(tab, viewer.url) as page:
+    async with shown(tab, principal.url) as page:
         # Not as a script of the page, whose policy would not have it.
         await page.evaluate(f"() => {{ {(MODULES / 'axe-core' / 'axe.min.js').read_text()} }}")
         await page.select_option("#ending", "failed")

@@ -22,10 +22,10 @@ async def test_long_run(start_viewer: StartViewer, tab: Tab, redis: Redis, redis
     upon the other: a bar for each step, a line for each event, in their order. The latest ones are
     in sight, beside the axis and the log. What was opened stays open, and a filter holds for what
     comes later too."""
-    viewer = await start_viewer(pace=None)
+    principal = await start_viewer(pace=None)
     bars, lines = (tab.page.locator(f"#{name} li") for name in ("timeline", "log"))
     await tab.page.set_viewport_size({"width": 1280, "height": 1280})
-    async with Publisher(redis_url) as publisher, shown(tab, viewer.url) as page:
+    async with Publisher(redis_url) as publisher, shown(tab, principal.url) as page:
         for number in range(KEPT):
             await take_step(publisher, number)
         await watch(page, "my-run")

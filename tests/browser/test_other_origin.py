@@ -69,7 +69,7 @@ async def test_closes_at_error(
     await tab.sees("connected")
     await publish(redis, producer_message("step:started", **STEP))
     await tab.sees("step:started")
-    await gateway.parts.hub.cut()
+    await gateway.components.hub.cut()
     await tab.closed()
     assert await tab.connection_errors() == 1
     await publish(redis, producer_message("execution:paused", reason="approval"))

@@ -90,9 +90,9 @@ async def test_one_connection(
         await eventually(lambda: _is(page, "connected", connected))
         await redis.publish("execution:run-1", producer_message("step:started"))
         await eventually(lambda: _is(page, "arrived.length", connected))
-        assert len(gateway.parts.hub) == connected
+        assert len(gateway.components.hub) == connected
         await page.evaluate("sources.forEach((source) => source.close())")
-        await eventually(lambda: len(gateway.parts.hub) == 0)
+        await eventually(lambda: len(gateway.components.hub) == 0)
         lines = re.findall(r'"GET \S+/stream HTTP/2.0" .* connection=(\d+) ', nginx.logged())
         assert len(lines) >= connected
         assert len(set(lines)) == 1

@@ -23,7 +23,7 @@ PASSWORD = "hush/hush@hush"
 AS_URL = quote(PASSWORD, safe="")
 
 
-class Place:
+class Permit:
     """Starts servers for one test."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
@@ -76,38 +76,38 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Permit]:
     with ExitStack() as stack:
-        yield Place(tmp_path, stack)
+        yield Permit(tmp_path, stack)
 
 
-def of_redis(place: Place) -> str:
+def of_redis(place: Permit) -> str:
     return place.start(program=require("redis-server")).url
 
 
-def of_valkey(place: Place) -> str:
+def of_valkey(place: Permit) -> str:
     return place.start(program=embedded_server_program()).url
 
 
-def of_acl_user(place: Place) -> str:
+def of_acl_user(place: Permit) -> str:
     server = place.start()
     server.command("ACL", "SETUSER", "gateway", "on", f">{PASSWORD}", "~sse:*", "&*", "+@all")
     server.command("ACL", "SETUSER", "default", "resetpass")
     return f"redis://gateway:{AS_URL}@127.0.0.1:{server.port}/0"
 
 
-def of_unix_socket(place: Place) -> str:
+def of_unix_socket(place: Permit) -> str:
     socket = place.directory / "redis.sock"
     place.start("--unixsocket", str(socket))
     return f"unix://{socket}?db=0"
 
 
-def of_tls(place: Place) -> str:
+def of_tls(place: Permit) -> str:
     _, port = place.start_tls()
     return f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={place.authority.certificate}"
 
 
-def of_client_certificate(place: Place) -> str:
+def of_client_certificate(place: Permit) -> str:
     _, port = place.start_tls("--tls-auth-clients", "yes")
     client = sign(place.authority, "client")
     return (
@@ -116,7 +116,7 @@ def of_client_certificate(place: Place) -> str:
     )
 
 
-def of_sentinel(place: Place) -> str:
+def of_sentinel(place: Permit) -> str:
     """All of it with passwords; the first of the sentinels named is not there."""
     master = place.start()
     sentinel = place.sentinel(master.port)
@@ -130,7 +130,7 @@ def of_sentinel(place: Place) -> str:
     )
 
 
-def of_tls_sentinel(place: Place) -> str:
+def of_tls_sentinel(place: Permit) -> str:
     _, port = place.start_tls()
     return (
         f"rediss+sentinel://127.0.0.1:{place.tls_sentinel(port)}/events"
@@ -152,7 +152,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 async def test_delivers(
-    kind: Callable[[Place], str], place: Place, start_gateway: StartGateway
+    kind: Callable[[Permit], str], place: Permit, start_gateway: StartGateway
 ) -> None:
     """An event of `Publisher`, one of `SyncPublisher`, one of the command and a bare one reach a
     stream, in order, and the command's own question is answered."""
@@ -170,13 +170,13 @@ async def test_delivers(
     await asyncio.to_thread(publish_as_threads_do)
     published = await run_command("publish", "run-1", "third", url=url)
     assert published.startswith("Published third")
-    await gateway.parts.redis.publish("execution:run-1", producer_message("fourth"))
+    await gateway.components.redis.publish("execution:run-1", producer_message("fourth"))
     seen = [await reader.expect(name) for name in ("first", "second", "third", "fourth")]
     assert all(one.id for one in seen)
     assert "acme" in await run_command("status", "run-1", url=url)
 
 
-def test_tls_connects_once(place: Place) -> None:
+def test_tls_connects_once(place: Permit) -> None:
     """A thread's publisher needs one connection, also over TLS 1.3, whose session tickets redis-py
     takes for a connection that is spoilt."""
     server, port = place.start_tls()
@@ -203,24 +203,24 @@ async def run_command(*words: str, url: str) -> str:
     return ran.output
 
 
-def wrong_password(place: Place) -> str:
+def wrong_password(place: Permit) -> str:
     return of_acl_user(place).replace(AS_URL, "a-wrong-one")
 
 
-def wrong_authority(place: Place) -> str:
+def wrong_authority(place: Permit) -> str:
     other = make_authority(place.directory, "other")
     return of_tls(place).replace(str(place.authority.certificate), str(other.certificate))
 
 
-def no_client_certificate(place: Place) -> str:
+def no_client_certificate(place: Permit) -> str:
     return of_client_certificate(place).partition("&")[0]
 
 
-def wrong_master(place: Place) -> str:
+def wrong_master(place: Permit) -> str:
     return of_sentinel(place).replace("/events/", "/another/")
 
 
-def wrong_sentinel_password(place: Place) -> str:
+def wrong_sentinel_password(place: Permit) -> str:
     return re.sub("sentinel_password=.*", "sentinel_password=a-wrong-one", of_sentinel(place))
 
 
@@ -235,9 +235,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("kind", "remedy"), WRONG, ids=[kind.__name__ for kind, _ in WRONG])
 async def test_says_what_to_do(
-    kind: Callable[[Place], str],
+    kind: Callable[[Permit], str],
     remedy: str,
-    place: Place,
+    place: Permit,
     start_gateway: StartGateway,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

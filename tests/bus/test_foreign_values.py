@@ -14,8 +14,8 @@ from gateway.bus import scripts, unregistered
 from gateway.bus.history import History
 from gateway.bus.registry import Registry, register
 from gateway.contract import keys
-from gateway.contract.census import census_call, census_key
 from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
+from gateway.contract.stream_counts import stream_counts_call, stream_counts_key
 from gateway.errors import RedisUnavailable
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append, ids, payload, record
@@ -36,8 +36,8 @@ META_FIELDS = [
 
 KEYS = [
     META, EVENTS, keys.seen_key(BAD), keys.order_key(BAD), "answer", ONCE,
-    keys.ticket_key(hashlib.sha256(TICKET.encode()).hexdigest()), census_key("other"), MEMBERS_KEY,
-    VERSION_KEY,
+    keys.ticket_key(hashlib.sha256(TICKET.encode()).hexdigest()), stream_counts_key("other"),
+    MEMBERS_KEY, VERSION_KEY,
 ]  # fmt: skip
 """All that a gateway reads and that an execution, a viewer or an organization has of its own; and
 the revocations of all."""
@@ -68,7 +68,7 @@ WRITES = st.one_of(
     st.tuples(st.just("HSET"), st.just(META), st.sampled_from(META_FIELDS), VALUES),
     st.tuples(st.just("HDEL"), st.just(META), st.sampled_from(META_FIELDS)),
     st.tuples(st.just("HSET"), st.just(keys.seen_key(BAD)), st.just(DIGEST), VALUES),
-    st.tuples(st.just("HSET"), st.just(census_key("other")), VALUES, VALUES),
+    st.tuples(st.just("HSET"), st.just(stream_counts_key("other")), VALUES, VALUES),
     st.tuples(st.just("LPUSH"), st.just(keys.order_key(BAD)), VALUES),
     st.tuples(
         st.just("XADD"), st.just(EVENTS), st.just("*"), st.sampled_from(["event", "x"]), VALUES
@@ -113,7 +113,7 @@ class Bystander:
         # Nobody new gets in while revocations cannot be read; whoever is in stays.
         unread = any(write[1] in (MEMBERS_KEY, VERSION_KEY) for write in writes)
         await self._go_on(allowed={200, 503} if unread else {200})
-        await self._redis.delete(MEMBERS_KEY, VERSION_KEY, census_key("other"))
+        await self._redis.delete(MEMBERS_KEY, VERSION_KEY, stream_counts_key("other"))
 
     async def _prepare(self) -> None:
         """An execution with a history as a gateway and a publisher write it."""
@@ -132,10 +132,10 @@ class Bystander:
 
     async def _go_on(self, allowed: set[int]) -> None:
         """All that reads those keys; the other organization's stream and poll are as ever."""
-        parts = self._gateway.parts
+        components = self._gateway.components
         self._number += 1
-        parts.auditor.subscribed()
-        parts.auditor.silent(BAD)
+        components.auditor.subscribed()
+        components.auditor.silent(BAD)
         await self._redis.publish(f"execution:{BAD}", MESSAGE)
         for work in (append(self._redis, BAD, key="k"), append(self._redis, BAD)):
             with_garbage = await asyncio.gather(work, return_exceptions=True)
@@ -150,7 +150,7 @@ class Bystander:
         assert good in allowed
         seen = await self._stream.expect("step:started")
         assert seen.json()["data"]["n"] == self._number
-        assert parts.supervisor.failures == {}
+        assert components.supervisor.failures == {}
 
     def _requests(self) -> list[tuple[str, dict[str, str] | None]]:
         stream = self._gateway.stream_url(BAD)
@@ -289,6 +289,6 @@ async def ids_of_all(redis: Redis) -> list[str]:
 
 async def test_one_census_of_another_kind(redis: Redis) -> None:
     """A lease that no gateway has given is not counted: nobody is kept out by it."""
-    await redis.hset(census_key("other"), "x", "99999:9999999999999999")
-    call = census_call("other", instance="i", held=0, wanted=2, limit=5, lease_ms=15_000)
+    await redis.hset(stream_counts_key("other"), "x", "99999:9999999999999999")
+    call = stream_counts_call("other", instance="i", held=0, wanted=2, limit=5, lease_ms=15_000)
     assert await scripts.run(redis, call) == 2

@@ -28,7 +28,7 @@ async def test_a_message_above_the_buffer_limit(
     server = redis_process(*LIMITED)
     gateway = await start_gateway(redis_url=server.gateway_url, ownership="token")
     reader = await gateway.open("run-1")
-    metrics = gateway.parts.metrics
+    metrics = gateway.components.metrics
     async with Redis.from_url(server.url) as client, Publisher(server.url) as publisher:
         for cut in range(1, 4):
             before = metrics.feed_connections
@@ -59,9 +59,9 @@ async def test_a_message_above_the_event_size(
     gateway = await start_gateway(redis_url=server.gateway_url, ownership="token")
     async with Redis.from_url(server.url) as client:
         await client.publish("execution:run-1", b"x" * (LIMIT // 2 + 1))
-    await eventually(lambda: gateway.parts.metrics.events_dropped["malformed"] == 1)
+    await eventually(lambda: gateway.components.metrics.events_dropped["malformed"] == 1)
     assert f"b'execution:run-1': it has {LIMIT // 2 + 1} bytes, 1048576 are allowed" in caplog.text
-    assert gateway.parts.metrics.feed_connections == 1
+    assert gateway.components.metrics.feed_connections == 1
 
 
 async def test_redis_can_refuse_it_instead(
@@ -79,4 +79,4 @@ async def test_redis_can_refuse_it_instead(
     async with Redis.from_url(server.url) as client:
         await client.publish("execution:run-1", producer_message("execution:completed"))
     assert [event.event for event in await reader.rest()] == ["execution:completed"]
-    assert gateway.parts.metrics.feed_connections == 1
+    assert gateway.components.metrics.feed_connections == 1

@@ -10,9 +10,9 @@ from gateway.bus import replay as module
 from gateway.bus.history import History, Page
 from gateway.bus.replay import Replay
 from gateway.errors import RedisUnavailable
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import recorded
+from gateway.events.ids import EventId
 from gateway.metrics import Metrics
 from tests.history_support import append, ids, payload
 from tests.redis_process import RedisProcess
@@ -28,10 +28,10 @@ class Paused(History):
         self.asked = 0
 
     async def page(
-        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
     ) -> Page:
         self.asked += 1
-        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
+        page = await super().page(execution_id, cursor, only_valid=only_valid)
         await self.go.wait()
         return page
 
@@ -44,8 +44,8 @@ async def paused(redis: Redis) -> AsyncIterator[tuple[Paused, Replay]]:
     await replay.stop()
 
 
-def burst(event_id: Id, terminal: bool = False) -> Burst:
-    return Burst([recorded("step:started", payload("step:started"), event_id)], terminal)
+def burst(event_id: EventId, terminal: bool = False) -> EventBatch:
+    return EventBatch([recorded("step:started", payload("step:started"), event_id)], terminal)
 
 
 def seqs(stretch: object) -> list[int]:
@@ -63,7 +63,7 @@ async def test_one_read_for_all(paused: tuple[Paused, Replay], redis: Redis) -> 
     for one in asking:
         assert seqs(await one) == [1, 2, 3]
     assert seqs(await replay.after("run-1", None)) == [1, 2, 3]
-    assert seqs(await replay.after("run-1", Id(last.epoch, 1))) == [2, 3]
+    assert seqs(await replay.after("run-1", EventId(last.epoch, 1))) == [2, 3]
     assert seqs(await replay.after("run-1", last)) == []
     assert history.asked == 1
 
@@ -77,7 +77,7 @@ async def test_the_tail_grows(paused: tuple[Paused, Replay], redis: Redis) -> No
     replay.extend("run-1", burst(last))
     replay.extend("run-1", burst(last.next()))
     replay.extend("run-1", burst(last.next().next(), terminal=True))
-    replay.extend("run-1", burst(Id(last.epoch, 6)))
+    replay.extend("run-1", burst(EventId(last.epoch, 6)))
     stretch = await replay.after("run-1", last)
     assert seqs(stretch) == [4, 5]
     assert stretch.is_last
@@ -90,8 +90,8 @@ async def test_a_hole_throws_it_away(paused: tuple[Paused, Replay], redis: Redis
     history.go.set()
     last = await append(redis, "run-1")
     doubts: tuple[Callable[[], None], ...] = (
-        lambda: replay.extend("run-1", burst(Id(last.epoch, 9))),
-        lambda: replay.extend("run-1", burst(Id(last.epoch + 1, 1))),
+        lambda: replay.extend("run-1", burst(EventId(last.epoch, 9))),
+        lambda: replay.extend("run-1", burst(EventId(last.epoch + 1, 1))),
         lambda: replay.forget("run-1"),
         replay.forget_all,
     )
@@ -199,17 +199,17 @@ async def test_invented_cursors_share_one_read(paused: tuple[Paused, Replay], re
     replay = Replay(history, metrics)
     history.go.set()
     given = [await append(redis, "run-1", n=n, limits={"max_bytes": 200}) for n in range(40)]
-    epoch, first = given[0].epoch, Id(*map(int, (await ids(redis, "run-1"))[0].split("-"))).seq
+    epoch, first = given[0].epoch, EventId(*map(int, (await ids(redis, "run-1"))[0].split("-"))).seq
     assert first > 10
     invented = [
-        *(Id(5, number) for number in range(1, 11)),
-        *(Id(epoch, number) for number in range(100, 110)),
-        *(Id(epoch, number) for number in range(1, 11)),
+        *(EventId(5, number) for number in range(1, 11)),
+        *(EventId(epoch, number) for number in range(100, 110)),
+        *(EventId(epoch, number) for number in range(1, 11)),
     ]
     together = await asyncio.gather(*(replay.after("run-1", one) for one in invented[::2]))
     alone = [await replay.after("run-1", one) for one in invented[1::2]]
     for cursor, stretch in zip([*invented[::2], *invented[1::2]], [*together, *alone], strict=True):
-        assert stretch.verdict == (
+        assert stretch.cursor_status == (
             "gap" if cursor.epoch == epoch and cursor.seq < first else "reset"
         )
         assert seqs(stretch) == list(range(first, 41))
@@ -221,8 +221,8 @@ async def test_a_cursor_that_becomes_one(paused: tuple[Paused, Replay], redis: R
     history, replay = paused
     history.go.set()
     last = await append(redis, "run-1")
-    assert (await replay.after("run-1", last.next())).verdict == "reset"
+    assert (await replay.after("run-1", last.next())).cursor_status == "reset"
     replay.forget("run-1")
     assert await append(redis, "run-1") == last.next()
     stretch = await replay.after("run-1", last.next())
-    assert (stretch.verdict, seqs(stretch)) == ("honoured", [])
+    assert (stretch.cursor_status, seqs(stretch)) == ("valid", [])

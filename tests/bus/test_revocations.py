@@ -17,18 +17,18 @@ from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 from tests.bus.proxy import SlowProxy
 from tests.fanout.support import subscription
+from tests.principals import principal
 from tests.redis_process import RedisProcess
 from tests.support import DEADLINE, eventually
-from tests.viewers import viewer
 
 WITHIN = 2.0
 """Seconds in which a revocation is promised to hold everywhere."""
 
-HIT = viewer("run-1", "acme", subject="user-7", token_id="token-9")
-OTHER = viewer("run-2", "other", subject="user-8", token_id="token-10")
+HIT = principal("run-1", "acme", subject="user-7", token_id="token-9")
+OTHER = principal("run-2", "other", subject="user-8", token_id="token-10")
 VALUES: dict[Kind, str] = {
     "subject": "user-7",
     "token-id": "token-9",
@@ -46,7 +46,7 @@ class Gateway:
         self.hub = Hub(QueueBounds(10, 10_000), Metrics())
 
     @contextmanager
-    def streams(self, *viewers: Viewer) -> Iterator[list[Subscriber]]:
+    def streams(self, *viewers: Principal) -> Iterator[list[Subscriber]]:
         """Open streams of *viewers*."""
         with ExitStack() as stack:
             yield [stack.enter_context(subscription(self.hub, one)) for one in viewers]
@@ -68,7 +68,7 @@ async def gateway(url: str, *, running: bool = True) -> AsyncIterator[Gateway]:
         await made.redis.connection_pool.disconnect()
 
 
-async def known(one: Gateway, watching: Viewer = HIT) -> Kind | None:
+async def known(one: Gateway, watching: Principal = HIT) -> Kind | None:
     """Which revocation hits *watching* once the gateway has looked."""
     await one.revocations.refresh()
     return one.revocations.kind_of(watching)
@@ -99,9 +99,9 @@ async def test_values_are_whole(redis: Redis, redis_url: str) -> None:
             await revoke(redis, "subject", value, 600)
         await redis.zadd(MEMBERS_KEY, {b"\xff": 2e9, b"subject:": 2e9, b"later-kind:acme": 2e9})
         assert await known(one) is None
-        assert await known(one, viewer(subject="")) is None
+        assert await known(one, principal(subject="")) is None
         for value in ("user", "organization:acme", "USER-7", "ü ", ":"):
-            assert await known(one, viewer(subject=value)) == "subject"
+            assert await known(one, principal(subject=value)) == "subject"
 
 
 async def test_expiry(redis: Redis, redis_url: str) -> None:
@@ -171,7 +171,7 @@ async def test_many(redis: Redis, redis_url: str) -> None:
     async with gateway(redis_url, running=False) as one:
         assert await known(one) == "subject"
         for number in range(5000):
-            assert one.revocations.kind_of(viewer(subject=f"s{number}")) == "subject"
+            assert one.revocations.kind_of(principal(subject=f"s{number}")) == "subject"
 
 
 async def test_nothing_new_is_one_look(redis: Redis, redis_url: str) -> None:

@@ -80,11 +80,11 @@ async def test_gateway_moves(masters: Masters, start_gateway: StartGateway) -> N
     gateway = await start_gateway(ownership="token", redis_url=masters.url)
     reader = await gateway.open("run-1")
     # More connections than it needs in the next minute: the others stay idle in its pool.
-    await asyncio.gather(*[gateway.parts.redis.ping() for _ in range(4)])
+    await asyncio.gather(*[gateway.components.redis.ping() for _ in range(4)])
     clients = _clients(masters.first)
     assert len(clients) > 4, "the gateway was never there"
     await masters.fail_over()
-    await eventually(lambda: gateway.parts.metrics.feed_connections == 2)
+    await eventually(lambda: gateway.components.metrics.feed_connections == 2)
     masters.second.command("PUBLISH", "execution:run-1", producer_message("second").decode())
     await reader.expect("second")
     await eventually(gateway.healthy)
@@ -95,14 +95,14 @@ async def test_gateway_stays(masters: Masters, start_gateway: StartGateway) -> N
     """A gateway whose sentinels are away, or know of no change, keeps its connections."""
     gateway = await start_gateway(ownership="token", redis_url=masters.url)
     clients = _clients(masters.first)
-    master = master_of(gateway.parts.redis)
+    master = master_of(gateway.components.redis)
     assert master is not None
     await master.find()
     masters.sentinel.suspend()
     with pytest.raises(MasterNotFoundError):
         await master.find()
     assert await gateway.healthy()
-    assert gateway.parts.metrics.feed_connections == 1
+    assert gateway.components.metrics.feed_connections == 1
     assert clients <= _clients(masters.first)
 
 

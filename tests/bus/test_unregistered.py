@@ -49,7 +49,7 @@ async def test_bounded(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     watch = UnregisteredWatch(Registry(redis), 0.05)
     checking = asyncio.ensure_future(watch.run())
     for number in range(3000):
-        watch.saw(f"run-{number}", 1)
+        watch.note_events(f"run-{number}", 1)
     await eventually(lambda: caplog.records)
     assert "500 events arrived for 500 executions" in caplog.text
     checking.cancel()
@@ -69,7 +69,7 @@ async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixtur
 
     async with Redis.from_url(process.url) as client:
         watch = UnregisteredWatch(Counted(client), 0.05)
-        watch.saw("run-1", 2)
+        watch.note_events("run-1", 2)
         process.kill()
         checking = asyncio.ensure_future(watch.run())
         await eventually(lambda: tries >= 2)
@@ -86,8 +86,8 @@ async def test_plain_hset(redis: Redis, caplog: pytest.LogCaptureFixture, is_lat
     for execution_id in ("run-1", "run-2"):
         await record(redis, execution_id, payload("a"), unregistered_ttl_ms=60_000)
     watch = UnregisteredWatch(Registry(redis), 0.05)
-    watch.saw("run-1", 1)
-    watch.saw("run-2", 1)
+    watch.note_events("run-1", 1)
+    watch.note_events("run-2", 1)
     checking = asyncio.ensure_future(watch.run())
     if is_late:
         await eventually(lambda: "2 events arrived for 2 executions" in caplog.text)

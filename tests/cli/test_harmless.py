@@ -89,7 +89,7 @@ def test_consoles(capsys: pytest.CaptureFixture[str], text: str) -> None:
     view.show(Happened(text, body))
     view.show(Happened("stream:gap", body.replace(b"timestamp", b"missed")))
     view.show(Waiting(text, 1.0))
-    account = Account("run-1", 5, trouble=text)
+    account = Account("run-1", 5, problem=text)
     ledger = Ledger([account])
     ledger.interruptions[text] = 2
     report.show(sum_up(ledger, Course(5, 0, 0.0, 1.0)), console())

@@ -35,7 +35,7 @@ async def test_exit_status(gateway: RunningGateway, redis: Redis, end: str, stat
     """It shows what has happened, and its exit status is how the execution ended."""
     await publish(redis, "step:started", node_id="n1", node_type="email")
     await publish(redis, end)
-    await eventually(lambda: gateway.parts.metrics.events_recorded == 2)
+    await eventually(lambda: gateway.components.metrics.events_recorded == 2)
     code, out, err = await run(*tail(gateway.url))
     assert (code, err) == (status, "")
     lines = out.splitlines()
@@ -49,7 +49,7 @@ async def test_json(gateway: RunningGateway, redis: Redis) -> None:
     also after the last one, whose end is still known."""
     await redis.publish("execution:run-1", b'{"type": "a:b", "data": {"n": 1.10}}')
     await publish(redis, "execution:failed")
-    await eventually(lambda: gateway.parts.metrics.events_recorded == 2)
+    await eventually(lambda: gateway.components.metrics.events_recorded == 2)
     code, out, _ = await run(*tail(gateway.url, "--json"))
     first, last = out.splitlines()
     assert code == 1

@@ -100,7 +100,7 @@ async def test_history_first(start_gateway: StartGateway, redis: Redis) -> None:
     gateway = await start_gateway(ownership="token")
     for number in range(50):
         await publish(redis, number)
-    await eventually(lambda: gateway.parts.metrics.events_recorded == 50)
+    await eventually(lambda: gateway.components.metrics.events_recorded == 50)
     async with following(gateway.url) as follower:
         await eventually(lambda: "live" in follower.statuses)
         assert follower.numbers == list(range(50))

@@ -10,8 +10,8 @@ from gateway.bus.history import History
 from gateway.bus.registry import register
 from gateway.contract.keys import events_key, meta_key
 from gateway.publisher import Publisher, RegistrationRefused
+from gateway.tools.check.acl import check_rights
 from gateway.tools.check.finding import Level
-from gateway.tools.check.rights import check_rights
 from tests.history_support import append, ids, payload, record
 from tests.redis_process import PASSWORD, RedisProcess
 
@@ -57,8 +57,8 @@ async def test_record_and_read(former: Redis, redis: Redis) -> None:
     assert await ids(redis, "run-1") == [str(first), str(second)]
     assert await redis.pttl(events_key("run-1")) > 24 * 3600 * 1000
     page = await History(former).page("run-1", first)
-    assert (page.verdict, page.first, [one.id for one in page.entries]) == (
-        "honoured",
+    assert (page.cursor_status, page.first, [one.id for one in page.entries]) == (
+        "valid",
         first,
         [second],
     )

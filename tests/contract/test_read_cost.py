@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gateway.bus.history import PAGE_BYTES, History
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import PUBLISH, READ, HistoryLimits, Script, publish_call, read_call
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from tests.history_support import append, ids
 
 LARGE = 900_000
@@ -38,7 +38,7 @@ class Cost:
     """Bytes that Redis has handed to the script."""
     answered: int
     """Bytes of the events of the page."""
-    verdict: bytes
+    cursor_status: bytes
 
 
 async def cost_of(redis: Redis, script: Script, cursor: str, **options: bool) -> Cost:
@@ -48,7 +48,7 @@ async def cost_of(redis: Redis, script: Script, cursor: str, **options: bool) ->
     return Cost(copied, sum(map(len, page[7:])), page[0])
 
 
-async def fill(redis: Redis, sizes: list[int]) -> list[Id]:
+async def fill(redis: Redis, sizes: list[int]) -> list[EventId]:
     """A history of events with about so many bytes each."""
     limits = {"max_bytes": 64 * MEBIBYTE}
     return [
@@ -76,7 +76,7 @@ async def test_copied(redis: Redis, sizes: list[int]) -> None:
     cursors = [None, *given[:3], *given[len(given) // 2 :: 7], *given[-7:]]
     for cursor in cursors:
         cost = await cost_of(redis, READ, str(cursor or ""))
-        assert cost.verdict == (b"start" if cursor is None else b"honoured")
+        assert cost.cursor_status == (b"start" if cursor is None else b"valid")
         allowed = cost.answered + one_more + 60 * len(sizes) + 1000
         assert cost.copied <= allowed, (cursor, cost)
 
@@ -87,11 +87,11 @@ async def test_nothing_to_answer(redis: Redis) -> None:
     given = await fill(redis, [LARGE] * 4)
     end = await append(redis, "run-1", "execution:completed", text="x" * LARGE)
     await append(redis, "run-1", text="x" * LARGE)
-    last = Id(end.epoch, end.seq + 1)
+    last = EventId(end.epoch, end.seq + 1)
     assert (await cost_of(redis, READ, str(last))).copied < 1000
     for cursor in (f"{given[0].epoch}-99", "5-3", "9999999999999-1", f"{given[0].epoch}-0"):
-        cost = await cost_of(redis, READ, cursor, only_honoured=True)
-        assert (cost.verdict, cost.answered) == (b"reset", 0)
+        cost = await cost_of(redis, READ, cursor, only_valid=True)
+        assert (cost.cursor_status, cost.answered) == (b"reset", 0)
         assert cost.copied < 1000
     assert (await History(redis).page("run-1", given[-1])).entries[-1].id == end
 
@@ -104,7 +104,7 @@ async def test_a_former_life(redis: Redis) -> None:
     later = await fill(redis, [LARGE] * 3)
     for cursor in (*given, *later):
         cost = await cost_of(redis, READ, str(cursor))
-        assert cost.verdict == b"honoured"
+        assert cost.cursor_status == b"valid"
         assert cost.copied <= cost.answered + 4 * LARGE
     page = await History(redis).page("run-1", given[1])
     assert [page.first, page.entries[0].id] == [given[0], given[2]]
@@ -118,20 +118,20 @@ async def test_counted_as_it_is(redis: Redis) -> None:
     assert 3 <= len(kept) <= 6
     for cursor in given:
         page = await History(redis).page("run-1", cursor)
-        assert page.verdict == ("honoured" if str(cursor) in kept else "gap")
+        assert page.cursor_status == ("valid" if str(cursor) in kept else "gap")
         assert str(page.first) == kept[0]
     await redis.delete(events_key("run-1"))
-    assert (await History(redis).page("run-1", given[-1])).verdict == "reset"
+    assert (await History(redis).page("run-1", given[-1])).cursor_status == "reset"
 
 
 async def test_an_event_that_was_deleted(redis: Redis) -> None:
-    """Where somebody has taken events out of the middle, a cursor that is kept is honoured still,
+    """Where somebody has taken events out of the middle, a cursor that is kept is valid still,
     and what is kept follows it."""
     given = await fill(redis, [10] * 8)
     await redis.xdel(events_key("run-1"), str(given[2]), str(given[3]), str(given[4]))
     for place in (0, 1, 5, 6, 7):
         page = await History(redis).page("run-1", given[place])
-        assert page.verdict == "honoured"
+        assert page.cursor_status == "valid"
         assert [one.id for one in page.entries] == [
             one for one in given[place + 1 :] if one not in given[2:5]
         ]

@@ -7,7 +7,7 @@ from gateway.bus.registry import register
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from tests.conftest import StartGateway
 from tests.history_support import append, payload, record
 from tests.support import eventually, producer_message
@@ -117,7 +117,7 @@ async def test_silence_after_registration(redis: Redis) -> None:
     await eventually(lambda: _is_gone(redis, "unknown"))
     given += await record(redis, "run-1", payload("a", n=3), batch=3, unregistered_ttl_ms=short)
     assert given[0] is not None
-    assert given == [Id(given[0].epoch, seq) for seq in (1, 2, 3, 4)]
+    assert given == [EventId(given[0].epoch, seq) for seq in (1, 2, 3, 4)]
 
 
 async def _is_gone(redis: Redis, execution_id: str) -> bool:

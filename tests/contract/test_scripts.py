@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from gateway.bus import scripts
 from gateway.bus.history import History
 from gateway.contract.scripts import read_call
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from tests.history_support import append, ids, kept, payload, record
 from tests.redis_process import RedisProcess
 from tests.support import eventually
@@ -56,13 +56,13 @@ async def test_new_life_where_none_is(redis: Redis) -> None:
     assert after.epoch > before.epoch
     await redis.delete(EVENTS)
     await redis.hset(META, "epoch", 99999999999999)
-    assert await append(redis, "run-1") == Id(100000000000000, 1)
+    assert await append(redis, "run-1") == EventId(100000000000000, 1)
 
 
 async def test_new_life_when_meta_is_lost(redis: Redis) -> None:
     """Also when only `meta` was lost, and the clock is behind what history holds."""
     await redis.xadd(EVENTS, {"event": payload("a"), "bytes": 1}, id="99999999999999-7")
-    assert await append(redis, "run-1") == Id(100000000000000, 1)
+    assert await append(redis, "run-1") == EventId(100000000000000, 1)
 
 
 async def test_new_life_on_another_master(redis_process: object) -> None:
@@ -79,7 +79,7 @@ async def test_new_life_on_another_master(redis_process: object) -> None:
         assert after.epoch > before[-1].epoch
         assert after.seq == 1
         page = await History(client).page("run-1", before[1])
-        assert page.verdict == "honoured"
+        assert page.cursor_status == "valid"
         assert [entry.id for entry in page.entries] == [before[2], after]
 
 
@@ -166,7 +166,7 @@ async def test_pages(redis: Redis) -> None:
     are the history."""
     given = [await append(redis, "run-1", n=n, text="x" * 100_000) for n in range(25)]
     history = History(redis)
-    found: list[Id] = []
+    found: list[EventId] = []
     cursor = None
     pages = 0
     more = True
@@ -193,24 +193,26 @@ async def test_page_ends_at_the_terminal_event(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cursor", "verdict", "expected"),
+    ("cursor", "cursor_status", "expected"),
     [
-        (Id(5, 3), "honoured", [4, 5]),
-        (Id(5, 5), "honoured", []),
-        (Id(5, 6), "reset", [3, 4, 5]),
-        (Id(5, 1), "gap", [3, 4, 5]),
-        (Id(4, 3), "reset", [3, 4, 5]),
-        (Id(6, 1), "reset", [3, 4, 5]),
+        (EventId(5, 3), "valid", [4, 5]),
+        (EventId(5, 5), "valid", []),
+        (EventId(5, 6), "reset", [3, 4, 5]),
+        (EventId(5, 1), "gap", [3, 4, 5]),
+        (EventId(4, 3), "reset", [3, 4, 5]),
+        (EventId(6, 1), "reset", [3, 4, 5]),
         (None, "start", [3, 4, 5]),
     ],
 )
-async def test_verdict(redis: Redis, cursor: Id | None, verdict: str, expected: list[int]) -> None:
-    """A cursor is honoured only if its entry is kept; before what is kept, in the same life, it
+async def test_verdict(
+    redis: Redis, cursor: EventId | None, cursor_status: str, expected: list[int]
+) -> None:
+    """A cursor is valid only if its entry is kept; before what is kept, in the same life, it
     is a gap; anything else is a reset, and the whole history is given."""
     for seq in (3, 4, 5):
         await redis.xadd(EVENTS, {"event": payload("a"), "bytes": 1}, id=f"5-{seq}")
     page = await History(redis).page("run-1", cursor)
-    assert page.verdict == verdict
+    assert page.cursor_status == cursor_status
     assert [entry.id.seq for entry in page.entries] == expected
 
 
@@ -240,7 +242,7 @@ async def test_lagging_replica_promoted(redis_process: object) -> None:
         master.kill()
         replica.resume()
         await second.execute_command("REPLICAOF", "NO", "ONE")
-        left = [Id(*map(int, one.split("-"))) for one in await ids(second, "run-1")]
+        left = [EventId(*map(int, one.split("-"))) for one in await ids(second, "run-1")]
         new = [await append(second, "run-1", n=n) for n in range(20, 26)]
         assert not set(new) & set(lost)
         assert not set(new) & set(left)

@@ -14,7 +14,7 @@ from gateway.bus.history import History
 from gateway.contract import keys
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
-from gateway.events.cursor import Id, parse_id
+from gateway.events.ids import EventId, parse_id
 from tests.history_support import append, ids, payload, record
 
 LIMITS = HistoryLimits()
@@ -28,7 +28,7 @@ def previous(*names: str) -> str:
 
 async def previous_record(
     redis: Redis, *payloads: bytes, batch: int = 1, limits: HistoryLimits = LIMITS
-) -> list[Id | None]:
+) -> list[EventId | None]:
     """Record bare messages as a gateway of the version before does."""
     arguments: list[bytes | str | int] = [
         limits.max_events, limits.max_bytes, limits.open_ttl_ms, limits.history_ttl_ms, 60_000,

@@ -7,7 +7,7 @@ import orjson
 from redis.asyncio import Redis
 
 from gateway.contract.keys import events_key
-from gateway.events.cursor import parse_id
+from gateway.events.ids import parse_id
 from tests.delivery.journal import TERMINAL_TYPES, Entry, on_one_line
 from tests.delivery.producers import Producer
 

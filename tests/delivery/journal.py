@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.events.cursor import Id, parse_id
+from gateway.events.ids import EventId, parse_id
 from tests.support import Seen
 
 TERMINAL_TYPES = frozenset(
@@ -19,7 +19,7 @@ TERMINAL_TYPES = frozenset(
 class Entry(NamedTuple):
     """One event: its id, and the producer's JSON on one line, without id."""
 
-    id: Id
+    id: EventId
     payload: bytes
 
 
@@ -44,7 +44,7 @@ class Names:
     """Every id that anybody was ever given, over all lives of all histories."""
 
     def __init__(self) -> None:
-        self._payloads: dict[tuple[str, Id], bytes] = {}
+        self._payloads: dict[tuple[str, EventId], bytes] = {}
 
     def note(self, execution_id: str, entry: Entry) -> None:
         """*entry* was seen somewhere: no id may ever stand for two events."""
@@ -143,7 +143,7 @@ class Journal:
         self._has_cursor = True
         self.ended = seen.event in TERMINAL_TYPES
 
-    def _check_order(self, event_id: Id) -> None:
+    def _check_order(self, event_id: EventId) -> None:
         last = self.where()
         if last is not None and event_id.epoch == last.epoch:
             assert event_id == last.next(), f"{event_id} after {last}"
@@ -151,12 +151,12 @@ class Journal:
             # That this life is the one that follows in history is compared at the end.
             assert event_id.seq == 1, f"{event_id} after {last or 'nothing'}"
 
-    def where(self) -> Id | None:
+    def where(self) -> EventId | None:
         """The last event that it saw."""
         return self.view[-1].id if self.view else None
 
 
-def _without_id(seen: Seen, event_id: Id) -> bytes:
+def _without_id(seen: Seen, event_id: EventId) -> bytes:
     """The producer's JSON out of an envelope, byte for byte."""
     data = seen.data.encode()
     start = b'{"id":"%s",' % str(event_id).encode()

@@ -120,8 +120,8 @@ async def check(stage: Stage, execution: Execution) -> None:
 
 
 def _logs(stage: Stage) -> str:
-    parts = []
+    components = []
     for number, gateway in enumerate(stage.gateways):
-        parts.append(f"The last lines of gateway {number}:")
-        parts += [f"  {line.rstrip()}" for line in list(gateway.lines)[-_LOG_LINES:]]
-    return "\n".join(parts)
+        components.append(f"The last lines of gateway {number}:")
+        components += [f"  {line.rstrip()}" for line in list(gateway.lines)[-_LOG_LINES:]]
+    return "\n".join(components)

@@ -16,7 +16,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.events.cursor import parse_id
+from gateway.events.ids import parse_id
 from gateway.publisher import PublishFailed
 from tests.delivery.journal import TERMINAL_TYPES, Entry, Names, on_one_line
 

@@ -6,7 +6,7 @@ import random
 import pytest
 from redis.asyncio import Redis
 
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from tests.delivery.account import check_order, check_promises, check_view
 from tests.delivery.journal import Allowed, Entry, Journal, Names
 from tests.delivery.producers import BareProducer, Producer
@@ -123,7 +123,7 @@ def test_one_id_for_two_events() -> None:
 
 
 def entries(*payloads: bytes) -> list[Entry]:
-    return [Entry(Id(1, seq), payload) for seq, payload in enumerate(payloads, 1)]
+    return [Entry(EventId(1, seq), payload) for seq, payload in enumerate(payloads, 1)]
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_views() -> None:
     """A reader saw what history holds to the end, no more and no less."""
     history = entries(A, B, END, C)
     check_view(history, history[:3])
-    other = [*history[:2], Entry(Id(2, 1), END)]
+    other = [*history[:2], Entry(EventId(2, 1), END)]
     for view in (history[:2], history[1:3], history, other):
         with pytest.raises(AssertionError):
             check_view(history, view)

@@ -25,16 +25,16 @@ from redis.asyncio import Redis
 from gateway.access.ownership import TokenOwnership
 from gateway.bus.history import History, Page
 from gateway.bus.replay import Replay
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import recorded
+from gateway.events.ids import EventId
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
+from tests.principals import principal
 from tests.support import Seen, SseParser
-from tests.viewers import viewer
 
 T = TypeVar("T")
 
@@ -49,9 +49,9 @@ class Interrupted(History):
     meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     async def page(
-        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
     ) -> Page:
-        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
+        page = await super().page(execution_id, cursor, only_valid=only_valid)
         if (meanwhile := self.meanwhile) is not None:
             self.meanwhile = None
             await meanwhile()
@@ -63,7 +63,7 @@ class Tab:
     """A reader: what it asked for, and what was written to it."""
 
     subscriber: Subscriber
-    cursor: Id | None
+    cursor: EventId | None
     seen: list[Seen] = field(default_factory=list)
     parser: SseParser = field(default_factory=SseParser)
     ended: bool = False
@@ -72,7 +72,7 @@ class Tab:
     def __post_init__(self) -> None:
         self.subscriber.attach(self)
 
-    def offer(self, burst: Burst) -> bool:
+    def offer(self, burst: EventBatch) -> bool:
         """As `Outlet.offer`: at once, unless the reader is behind."""
         if not self.behind:
             self.seen += self.parser.feed(burst.data)
@@ -136,7 +136,7 @@ class Model(RuleBasedStateMachine):
             self.kept.append(str(event_id))
             event = recorded(event_type, payload(event_type), event_id)
             for _ in range({"arrives": 1, "is lost": 0, "comes twice": 2}[fate]):
-                burst = Burst([event], terminal=event_type != "step:started")
+                burst = EventBatch([event], terminal=event_type != "step:started")
                 self.replay.extend(self.execution, burst)
                 self.hub.publish(self.execution, burst)
 
@@ -173,14 +173,14 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: len(self.tabs) < 6)
     @rule(data=st.data())
     def a_tab_comes(self, data: st.DataObject) -> None:
-        choices = [None, *(Id(*map(int, one.split("-"))) for one in self.kept)]
+        choices = [None, *(EventId(*map(int, one.split("-"))) for one in self.kept)]
         cursor = data.draw(st.sampled_from(choices))
         if self.over and str(cursor) == self.kept[-1]:
             # It has seen the end, and gets a 204 instead of a stream.
             return
 
         async def come() -> Tab:
-            subscriber = self.hub.add(viewer(self.execution))
+            subscriber = self.hub.add(principal(self.execution))
             subscriber.position = cursor
             return Tab(subscriber, cursor)
 

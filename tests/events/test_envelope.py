@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MessageRefused
-from gateway.events.cursor import Id
 from gateway.events.envelope import MAX_TYPE_LENGTH, decode, live, recorded
+from gateway.events.ids import EventId
 from tests.support import parse_sse
 
 USABLE = [
@@ -139,16 +139,16 @@ def test_no_payload_injects(event_type: str, data: object, indent: int | None, a
         envelope = decode(text.encode("utf-8", "surrogatepass"))
     except MessageRefused:
         return
-    event = recorded(envelope.type, envelope.body, Id(5, 7))
+    event = recorded(envelope.type, envelope.body, EventId(5, 7))
     [seen] = parse_sse(event.frame)
     assert (seen.event, seen.id) == (event_type, "5-7")
     assert json.loads(seen.data) == {"id": "5-7", "type": event_type, "data": data}
 
 
 IDS = [
-    (b'{"type":"a","id":"1795377945746-3"}', Id(1795377945746, 3)),
-    (b'{"id":"1-1","type":"a"}', Id(1, 1)),
-    (b'{"id":"9999999999999-1","type":"a"}', Id(9999999999999, 1)),
+    (b'{"type":"a","id":"1795377945746-3"}', EventId(1795377945746, 3)),
+    (b'{"id":"1-1","type":"a"}', EventId(1, 1)),
+    (b'{"id":"9999999999999-1","type":"a"}', EventId(9999999999999, 1)),
 ]
 
 FOREIGN_IDS = [
@@ -164,7 +164,7 @@ FOREIGN_IDS = [
 
 
 @pytest.mark.parametrize(("payload", "event_id"), IDS)
-def test_id(payload: bytes, event_id: Id) -> None:
+def test_id(payload: bytes, event_id: EventId) -> None:
     """An id of our form makes the message a recorded one; its bytes pass unchanged."""
     envelope = decode(payload)
     assert envelope.id == event_id
@@ -178,7 +178,7 @@ def test_foreign_id(payload: bytes) -> None:
     recorded one, without touching a byte of the rest."""
     envelope = decode(payload)
     assert envelope.id is None
-    event = recorded(envelope.type, envelope.body, Id(5, 7))
+    event = recorded(envelope.type, envelope.body, EventId(5, 7))
     [seen] = parse_sse(event.frame)
     assert seen.data.startswith('{"id":"5-7",')
     assert "1.10" in seen.data

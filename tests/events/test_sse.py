@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from gateway.events import sse
-from gateway.events.cursor import Id
+from gateway.events import sse_encoder
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from tests.support import parse_sse
 
@@ -14,10 +14,12 @@ from tests.support import parse_sse
 def test_connected() -> None:
     """A stream begins with `retry:` and `connected`, whose data names the execution first, how long
     silence may last, and, where there are any, the last event so far and how all ended."""
-    [seen] = parse_sse(sse.connected("run-1", 1500, 15.0))
+    [seen] = parse_sse(sse_encoder.connected("run-1", 1500, 15.0))
     assert (seen.event, seen.id, seen.retry) == ("connected", None, 1500)
     assert seen.data == '{"execution_id":"run-1","heartbeat_seconds":15.0}'
-    [ended] = parse_sse(sse.connected("run-1", 1500, 0.5, Id(1795000000000, 7), "failed"))
+    [ended] = parse_sse(
+        sse_encoder.connected("run-1", 1500, 0.5, EventId(1795000000000, 7), "failed")
+    )
     assert orjson.loads(ended.data) == {
         "execution_id": "run-1",
         "heartbeat_seconds": 0.5,
@@ -28,7 +30,7 @@ def test_connected() -> None:
 
 def test_heartbeat() -> None:
     """A heartbeat is a named event whose timestamp is UTC and ends in Z."""
-    [seen] = parse_sse(sse.heartbeat(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)))
+    [seen] = parse_sse(sse_encoder.heartbeat(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)))
     assert (seen.event, seen.id) == ("heartbeat", None)
     assert orjson.loads(seen.data) == {"timestamp": "2026-01-02T03:04:05.678Z"}
 
@@ -36,7 +38,7 @@ def test_heartbeat() -> None:
 @pytest.mark.parametrize("reason", CloseReason)
 def test_closing(reason: CloseReason) -> None:
     """`stream:closing` carries its reason and the same delay as its `retry:`."""
-    [seen] = parse_sse(sse.closing(reason, 2222))
+    [seen] = parse_sse(sse_encoder.closing(reason, 2222))
     assert (seen.event, seen.id, seen.retry) == ("stream:closing", None, 2222)
     assert orjson.loads(seen.data) == {"reason": reason.value, "retry_ms": 2222}
 
@@ -44,7 +46,7 @@ def test_closing(reason: CloseReason) -> None:
 def test_expiring() -> None:
     """The warning has the moment of the end in UTC and the whole seconds until then, and no id."""
     end = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
-    [seen] = parse_sse(sse.expiring(end, end - 59.8))
+    [seen] = parse_sse(sse_encoder.expiring(end, end - 59.8))
     assert (seen.event, seen.id) == ("stream:expiring", None)
     expected = {"expires_at": "2026-01-02T03:04:05.000Z", "expires_in_seconds": 60}
     assert orjson.loads(seen.data) == expected

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import Event
+from gateway.events.ids import EventId
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
-from gateway.viewer import Viewer
+from gateway.principal import Principal
 from tests.support import eventually
 
 EPOCH = 1000
@@ -17,11 +17,13 @@ EPOCH = 1000
 def event(seq: int | None, epoch: int = EPOCH, size: int = 0) -> Event:
     """An event whose frame is its number; None for one without id."""
     text = "-" if seq is None else f"<{seq}>"
-    return Event("step:started", Id(epoch, seq) if seq else None, text.encode().ljust(size))
+    return Event("step:started", EventId(epoch, seq) if seq else None, text.encode().ljust(size))
 
 
-def burst(*seqs: int | None, epoch: int = EPOCH, terminal: bool = False, size: int = 0) -> Burst:
-    return Burst([event(seq, epoch, size) for seq in seqs], terminal)
+def burst(
+    *seqs: int | None, epoch: int = EPOCH, terminal: bool = False, size: int = 0
+) -> EventBatch:
+    return EventBatch([event(seq, epoch, size) for seq in seqs], terminal)
 
 
 class Reader:
@@ -33,7 +35,7 @@ class Reader:
         self._subscriber = subscriber
         subscriber.attach(self)
 
-    def offer(self, burst: Burst) -> bool:
+    def offer(self, burst: EventBatch) -> bool:
         if self.behind:
             return False
         self.data += burst.data
@@ -60,9 +62,9 @@ class Reader:
 
 
 @contextmanager
-def subscription(hub: Hub, viewer: Viewer) -> Iterator[Subscriber]:
+def subscription(hub: Hub, principal: Principal) -> Iterator[Subscriber]:
     """A subscriber of *viewer*'s execution for as long as the block runs."""
-    subscriber = hub.add(viewer)
+    subscriber = hub.add(principal)
     try:
         yield subscriber
     finally:

@@ -12,8 +12,8 @@ from gateway.fanout.expiry import SPREAD_SECONDS, WARNING_SECONDS, Expiry
 from gateway.fanout.hub import RETRY_MS
 from gateway.fanout.subscriber import Subscriber
 from tests.fanout.support import Reader
+from tests.principals import FOR_EVER, principal
 from tests.support import Seen, eventually, parse_sse
-from tests.viewers import FOR_EVER, viewer
 
 START = 1_800_000_000.0
 """When these tests begin by their own clock, in seconds since the epoch."""
@@ -28,7 +28,7 @@ class Stage:
 
     def stream(self, expires_in: float) -> Subscriber:
         """A stream whose token expires *expires_in* seconds from now."""
-        watching = viewer(expires_at=self.now + expires_in)
+        watching = principal(expires_at=self.now + expires_in)
         subscriber = Subscriber(watching, max_events=10, max_bytes=10_000, now=0.0)
         self.expiry.add(subscriber)
         return subscriber
@@ -127,7 +127,7 @@ async def test_clock_that_jumps(stage: Stage) -> None:
     """A clock that is set forth or back closes no stream whose end lies ahead, and one that was
     set back still closes it in the end."""
     ahead = stage.stream(1000)
-    endless = Subscriber(viewer(expires_at=FOR_EVER), max_events=1, max_bytes=1, now=0.0)
+    endless = Subscriber(principal(expires_at=FOR_EVER), max_events=1, max_bytes=1, now=0.0)
     stage.expiry.add(endless)
     for moment in (900.0, -10_000_000.0, 930.0, -100.0):
         await stage.until(moment)

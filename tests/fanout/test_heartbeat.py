@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from tests.fanout.support import EPOCH, burst, subscription, taken
+from tests.principals import principal
 from tests.support import eventually
-from tests.viewers import viewer
 
 INTERVAL = 0.5
 
@@ -34,7 +34,7 @@ async def beating(heart: Heartbeat) -> AsyncIterator[None]:
 
 def live(subscriber: Subscriber) -> Subscriber:
     """As one that has caught up with an execution of which nothing has happened."""
-    subscriber.position = Id(EPOCH, 0)
+    subscriber.position = EventId(EPOCH, 0)
     subscriber.release(subscriber.opened_at)
     return subscriber
 
@@ -50,7 +50,7 @@ async def test_silence_is_told() -> None:
     """Whose stream was silent is told, so that it can be compared with its history."""
     silent: list[str] = []
     heart = Heartbeat(0.05, on_silence=silent.append)
-    with subscription(hub(), viewer("a")) as subscriber:
+    with subscription(hub(), principal("a")) as subscriber:
         heart.add(live(subscriber))
         async with beating(heart):
             await beat(subscriber)
@@ -60,7 +60,7 @@ async def test_silence_is_told() -> None:
 async def test_every_interval() -> None:
     """A silent stream gets one heartbeat an interval, a little early, never two in a row."""
     heart = Heartbeat(INTERVAL)
-    with subscription(hub(), viewer("a")) as subscriber:
+    with subscription(hub(), principal("a")) as subscriber:
         async with beating(heart):
             heart.add(live(subscriber))
             times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
@@ -72,7 +72,7 @@ async def test_only_when_silent() -> None:
     """A stream that gets events gets no heartbeat between them."""
     heart = Heartbeat(INTERVAL)
     one = hub()
-    with subscription(one, viewer("a")) as subscriber:
+    with subscription(one, principal("a")) as subscriber:
         async with beating(heart):
             heart.add(live(subscriber))
             loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ async def test_spread() -> None:
     heart = Heartbeat(INTERVAL)
     one = hub()
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(subscription(one, viewer("a"))) for _ in range(200)]
+        subscribers = [stack.enter_context(subscription(one, principal("a"))) for _ in range(200)]
         async with beating(heart):
             for subscriber in subscribers:
                 heart.add(live(subscriber))
@@ -105,9 +105,9 @@ async def test_left_and_ended_get_none() -> None:
     """A stream that has left or ended is let go of and gets no heartbeat."""
     heart = Heartbeat(0.05)
     one = hub()
-    with subscription(one, viewer("a")) as gone:
+    with subscription(one, principal("a")) as gone:
         heart.add(live(gone))
-    with subscription(one, viewer("a")) as ended, subscription(one, viewer("a")) as silent:
+    with subscription(one, principal("a")) as ended, subscription(one, principal("a")) as silent:
         live(ended).offer(burst(1, terminal=True), 0.0)
         assert ended.take() == b"<1>"
         heart.add(ended)
@@ -121,7 +121,7 @@ async def test_left_and_ended_get_none() -> None:
 async def test_greatest_age() -> None:
     """A stream older than allowed is closed with `max_age`."""
     heart = Heartbeat(0.05, max_age=0.1)
-    with subscription(hub(), viewer("a")) as subscriber:
+    with subscription(hub(), principal("a")) as subscriber:
         heart.add(live(subscriber))
         async with beating(heart):
             await eventually(lambda: subscriber.ended)

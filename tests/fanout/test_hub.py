@@ -6,15 +6,15 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.errors import LimitReached, Unavailable
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from tests.fanout.support import EPOCH, Reader, burst, subscription
+from tests.principals import principal
 from tests.support import eventually
-from tests.viewers import viewer
 
 
 def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
@@ -24,7 +24,7 @@ def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
 
 def live(subscriber: Subscriber) -> Subscriber:
     """As one that has caught up with an execution of which nothing has happened."""
-    subscriber.position = Id(EPOCH, 0)
+    subscriber.position = EventId(EPOCH, 0)
     subscriber.release(0.0)
     return subscriber
 
@@ -33,9 +33,9 @@ async def test_keyed_by_execution() -> None:
     """An event reaches every subscriber of its execution and none of another."""
     hub, metrics = make()
     with (
-        subscription(hub, viewer("a")) as first,
-        subscription(hub, viewer("a")) as second,
-        subscription(hub, viewer("b")) as other,
+        subscription(hub, principal("a")) as first,
+        subscription(hub, principal("a")) as second,
+        subscription(hub, principal("b")) as other,
     ):
         for subscriber in (first, second, other):
             live(subscriber)
@@ -49,7 +49,7 @@ async def test_keyed_by_execution() -> None:
 async def test_leaving() -> None:
     """A subscriber that left gets nothing more, and leaves nothing behind, whatever the reason."""
     hub, _ = make()
-    with pytest.raises(RuntimeError), subscription(hub, viewer("a")) as subscriber:
+    with pytest.raises(RuntimeError), subscription(hub, principal("a")) as subscriber:
         raise RuntimeError
     hub.publish("a", burst(1))
     assert subscriber.waiting == (0, 0)
@@ -60,7 +60,7 @@ async def test_leaving() -> None:
 async def test_slow_subscriber_slows_no_other() -> None:
     """A full queue holds that subscriber alone; the others get every event."""
     hub, _ = make(events=2)
-    with subscription(hub, viewer("a")) as slow, subscription(hub, viewer("a")) as quick:
+    with subscription(hub, principal("a")) as slow, subscription(hub, principal("a")) as quick:
         live(slow)
         live(quick)
         for number in range(1, 6):
@@ -73,14 +73,14 @@ async def test_slow_subscriber_slows_no_other() -> None:
 async def test_audit() -> None:
     """An audit holds each subscriber that has missed something, and tells whether one has."""
     hub, _ = make()
-    with subscription(hub, viewer("a")) as behind, subscription(hub, viewer("a")) as ahead:
+    with subscription(hub, principal("a")) as behind, subscription(hub, principal("a")) as ahead:
         live(behind)
-        live(ahead).position = Id(EPOCH, 1)
+        live(ahead).position = EventId(EPOCH, 1)
         assert hub.executions == ["a"]
-        assert hub.audit("a", Id(EPOCH, 1))
+        assert hub.audit("a", EventId(EPOCH, 1))
         assert (behind.held, ahead.held) == (True, False)
-        assert not hub.audit("a", Id(EPOCH, 1))
-        assert not hub.audit("nobody", Id(EPOCH, 1))
+        assert not hub.audit("a", EventId(EPOCH, 1))
+        assert not hub.audit("nobody", EventId(EPOCH, 1))
 
 
 async def test_broken_subscriber_is_only_its_own(
@@ -88,10 +88,10 @@ async def test_broken_subscriber_is_only_its_own(
 ) -> None:
     """A subscriber whose offer raises is closed; the feed goes on and the others get the event."""
     hub, _ = make()
-    with subscription(hub, viewer("a")) as broken, subscription(hub, viewer("a")) as whole:
+    with subscription(hub, principal("a")) as broken, subscription(hub, principal("a")) as whole:
         offer = Subscriber.offer
 
-        def breaks(self: Subscriber, burst: Burst, now: float) -> int:
+        def breaks(self: Subscriber, burst: EventBatch, now: float) -> int:
             if self is broken:
                 raise ValueError("broken")
             return offer(self, burst, now)
@@ -108,11 +108,11 @@ async def test_broken_subscriber_is_only_its_own(
 async def test_limit() -> None:
     """One subscriber more than allowed is refused, and a place that gets free is given again."""
     hub, _ = make(most=1)
-    with subscription(hub, viewer("a")):
-        with pytest.raises(LimitReached), subscription(hub, viewer("a")):
+    with subscription(hub, principal("a")):
+        with pytest.raises(LimitReached), subscription(hub, principal("a")):
             pass
         assert len(hub) == 1
-    with subscription(hub, viewer("a")):
+    with subscription(hub, principal("a")):
         assert len(hub) == 1
 
 
@@ -129,12 +129,12 @@ async def test_drain_is_spread() -> None:
                 ends.append(loop.time())
 
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(subscription(hub, viewer(str(n)))) for n in range(20)]
+        subscribers = [stack.enter_context(subscription(hub, principal(str(n)))) for n in range(20)]
         for subscriber in subscribers:
             Watch(live(subscriber))
         await hub.drain(0.2)
         with pytest.raises(Unavailable):
-            hub.add(viewer("late"))
+            hub.add(principal("late"))
     assert {one.ended for one in subscribers} == {CloseReason.DRAIN}
     assert len(ends) == 20
     assert max(ends) - min(ends) > 0.1
@@ -145,7 +145,7 @@ async def test_cut() -> None:
     """Whoever is left is ended without a word, and waited for; one that is still being opened is
     waited for only."""
     hub, _ = make()
-    opened, opening = hub.add(viewer("a")), hub.add(viewer("a"))
+    opened, opening = hub.add(principal("a")), hub.add(principal("a"))
 
     class Connection(Reader):
         def abort(self) -> None:

@@ -2,18 +2,18 @@
 
 import pytest
 
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import COMPLETED, Subscriber
 from tests.fanout.support import EPOCH, Reader, burst
-from tests.viewers import viewer
+from tests.principals import principal
 
 
 def make(max_events: int = 3, max_bytes: int = 100, after: int | None = None) -> Subscriber:
     """A held subscriber, or a live one that has seen all up to *after*."""
-    made = Subscriber(viewer(), max_events=max_events, max_bytes=max_bytes, now=0.0)
+    made = Subscriber(principal(), max_events=max_events, max_bytes=max_bytes, now=0.0)
     if after is not None:
-        made.position = Id(EPOCH, after)
+        made.position = EventId(EPOCH, after)
         made.collect()
         made.release(0.0)
     return made
@@ -25,7 +25,7 @@ async def test_order_and_joining() -> None:
     assert subscriber.offer(burst(1), 1.0)
     assert subscriber.offer(burst(2, 3), 1.0)
     assert subscriber.take() == b"<1><2><3>"
-    assert subscriber.position == Id(EPOCH, 3)
+    assert subscriber.position == EventId(EPOCH, 3)
 
 
 async def test_straight_to_a_reader_that_keeps_up() -> None:
@@ -36,7 +36,7 @@ async def test_straight_to_a_reader_that_keeps_up() -> None:
         assert subscriber.offer(burst(seq), 1.0)
         assert subscriber.waiting == (0, 0)
     assert reader.data == b"<1><2><3><4><5>"
-    assert subscriber.position == Id(EPOCH, 5)
+    assert subscriber.position == EventId(EPOCH, 5)
     assert subscriber.last_activity == 1.0
 
 
@@ -106,7 +106,7 @@ async def test_held_collects_and_releases() -> None:
     subscriber.collect()
     subscriber.offer(burst(3), 1.0)
     subscriber.offer(burst(4), 1.0)
-    subscriber.position = Id(EPOCH, 3)  # history was read up to here
+    subscriber.position = EventId(EPOCH, 3)  # history was read up to here
     subscriber.release(1.0)
     assert not subscriber.held
     assert subscriber.take() == b"<4>"
@@ -117,7 +117,7 @@ def test_release_into_a_hole() -> None:
     subscriber = make()
     subscriber.collect()
     subscriber.offer(burst(7), 1.0)
-    subscriber.position = Id(EPOCH, 3)
+    subscriber.position = EventId(EPOCH, 3)
     subscriber.release(1.0)
     assert subscriber.held
     assert subscriber.take() == b""
@@ -129,7 +129,7 @@ def test_collecting_is_bounded() -> None:
     subscriber.collect()
     for seq in range(1, 6):
         subscriber.offer(burst(seq, size=50), 1.0)
-    subscriber.position = Id(EPOCH, 0)
+    subscriber.position = EventId(EPOCH, 0)
     subscriber.release(1.0)
     assert subscriber.held
 
@@ -205,20 +205,20 @@ def test_wakes_its_sink() -> None:
 AUDITS = [
     # position, last of history, missed something
     (None, None, False),
-    (3, Id(EPOCH, 3), False),
-    (3, Id(EPOCH, 2), False),
-    (3, Id(EPOCH, 4), True),
-    (3, Id(EPOCH + 1, 1), True),
+    (3, EventId(EPOCH, 3), False),
+    (3, EventId(EPOCH, 2), False),
+    (3, EventId(EPOCH, 4), True),
+    (3, EventId(EPOCH + 1, 1), True),
     (3, None, True),
-    (None, Id(EPOCH, 1), True),
+    (None, EventId(EPOCH, 1), True),
 ]
 
 
 @pytest.mark.parametrize(("position", "last", "missed"), AUDITS)
-def test_audit(position: int | None, last: Id | None, missed: bool) -> None:
+def test_audit(position: int | None, last: EventId | None, missed: bool) -> None:
     """A live stream whose history has gone on without it, or is another one, is held."""
     subscriber = make(after=0)
-    subscriber.position = Id(EPOCH, position) if position is not None else None
+    subscriber.position = EventId(EPOCH, position) if position is not None else None
     assert subscriber.audit(last) == missed
     assert subscriber.held == missed
 

@@ -29,8 +29,8 @@ class Said:
     @property
     def statuses(self) -> list[int]:
         """Of each answer, in order; none of our bodies has a line that begins so."""
-        parts = self.data.split(b"HTTP/1.")[1:]
-        return [int(part[2:5]) for part in parts]
+        components = self.data.split(b"HTTP/1.")[1:]
+        return [int(part[2:5]) for part in components]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -52,8 +52,8 @@ class Connection:
 
     @classmethod
     async def open(cls, url: str) -> "Connection":
-        parts = urlsplit(url)
-        return cls(*await asyncio.open_connection(parts.hostname, parts.port))
+        components = urlsplit(url)
+        return cls(*await asyncio.open_connection(components.hostname, components.port))
 
     def send(self, data: str | bytes) -> None:
         self._writer.write(data if isinstance(data, bytes) else data.encode("latin-1"))

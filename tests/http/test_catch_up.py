@@ -9,16 +9,16 @@ from redis.asyncio import Redis
 from gateway.access.ownership import TokenOwnership
 from gateway.bus.history import History, Page
 from gateway.bus.replay import Replay
-from gateway.events.burst import Burst
-from gateway.events.cursor import Id
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import recorded
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics
 from tests.history_support import append, payload
+from tests.principals import principal
 from tests.support import eventually, parse_sse
-from tests.viewers import viewer
 
 
 class Paused(History):
@@ -30,9 +30,9 @@ class Paused(History):
         self.asked = 0
 
     async def page(
-        self, execution_id: str, cursor: Id | None, *, only_honoured: bool = False
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
     ) -> Page:
-        page = await super().page(execution_id, cursor, only_honoured=only_honoured)
+        page = await super().page(execution_id, cursor, only_valid=only_valid)
         self.asked += 1
         await self.go.wait()
         return page
@@ -56,7 +56,7 @@ class Sink:
 async def stage(redis: Redis) -> AsyncIterator[tuple[Paused, CatchUp, Subscriber, Sink]]:
     history, metrics = Paused(redis), Metrics()
     replay = Replay(history, metrics)
-    subscriber = Subscriber(viewer(), max_events=10, max_bytes=10_000, now=0.0)
+    subscriber = Subscriber(principal(), max_events=10, max_bytes=10_000, now=0.0)
     yield history, CatchUp(replay, TokenOwnership().admit, metrics), subscriber, Sink()
     await replay.stop()
 
@@ -73,7 +73,7 @@ async def test_what_waits_comes_first(
     given += [await append(redis, "run-1") for _ in range(3)]
     for event_id in (given[1], given[3]):
         event = recorded("step:started", payload("step:started"), event_id)
-        subscriber.offer(Burst([event]), 1.0)
+        subscriber.offer(EventBatch([event]), 1.0)
     history.go.set()
     await running
     assert sink.ids == [str(one) for one in given]

@@ -22,7 +22,7 @@ async def test_expires_in_mid_stream(gateway: RunningGateway) -> None:
     assert closing.retry == closing.json()["retry_ms"]
     assert time.time() - expires_at == pytest.approx(2, abs=2.5)
     assert await ends.next() is None
-    await gateway.parts.redis.publish(
+    await gateway.components.redis.publish(
         "execution:run-1", b'{"type":"step:started","data":{},"timestamp":"2026-01-01T00:00:00"}'
     )
     await stays.expect("step:started")
@@ -32,6 +32,6 @@ async def test_who_left_is_forgotten(gateway: RunningGateway) -> None:
     """A stream that its reader left is not cared for any more; an open one is."""
     reader = await gateway.open("run-1")
     await gateway.open("run-1")
-    assert len(gateway.parts.expiry) == 2
+    assert len(gateway.components.expiry) == 2
     reader.response.close()
-    await eventually(lambda: len(gateway.parts.expiry) == 1)
+    await eventually(lambda: len(gateway.components.expiry) == 1)

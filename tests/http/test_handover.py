@@ -36,14 +36,14 @@ async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway)
     connections = [await Connection.open(gateway.url) for _ in range(20)]
     for connection in connections:
         connection.send(request())
-    await eventually(lambda: sum(not one.held for one in gateway.parts.hub) == 20)
-    assert len(gateway.parts.hub) == 20
+    await eventually(lambda: sum(not one.held for one in gateway.components.hub) == 20)
+    assert len(gateway.components.hub) == 20
     # Questions to Redis end a few milliseconds after their answers.
     await eventually(lambda: asyncio.all_tasks() <= before)
     assert requests() == known
     for connection in connections:
         await connection.closed()
-    await eventually(lambda: len(gateway.parts.hub) == 0)
+    await eventually(lambda: len(gateway.components.hub) == 0)
 
 
 async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
@@ -62,7 +62,7 @@ async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
     gc.disable()
     try:
         await connection.closed()
-        await eventually(lambda: len(gateway.parts.hub) == 0)
+        await eventually(lambda: len(gateway.components.hub) == 0)
         await eventually(lambda: outlets() == before)
     finally:
         gc.enable()
@@ -73,7 +73,7 @@ async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redi
     second request sent along is not answered."""
     connection = await Connection.open(gateway.url)
     connection.send(request() + request())
-    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 1)
     connection.send(request())
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     said = await connection.hear(quiet=5)
@@ -84,7 +84,7 @@ async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redi
     assert said.data.endswith(LAST_CHUNK)
     # Of the body: a header may end like it.
     assert said.data.partition(b"\r\n\r\n")[2].count(LAST_CHUNK) == 1
-    assert len(gateway.parts.hub) == 0
+    assert len(gateway.components.hub) == 0
 
 
 async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
@@ -92,7 +92,7 @@ async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
     connection as their end."""
     connection = await Connection.open(gateway.url)
     connection.send(request("1.0"))
-    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 1)
     for number in range(3):
         await redis.publish("execution:run-1", producer_message("step:started", number=number))
     await redis.publish("execution:run-1", producer_message("execution:completed"))
@@ -163,15 +163,15 @@ async def test_a_stream_that_fails_is_cut_and_told(
     """What goes wrong while a stream catches up is logged, and ends that stream alone."""
     broken = await gateway.open("run-1")
     whole = await gateway.open("run-2")
-    [subscriber] = [one for one in gateway.parts.hub if one.execution_id == "run-1"]
+    [subscriber] = [one for one in gateway.components.hub if one.execution_id == "run-1"]
 
     def fail(*_: object) -> None:
         raise ValueError("nobody expected this")
 
     with monkeypatch.context() as patched:
-        patched.setattr(gateway.parts.replay, "after", fail)
+        patched.setattr(gateway.components.replay, "after", fail)
         subscriber.hold()
-        await eventually(lambda: len(gateway.parts.hub) == 1)
+        await eventually(lambda: len(gateway.components.hub) == 1)
     assert "A stream of run-1 failed" in caplog.text
     assert "nobody expected this" in caplog.text
     await redis.publish("execution:run-2", producer_message("execution:completed"))
@@ -181,14 +181,14 @@ async def test_a_stream_that_fails_is_cut_and_told(
 
 async def test_closed_while_it_was_opened(gateway: RunningGateway) -> None:
     """A stream that is closed between its admission and its first page says why, and ends."""
-    admit = gateway.parts.door.policy.admit
+    admit = gateway.components.access.policy.admit
 
-    async def close_then_admit(viewer: object) -> None:
-        [subscriber] = gateway.parts.hub
+    async def close_then_admit(principal: object) -> None:
+        [subscriber] = gateway.components.hub
         subscriber.close(CloseReason.REVOKED, 1000, subscriber.opened_at)
-        await admit(viewer)  # type: ignore[arg-type]
+        await admit(principal)  # type: ignore[arg-type]
 
-    object.__setattr__(gateway.parts.door.policy, "admit", close_then_admit)
+    object.__setattr__(gateway.components.access.policy, "admit", close_then_admit)
     said = await say(gateway.url, request(), quiet=5)
     assert said.closed
     assert said.data.index(b"event: connected") < said.data.index(b'"reason":"revoked"')
@@ -201,10 +201,10 @@ async def test_stop_with_a_reader_that_does_not_read(start_gateway: StartGateway
     connection = await Connection.open(gateway.url)
     connection.send(request())
     await connection.hear(quiet=0.2)
-    [subscriber] = gateway.parts.hub
+    [subscriber] = gateway.components.hub
     # More than the sockets hold: what follows is never taken.
     subscriber.send(b": " + b"x" * 8_000_000 + b"\n\n", 0.0)
     async with asyncio.timeout(5):
         await gateway.server.stop()
-    assert len(gateway.parts.hub) == 0
+    assert len(gateway.components.hub) == 0
     await connection.closed()

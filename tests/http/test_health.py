@@ -68,7 +68,7 @@ async def test_deaf_subscription(start_gateway: StartGateway, redis_process: Sta
     gateway = await start_gateway(ownership="token", redis_url=url)
     process.command("ACL", "SETUSER", "gateway", "resetchannels")
     await becomes(gateway, "unhealthy", "NOPERM")
-    assert await gateway.parts.redis.ping()
+    assert await gateway.components.redis.ping()
     process.command("ACL", "SETUSER", "gateway", "&*")
     await becomes(gateway, "healthy")
 
@@ -105,7 +105,7 @@ async def test_streams_outlive_redis(
         # This Redis keeps nothing over a restart: the reader is told that its history is gone.
         while (seen := await reader.next()) is not None and seen.event != "step:started":
             assert seen.event in ("heartbeat", "stream:reset")
-    assert gateway.parts.metrics.feed_connections == 3
+    assert gateway.components.metrics.feed_connections == 3
 
 
 async def test_dead_task(gateway: RunningGateway) -> None:
@@ -114,7 +114,7 @@ async def test_dead_task(gateway: RunningGateway) -> None:
     async def dies() -> None:
         raise ZeroDivisionError("a bug")
 
-    gateway.parts.supervisor.start("example", dies())
+    gateway.components.supervisor.start("example", dies())
     document = await becomes(gateway, "unhealthy")
     assert document["redis"] == "connected"
     assert "task example has died" in document["reason"]
@@ -122,7 +122,7 @@ async def test_dead_task(gateway: RunningGateway) -> None:
 
 async def test_feed_that_dies(gateway: RunningGateway) -> None:
     """When the task that delivers events dies, health says so within 10 s."""
-    gateway.parts.supervisor.cancel("feed")
+    gateway.components.supervisor.cancel("feed")
     begin = time.monotonic()
     document = await becomes(gateway, "unhealthy")
     assert "task feed has died" in document["reason"]

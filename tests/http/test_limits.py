@@ -255,11 +255,11 @@ async def test_nothing_stays(start_gateway: StartGateway, redis: Redis) -> None:
         max_streams_per_address=50,
     )
     answers = await asyncio.gather(*[opens(gateway) for _ in range(20)])
-    assert len(gateway.parts.door.quota) == 2
+    assert len(gateway.components.access.quota) == 2
     for one in answers:
         one.close()
-    await eventually(lambda: len(gateway.parts.door.quota) == 0)
-    await eventually(lambda: len(gateway.parts.door.census) == 0)
+    await eventually(lambda: len(gateway.components.access.quota) == 0)
+    await eventually(lambda: len(gateway.components.access.stream_counts) == 0)
 
     async def is_gone() -> bool:
         return not [key async for key in redis.scan_iter("sse:census:*")]

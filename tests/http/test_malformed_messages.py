@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.contract.keys import events_key
-from gateway.log import Sometimes
+from gateway.log import RateLimitedLog
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.events.test_envelope import UNUSABLE, USABLE
 from tests.support import eventually, producer_message
@@ -24,7 +24,7 @@ async def test_malformed_messages(
         await redis.publish("execution:run-1", payload)
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     assert [event.event for event in await reader.rest()] == ["execution:completed"]
-    assert gateway.parts.metrics.events_dropped["malformed"] == len(bad) >= 200
+    assert gateway.components.metrics.events_dropped["malformed"] == len(bad) >= 200
     lines = [record for record in caplog.records if "Dropped" in record.message]
     assert len(lines) == 1
     assert "execution:run-1" in lines[0].message
@@ -48,7 +48,7 @@ async def test_usable_messages_arrive(gateway: RunningGateway, redis: Redis) -> 
 async def test_channels_without_an_id(gateway: RunningGateway, redis: Redis, channel: str) -> None:
     """A message on a channel that names no execution id is counted and dropped."""
     await redis.publish(channel, producer_message("step:started"))
-    await eventually(lambda: gateway.parts.metrics.events_dropped["malformed"] == 1)
+    await eventually(lambda: gateway.components.metrics.events_dropped["malformed"] == 1)
 
 
 async def test_canaries_of_nobody(gateway: RunningGateway, redis: Redis) -> None:
@@ -72,7 +72,7 @@ async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
     await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
     await redis.publish("execution:run-1", fits)
     assert (await reader.expect("step:completed")).data.encode().endswith(fits[1:])
-    assert gateway.parts.metrics.events_dropped["malformed"] == 1
+    assert gateway.components.metrics.events_dropped["malformed"] == 1
 
 
 FORGED = [" stream:closing", "stream:closing ", "stream:reset", "connected", "heartbeat", " ", ""]
@@ -93,7 +93,7 @@ async def test_no_producer_speaks_as_the_gateway(
         await redis.publish("execution:run-1", message)
     await redis.publish("execution:run-1", producer_message("execution:completed"))
     assert [event.event for event in await reader.rest()] == ["execution:completed"]
-    assert gateway.parts.metrics.events_dropped == {"malformed": len(FORGED)}
+    assert gateway.components.metrics.events_dropped == {"malformed": len(FORGED)}
     assert "begins or ends with white space" in caplog.text
 
 
@@ -104,18 +104,18 @@ async def test_no_history_speaks_as_the_gateway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same of what stands in a history already, for streams and polls."""
-    monkeypatch.setattr("gateway.bus.history.refusal_log", Sometimes(60.0))
+    monkeypatch.setattr("gateway.bus.history.refusal_log", RateLimitedLog(60.0))
     types = [*FORGED, "step:started"]
     for number, event_type in enumerate(types, start=1):
         payload = orjson.dumps({"type": event_type, "data": {}})
         await redis.xadd(events_key("run-2"), {"event": payload}, id=f"5-{number}")
     reader = await gateway.open("run-2")
     await reader.expect("step:started")
-    assert gateway.parts.metrics.events_dropped == {"history": len(FORGED)}
+    assert gateway.components.metrics.events_dropped == {"history": len(FORGED)}
     [line] = [record.message for record in caplog.records if "Left out" in record.message]
     assert "event 5-1 of the history of run-2: its type begins or ends with white space" in line
     poll = f"{gateway.url}/api/v1/workflows/-/runs/run-2?include_logs=true"
     async with gateway.session.get(poll, headers=credentials()) as response:
         document = await response.json()
     assert [event["type"] for event in document["events"]] == ["step:started"]
-    assert gateway.parts.metrics.events_dropped == {"history": 2 * len(FORGED)}
+    assert gateway.components.metrics.events_dropped == {"history": 2 * len(FORGED)}

@@ -54,10 +54,10 @@ async def test_malformed_requests(
     the token nor the secret stands in a log."""
     caplog.set_level("DEBUG")
     reader = await gateway.open("run-1")
-    parts = urlsplit(gateway.url)
+    components = urlsplit(gateway.url)
 
     async def send(request: bytes) -> None:
-        incoming, outgoing = await asyncio.open_connection(parts.hostname, parts.port)
+        incoming, outgoing = await asyncio.open_connection(components.hostname, components.port)
         outgoing.write(request)
         outgoing.write_eof()
         try:

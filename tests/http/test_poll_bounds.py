@@ -33,10 +33,10 @@ class FrozenReader:
 
     def __init__(self, url: str, target: str, then: str = "close") -> None:
         """*then*: what becomes of the connection after the answer."""
-        parts = urlsplit(url)
+        components = urlsplit(url)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.connect((parts.hostname, parts.port))
+        self._socket.connect((components.hostname, components.port))
         lines = [f"{name}: {value}" for name, value in credentials().items()]
         request = [f"GET {target} HTTP/1.1", "Host: x", f"Connection: {then}", *lines, "", ""]
         self._socket.sendall("\r\n".join(request).encode())
@@ -199,8 +199,10 @@ async def test_dripping_reader(start_gateway: StartGateway, redis: Redis) -> Non
     begun = time.monotonic()
     await asyncio.wait_for(reader.drip(), DEADLINE)
     assert time.monotonic() - begun < 4
-    assert gateway.parts.metrics.polls_cut == {"slow": 1}
-    await eventually(lambda: gateway.parts.polls.used <= gateway.parts.polls.most_remembered)
+    assert gateway.components.metrics.polls_cut == {"slow": 1}
+    await eventually(
+        lambda: gateway.components.polls.used <= gateway.components.polls.most_remembered
+    )
     reader.close()
 
 
@@ -220,11 +222,11 @@ async def test_small_answers_are_watched_too(
     async def is_cut() -> bool:
         with suppress(BlockingIOError):
             reader.send(request)
-        return gateway.parts.metrics.polls_cut == {"stalled": 1}
+        return gateway.components.metrics.polls_cut == {"stalled": 1}
 
     with suppress(ConnectionError):
         await eventually(is_cut)
-    await eventually(lambda: gateway.parts.metrics.polls_cut == {"stalled": 1})
+    await eventually(lambda: gateway.components.metrics.polls_cut == {"stalled": 1})
     reader.close()
 
 
@@ -236,7 +238,7 @@ async def test_reader_that_leaves(
     await fill(redis, "run-1", 6 * MIB)
     gateway = await start_gateway(ownership="token", history_max_bytes=7 * MIB)
     readers = [FrozenReader(gateway.url, path() + HEAVY) for _ in range(5)]
-    polls = gateway.parts.polls
+    polls = gateway.components.polls
     await eventually(lambda: polls.used > 10 * MIB)
     for reader in readers:
         if begun:
@@ -268,4 +270,4 @@ async def test_history_that_takes_too_long(start_gateway: StartGateway, redis: R
     async with gateway.session.get(gateway.url + path(), headers=credentials()) as response:
         assert response.status == 503
         assert int(response.headers["Retry-After"]) > 0
-    assert gateway.parts.polls.used == 0
+    assert gateway.components.polls.used == 0

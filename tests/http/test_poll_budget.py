@@ -37,7 +37,7 @@ async def test_refused_when_it_stays_full() -> None:
         with pytest.raises(kind) as refusal:
             await budget.take(holder, 100)
         assert refusal.value.code == code
-        assert refusal.value.passing
+        assert refusal.value.temporary
     for one in held:
         one.release()
     (await budget.take(ACME, 700)).release()

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from gateway.bus.history import Entry, Page
 from gateway.contract.keys import events_key
 from gateway.contract.scripts import HistoryLimits
-from gateway.events.cursor import Id, parse_id
-from gateway.events.stretch import Verdict
+from gateway.events.history_page import CursorStatus
+from gateway.events.ids import EventId, parse_id
 from gateway.http.runs import Asked, Reading
 from gateway.metrics import Metrics
 from tests.conftest import RunningGateway, credentials
@@ -169,28 +169,33 @@ async def test_after_another_life(client: Client, redis: Redis, producer: Produc
 
 
 def page(
-    *ids: Id, verdict: Verdict = "start", more: bool = False, terminal: Id | None = None
+    *ids: EventId,
+    cursor_status: CursorStatus = "start",
+    more: bool = False,
+    terminal: EventId | None = None,
 ) -> Page:
     entries = [Entry(event_id, b'{"type":"step:completed"}') for event_id in ids]
-    return Page(verdict, ids[0], terminal, "over", terminal is not None, more, None, entries)
+    return Page(cursor_status, ids[0], terminal, "over", terminal is not None, more, None, entries)
 
 
 def test_another_life_between_two_pages() -> None:
     """A history that begins anew while it is read is folded anew."""
     reading = Reading("run-1", Asked(with_logs=True, after=None), Metrics())
-    assert reading.add(page(Id(5, 1), Id(5, 2), more=True))
-    assert not reading.add(page(Id(9, 1), verdict="reset"))
+    assert reading.add(page(EventId(5, 1), EventId(5, 2), more=True))
+    assert not reading.add(page(EventId(9, 1), cursor_status="reset"))
     document: Any = reading.document("flow-1")
     assert (document["steps_completed"], len(document["events"])) == (1, 1)
-    assert reading.state == (Id(9, 1), Id(9, 1))
+    assert reading.state == (EventId(9, 1), EventId(9, 1))
 
 
 def test_many_late_events() -> None:
     """Of what came after the end one page is read, and no more: nobody waits for it."""
     reading = Reading("run-1", Asked(with_logs=False, after=None), Metrics())
-    assert reading.add(page(Id(5, 1), terminal=Id(5, 1)))
-    assert not reading.add(page(Id(5, 2), verdict="honoured", more=True, terminal=Id(5, 1)))
-    assert reading.state == (Id(5, 1), Id(5, 2))
+    assert reading.add(page(EventId(5, 1), terminal=EventId(5, 1)))
+    assert not reading.add(
+        page(EventId(5, 2), cursor_status="valid", more=True, terminal=EventId(5, 1))
+    )
+    assert reading.state == (EventId(5, 1), EventId(5, 2))
 
 
 async def test_to_the_stream_and_back(gateway: RunningGateway, redis: Redis) -> None:
@@ -232,7 +237,7 @@ async def test_to_the_stream_and_back(gateway: RunningGateway, redis: Redis) -> 
     await running
     last = parse_id(seen[-1])
     assert last is not None
-    assert seen == [str(Id(last.epoch, seq)) for seq in range(1, 302)]
+    assert seen == [str(EventId(last.epoch, seq)) for seq in range(1, 302)]
 
 
 async def events_of(redis: Redis) -> int:

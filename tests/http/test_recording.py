@@ -61,7 +61,7 @@ async def test_recording_refused(
     process.command("CONFIG", "SET", "maxmemory", "1")
     process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
     assert (await reader.expect("step:started")).id is None
-    assert gateway.parts.metrics.events_dropped["unrecorded"] == 1
+    assert gateway.components.metrics.events_dropped["unrecorded"] == 1
     status, document = await gateway.health()
     assert status == 503
     assert "without being recorded" in document["reason"]
@@ -83,7 +83,7 @@ async def test_refusal_is_no_deafness(start_gateway: StartGateway, redis_process
 
     async def given_up() -> bool:
         seen.append((await gateway.health())[1])
-        return gateway.parts.metrics.events_dropped["unrecorded"] == 1
+        return gateway.components.metrics.events_dropped["unrecorded"] == 1
 
     await eventually(given_up)
     assert {document["redis"] for document in seen} == {"connected"}

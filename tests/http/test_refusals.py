@@ -153,7 +153,7 @@ async def test_redis_away(start_gateway: StartGateway) -> None:
             assert closing.event == "stream:closing"
             assert closing.json()["reason"] == "unavailable"
             assert closing.json()["retry_ms"] == closing.retry
-        assert gateway.parts.metrics.refusals["unavailable"] == 2
+        assert gateway.components.metrics.refusals["unavailable"] == 2
 
 
 async def test_limit(start_gateway: StartGateway) -> None:
@@ -195,7 +195,7 @@ async def test_failing_handler(
     def fails(*_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(type(gateway.parts.door.policy), "identify", fails)
+    monkeypatch.setattr(type(gateway.components.access.policy), "identify", fails)
     async with await gateway.get("run-1") as response:
         assert response.status == 500
         assert "secret detail" not in await response.text()

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.registry import register
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append, ids_of, read
 from tests.support import SseReader
@@ -97,7 +97,11 @@ async def test_gap(gateway: RunningGateway, redis: Redis) -> None:
 async def test_reset(gateway: RunningGateway, redis: Redis) -> None:
     """A cursor from another life of the history: `stream:reset`, then the whole kept history."""
     past = [await append(redis, "run-1", n=n) for n in range(3)]
-    for cursor in (Id(past[0].epoch - 1, 2), Id(past[0].epoch, 9), Id(past[0].epoch + 1, 1)):
+    for cursor in (
+        EventId(past[0].epoch - 1, 2),
+        EventId(past[0].epoch, 9),
+        EventId(past[0].epoch + 1, 1),
+    ):
         reader = await gateway.open("run-1", Last_Event_ID=str(cursor))
         reset, *events = await read(reader, 4)
         assert (reset.event, reset.id) == ("stream:reset", None)
@@ -238,7 +242,7 @@ async def test_thousands_share_a_read(gateway: RunningGateway, redis: Redis) -> 
     cursors = [None, *[str(one) for one in past[-3:]]]
     headers = [{"Last_Event_ID": one} if one else {} for one in cursors]
     readers = await asyncio.gather(*[gateway.open("run-1", **headers[n % 4]) for n in range(600)])
-    assert gateway.parts.metrics.history_reads <= 8
+    assert gateway.components.metrics.history_reads <= 8
     await append(redis, "run-1", "execution:completed")
     for index, reader in enumerate(readers):
         seen = await reader.rest()

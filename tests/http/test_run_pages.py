@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.bus.history import Entry, Page
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from gateway.http.run_reading import STRETCH_BYTES, Asked, Reading, stretches
 from gateway.metrics import Metrics
 from tests.conftest import credentials
@@ -103,8 +103,8 @@ def test_stretches(sizes: list[int], more: bool, limit: int | None) -> None:
     """A page folded in stretches gives what it gives at once, and no stretch is longer than its
     bound but for one event."""
     payloads = [b'{"type":"step:completed","x":"%b"}' % (b"x" * size) for size in sizes]
-    entries = [Entry(Id(1, seq), one) for seq, one in enumerate(payloads, 1)]
-    page = Page("start", Id(1, 1), None, "", False, more, None, entries)
+    entries = [Entry(EventId(1, seq), one) for seq, one in enumerate(payloads, 1)]
+    page = Page("start", EventId(1, 1), None, "", False, more, None, entries)
     asked = Asked(True, None, limit)
     at_once, in_stretches = (Reading("e", asked, Metrics()) for _ in range(2))
     follows = at_once.add(page)

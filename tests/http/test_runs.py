@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from gateway.bus.registry import register
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
-from gateway.events.cursor import parse_id
 from gateway.events.envelope import with_id
+from gateway.events.ids import parse_id
 from gateway.events.run import fold
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.http.conftest import Client, path, poll

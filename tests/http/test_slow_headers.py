@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.http.connection import KEEPALIVE_SECONDS, Accepting, Connections
-from gateway.http.hygiene import hygiene_middleware
+from gateway.http.connection import KEEPALIVE_SECONDS, Connections, ProtocolFactory
+from gateway.http.request_limits import request_limits_middleware
 from tests.conftest import StartGateway, credentials
 from tests.http.raw import GET, STREAM, Connection, Said
 from tests.support import eventually
@@ -79,13 +79,13 @@ async def _listening(connections: Connections) -> AsyncIterator[str]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response()
 
-    application = web.Application(middlewares=[hygiene_middleware(TIMEOUT)])
+    application = web.Application(middlewares=[request_limits_middleware(TIMEOUT)])
     application.router.add_get("/{any:.*}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Accepting(runner.server, connections), "127.0.0.1", 0)
+    server = await loop.create_server(ProtocolFactory(runner.server, connections), "127.0.0.1", 0)
     watch = loop.create_task(connections.run())
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     watch.cancel()

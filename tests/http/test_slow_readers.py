@@ -20,15 +20,15 @@ from tests.support import eventually, missing, producer_message
 
 
 def _received(gateway: RunningGateway, events: int) -> bool:
-    return gateway.parts.metrics.events_received == events
+    return gateway.components.metrics.events_received == events
 
 
 def frozen_reader(gateway: RunningGateway, execution_id: str) -> socket.socket:
     """A connection that asks for a stream and never reads it, with a small receive buffer."""
-    parts = urlsplit(gateway.url)
+    components = urlsplit(gateway.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((parts.hostname, parts.port))
+    connection.connect((components.hostname, components.port))
     lines = [f"{name}: {value}" for name, value in credentials().items()]
     path = f"/api/v1/sse/executions/{execution_id}/stream"
     connection.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode())
@@ -42,16 +42,16 @@ async def test_frozen_reader(start_gateway: StartGateway, redis: Redis) -> None:
         ownership="token", write_timeout_seconds=0.5, send_buffer_bytes=8192
     )
     frozen = frozen_reader(gateway, "run-1")
-    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 1)
     quick = await gateway.open("run-1")
     message = producer_message("step:completed", output="x" * 20_000)
     sent = 0
-    while len(gateway.parts.hub) == 2:
+    while len(gateway.components.hub) == 2:
         await redis.publish("execution:run-1", message)
         sent += 1
         assert (await quick.expect("step:completed")).data.encode().endswith(message[1:])
         assert sent < 5000
-    assert gateway.parts.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
+    assert gateway.components.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
     frozen.close()
 
 
@@ -63,9 +63,9 @@ async def test_frozen_from_the_beginning(start_gateway: StartGateway, redis: Red
     for _ in range(4):
         await append(redis, "run-1", output="x" * 200_000)
     reader = frozen_reader(gateway, "run-1")
-    await eventually(lambda: len(gateway.parts.hub) == 1)
-    await eventually(lambda: len(gateway.parts.hub) == 0)
-    assert gateway.parts.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
+    await eventually(lambda: len(gateway.components.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 0)
+    assert gateway.components.metrics.streams_closed == {CloseReason.SLOW_READER: 1}
     reader.close()
 
 
@@ -77,10 +77,10 @@ async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis:
     )
     await append(redis, "run-1")
     frozen = frozen_reader(gateway, "run-1")
-    await eventually(lambda: [one for one in gateway.parts.hub if not one.held])
-    [subscriber] = gateway.parts.hub
+    await eventually(lambda: [one for one in gateway.components.hub if not one.held])
+    [subscriber] = gateway.components.hub
     message = producer_message("step:completed", output="x" * 20_000)
-    before = gateway.parts.metrics.events_received
+    before = gateway.components.metrics.events_received
     waiting: list[int] = []
     while not subscriber.held:
         await redis.publish("execution:run-1", message)
@@ -102,8 +102,8 @@ async def test_slow_reader_catches_up(start_gateway: StartGateway, redis: Redis)
         ownership="token", queue_events=5, send_buffer_bytes=8192, write_timeout_seconds=30
     )
     slow = frozen_reader(gateway, "run-1")
-    await eventually(lambda: len(gateway.parts.hub) == 1)
-    [subscriber] = gateway.parts.hub
+    await eventually(lambda: len(gateway.components.hub) == 1)
+    [subscriber] = gateway.components.hub
     number = 0
     while not subscriber.overrun:
         message = producer_message("step:completed", number=number, output="x" * 20_000)
@@ -132,8 +132,8 @@ async def test_slow_reader_out_of_history(start_gateway: StartGateway, redis: Re
         history_max_bytes=100_000,
     )
     slow = frozen_reader(gateway, "run-1")
-    await eventually(lambda: len(gateway.parts.hub) == 1)
-    [subscriber] = gateway.parts.hub
+    await eventually(lambda: len(gateway.components.hub) == 1)
+    [subscriber] = gateway.components.hub
     message = producer_message("step:completed", output="x" * 20_000)
     while not subscriber.overrun:
         await redis.publish("execution:run-1", message)
@@ -185,21 +185,21 @@ async def test_vanished_without_fin(start_gateway: StartGateway, network: object
     gateway = await start_gateway(
         ownership="token", host="198.18.77.1", heartbeat_seconds=0.3, peer_timeout_seconds=2
     )
-    parts = urlsplit(gateway.url)
+    components = urlsplit(gateway.url)
     lines = [f"{name}: {value}" for name, value in credentials().items()]
     path = "/api/v1/sse/executions/run-1/stream"
     request = "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""])
     client = await asyncio.create_subprocess_exec(
         *["ip", "netns", "exec", "gwtest", sys.executable, "-c", _VANISH],
-        *[str(parts.hostname), str(parts.port), request],
+        *[str(components.hostname), str(components.port), request],
         stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert client.stdout is not None
         assert await asyncio.wait_for(client.stdout.readline(), 10) == b"open\n"
-        assert len(gateway.parts.hub) == 1
+        assert len(gateway.components.hub) == 1
         network("-n", "gwtest", "link", "set", "gwtest1", "down")  # type: ignore[operator]
-        await eventually(lambda: len(gateway.parts.hub) == 0)
+        await eventually(lambda: len(gateway.components.hub) == 0)
     finally:
         client.kill()
         await client.wait()

@@ -128,10 +128,10 @@ async def test_http_1_0(gateway: RunningGateway, redis: Redis) -> None:
 async def test_reader_that_leaves(gateway: RunningGateway) -> None:
     """A reader that leaves is gone from the hub at once: its handler is cancelled."""
     reader = await gateway.open("run-1")
-    assert len(gateway.parts.hub) == 1
+    assert len(gateway.components.hub) == 1
     reader.response.close()
-    await eventually(lambda: len(gateway.parts.hub) == 0)
-    assert gateway.parts.metrics.streams_closed == {"gone": 1}
+    await eventually(lambda: len(gateway.components.hub) == 0)
+    assert gateway.components.metrics.streams_closed == {"gone": 1}
 
 
 async def test_query_credentials(gateway: RunningGateway) -> None:
@@ -158,7 +158,7 @@ async def test_registered_while_waiting(start_gateway: StartGateway, redis: Redi
     """A stream opened before its execution is registered opens with it, and misses no event."""
     gateway = await start_gateway(ownership_wait_seconds=5)
     opening = asyncio.ensure_future(gateway.open("run-1"))
-    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 1)
     await register(redis, "run-1", "acme", "workflow-1")
     await redis.publish("execution:run-1", producer_message("step:started"))
     reader = await opening

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.access.tickets import TicketOffice, read, write
+from gateway.access.tickets import Tickets, read, write
 from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
 from gateway.bus.tickets import TicketStore
 from gateway.contract.keys import ticket_key
 from gateway.errors import Unauthenticated
 from tests.conftest import RunningGateway, credentials
+from tests.principals import principal
 from tests.support import SECRET, SseReader, eventually, producer_message
-from tests.viewers import viewer
 
 RUN = "run-1"
 
@@ -181,7 +181,7 @@ async def test_revoked_with_the_token(gateway: RunningGateway, redis: Redis) -> 
 
 def test_record() -> None:
     """A record brings back all that counts of a viewer, and nothing of the token."""
-    whose = viewer(subject="user-7", token_id="t-1", expires_at=time.time() + 60)
+    whose = principal(subject="user-7", token_id="t-1", expires_at=time.time() + 60)
     assert read(write(whose)) == whose
 
 
@@ -217,7 +217,7 @@ async def test_invented_tickets(gateway: RunningGateway, redis: Redis) -> None:
 @pytest.mark.parametrize("moment", ["nan", "inf", "1e400", -1e400, [1], None])
 def test_record_without_a_moment(moment: object) -> None:
     """A record whose end is no moment is none of ours: it would stop the task that ends streams."""
-    record = json.loads(write(viewer()))
+    record = json.loads(write(principal()))
     assert read(json.dumps({**record, "expires_at": moment}).encode()) is None
 
 
@@ -234,4 +234,4 @@ def test_any_record(record: bytes) -> None:
 async def test_any_ticket(redis: Redis, ticket: str) -> None:
     """Whatever is shown as a ticket is refused as one, by its form or because Redis has none."""
     with pytest.raises(Unauthenticated):
-        await TicketOffice(TicketStore(redis)).redeem(ticket, RUN)
+        await Tickets(TicketStore(redis)).spend(ticket, RUN)

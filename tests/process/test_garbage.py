@@ -27,10 +27,10 @@ def _resident(process: Process) -> int:
 
 
 def _address(process: Process) -> tuple[str, int]:
-    parts = urlsplit(process.url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return parts.hostname, parts.port
+    components = urlsplit(process.url)
+    assert components.hostname is not None
+    assert components.port is not None
+    return components.hostname, components.port
 
 
 async def _many(process: Process, count: int) -> int:

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.contract.acl import PUBLISHER
 from gateway.contract.keys import channel_pattern
-from gateway.contract.rights import PUBLISHER
 from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
 from tests.history_support import kept
 from tests.redis_process import RedisProcess

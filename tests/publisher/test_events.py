@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.publisher import EventRefused
-from gateway.publisher.moments import instant, milliseconds, stamp
+from gateway.publisher.timestamps import instant, milliseconds, stamp
 from tests.history_support import kept
 from tests.publisher.conftest import Either
 

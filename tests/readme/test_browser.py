@@ -61,7 +61,7 @@ async def test_snippet(start_gateway: StartGateway, redis: Redis) -> None:
 
 
 async def _opened(gateway: RunningGateway) -> None:
-    await eventually(lambda: len(gateway.parts.hub) == 1)
+    await eventually(lambda: len(gateway.components.hub) == 1)
 
 
 async def _last_is(event_type: str, seen: Any) -> bool:

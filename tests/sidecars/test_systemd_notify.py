@@ -133,8 +133,8 @@ async def test_dead_task(
     gateway.server.watch(Notifier(environment))
     assert environment == {}
     await heard.until("WATCHDOG")
-    gateway.parts.supervisor.cancel(killed)
-    await eventually(lambda: gateway.parts.supervisor.failures)
+    gateway.components.supervisor.cancel(killed)
+    await eventually(lambda: gateway.components.supervisor.failures)
     # What had been said before.
     await heard.during(WATCHDOG / 6)
     starving = await heard.during(WATCHDOG)
@@ -146,14 +146,14 @@ async def test_dead_task(
 async def test_stuck_again(heard: Listening, caplog: pytest.LogCaptureFixture) -> None:
     """Each time that the watchdog is no longer fed the log says why, also after trouble that has
     passed."""
-    trouble: str | None = None
+    problem: str | None = None
     watching = asyncio.create_task(
-        Notifier(watched(heard)).watch(lambda: trouble, lambda: "All is well.")
+        Notifier(watched(heard)).watch(lambda: problem, lambda: "All is well.")
     )
     for words in ("first", "second"):
-        trouble = words
+        problem = words
         await heard.during(WATCHDOG)
-        trouble = None
+        problem = None
         await heard.during(WATCHDOG)
     watching.cancel()
     said = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]

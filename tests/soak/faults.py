@@ -17,7 +17,7 @@ async def subscription_cut(stage: SoakStage) -> None:
 
 async def all_subscriptions_cut(stage: SoakStage) -> None:
     """All subscriptions are cut at once; a bare PUBLISH in that moment is heard by nobody."""
-    async with stage.calm:
+    async with stage.tune_gc:
         with stage.uncertain_bare():
             await stage.redis.client_kill_filter(_type="pubsub")
             await stage.subscribed()
@@ -88,7 +88,7 @@ async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
 async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
     backend = stage.backend
     assert isinstance(backend, Failover)
-    async with stage.calm:
+    async with stage.tune_gc:
         await backend.ready()
         with stage.uncertain():
             await backend.fail_over(hangs=hangs)

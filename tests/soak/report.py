@@ -52,13 +52,13 @@ def to_json(soak: Soak) -> dict[str, Any]:
 
 def _failure(soak: Soak) -> str:
     lines = ["" if soak.broken is None else _in_full(soak.broken)]
-    lines += [f"does not hold: {_in_words(claim)}" for claim in soak.claims if not claim.holds]
+    lines += [f"does not hold: {_describe(claim)}" for claim in soak.claims if not claim.holds]
     lines += ["the faults before that:", *map(_when, soak.faults[-_FAULTS_SHOWN:])]
     lines += [f"to repeat it: make soak ARGS='--seed {soak.seed}', with the same MINUTES"]
     return "\n".join(lines)
 
 
-def _in_words(claim: Claim) -> str:
+def _describe(claim: Claim) -> str:
     return f"{claim.what}: {_number(claim.ended)}, allowed {_number(claim.allowed)} {claim.unit}"
 
 

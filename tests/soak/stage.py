@@ -43,7 +43,7 @@ class SoakStage(Stage):
         """What has happened, by name; a soak in which little happens proves little."""
         self.ends: list[float] = []
         """When each execution was over (seconds since the epoch)."""
-        self.calm = asyncio.Lock()
+        self.tune_gc = asyncio.Lock()
         """Held by whoever begins, ends or checks an execution, and by faults in which Redis is
         away or may lose what it was told last: nobody must have relied on that."""
         self.closing_time = asyncio.Event()
@@ -96,7 +96,7 @@ class SoakStage(Stage):
         assert self._registrar is not None
         number = next(self._numbers)
         kind = _KINDS[number % len(_KINDS)]
-        async with self.calm:
+        async with self.tune_gc:
             await self._registrar.register(f"soak-{number}-{kind}", ORGANIZATION)
             return self.add_execution(f"soak-{number}-{kind}", kind)
 
@@ -116,12 +116,12 @@ class SoakStage(Stage):
                 # cancellation, and a producer that nobody else stops would go on for ever.
                 execution.stop.set()
             await asyncio.gather(*working)
-            async with self.calm:
+            async with self.tune_gc:
                 await end(self, execution)
             await all_told(execution, _TOLD_WITHIN)
             people.create_task(self.add_reader(execution, Reader).run())
             await all_told(execution, _TOLD_WITHIN)
-            async with self.calm:
+            async with self.tune_gc:
                 await check(self, execution)
 
     async def _forget(self, execution: Execution) -> None:

@@ -107,7 +107,7 @@ async def ticket(visit: Visit) -> None:
     url = f"{visit.url}/api/v1/sse/executions/{visit.execution_id}/ticket"
     headers = credentials(subject=f"ticket-{visit.who}")
     # A ticket is not kept through a failover, and spent if the answer is lost.
-    async with visit.stage.calm:
+    async with visit.stage.tune_gc:
         given = (await (await visit.answer("POST", url, 200, headers=headers)).json())["ticket"]
         await visit.stream({}, f"?ticket={given}")
         await visit.answer("GET", f"{visit.stream_url()}?ticket={given}", 401, headers={})
@@ -134,7 +134,7 @@ async def thrown_out(visit: Visit) -> None:
     """A subject is revoked while its stream is open."""
     subject = f"leaver-{visit.who}"
     reader = await visit.stream(credentials(subject=subject))
-    async with visit.stage.calm:
+    async with visit.stage.tune_gc:
         await revoke(visit.stage.redis, "subject", subject, 60)
     await visit.ends(reader, "revoked")
 

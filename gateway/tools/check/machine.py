@@ -66,12 +66,12 @@ async def check_addresses(settings: Settings) -> list[Finding]:
 
 async def _check_address(where: Path | tuple[str, int], path: str, name: str) -> Finding:
     shown = str(where) if isinstance(where, Path) else f"{where[0]}:{where[1]}"
-    trouble = _try_unix(where) if isinstance(where, Path) else _try_tcp(*where)
-    if trouble is None:
+    problem = _try_unix(where) if isinstance(where, Path) else _try_tcp(*where)
+    if problem is None:
         return _PORTS.ok(f"{shown} is free.")
-    if trouble != _TAKEN:
+    if problem != _TAKEN:
         return _PORTS.error(
-            f"The gateway cannot listen on {shown}: {trouble}.",
+            f"The gateway cannot listen on {shown}: {problem}.",
             f"Choose another one with {name} or its unix socket, or allow it.",
         )
     if await _is_gateway(where, path):

@@ -15,7 +15,7 @@ from gateway.contract import keys
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
 from gateway.settings import Settings
-from gateway.tools.check.rights import remove
+from gateway.tools.check.acl import remove
 
 EVENT_TYPE = "check:probe"
 _KEPT_MS = 600_000

@@ -14,15 +14,15 @@ import aiohttp
 
 from gateway.access.tokens import issue
 from gateway.bus.connection import create_redis
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.events.parse import parse_object
 from gateway.settings import EMBEDDED_REDIS, Settings
 from gateway.settings.checks import check_url as check_address
+from gateway.tools.check.diagnosis import ProbeLog, judge
 from gateway.tools.check.finding import Finding, Level, Topic
 from gateway.tools.check.machine import HEALTH
 from gateway.tools.check.probe import Probe
-from gateway.tools.check.verdict import Course, judge
-from gateway.tools.check.visit import Visit
+from gateway.tools.check.probe_client import ProbeClient
 
 EVENTS = 5
 _EVENT_WAIT = 2.0
@@ -143,64 +143,71 @@ async def _check_stream(
         ]
     redis = create_redis(settings.redis_url, max_connections=2)
     probe = Probe(redis, settings, organization)
-    visit = Visit(
+    probe_client = ProbeClient(
         f"{url}/api/v1/sse/executions/{probe.execution_id}/stream",
         {"Authorization": f"Bearer {token}", "X-Organization-ID": organization},
     )
     try:
         try:
-            course = await _play(session, visit, probe, settings, options)
+            probe_log = await _play(session, probe_client, probe, settings, options)
         finally:
             await probe.remove()
     except REDIS_ERRORS as error:
-        return [topic.error(f"No event can be published: {in_words(error)}", "Mend that first.")]
+        return [
+            topic.error(
+                f"No event can be published: {describe_redis_error(error)}", "Mend that first."
+            )
+        ]
     finally:
         await redis.aclose()
         await redis.connection_pool.disconnect()
-    return judge(visit, course, topic, settings)
+    return judge(probe_client, probe_log, topic, settings)
 
 
 async def _play(
     session: aiohttp.ClientSession,
-    visit: Visit,
+    probe_client: ProbeClient,
     probe: Probe,
     settings: Settings,
     options: Options,
-) -> Course:
+) -> ProbeLog:
     """Publish while the stream is open, let it be silent, then end it."""
     loop = asyncio.get_running_loop()
-    course = Course(patience=options.patience)
+    probe_log = ProbeLog(patience=options.patience)
     if settings.ownership == "registry":
         await probe.register()
-    reading = asyncio.create_task(visit.run(session))
+    reading = asyncio.create_task(probe_client.run(session))
     try:
-        if await visit.wait(
-            lambda: visit.connected_at is not None, settings.ownership_wait_seconds + _EVENT_WAIT
+        if await probe_client.wait(
+            lambda: probe_client.connected_at is not None,
+            settings.ownership_wait_seconds + _EVENT_WAIT,
         ):
-            await _publish(visit, probe, course)
+            await _publish(probe_client, probe, probe_log)
             silent_since = loop.time()
-            await visit.wait(lambda: False, options.patience)
-            course.silent_seconds = loop.time() - silent_since
-            course.ended_early = visit.ended_at is not None
-            await _publish(visit, probe, course)
-        if not course.ended_early:
-            course.finished_at = loop.time()
+            await probe_client.wait(lambda: False, options.patience)
+            probe_log.silent_seconds = loop.time() - silent_since
+            probe_log.ended_early = probe_client.ended_at is not None
+            await _publish(probe_client, probe, probe_log)
+        if not probe_log.ended_early:
+            probe_log.finished_at = loop.time()
             await probe.finish()
-            await visit.wait(lambda: False, _END_WAIT)
+            await probe_client.wait(lambda: False, _END_WAIT)
     finally:
         reading.cancel()
         await asyncio.wait([reading])
-    return course
+    return probe_log
 
 
-async def _publish(visit: Visit, probe: Probe, course: Course) -> None:
+async def _publish(probe_client: ProbeClient, probe: Probe, probe_log: ProbeLog) -> None:
     """A few events, each when the one before has arrived; none after one that is late."""
     loop = asyncio.get_running_loop()
-    first = len(course.published) + 1
+    first = len(probe_log.published) + 1
     for number in range(first, first + EVENTS):
-        course.published[number] = loop.time()
+        probe_log.published[number] = loop.time()
         await probe.publish(number)
-        if not await visit.wait(partial(visit.events.__contains__, number), _EVENT_WAIT):
+        if not await probe_client.wait(
+            partial(probe_client.events.__contains__, number), _EVENT_WAIT
+        ):
             break
 
 

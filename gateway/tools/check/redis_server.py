@@ -1,6 +1,6 @@
 """Looks at Redis as the gateway finds it: reachable, fit by version and settings, near enough.
 
-Nothing is changed there, but for the probes of `gateway.tools.check.rights`, which are removed.
+Nothing is changed there, but for the probes of `gateway.tools.check.acl`, which are removed.
 What only an administrator may read (CONFIG) is a note where the gateway's user may not.
 """
 
@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from gateway.bus.connection import create_redis
-from gateway.bus.trouble import REDIS_ERRORS, in_words
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.settings import EMBEDDED_REDIS, Settings
+from gateway.tools.check.acl import check_rights
 from gateway.tools.check.finding import Finding, Topic
-from gateway.tools.check.rights import check_rights
 
 OLDEST = (6, 2)
 ROUND_TRIPS = 20
@@ -61,7 +61,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
             )
         )
     except REDIS_ERRORS as error:
-        findings.append(_TOPIC.error(in_words(error), "Until then no stream opens."))
+        findings.append(_TOPIC.error(describe_redis_error(error), "Until then no stream opens."))
     finally:
         await redis.aclose()
         await redis.connection_pool.disconnect()

@@ -43,7 +43,7 @@ async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[
         return [
             _TOPIC.error(
                 f"The issuer's keys cannot be fetched from {variable('jwks_url')}: "
-                f"{keys.trouble or 'no answer in time'}.",
+                f"{keys.problem or 'no answer in time'}.",
                 "Until they can, every token is refused: see that this machine reaches that "
                 "address, and that it answers with a JWK set.",
             )

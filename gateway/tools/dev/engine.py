@@ -18,13 +18,13 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
-from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import channel, meta_key
 from gateway.errors import LimitReached
-from gateway.tools.dev.play import Beat, Pause, draw, play, play_steps
 from gateway.tools.dev.run import Run
 from gateway.tools.dev.script import DEMO, STARTED, WORKFLOWS, Workflow
+from gateway.tools.dev.simulation import Pause, SimulationStep, draw, simulate, simulate_steps
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _MOST_STARTED = 20
 _UNTIL_THE_NEXT: Pause = (0.5, 3.0)
 
 Command = Callable[[], Awaitable[object]]
-Act = tuple[Command, float]
+Action = tuple[Command, float]
 """What happens next in an execution, and seconds until something else does."""
 
 
@@ -64,7 +64,7 @@ class SimulatedEngine:
         self._pace = pace
         self._workflows = itertools.cycle(WORKFLOWS)
         self._running: dict[str, Run] = {}
-        self._started: deque[Iterator[Act]] = deque()
+        self._started: deque[Iterator[Action]] = deque()
         self._woken = asyncio.Event()
         self._ended: deque[Run] = deque(maxlen=_REMEMBERED)
 
@@ -125,41 +125,41 @@ class SimulatedEngine:
                     self._woken.clear()
                     continue
             heapq.heappop(agenda)
-            if (act := next(lane, None)) is not None:
-                command, seconds = act
-                await _insist(command)
+            if (action := next(lane, None)) is not None:
+                command, seconds = action
+                await _retry(command)
                 heapq.heappush(agenda, (now() + seconds, number, lane))
 
-    def _demo(self) -> Iterator[Act]:
+    def _demo(self) -> Iterator[Action]:
         run = Run(DEMO_EXECUTION, DEMO.workflow_id)
         while True:
             # In each round anew, for a Redis that has lost its memory.
             yield self._begin(run, DEMO)
-            yield from self._acts(run, play_steps(run, DEMO, self._pace))
+            yield from self._actions(run, simulate_steps(run, DEMO, self._pace))
 
-    def _one_after_the_other(self) -> Iterator[Act]:
+    def _one_after_the_other(self) -> Iterator[Action]:
         while True:
             workflow = next(self._workflows)
             yield from self._once(Run(str(uuid.uuid4()), workflow.workflow_id), workflow)
             yield _nothing, draw(_UNTIL_THE_NEXT, self._pace)
 
-    def _once(self, run: Run, workflow: Workflow) -> Iterator[Act]:
+    def _once(self, run: Run, workflow: Workflow) -> Iterator[Action]:
         yield self._begin(run, workflow)
-        for act in self._acts(run, play(run, workflow, self._pace)):
+        for action in self._actions(run, simulate(run, workflow, self._pace)):
             if run.is_over:
                 del self._running[run.execution_id]
                 self._ended.append(run)
-            yield act
+            yield action
         key = meta_key(run.execution_id)
         yield partial(self._redis.expire, key, _REGISTERED_SECONDS), 0.0
 
-    def _begin(self, run: Run, workflow: Workflow) -> Act:
+    def _begin(self, run: Run, workflow: Workflow) -> Action:
         """Register *run* before its first event, as whoever starts executions must."""
         self._running[run.execution_id] = run
         what = (self._redis, run.execution_id, ORGANIZATION, workflow.workflow_id)
         return partial(register, *what), 0.0
 
-    def _acts(self, run: Run, beats: Iterator[Beat]) -> Iterator[Act]:
+    def _actions(self, run: Run, beats: Iterator[SimulationStep]) -> Iterator[Action]:
         target = channel(self._prefix, run.execution_id)
         for payload, seconds in beats:
             yield partial(self._redis.publish, target, payload) if payload else _nothing, seconds
@@ -169,14 +169,14 @@ async def _nothing() -> None:
     """Nothing happens: somebody is waited for."""
 
 
-async def _insist(command: Command) -> None:
+async def _retry(command: Command) -> None:
     """Do *command*, for as long as it takes until Redis takes it."""
     for failures in itertools.count():
         try:
             await command()
         except REDIS_ERRORS as error:
             if not failures:
-                log.warning("The simulated engine waits: %s", in_words(error))
+                log.warning("The simulated engine waits: %s", describe_redis_error(error))
             await asyncio.sleep(_BACKOFF.compute(failures + 1))
         else:
             return

@@ -86,7 +86,7 @@ def sum_up(ledger: Ledger, course: Course, slos: Sequence[Slo] = ()) -> Findings
     # Frozen ones too: readers that were refused have put nobody to the test.
     opened = sum(account.opened for account in ledger.accounts)
     ended = sum(account.ended for account in judged)
-    troubles = Counter(account.trouble for account in ledger.accounts if account.trouble)
+    troubles = Counter(account.problem for account in ledger.accounts if account.problem)
     return Findings(
         ok=opened == len(ledger.accounts)
         and ended == len(judged)

@@ -27,7 +27,7 @@ class Account:
     opened: bool = False
     ended: bool = False
     """The terminal event came, all others or not, and then the clean end of the answer."""
-    trouble: str | None = None
+    problem: str | None = None
     """Why the tab did not open or end, in words."""
     received: int = 0
     duplicated: int = 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.events.frames import Frame
+from gateway.events.sse_parser import Frame
 
 _TERMINAL_TYPE = "execution:completed"
 

@@ -87,7 +87,7 @@ class Opening:
     async def _with_a_small_buffer(self, tab: Tab) -> None:
         """Connect to the first of the host's addresses that answers."""
         loop, target = asyncio.get_running_loop(), self._target
-        trouble = OSError("the host has no address")
+        problem = OSError("the host has no address")
         for family, _, _, _, address in await loop.getaddrinfo(
             target.host, target.port, type=socket.SOCK_STREAM
         ):
@@ -103,13 +103,13 @@ class Opening:
                 )
             except OSError as error:
                 plug.close()
-                trouble = error
+                problem = error
             except BaseException:
                 plug.close()
                 raise
             else:
                 return
-        raise trouble
+        raise problem
 
 
 def _tls(target: Target) -> ssl.SSLContext:

@@ -73,8 +73,8 @@ def _bars(test: LoadTest) -> Table:
 def show(findings: Findings, console: Console) -> None:
     """Print the findings as a table, what went wrong, and the verdict."""
     console.print(_table(findings))
-    for trouble, count in list(findings.troubles.items())[:_TROUBLES_SHOWN]:
-        console.print(Text(f"{count:,} tabs: {harmless(trouble)}", style="red"))
+    for problem, count in list(findings.troubles.items())[:_TROUBLES_SHOWN]:
+        console.print(Text(f"{count:,} tabs: {harmless(problem)}", style="red"))
     if findings.unheard:
         console.print(
             Text(

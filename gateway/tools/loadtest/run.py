@@ -17,8 +17,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.bus.connection import create_redis
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
-from gateway.bus.trouble import REDIS_ERRORS, in_words
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
 from gateway.tools.loadtest.disturbance import Disturbance
@@ -184,4 +184,6 @@ async def _redis(url: str) -> AsyncIterator[Redis]:
         try:
             yield redis
         except REDIS_ERRORS as error:
-            raise RedisUnavailable(f"The load test cannot publish. {in_words(error)}") from error
+            raise RedisUnavailable(
+                f"The load test cannot publish. {describe_redis_error(error)}"
+            ) from error

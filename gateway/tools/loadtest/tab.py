@@ -13,7 +13,7 @@ from typing import cast
 
 import orjson
 
-from gateway.events.frames import EventStream, Frame
+from gateway.events.sse_parser import EventStream, Frame
 from gateway.log import redact
 from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.loadtest.messages import recognize
@@ -129,15 +129,15 @@ class Tab(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def give_up(self, trouble: str | None = None) -> None:
+    def give_up(self, problem: str | None = None) -> None:
         """End the tab, if it has not ended yet, for the reason given, or because time is over."""
         if self.ended.done():
             return
-        if trouble is None:
+        if problem is None:
             away = f"the stream did not come back: {self.why_away}" if self.why_away else ""
-            trouble = _STILL_OPEN if self.is_open or not away else away
+            problem = _STILL_OPEN if self.is_open or not away else away
         if not (self._account.frozen and self._account.opened):
-            self._account.trouble = redact(trouble)
+            self._account.problem = redact(problem)
         self._end()
 
     def _is_stream(self) -> bool:

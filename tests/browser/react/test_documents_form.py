@@ -44,7 +44,7 @@ async def test_three_arguments(
         assert first["data"]["data"]["node_type"] == "signature"
         assert first["timestamp"] == first["data"]["timestamp"]
         assert paused["data"]["data"]["reason"] == "approval"
-        assert gateway.parts.metrics.streams_opened == 1
+        assert gateway.components.metrics.streams_opened == 1
 
 
 async def test_failed(
@@ -93,7 +93,7 @@ async def test_notices(
     await publish(redis, 1)
     await app.shows("connected", 1)
     await redis.flushall()
-    await eventually(lambda: gateway.parts.metrics.resets == 1)
+    await eventually(lambda: gateway.components.metrics.resets == 1)
     await publish(redis, 2)
     await app.shows("connected", 2)
     assert all(await app.value("shown.one.events.map(({data}) => data.data.node_type)"))

@@ -41,7 +41,7 @@ async def test_whole_run(
     assert shown["error"] is None
     assert shown["lastEventId"] == shown["events"][-1]["id"]
     await eventually(lambda: gateway.server.streams == 0)
-    assert gateway.parts.metrics.streams_opened == len(app.streams_asked) == 1
+    assert gateway.components.metrics.streams_opened == len(app.streams_asked) == 1
     assert app.tab.errors == []
 
 
@@ -98,7 +98,7 @@ async def test_many_components(
     await app.shows("connected", 1, 2, name="another")
     await app.show()
     await eventually(lambda: gateway.server.streams == 0)
-    assert gateway.parts.metrics.streams_opened == len(app.streams_asked) == 1
+    assert gateway.components.metrics.streams_opened == len(app.streams_asked) == 1
 
 
 async def test_another_id(
@@ -130,7 +130,7 @@ async def test_another_id(
     await app.show(options(None, gateway.url))
     await app.shows("closed")
     await eventually(lambda: gateway.server.streams == 0)
-    assert gateway.parts.metrics.streams_opened == 2
+    assert gateway.components.metrics.streams_opened == 2
 
 
 async def test_another_organization(

@@ -53,7 +53,7 @@ async def test_error(
     await app.show(native(gateway, "run-1"))
     await publish(redis, 1)
     await app.shows("connected", 1)
-    await gateway.parts.hub.cut()
+    await gateway.components.hub.cut()
     await app.shows("disconnected", 1)
     await publish(redis, 2)
     await app.show()

@@ -8,13 +8,13 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.connection import create_redis
-from gateway.contract.rights import GATEWAY, ROLES, WITHOUT
+from gateway.contract.acl import GATEWAY, ROLES, WITHOUT
 from gateway.settings import Settings
+from gateway.tools.check.acl import check_rights
 from gateway.tools.check.configuration import check_settings
 from gateway.tools.check.finding import Finding, Level, worst
 from gateway.tools.check.machine import judge_files
 from gateway.tools.check.redis_server import check_redis, judge_output_buffer
-from gateway.tools.check.rights import check_rights
 from tests.conftest import MakeSettings
 from tests.process.programs import run
 from tests.redis_process import PASSWORD, RedisProcess

@@ -178,8 +178,8 @@ async def test_no_false_alarm(
     """A probe that is gone again does not count as an execution that nobody registered; any other
     does."""
     watch = UnregisteredWatch(Registry(redis), 0.01)
-    watch.saw(Probe(redis, make_settings(), "acme").execution_id, 1)
-    watch.saw("run-1", 1)
+    watch.note_events(Probe(redis, make_settings(), "acme").execution_id, 1)
+    watch.note_events("run-1", 1)
     watching = asyncio.create_task(watch.run())
     try:
         async with asyncio.timeout(5):

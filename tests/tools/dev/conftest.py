@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
-from gateway.app import PARTS, create_application
+from gateway.app import COMPONENTS, create_application
 from gateway.embedded import EmbeddedRedis
 from gateway.server import Server
 from gateway.settings import load
@@ -30,7 +30,7 @@ async def embedded() -> AsyncIterator[EmbeddedRedis]:
 
 
 @dataclass
-class Viewer:
+class Principal:
     """A gateway that serves the page."""
 
     server: Server
@@ -51,7 +51,7 @@ class Viewer:
             return await response.json()
 
 
-StartViewer = Callable[..., Awaitable[Viewer]]
+StartViewer = Callable[..., Awaitable[Principal]]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
     """Starts gateways with the page; *pace* None is without an engine."""
     async with AsyncExitStack() as stack:
 
-        async def start(pace: float | None = 1.0, secret: str = SECRET, port: int = 0) -> Viewer:
+        async def start(pace: float | None = 1.0, secret: str = SECRET, port: int = 0) -> Principal:
             settings = load(
                 None,
                 redis_url=redis_url,
@@ -86,8 +86,8 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
             await server.start()
             running = await stack.enter_async_context(AsyncExitStack())
             running.push_async_callback(server.stop)
-            await application[PARTS].subscription.confirmed()
+            await application[COMPONENTS].subscription.confirmed()
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            return Viewer(server, session, running.aclose)
+            return Principal(server, session, running.aclose)
 
         yield start

@@ -62,15 +62,15 @@ async def test_private(embedded: EmbeddedRedis) -> None:
 async def test_password(embedded: EmbeddedRedis, capfd: pytest.CaptureFixture[str]) -> None:
     """Without its password it does nothing, neither on loopback nor on its socket; the password
     stands in its URL, in a file of this user's, and in no command line and no environment."""
-    parts = urlsplit(embedded.url)
-    assert parts.password is not None
-    assert len(parts.password) >= 32
+    components = urlsplit(embedded.url)
+    assert components.password is not None
+    assert len(components.password) >= 32
     async with Redis.from_url(embedded.url) as client:
         directory = Path(str((await client.config_get("dir"))["dir"]))
-        assert await client.config_get("requirepass") == {"requirepass": parts.password}
+        assert await client.config_get("requirepass") == {"requirepass": components.password}
     for nobody in (
-        Redis(port=parts.port or 0),
-        Redis(port=parts.port or 0, password="guessed"),
+        Redis(port=components.port or 0),
+        Redis(port=components.port or 0, password="guessed"),
         Redis(unix_socket_path=str(directory / "valkey.sock")),
     ):
         async with nobody as client:
@@ -79,11 +79,11 @@ async def test_password(embedded: EmbeddedRedis, capfd: pytest.CaptureFixture[st
     server = await pid_of(embedded.url)
     for pid in (server, parent(server), os.getpid()):
         for shown in ("cmdline", "environ"):
-            assert parts.password.encode() not in Path(f"/proc/{pid}/{shown}").read_bytes()
+            assert components.password.encode() not in Path(f"/proc/{pid}/{shown}").read_bytes()
     holders = [one for one in directory.iterdir() if one.is_file()]
-    assert any(parts.password in one.read_text() for one in holders)
+    assert any(components.password in one.read_text() for one in holders)
     assert all(one.stat().st_mode & 0o077 == 0 for one in [*directory.iterdir(), directory])
-    assert parts.password not in "".join(capfd.readouterr())
+    assert components.password not in "".join(capfd.readouterr())
 
 
 async def test_another_one(embedded: EmbeddedRedis) -> None:

@@ -11,7 +11,7 @@ from gateway.metrics import Metrics
 from gateway.tools.dev.control import add_control
 from tests.conftest import StartGateway
 from tests.support import SseReader, eventually, producer_message
-from tests.tools.dev.conftest import StartViewer, Viewer
+from tests.tools.dev.conftest import Principal, StartViewer
 
 FILES = {
     "/": "text/html; charset=utf-8",
@@ -27,8 +27,8 @@ FILES = {
 
 async def test_session(start_viewer: StartViewer, redis: Redis) -> None:
     """`/dev/session` gives a token that opens a stream; nothing keeps a copy of it."""
-    viewer = await start_viewer(pace=None)
-    async with viewer.session.get(f"{viewer.url}/dev/session") as response:
+    principal = await start_viewer(pace=None)
+    async with principal.session.get(f"{principal.url}/dev/session") as response:
         session = await response.json()
         assert response.headers["Cache-Control"] == "no-store"
         assert not [name for name in response.headers if name.startswith("Access-Control")]
@@ -38,8 +38,8 @@ async def test_session(start_viewer: StartViewer, redis: Redis) -> None:
         "Authorization": f"Bearer {session['token']}",
         "organization_id": session["organization_id"],
     }
-    url = f"{viewer.url}/api/v1/sse/executions/demo/stream"
-    async with viewer.session.get(url, params=query) as response:
+    url = f"{principal.url}/api/v1/sse/executions/demo/stream"
+    async with principal.session.get(url, params=query) as response:
         reader = SseReader(response)
         await reader.expect("connected")
         await redis.publish("execution:demo", producer_message("step:started"))
@@ -48,17 +48,17 @@ async def test_session(start_viewer: StartViewer, redis: Redis) -> None:
 
 async def test_executions(start_viewer: StartViewer) -> None:
     """`/dev/executions` is the engine's list."""
-    viewer = await start_viewer(pace=100)
+    principal = await start_viewer(pace=100)
 
     async def listed() -> set[str]:
-        return {one["id"] for one in await viewer.json("/dev/executions")}
+        return {one["id"] for one in await principal.json("/dev/executions")}
 
     async def several() -> bool:
         return len(await listed()) > 1
 
     await eventually(several)
     assert "demo" in await listed()
-    [demo] = [one for one in await viewer.json("/dev/executions") if one["id"] == "demo"]
+    [demo] = [one for one in await principal.json("/dev/executions") if one["id"] == "demo"]
     assert demo.keys() == {
         "id", "workflow_id", "status", "started_at", "completed_at", "steps",
     }  # fmt: skip
@@ -66,8 +66,8 @@ async def test_executions(start_viewer: StartViewer) -> None:
 
 async def test_no_engine(start_viewer: StartViewer) -> None:
     """Without an engine the list is empty, which is JSON that nothing keeps."""
-    viewer = await start_viewer(pace=None)
-    async with viewer.session.get(f"{viewer.url}/dev/executions") as response:
+    principal = await start_viewer(pace=None)
+    async with principal.session.get(f"{principal.url}/dev/executions") as response:
         assert await response.json() == []
         assert response.content_type == "application/json"
         assert response.headers["Cache-Control"] == "no-store"
@@ -76,8 +76,8 @@ async def test_no_engine(start_viewer: StartViewer) -> None:
 @pytest.mark.parametrize("path", FILES)
 async def test_files(start_viewer: StartViewer, path: str) -> None:
     """Each file has its type and headers that let nothing foreign run, and names no other host."""
-    viewer = await start_viewer(pace=None)
-    async with viewer.session.get(viewer.url + path) as response:
+    principal = await start_viewer(pace=None)
+    async with principal.session.get(principal.url + path) as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == FILES[path]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -103,31 +103,31 @@ async def test_off_in_serve(start_gateway: StartGateway) -> None:
 @pytest.mark.parametrize("ending", ["completed", "failed", "canceled"])
 async def test_started(start_viewer: StartViewer, ending: str) -> None:
     """An execution that is started with an ending ends so, after it was paused and approved."""
-    viewer = await start_viewer(pace=30)
-    run = (await order(viewer, "", {"ending": ending}))["id"]
+    principal = await start_viewer(pace=30)
+    run = (await order(principal, "", {"ending": ending}))["id"]
 
     async def status() -> str:
-        [found] = [one for one in await viewer.json("/dev/executions") if one["id"] == run]
+        [found] = [one for one in await principal.json("/dev/executions") if one["id"] == run]
         return str(found["status"])
 
-    assert (await order(viewer, f"/{run}/pause"))["done"]
+    assert (await order(principal, f"/{run}/pause"))["done"]
 
     async def paused() -> bool:
         return await status() == "paused"
 
     await eventually(paused)
-    assert (await order(viewer, f"/{run}/approve"))["done"]
+    assert (await order(principal, f"/{run}/approve"))["done"]
 
     async def ended() -> bool:
         return await status() == ending
 
     await eventually(ended)
-    assert not (await order(viewer, f"/{run}/pause"))["done"]
+    assert not (await order(principal, f"/{run}/pause"))["done"]
 
 
-async def order(viewer: Viewer, path: str, body: object = None) -> dict[str, Any]:
-    url = f"{viewer.url}/dev/executions{path}"
-    async with viewer.session.post(url, json=body or {}) as response:
+async def order(principal: Principal, path: str, body: object = None) -> dict[str, Any]:
+    url = f"{principal.url}/dev/executions{path}"
+    async with principal.session.post(url, json=body or {}) as response:
         assert response.status in (200, 201), await response.text()
         document: dict[str, Any] = await response.json()
         return document
@@ -136,14 +136,16 @@ async def order(viewer: Viewer, path: str, body: object = None) -> dict[str, Any
 async def test_orders_of_others(start_viewer: StartViewer) -> None:
     """A page of another origin cannot order anything: no order is taken without the content type
     that its browser would have to ask for first, and nothing made up is one."""
-    viewer = await start_viewer(pace=1)
-    url = f"{viewer.url}/dev/executions"
-    async with viewer.session.post(url, data=b"{}", headers={"Content-Type": "text/plain"}) as said:
+    principal = await start_viewer(pace=1)
+    url = f"{principal.url}/dev/executions"
+    async with principal.session.post(
+        url, data=b"{}", headers={"Content-Type": "text/plain"}
+    ) as said:
         assert said.status == 400
-    async with viewer.session.post(url, json={"ending": "badly"}) as said:
+    async with principal.session.post(url, json={"ending": "badly"}) as said:
         assert said.status == 400
         assert "completed, failed, canceled" in (await said.json())["message"]
-    async with viewer.session.options(url, headers={"Origin": "https://evil.example"}) as said:
+    async with principal.session.options(url, headers={"Origin": "https://evil.example"}) as said:
         assert "Access-Control-Allow-Origin" not in said.headers
 
 
@@ -167,12 +169,12 @@ ASKED = (
 )
 
 
-async def ask(viewer: Viewer, method: str, path: str, **headers: str) -> tuple[int, str]:
+async def ask(principal: Principal, method: str, path: str, **headers: str) -> tuple[int, str]:
     """Status and body; Content-Type and the body are those of the page."""
-    headers = {name: value.format(port=viewer.port) for name, value in headers.items()}
+    headers = {name: value.format(port=principal.port) for name, value in headers.items()}
     body: dict[str, str] | None = {} if method == "POST" else None
-    async with viewer.session.request(
-        method, viewer.url + path, headers=headers, json=body
+    async with principal.session.request(
+        method, principal.url + path, headers=headers, json=body
     ) as response:
         assert not [name for name in response.headers if name.startswith("Access-Control")]
         return response.status, await response.text()
@@ -182,20 +184,20 @@ async def ask(viewer: Viewer, method: str, path: str, **headers: str) -> tuple[i
 async def test_foreign_host(start_viewer: StartViewer, method: str, path: str) -> None:
     """A page whose name was made to resolve to this machine (DNS rebinding) gets no token, sees no
     list and orders nothing; this machine's own names and addresses do."""
-    viewer = await start_viewer(pace=1)
+    principal = await start_viewer(pace=1)
     for host in FOREIGN_HOSTS:
-        status, body = await ask(viewer, method, path, Host=host)
+        status, body = await ask(principal, method, path, Host=host)
         assert (status, "eyJ" in body) == (403, False), host
         assert "host_forbidden" in body
     for host in OWN_HOSTS:
-        assert (await ask(viewer, method, path, Host=host))[0] in (200, 201), host
+        assert (await ask(principal, method, path, Host=host))[0] in (200, 201), host
 
 
 @pytest.mark.parametrize(("method", "path"), ASKED)
 async def test_foreign_origin(start_viewer: StartViewer, method: str, path: str) -> None:
     """A page of another origin orders nothing and gets no token, whatever its content type; the
     gateway's own page does."""
-    viewer = await start_viewer(pace=1)
+    principal = await start_viewer(pace=1)
     for origin in (
         "https://evil.example",
         "null",
@@ -203,10 +205,10 @@ async def test_foreign_origin(start_viewer: StartViewer, method: str, path: str)
         "http://127.0.0.1:1",
         "http://localhost:{port}",
     ):
-        status, body = await ask(viewer, method, path, Origin=origin)
+        status, body = await ask(principal, method, path, Origin=origin)
         assert (status, "eyJ" in body) == (403, False), origin
         assert "origin_forbidden" in body
-    assert (await ask(viewer, method, path, Origin="http://127.0.0.1:{port}"))[0] in (200, 201)
+    assert (await ask(principal, method, path, Origin="http://127.0.0.1:{port}"))[0] in (200, 201)
 
 
 @pytest.mark.parametrize(
@@ -234,10 +236,10 @@ async def test_what_was_bound(
 
 async def test_enough(start_viewer: StartViewer) -> None:
     """Who starts ever more is told when it is enough."""
-    viewer = await start_viewer(pace=0.01)
+    principal = await start_viewer(pace=0.01)
     statuses = []
     for _ in range(40):
-        async with viewer.session.post(f"{viewer.url}/dev/executions", json={}) as response:
+        async with principal.session.post(f"{principal.url}/dev/executions", json={}) as response:
             statuses.append(response.status)
     assert statuses[0] == 201
     assert statuses[-1] == 429

@@ -83,7 +83,7 @@ async def test_a_close_without_an_answer_is_come_back_from() -> None:
     server, account, ledger = await play(
         HEAD + CONNECTED + events(1, 2), b"", HEAD + CONNECTED + events(3, 4)
     )
-    assert (account.trouble, account.lost, account.ended) == (None, 0, True)
+    assert (account.problem, account.lost, account.ended) == (None, 0, True)
     assert ledger.interruptions["the connection was closed without an answer"] == 1
     assert b"Last-Event-ID" not in server.requests[0]
     assert [b"Last-Event-ID: 1-2\r\n" in request for request in server.requests[1:]] == [True] * 2
@@ -96,7 +96,7 @@ async def test_a_close_without_an_answer_is_come_back_from() -> None:
 async def test_a_refusal_is_the_end(refusal: bytes) -> None:
     """An answer that is no stream ends an EventSource for good, so it ends the tab."""
     server, account, _ = await play(HEAD + CONNECTED + events(1, 2), refusal)
-    assert (account.trouble, account.lost, len(server.requests)) == ("HTTP 503", 2, 2)
+    assert (account.problem, account.lost, len(server.requests)) == ("HTTP 503", 2, 2)
 
 
 async def test_nobody_listening_is_waited_out() -> None:
@@ -110,7 +110,7 @@ async def test_nobody_listening_is_waited_out() -> None:
         back = Server([HEAD + CONNECTED + events(3, 4)])
         async with await asyncio.start_server(back.serve, "127.0.0.1", port):
             await asyncio.wait_for(asyncio.shield(tab.ended), DEADLINE)
-    assert (account.trouble, account.lost, account.ended) == (None, 0, True)
+    assert (account.problem, account.lost, account.ended) == (None, 0, True)
     assert b"Last-Event-ID: 1-2\r\n" in back.requests[0]
 
 

@@ -172,7 +172,7 @@ async def test_progress_is_shown() -> None:
 
 def test_the_report_names_the_trouble() -> None:
     """The table's faults, every trouble with its number of tabs, and a likely cause are shown."""
-    account = Account("own", 5, opened=True, received=3, trouble="the connection was cut")
+    account = Account("own", 5, opened=True, received=3, problem="the connection was cut")
     findings = sum_up(Ledger([account]), Course(5, 5, 0.0, 1.0))
     paper = io.StringIO()
     report.show(findings, Console(file=paper, width=200))

@@ -77,8 +77,8 @@ async def test_closing_is_come_back_from(registry: RunningGateway, redis_url: st
 
     class Closes(LoadTest):
         async def _publish(self, redis: Redis) -> None:
-            await registry.parts.hub.drain(0)
-            registry.parts.hub.draining = False
+            await registry.components.hub.drain(0)
+            registry.components.hub.draining = False
             await super()._publish(redis)
 
     found = await Closes(target(registry.url, redis_url), plan()).run()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.frames import Frame
+from gateway.events.sse_parser import Frame
 from gateway.tools.loadtest.findings import Course, Findings, sum_up
 from gateway.tools.loadtest.latencies import Latencies
 from gateway.tools.loadtest.ledger import Account, Ledger
@@ -105,7 +105,7 @@ def test_findings_are_ok_only_if_every_tab_is() -> None:
 
 def test_troubles_are_counted_by_their_words() -> None:
     """The findings say how many tabs met which trouble, the most frequent first."""
-    accounts = [Account("own", 1, trouble=trouble) for trouble in ("a", "b", "b", None)]
+    accounts = [Account("own", 1, problem=problem) for problem in ("a", "b", "b", None)]
     assert list(findings(*accounts).troubles.items()) == [("b", 2), ("a", 1)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.frames import EventStream, Frame
+from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
 
 HEAD = (

@@ -13,7 +13,7 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 """Seconds between two questions: quick for the usual race, then easy on whoever is asked."""
 
-_FAIR = 1.0
+_MIN_ATTEMPT = 1.0
 """Seconds, or twice what the last answer took: a question that had less of them before it was cut
 off by the deadline says nothing, and the answer before it counts. Else a backend that needs a
 moment for its "no" would seem to be away, for some executions and not for others."""
@@ -24,7 +24,7 @@ def unavailable(why: str) -> Unavailable:
     return Unavailable(f"The stream cannot be served now: {why} Try again in a few seconds.")
 
 
-async def wait_until(ask: Callable[[], Awaitable[bool]], seconds: float, whom: str) -> bool:
+async def poll_until(ask: Callable[[], Awaitable[bool]], seconds: float, whom: str) -> bool:
     """Ask again and again until the answer is yes; False if it was still no after *seconds*.
 
     Every "no" takes the same time, so that nobody learns from it what exists. *whom* names who is
@@ -37,26 +37,26 @@ async def wait_until(ask: Callable[[], Awaitable[bool]], seconds: float, whom: s
     deadline = loop.time() + seconds
     pause = _FIRST_PAUSE
     left = seconds
-    trouble = ""
-    fair = 0.0
+    problem = ""
+    min_attempt = 0.0
     while left > 0:
         asked = loop.time()
         try:
             async with asyncio.timeout_at(deadline):
                 if await ask():
                     return True
-            trouble = ""
-            fair = max(_FAIR, 2 * (loop.time() - asked))
+            problem = ""
+            min_attempt = max(_MIN_ATTEMPT, 2 * (loop.time() - asked))
         except (RedisUnavailable, BackendUnavailable) as error:
-            trouble = str(error)
+            problem = str(error)
         except TimeoutError:
-            if loop.time() - asked >= fair:
-                trouble = trouble or f"{whom} does not answer in time."
+            if loop.time() - asked >= min_attempt:
+                problem = problem or f"{whom} does not answer in time."
         left = deadline - loop.time()
         await asyncio.sleep(max(0.0, min(pause, left)))
         # A last look without time for its answer would pass for one who is away.
         left -= pause
         pause = min(pause * 2, _LONGEST_PAUSE)
-    if trouble:
-        raise unavailable(trouble)
+    if problem:
+        raise unavailable(problem)
     return False

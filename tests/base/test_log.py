@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gateway.access.tokens import issue
-from gateway.log import JsonFormatter, Sometimes, TextFormatter, configure, event, redact
+from gateway.log import JsonFormatter, RateLimitedLog, TextFormatter, configure, event, redact
 from tests.support import SECRET
 
 TOKEN = issue(SECRET, organization_id="acme")
@@ -92,10 +92,10 @@ def test_configure(form: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_sometimes() -> None:
     """A rate-limited line comes once an interval and says how many were held back."""
     now = [0.0]
-    sometimes = Sometimes(10, clock=lambda: now[0])
-    assert [sometimes.allows() for _ in range(4)] == [0, None, None, None]
+    sometimes = RateLimitedLog(10, clock=lambda: now[0])
+    assert [sometimes.due() for _ in range(4)] == [0, None, None, None]
     now[0] = 10.0
-    assert [sometimes.allows(), sometimes.allows()] == [3, None]
+    assert [sometimes.due(), sometimes.due()] == [3, None]
 
 
 @pytest.mark.parametrize("value", ["a b", "x=1", 'q"', "two\nlines", "\u2028", "ä", ""])

@@ -8,23 +8,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from gateway.bus.census import Census, CensusTimes
 from gateway.bus.connection import create_redis
+from gateway.bus.stream_counts import StreamCounts, StreamCountTimes
 from gateway.errors import RedisUnavailable
 from tests.redis_process import RedisProcess
 from tests.support import eventually
 
-TIMES = CensusTimes(flush=0.02, renew=0.1, lease=0.6)
+TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
 
 
 @asynccontextmanager
-async def instance(url: str, limit: int = 2) -> AsyncIterator[Census]:
+async def instance(url: str, limit: int = 2) -> AsyncIterator[StreamCounts]:
     """One gateway's census; at the end it is as if the process had been killed."""
     redis = create_redis(url, max_connections=2)
-    census = Census(redis, limit, 1.0, TIMES)
-    running = asyncio.create_task(census.run())
+    stream_counts = StreamCounts(redis, limit, 1.0, TIMES)
+    running = asyncio.create_task(stream_counts.run())
     try:
-        yield census
+        yield stream_counts
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -33,19 +33,19 @@ async def instance(url: str, limit: int = 2) -> AsyncIterator[Census]:
 
 
 @asynccontextmanager
-async def stream(census: Census) -> AsyncIterator[bool]:
+async def stream(stream_counts: StreamCounts) -> AsyncIterator[bool]:
     """One more stream while the block runs, if it may."""
-    entered = await census.enter("acme")
+    entered = await stream_counts.enter("acme")
     try:
         yield entered
     finally:
         if entered:
-            census.left("acme")
+            stream_counts.left("acme")
 
 
-async def may(census: Census) -> bool:
+async def may(stream_counts: StreamCounts) -> bool:
     """Whether one more might open, without leaving it open."""
-    async with stream(census) as granted:
+    async with stream(stream_counts) as granted:
         return granted
 
 
@@ -66,12 +66,12 @@ async def test_killed(redis_url: str) -> None:
 
 async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
     """A Redis that comes back empty knows the count again after the next renewal."""
-    async with instance(redis_url, 1) as census, stream(census) as granted:
+    async with instance(redis_url, 1) as stream_counts, stream(stream_counts) as granted:
         assert granted
         await redis.flushall()
 
         async def is_counted() -> bool:
-            return not await may(census)
+            return not await may(stream_counts)
 
         async with instance(redis_url, 1) as other:
 
@@ -86,44 +86,44 @@ async def test_redis_away(redis_process: object) -> None:
     """While Redis is away an opening is held, then refused as unavailable; afterwards the count
     is right."""
     server: RedisProcess = redis_process()  # type: ignore[operator]
-    async with instance(server.url, 2) as census, stream(census) as granted:
+    async with instance(server.url, 2) as stream_counts, stream(stream_counts) as granted:
         assert granted
         server.kill()
         with pytest.raises(RedisUnavailable):
-            await may(census)
+            await may(stream_counts)
         await asyncio.to_thread(server.start)
 
         async def is_open() -> bool:
             try:
-                return await may(census)
+                return await may(stream_counts)
             except RedisUnavailable:
                 return False
 
         await eventually(is_open)
-        async with stream(census) as second:
+        async with stream(stream_counts) as second:
             assert second
-            assert not await may(census)
+            assert not await may(stream_counts)
 
 
 async def test_given_up(redis_url: str) -> None:
     """An opening that is cancelled leaves no trace, at whatever moment: before it is asked for, on
     the way, or in the same breath as its answer."""
     chance = random.Random(7)
-    async with instance(redis_url, 1) as census:
+    async with instance(redis_url, 1) as stream_counts:
         for _ in range(300):
-            asking = asyncio.ensure_future(census.enter("acme"))
+            asking = asyncio.ensure_future(stream_counts.enter("acme"))
             for _ in range(chance.randrange(60)):
                 await asyncio.sleep(0)
             if asking.done() and asking.result():
-                census.left("acme")
+                stream_counts.left("acme")
             asking.cancel()
             await asyncio.wait([asking])
-        await eventually(lambda: may(census))
-        await eventually(lambda: len(census) == 0)
+        await eventually(lambda: may(stream_counts))
+        await eventually(lambda: len(stream_counts) == 0)
 
 
 async def test_leave(redis: Redis, redis_url: str) -> None:
     """An instance that stops in good order is counted no more at once."""
-    async with instance(redis_url) as census, stream(census):
-        await census.leave()
+    async with instance(redis_url) as stream_counts, stream(stream_counts):
+        await stream_counts.leave()
         assert [key async for key in redis.scan_iter("sse:census:*")] == []

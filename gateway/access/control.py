@@ -10,11 +10,11 @@ from gateway.access.jwks import JwksKeys
 from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota, QuotaLimits
-from gateway.access.tickets import TicketOffice
+from gateway.access.tickets import Tickets
 from gateway.access.verification import create_keys, create_verifier
-from gateway.bus.census import Census
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
+from gateway.bus.stream_counts import StreamCounts
 from gateway.bus.tickets import TicketStore
 from gateway.errors import ConfigurationError
 from gateway.fanout.hub import Hub
@@ -38,7 +38,7 @@ RELOADED = frozenset(
 """The settings that `Door.reload` goes by; every other one takes a restart."""
 
 
-class Door:
+class AccessControl:
     """Everything between a request and a stream."""
 
     def __init__(self, settings: Settings, redis: Redis, registry: Registry) -> None:
@@ -49,7 +49,7 @@ class Door:
         """
         self.revocations = Revocations(redis)
         self._ticket_store = TicketStore(redis)
-        self.tickets = TicketOffice(self._ticket_store)
+        self.tickets = Tickets(self._ticket_store)
         self.verifier = create_verifier(settings)
         self._jwks_url = settings.jwks_url
         self._backend = _backend(settings)
@@ -62,13 +62,15 @@ class Door:
             keeps_token=self._backend is not None,
         )
         limits = _limits(settings)
-        self.census = Census(redis, limits.per_organization, settings.ownership_wait_seconds)
-        self.quota = Quota(limits, self.census)
+        self.stream_counts = StreamCounts(
+            redis, limits.per_organization, settings.ownership_wait_seconds
+        )
+        self.quota = Quota(limits, self.stream_counts)
 
     def start(self, supervisor: Supervisor, hub: Hub) -> None:
         """Start its background tasks; streams of *hub* that are revoked are closed."""
         supervisor.start("revocations", self.revocations.run(hub))
-        supervisor.start("census", self.census.run())
+        supervisor.start("census", self.stream_counts.run())
         if isinstance(self.verifier.keys, JwksKeys):
             supervisor.start("issuer's keys", self.verifier.keys.run())
 
@@ -92,7 +94,7 @@ class Door:
         """Give up what is under way; to be called when the background tasks have ended."""
         await self.revocations.stop()
         await self._ticket_store.stop()
-        await self.census.leave()
+        await self.stream_counts.leave()
         if self._backend is not None:
             await self._backend.close()
 

@@ -16,10 +16,9 @@ from redis.exceptions import NoPermissionError
 
 from gateway.bus import scripts
 from gateway.contract import keys
-from gateway.contract.census import census_call, census_key
+from gateway.contract.acl import GATEWAY, WITHOUT
 from gateway.contract.registration import Registration
 from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
-from gateway.contract.rights import GATEWAY, WITHOUT
 from gateway.contract.scripts import (
     BareMessage,
     Call,
@@ -28,6 +27,7 @@ from gateway.contract.scripts import (
     read_call,
     record_call,
 )
+from gateway.contract.stream_counts import stream_counts_call, stream_counts_key
 from gateway.tools.check.finding import Finding, Topic
 
 _TOPIC = Topic("Redis rights")
@@ -83,7 +83,7 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
         refusals |= await _try_scripts(redis, probe, channel)
     if not refusals:
         return [_TOPIC.ok("Redis allows the gateway's user all that a gateway does.")]
-    return _in_words(refusals, channel_prefix, _user(redis))
+    return _describe(refusals, channel_prefix, _user(redis))
 
 
 def _user(redis: Redis) -> str:
@@ -126,7 +126,7 @@ async def _try_scripts(redis: Redis, probe: str, channel: str) -> dict[str, str]
         keys.once_key(probe, probe),
         keys.answer_key(probe, probe),
         keys.ticket_key(probe),
-        census_key(probe),
+        stream_counts_key(probe),
     ]
     work = [
         *(scripts.run(redis, call) for call in _calls(probe, channel)),
@@ -168,7 +168,7 @@ def _calls(probe: str, channel: str) -> list[Call]:
         ),
         read_call(probe, "", 1024),
         Registration(probe, probe).call(_LIMITS),
-        census_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
+        stream_counts_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
     ]
 
 
@@ -183,7 +183,7 @@ async def remove(redis: Redis, written: Sequence[str]) -> None:
 _OF_A_COMMAND = re.compile(r"run (?:the '|this command)")
 
 
-def _in_words(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
+def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
     """One finding for each kind of right: the commands, the keys, the channels."""
     commands: list[str] = []
     spared: list[str] = []

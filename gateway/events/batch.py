@@ -6,11 +6,11 @@ call. Pure: it does not know who gets it.
 
 from collections.abc import Collection, Iterable, Iterator
 
-from gateway.events.cursor import Id
 from gateway.events.envelope import Event
+from gateway.events.ids import EventId
 
 
-class Burst:
+class EventBatch:
     """Events whose ids follow one another, or events without ids."""
 
     __slots__ = ("before", "chunk", "data", "events", "first", "last", "terminal")
@@ -21,7 +21,9 @@ class Burst:
         self.terminal = terminal
         self.first = events[0].id
         self.last = events[-1].id
-        self.before = Id(self.first.epoch, self.first.seq - 1) if self.first is not None else None
+        self.before = (
+            EventId(self.first.epoch, self.first.seq - 1) if self.first is not None else None
+        )
         """The id that the first one follows: a subscriber that stands there takes it as it is."""
         self.data = events[0].frame if len(events) == 1 else b"".join(e.frame for e in events)
         self.chunk = as_chunk(self.data)
@@ -30,10 +32,10 @@ class Burst:
     def __len__(self) -> int:
         return len(self.events)
 
-    def after(self, position: Id) -> "Burst | None":
+    def after(self, position: EventId) -> "EventBatch | None":
         """What of it comes after *position*, an id of the same life; None if nothing does."""
         rest = [event for event in self.events if event.id and event.id.seq > position.seq]
-        return Burst(rest, self.terminal) if rest else None
+        return EventBatch(rest, self.terminal) if rest else None
 
 
 def as_chunk(data: bytes) -> bytes:
@@ -41,22 +43,22 @@ def as_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def bursts(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[Burst]:
+def event_batches(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[EventBatch]:
     """*events* as bursts: a new one begins after every hole, new life and terminal event."""
     together: list[Event] = []
     for event in events:
         if together and not _follows(together[-1].id, event.id):
-            yield Burst(together)
+            yield EventBatch(together)
             together = []
         together.append(event)
         if event.type in terminal_types:
-            yield Burst(together, terminal=True)
+            yield EventBatch(together, terminal=True)
             together = []
     if together:
-        yield Burst(together)
+        yield EventBatch(together)
 
 
-def _follows(before: Id | None, after: Id | None) -> bool:
+def _follows(before: EventId | None, after: EventId | None) -> bool:
     if before is None or after is None:
         return before is after
     return after == before.next()

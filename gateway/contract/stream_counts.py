@@ -1,4 +1,4 @@
-"""The call that counts an organization's streams over all instances: `census.lua`, its key.
+"""The call that counts an organization's streams over all instances: `stream_counts.lua`, its key.
 
 Only gateways make it; producers have no part in it. Nothing here talks to Redis.
 """
@@ -7,10 +7,10 @@ import hashlib
 
 from gateway.contract.scripts import Call, Script
 
-CENSUS = Script("census.lua")
+STREAM_COUNTS = Script("stream_counts.lua")
 
 
-def census_key(organization_id: str) -> str:
+def stream_counts_key(organization_id: str) -> str:
     """The hash that holds the counts of *organization_id*.
 
     By digest, since an organization's name is any text: as it is, its braces could choose the
@@ -20,10 +20,14 @@ def census_key(organization_id: str) -> str:
     return f"sse:census:{digest.hexdigest()}"
 
 
-def census_call(
+def stream_counts_call(
     organization_id: str, *, instance: str, held: int, wanted: int, limit: int, lease_ms: int
 ) -> Call:
     """Say that *instance* holds so many streams, and ask for *wanted* more; answers how many
     of those it may open. With nothing held and nothing granted its count is removed.
     """
-    return Call(CENSUS, [census_key(organization_id)], [instance, held, wanted, limit, lease_ms])
+    return Call(
+        STREAM_COUNTS,
+        [stream_counts_key(organization_id)],
+        [instance, held, wanted, limit, lease_ms],
+    )

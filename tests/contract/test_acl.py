@@ -12,14 +12,14 @@ from gateway.bus import scripts
 from gateway.bus.connection import create_redis
 from gateway.bus.registry import register
 from gateway.bus.revocations import read_revocations, restore, revoke
-from gateway.contract.census import CENSUS
+from gateway.contract.acl import GATEWAY, OPERATOR, PUBLISHER, WORKER, Role
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import REGISTER
-from gateway.contract.rights import GATEWAY, OPERATOR, PUBLISHER, WORKER, Role
 from gateway.contract.scripts import PUBLISH, READ, RECORD, HistoryLimits, Script, publish_call
+from gateway.contract.stream_counts import STREAM_COUNTS
 from gateway.publisher import Publisher, PublishFailed
+from gateway.tools.check.acl import TRIALS, check_rights
 from gateway.tools.check.finding import Level
-from gateway.tools.check.rights import TRIALS, check_rights
 from tests.redis_process import RedisProcess, embedded_server_program
 from tests.support import require
 
@@ -38,7 +38,7 @@ async def client(server: RedisProcess, role: Role) -> AsyncIterator[Redis]:
 @pytest.mark.parametrize(
     ("role", "called"),
     [
-        (GATEWAY, (RECORD, READ, CENSUS, PUBLISH, REGISTER)),
+        (GATEWAY, (RECORD, READ, STREAM_COUNTS, PUBLISH, REGISTER)),
         (PUBLISHER, (PUBLISH, REGISTER)),
         (OPERATOR, (PUBLISH, REGISTER)),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.round_trips import DISTANCE, RoundTrips
+from gateway.dataloader import DISTANCE, DataLoader
 from tests.support import eventually
 
 
@@ -17,7 +17,7 @@ class Oracle:
         self.began: list[float] = []
         self.go = asyncio.Event()
         self.go.set()
-        self.trips: RoundTrips[str, int] = RoundTrips(self._answer, at_once)
+        self.trips: DataLoader[str, int] = DataLoader(self._answer, at_once)
 
     async def _answer(self, keys: Sequence[str]) -> dict[str, int | Exception]:
         self.asked.append(list(keys))

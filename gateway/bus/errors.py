@@ -40,7 +40,7 @@ def is_of_one_key(error: BaseException) -> bool:
 _FOREIGN = re.compile(r"WRONGTYPE|FOREIGN")
 
 
-def in_words(error: BaseException) -> str:
+def describe_redis_error(error: BaseException) -> str:
     """One sentence about what is wrong with Redis and what to do."""
     match error:
         case NoPermissionError():
@@ -63,7 +63,7 @@ def in_words(error: BaseException) -> str:
                 "REDIS_URL has their addresses, their password, and the master's name."
             )
         case _ if (refusal := _tls_error(error)) is not None:
-            return _tls_in_words(refusal)
+            return _describe_tls_error(refusal)
         case _:
             return "Redis cannot be reached: see that it runs and that REDIS_URL names it."
 
@@ -76,7 +76,7 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
     return below
 
 
-def _tls_in_words(error: ssl.SSLError) -> str:
+def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             "Redis shows a certificate that is not trusted: name the authority that signed it in "

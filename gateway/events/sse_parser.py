@@ -1,7 +1,7 @@
 """Reads an event stream, as an EventSource does, for those who open streams to test a gateway.
 
 Pure: it takes bytes, however they were cut on their way, and judges nothing. How events are put on
-the wire is `gateway.events.sse`.
+the wire is `gateway.events.sse_encoder`.
 """
 
 from functools import lru_cache

@@ -11,7 +11,7 @@ _LONGEST = 41
 """Characters of an id whose numbers have 20 digits each."""
 
 
-class Id(NamedTuple):
+class EventId(NamedTuple):
     """An event's id; `str(id)` is what stands on the wire."""
 
     epoch: int
@@ -20,16 +20,16 @@ class Id(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
 
-    def next(self) -> "Id":
+    def next(self) -> "EventId":
         """The id that follows in the same life."""
-        return Id(self.epoch, self.seq + 1)
+        return EventId(self.epoch, self.seq + 1)
 
-    def reaches(self, other: "Id") -> bool:
+    def is_at_or_after(self, other: "EventId") -> bool:
         """Whether this is *other* or a later one of the same life."""
         return self.epoch == other.epoch and self.seq >= other.seq
 
 
-def parse_id(text: object) -> Id | None:
+def parse_id(text: object) -> EventId | None:
     """The id that *text* is, or None: some SDKs send `-1`, and producers put their own there."""
     if not isinstance(text, str) or not text.isascii() or len(text) > _LONGEST:
         return None
@@ -37,6 +37,6 @@ def parse_id(text: object) -> Id | None:
     epoch, _, seq = text.partition("-")
     if not (epoch.isdigit() and seq.isdigit()):
         return None
-    parsed = Id(int(epoch), int(seq))
+    parsed = EventId(int(epoch), int(seq))
     # Redis ids are two unsigned 64-bit numbers; a script would fail on more.
     return parsed if max(parsed) <= _LARGEST else None

@@ -7,14 +7,14 @@ import time
 
 from redis.exceptions import AuthenticationError, DataError, ResponseError
 
-from gateway.bus.trouble import in_words
+from gateway.bus.errors import describe_redis_error
 from gateway.publisher.errors import PublishFailed
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
 # A reply of Redis with one of these words goes away by itself, after a failover for example.
-_PASSING = re.compile(
+_TEMPORARY = re.compile(
     r"\b(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
 )
 
@@ -28,19 +28,19 @@ def attempt_seconds(deadline: float) -> float:
     return deadline / 4
 
 
-def passes(error: Exception) -> bool:
+def is_temporary(error: Exception) -> bool:
     """Whether the same call may succeed in a moment, though it met *error*."""
     match error:
         case AuthenticationError() | DataError():
             return False
         case ResponseError():
             # redis-py takes the leading word out of the text where it knows it.
-            return _PASSING.search(f"{error.status_code} {error}") is not None
+            return _TEMPORARY.search(f"{error.status_code} {error}") is not None
         case _:
             return True
 
 
-class Pauses:
+class Backoff:
     """Pauses in seconds between attempts: longer and longer, and never the same twice."""
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ class Pauses:
         return random.uniform(pause / 2, pause)  # noqa: S311 - spreads load
 
 
-class Patience:
+class RetryDeadline:
     """One call's time until its deadline (seconds)."""
 
     def __init__(self, deadline: float, idempotency_key: str | None = None) -> None:
         self._deadline = deadline
         self._last_attempt = time.monotonic() + deadline - attempt_seconds(deadline)
         self._idempotency_key = idempotency_key
-        self._pauses = Pauses()
+        self._pauses = Backoff()
 
     def pause_after(self, error: Exception) -> float:
         """How many seconds to wait before the next attempt.
@@ -68,11 +68,11 @@ class Patience:
             PublishFailed: no attempt is left, or none would help.
         """
         left = self._last_attempt - time.monotonic()
-        if not passes(error):
+        if not is_temporary(error):
             raise self._failed("Not published", error) from error
         if left <= 0:
             raise self._failed(f"Not published within {self._deadline:g} s", error) from error
         return min(next(self._pauses), left)
 
     def _failed(self, what: str, error: Exception) -> PublishFailed:
-        return PublishFailed(f"{what}. {in_words(error)}", self._idempotency_key)
+        return PublishFailed(f"{what}. {describe_redis_error(error)}", self._idempotency_key)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import uvloop
 
 from gateway.bus.connection import create_redis
-from gateway.bus.trouble import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS
 from tests.redis_process import RedisProcess
 
 

@@ -57,9 +57,9 @@ async def test_redis_restarted(
     await publish(process.url, "step:started")
     await tab.sees("step:started")
     process.kill()
-    await eventually(lambda: gateway.parts.subscription.trouble)
+    await eventually(lambda: gateway.components.subscription.problem)
     process.start()
-    await gateway.parts.subscription.confirmed()
+    await gateway.components.subscription.confirmed()
     await publish(process.url, "execution:completed")
     await tab.closed()
     assert await tab.types() == ["connected", "step:started", "execution:completed"]

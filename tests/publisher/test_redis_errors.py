@@ -19,7 +19,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.publisher import PublishFailed
-from gateway.publisher.patience import Patience, Pauses, passes
+from gateway.publisher.retry import Backoff, RetryDeadline, is_temporary
 from tests.history_support import kept
 from tests.publisher.conftest import MakePublisher, numbers
 from tests.publisher.proxy import LosingProxy
@@ -163,18 +163,18 @@ async def test_refusals_that_stay(
 )
 def test_passes(error: Exception, expected: bool) -> None:
     """What goes away by itself, as after a failover, is told from what an operator must mend."""
-    assert passes(error) is expected
+    assert is_temporary(error) is expected
 
 
 def test_pauses() -> None:
     """Pauses grow to a second at most, and no two workers make the same ones."""
-    some = [next(pauses) for pauses in [Pauses()] for _ in range(12)]
+    some = [next(pauses) for pauses in [Backoff()] for _ in range(12)]
     assert 0.025 <= some[0] <= 0.05
     assert all(0.5 <= pause <= 1 for pause in some[6:])
-    assert some != [next(pauses) for pauses in [Pauses()] for _ in range(12)]
+    assert some != [next(pauses) for pauses in [Backoff()] for _ in range(12)]
 
 
 def test_last_attempt() -> None:
     """No pause reaches beyond the last attempt, which leaves itself the time it may take."""
-    patience = Patience(0.04)
+    patience = RetryDeadline(0.04)
     assert patience.pause_after(OSError()) <= 0.03

@@ -1,6 +1,6 @@
 """What to say of a stream that was tried: it came or not, at once or late, and stayed or not.
 
-Pure: it reads what `gateway.tools.check.visit` noted.
+Pure: it reads what `gateway.tools.check.probe_client` noted.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import orjson
 
 from gateway.settings import Settings, variable
 from gateway.tools.check.finding import Finding, Topic
-from gateway.tools.check.visit import Visit
+from gateway.tools.check.probe_client import ProbeClient
 
 PROMPT = 1.0
 """Seconds within which `connected` and every event arrive."""
@@ -21,7 +21,7 @@ _UNBUFFERED = (
 
 
 @dataclass(slots=True)
-class Course:
+class ProbeLog:
     """What was done while the stream was open. Times are the event loop's, in seconds."""
 
     patience: float
@@ -33,35 +33,39 @@ class Course:
     ended_early: bool = False
 
 
-def judge(visit: Visit, course: Course, topic: Topic, settings: Settings) -> list[Finding]:
+def judge(
+    probe_client: ProbeClient, probe_log: ProbeLog, topic: Topic, settings: Settings
+) -> list[Finding]:
     """All findings about one visit; only one where no stream came."""
-    if not visit.is_stream:
-        return [_no_stream(visit, topic)]
-    if visit.closing is not None and visit.connected_at is None:
+    if not probe_client.is_stream:
+        return [_no_stream(probe_client, topic)]
+    if probe_client.closing is not None and probe_client.connected_at is None:
         return [
             topic.error(
-                f"The gateway cannot open a stream now: {visit.closing}.",
+                f"The gateway cannot open a stream now: {probe_client.closing}.",
                 f"Its health and log say why; for `limit`, see {variable('max_connections')}.",
             )
         ]
     return [
-        *_headers(visit, topic),
-        *_arrival(visit, course, topic),
-        *_staying(visit, course, topic, settings),
+        *_headers(probe_client, topic),
+        *_arrival(probe_client, probe_log, topic),
+        *_staying(probe_client, probe_log, topic, settings),
     ]
 
 
-def _no_stream(visit: Visit, topic: Topic) -> Finding:
-    if visit.status == 0:
-        why = f": {visit.trouble}" if visit.trouble else ""
+def _no_stream(probe_client: ProbeClient, topic: Topic) -> Finding:
+    if probe_client.status == 0:
+        why = f": {probe_client.problem}" if probe_client.problem else ""
         return topic.error(f"No answer came, not even its headers{why}.", _UNBUFFERED)
-    if visit.status == 200:
+    if probe_client.status == 200:
         return topic.error(
             "The answer is no event stream.", "Let the proxy pass /api/v1/sse/ on to the gateway."
         )
-    code, message = _refusal(visit.refusal)
-    sentence = f"The stream was refused with {visit.status}" + (f" ({code})." if code else ".")
-    if visit.status in (401, 403, 404):
+    code, message = _refusal(probe_client.refusal)
+    sentence = f"The stream was refused with {probe_client.status}" + (
+        f" ({code})." if code else "."
+    )
+    if probe_client.status in (401, 403, 404):
         return topic.error(
             f"{sentence} {message}".strip(),
             "See that the check runs with the settings of that gateway: the same secret, claim, "
@@ -79,9 +83,11 @@ def _refusal(body: str) -> tuple[str, str]:
         return "", ""
 
 
-def _headers(visit: Visit, topic: Topic) -> list[Finding]:
+def _headers(probe_client: ProbeClient, topic: Topic) -> list[Finding]:
     found = []
-    encoding = visit.headers.get("Content-Encoding") if visit.headers is not None else None
+    encoding = (
+        probe_client.headers.get("Content-Encoding") if probe_client.headers is not None else None
+    )
     if encoding is not None:
         found.append(
             topic.error(
@@ -89,7 +95,7 @@ def _headers(visit: Visit, topic: Topic) -> list[Finding]:
                 _UNBUFFERED,
             )
         )
-    if visit.version == "1.0":
+    if probe_client.version == "1.0":
         found.append(
             topic.warning(
                 "The answer is HTTP/1.0: a stream that was cut looks like one that has ended.",
@@ -99,20 +105,20 @@ def _headers(visit: Visit, topic: Topic) -> list[Finding]:
     return found
 
 
-def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
+def _arrival(probe_client: ProbeClient, probe_log: ProbeLog, topic: Topic) -> list[Finding]:
     """Whether what was sent came, and when."""
     late = [
-        visit.events[number] - at
-        for number, at in course.published.items()
-        if number in visit.events
+        probe_client.events[number] - at
+        for number, at in probe_log.published.items()
+        if number in probe_client.events
     ]
-    lost = len(course.published) - len(late)
-    if _is_held_back(visit, course):
+    lost = len(probe_log.published) - len(late)
+    if _is_held_back(probe_client, probe_log):
         return [topic.error("The stream is buffered: events come only when it ends.", _UNBUFFERED)]
-    if visit.connected_at is None:
+    if probe_client.connected_at is None:
         return [topic.error("The stream opens, and nothing comes on it.", _UNBUFFERED)]
     found = []
-    opening = visit.connected_at - visit.asked_at
+    opening = probe_client.connected_at - probe_client.asked_at
     if opening > PROMPT:
         found.append(
             topic.warning(
@@ -120,11 +126,11 @@ def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
                 "See that the proxy does not hold the first bytes back, and that Redis is near.",
             )
         )
-    if lost and not course.ended_early:
+    if lost and not probe_log.ended_early:
         return [
             *found,
             topic.error(
-                f"{lost} of {len(course.published)} events did not arrive.",
+                f"{lost} of {len(probe_log.published)} events did not arrive.",
                 "See that the gateway listens on the Redis and channel prefix of these settings.",
             ),
         ]
@@ -139,30 +145,35 @@ def _arrival(visit: Visit, course: Course, topic: Topic) -> list[Finding]:
     return found
 
 
-def _is_held_back(visit: Visit, course: Course) -> bool:
+def _is_held_back(probe_client: ProbeClient, probe_log: ProbeLog) -> bool:
     """Whether what was sent before the end came only after it."""
-    came = [visit.connected_at or 0.0, *(at for number, at in visit.events.items() if number)]
-    return max(came) > course.finished_at > 0
+    came = [
+        probe_client.connected_at or 0.0,
+        *(at for number, at in probe_client.events.items() if number),
+    ]
+    return max(came) > probe_log.finished_at > 0
 
 
-def _staying(visit: Visit, course: Course, topic: Topic, settings: Settings) -> list[Finding]:
+def _staying(
+    probe_client: ProbeClient, probe_log: ProbeLog, topic: Topic, settings: Settings
+) -> list[Finding]:
     """Whether it outlived a silence, with heartbeats, and ended when it was to."""
-    seconds = f"{course.silent_seconds:.1f} s"
-    if course.ended_early:
+    seconds = f"{probe_log.silent_seconds:.1f} s"
+    if probe_log.ended_early:
         return [
             topic.error(
                 f"The stream was cut in its silence, after {seconds}"
-                + (f" ({visit.closing})." if visit.closing else "."),
+                + (f" ({probe_client.closing})." if probe_client.closing else "."),
                 "Raise the proxy's timeout for reading (proxy_read_timeout 86400s in nginx), above "
                 f"{variable('heartbeat_seconds')} ({settings.heartbeat_seconds:g}) in any case.",
             )
         ]
     found = []
-    if course.silent_seconds == 0:
+    if probe_log.silent_seconds == 0:
         pass
-    elif visit.heartbeats:
+    elif probe_client.heartbeats:
         found.append(topic.ok(f"It outlived {seconds} of silence; heartbeats come."))
-    elif course.patience > settings.heartbeat_seconds:
+    elif probe_log.patience > settings.heartbeat_seconds:
         found.append(
             topic.error(
                 f"No heartbeat came in {seconds}.",
@@ -177,9 +188,9 @@ def _staying(visit: Visit, course: Course, topic: Topic, settings: Settings) -> 
                 f"Give --patience more than {settings.heartbeat_seconds:g} to see one.",
             )
         )
-    if 0 not in visit.events:
+    if 0 not in probe_client.events:
         found.append(topic.error("The event that ends the execution did not arrive.", _UNBUFFERED))
-    elif visit.trouble is not None or visit.ended_at is None:
+    elif probe_client.problem is not None or probe_client.ended_at is None:
         found.append(
             topic.warning(
                 "The stream does not end cleanly after the event that ends it.",

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.events import sse
-from gateway.events.cursor import Id
+from gateway.events import sse_encoder
 from gateway.events.envelope import Event
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 
-Verdict = Literal["start", "honoured", "gap", "reset"]
+CursorStatus = Literal["start", "valid", "gap", "reset"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How an execution ended: its first terminal event."""
 
-    id: Id
+    id: EventId
     type: str
     kept: bool
     """Whether history still holds that event."""
@@ -31,22 +31,22 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class HistoryPage:
     """The events that follow a cursor, as far as one page goes."""
 
-    verdict: Verdict
-    """`start`: no cursor; `honoured`: the events follow it; `gap`: it lies before what is kept;
+    cursor_status: CursorStatus
+    """`start`: no cursor; `valid`: the events follow it; `gap`: it lies before what is kept;
     `reset`: it belongs to another life of the history."""
     events: Sequence[Event]
-    first_kept: Id | None
+    first_kept: EventId | None
     ending: Ending | None
     more: bool
     """Another page follows."""
-    last: Id | None
+    last: EventId | None
     """The last event of the history, where it is known; on another page if there is one."""
 
     @property
-    def catches_up_to(self) -> Id | None:
+    def catches_up_to(self) -> EventId | None:
         """The event up to which a reader is not live yet; None where nothing is behind."""
         if self.ending is not None:
             return self.ending.id if self.events else None
@@ -68,25 +68,27 @@ class Stretch:
         """The execution has ended, and history no longer holds how."""
         return self.ending is not None and not self.ending.kept
 
-    def is_over_for(self, cursor: Id | None) -> bool:
+    def is_over_for(self, cursor: EventId | None) -> bool:
         """Whether a reader with *cursor* has seen the end: it gets a 204 (CONTRACT.md)."""
-        return self.ending is not None and cursor is not None and cursor.reaches(self.ending.id)
+        return (
+            self.ending is not None and cursor is not None and cursor.is_at_or_after(self.ending.id)
+        )
 
-    def notices(self, cursor: Id | None) -> bytes:
+    def notices(self, cursor: EventId | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""
         if self.is_end_lost:
             return self._gap_to_the_end(cursor)
-        if self.verdict == "honoured":
+        if self.cursor_status == "valid":
             return b""
-        if self.verdict == "reset":
-            return sse.reset(CloseReason.HISTORY_LOST) + self._gap_before_the_first(0)
+        if self.cursor_status == "reset":
+            return sse_encoder.reset(CloseReason.HISTORY_LOST) + self._gap_before_the_first(0)
         return self._gap_before_the_first(cursor.seq if cursor is not None else 0)
 
     def _gap_before_the_first(self, seen: int) -> bytes:
         first = self.first_kept
         return _gap(first.epoch, seen + 1, first.seq - 1) if first is not None else b""
 
-    def _gap_to_the_end(self, cursor: Id | None) -> bytes:
+    def _gap_to_the_end(self, cursor: EventId | None) -> bytes:
         if self.ending is None:
             return b""
         end = self.ending.id
@@ -95,4 +97,4 @@ class Stretch:
 
 
 def _gap(epoch: int, first: int, last: int) -> bytes:
-    return sse.gap(Id(epoch, first), Id(epoch, last)) if first <= last else b""
+    return sse_encoder.gap(EventId(epoch, first), EventId(epoch, last)) if first <= last else b""

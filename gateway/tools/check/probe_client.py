@@ -6,15 +6,15 @@ from collections.abc import Callable
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from gateway.events.frames import EventStream, Frame
 from gateway.events.parse import parse_object
+from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.check.probe import EVENT_TYPE
 
 _MOST_REFUSAL = 4096
 """Bytes of a refusal that are read."""
 
 
-class Visit:
+class ProbeClient:
     """One stream; `run` reads it to its end. Times are the event loop's, in seconds."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
@@ -41,7 +41,7 @@ class Visit:
         self.closing: str | None = None
         """The reason of a `stream:closing`."""
         self.ended_at: float | None = None
-        self.trouble: str | None = None
+        self.problem: str | None = None
         """Why there was no answer, or no proper end."""
 
     async def run(self, session: aiohttp.ClientSession) -> None:
@@ -56,7 +56,7 @@ class Visit:
                     self.version = f"{answer.version.major}.{answer.version.minor}"
                 await self._read(answer)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.trouble = str(error) or type(error).__name__
+            self.problem = str(error) or type(error).__name__
         finally:
             self.ended_at = self._now()
             self._news.set()

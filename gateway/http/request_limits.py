@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 1024
 """Most bytes of a POST's body; the contract knows none that says anything."""
 
 
-def hygiene_middleware(body_timeout: float) -> Middleware:
+def request_limits_middleware(body_timeout: float) -> Middleware:
     """Refuses unclean requests; *body_timeout*: seconds that a POST's body may take to arrive."""
 
     @web.middleware

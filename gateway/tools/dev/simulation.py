@@ -19,10 +19,10 @@ _BETWEEN_STEPS: Pause = (0.2, 0.8)
 _UNTIL_APPROVED: Pause = (3.0, 6.0)
 _A_MOMENT: Pause = (0.1, 0.2)
 
-_PATIENCE = 600.0
+_MAX_PAUSED = 600.0
 """Seconds after which what somebody has paused goes on by itself, whatever the pace."""
 
-Beat = tuple[bytes | None, float]
+SimulationStep = tuple[bytes | None, float]
 """The payload of an event, or None where somebody is waited for; and seconds until the next one."""
 
 
@@ -31,19 +31,21 @@ def draw(pause: Pause, pace: float) -> float:
     return random.uniform(*pause) / pace  # noqa: S311 - a simulation
 
 
-def play(run: Run, workflow: Workflow, pace: float) -> Iterator[Beat]:
+def simulate(run: Run, workflow: Workflow, pace: float) -> Iterator[SimulationStep]:
     """All of *run* to its end, *pace* times faster than life; needs a running loop."""
-    error = yield from play_steps(run, workflow, pace)
+    error = yield from simulate_steps(run, workflow, pace)
     yield run.fail(error) if error else run.cancel() if workflow.cancels else run.complete(), 0.0
 
 
-def play_steps(run: Run, workflow: Workflow, pace: float) -> Generator[Beat, None, str | None]:
+def simulate_steps(
+    run: Run, workflow: Workflow, pace: float
+) -> Generator[SimulationStep, None, str | None]:
     """The steps of *run* once; the value is the error of the one that failed."""
     for position, step in enumerate(workflow.steps, start=1):
         if step.waits_for and not run.is_held:
             yield from _wait(run, step.waits_for, draw(_UNTIL_APPROVED, pace), pace)
         elif run.is_held:
-            yield from _wait(run, step.waits_for or "approval", _PATIENCE, pace)
+            yield from _wait(run, step.waits_for or "approval", _MAX_PAUSED, pace)
         yield run.start_step(step.node_type, position), draw(_A_STEP, pace)
         if step.error:
             yield run.fail_step(step.error), 0.0
@@ -52,14 +54,14 @@ def play_steps(run: Run, workflow: Workflow, pace: float) -> Generator[Beat, Non
     return None
 
 
-def _wait(run: Run, reason: str, seconds: float, pace: float) -> Iterator[Beat]:
+def _wait(run: Run, reason: str, seconds: float, pace: float) -> Iterator[SimulationStep]:
     """Pause *run* until it is approved, or for so many *seconds*."""
     now = asyncio.get_running_loop().time
     until = now() + seconds
     run.is_approved = False
     yield run.pause(reason), 0.0
     while not run.is_approved and (now() < until or run.is_held):
-        if now() > until + _PATIENCE:
+        if now() > until + _MAX_PAUSED:
             break
         yield None, draw(_A_MOMENT, pace)
     run.is_held = False

@@ -111,7 +111,7 @@ async def test_reload_takes_the_algorithms_along(
         return response.status
 
     assert await status("run-1") == 401
-    gateway.parts.door.reload(
+    gateway.components.access.reload(
         make_settings(ownership="registry", jwt_secret=secret, jwt_algorithms=("HS512",))
     )
     assert await status("run-1") == 200
@@ -127,6 +127,6 @@ async def test_reload_of_another_url(
         jwt_secret=None, jwks_url="https://login.example/keys", jwt_algorithms=("RS256",)
     )
     with pytest.raises(ConfigurationError, match="restart"):
-        gateway.parts.door.reload(other)
+        gateway.components.access.reload(other)
     async with await gateway.get("run-1") as response:
         assert response.status == 200

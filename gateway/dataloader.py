@@ -18,7 +18,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class RoundTrips(Generic[K, T]):
+class DataLoader(Generic[K, T]):
     """Questions to one who answers many at a time; one round trip is under way at a time."""
 
     def __init__(

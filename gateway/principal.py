@@ -39,7 +39,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
+class Principal:
     """One request to see one execution, by somebody whose token was verified."""
 
     execution_id: str

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.trouble import REDIS_ERRORS, in_words
-from gateway.contract.census import census_call
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.scripts import Call
+from gateway.contract.stream_counts import stream_counts_call
+from gateway.dataloader import DISTANCE
 from gateway.errors import RedisUnavailable
-from gateway.round_trips import DISTANCE
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ LEASE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class CensusTimes:
+class StreamCountTimes:
     """Seconds between two flushes and two renewals, and how long a lease is."""
 
     flush: float = FLUSH_INTERVAL
@@ -52,23 +52,23 @@ class _Organization:
     """Openings not answered yet, oldest first; the answer says whether they may."""
 
 
-class Census:
+class StreamCounts:
     """Counts the streams of this instance among those of all; `run` is its one task."""
 
     def __init__(
-        self, redis: Redis, limit: int, wait: float, times: CensusTimes | None = None
+        self, redis: Redis, limit: int, wait: float, times: StreamCountTimes | None = None
     ) -> None:
         """*limit*: see there; *wait*: seconds to hold an opening while Redis is away."""
         self._redis = redis
         self.limit = limit
         """Most streams of one organization, for those that open from now on."""
         self._wait = wait
-        self._times = times or CensusTimes()
+        self._times = times or StreamCountTimes()
         self._instance = secrets.token_hex(8)
         self._organizations: dict[str, _Organization] = {}
         self._changed: set[str] = set()
         self._opening = asyncio.Event()
-        self._trouble: str | None = None
+        self._problem: str | None = None
 
     def __len__(self) -> int:
         """How many organizations it keeps anything of."""
@@ -110,7 +110,7 @@ class Census:
             async with asyncio.timeout(self._wait):
                 return await asked
         except TimeoutError:
-            raise RedisUnavailable(self._trouble or "Redis does not answer in time.") from None
+            raise RedisUnavailable(self._problem or "Redis does not answer in time.") from None
 
     async def run(self) -> None:
         """Ask for those who wait, tell of those who left and renew the leases, for ever."""
@@ -142,7 +142,9 @@ class Census:
         try:
             await scripts.run_all(self._redis, [self._call(name, 0, 0) for name in names])
         except REDIS_ERRORS as error:
-            log.warning("Streams stay counted for %g s: %s", self._times.lease, in_words(error))
+            log.warning(
+                "Streams stay counted for %g s: %s", self._times.lease, describe_redis_error(error)
+            )
 
     async def _report(self, names: Collection[str]) -> bool:
         """Tell Redis about the organizations *names*; False if it took nothing of it."""
@@ -159,7 +161,7 @@ class Census:
             else:
                 refusal = granted
                 self._changed.add(name)
-        self._trouble = in_words(refusal) if refusal is not None else None
+        self._problem = describe_redis_error(refusal) if refusal is not None else None
         # Where it took the others, the key of one is somebody else's: the others do not wait.
         return any(isinstance(granted, int) for granted in answers)
 
@@ -167,7 +169,7 @@ class Census:
         return [(name, self._organizations[name]) for name in names if name in self._organizations]
 
     def _call(self, name: str, held: int, wanted: int) -> Call:
-        return census_call(
+        return stream_counts_call(
             name,
             instance=self._instance,
             held=held,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from gateway.events.cursor import Id
+from gateway.events.ids import EventId
 from gateway.events.reasons import CloseReason
 
 
@@ -26,7 +26,7 @@ def connected(
     execution_id: str,
     retry_ms: int,
     heartbeat_seconds: float,
-    last: Id | None = None,
+    last: EventId | None = None,
     status: str | None = None,
 ) -> bytes:
     """What every stream begins with.
@@ -65,7 +65,7 @@ def expiring(expires_at: float, now: float) -> bytes:
     return frame("stream:expiring", data)
 
 
-def gap(first: Id, last: Id) -> bytes:
+def gap(first: EventId, last: EventId) -> bytes:
     """Events *first* to *last*, both of one life, were asked for and are no longer kept."""
     missed = last.seq - first.seq + 1
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})

@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.settings import load
 from gateway.settings.redis_url import parse_sentinel_url, shown
-from tests.floor0.test_settings import SECRET
+from tests.base.test_settings import SECRET
 
 SECRETS = ("hush", "pssst")
 
