@@ -14,10 +14,10 @@ from functools import partial
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway import pulse
+from gateway import process
 from gateway.access import control
+from gateway.admin.exposition import Sources
 from gateway.admin.routes import create_admin
-from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis, master_of
@@ -25,46 +25,42 @@ from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.recorder import Recorder
-from gateway.bus.registry import Registry
+from gateway.bus.registry import Registry, UnregisteredWatch
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
-from gateway.bus.unregistered import UnregisteredWatch
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
-from gateway.garbage import tune_gc
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
-from gateway.http.client import client_handler
 from gateway.http.connection import Connections, Room
-from gateway.http.errors import error_middleware
-from gateway.http.health import health_handler
 from gateway.http.nothing_here import add_nothing_here
 from gateway.http.outlet import Care
-from gateway.http.page import add_page
 from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
-from gateway.http.routes import add_cors, add_routes
+from gateway.http.responses import error_middleware
+from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
 from gateway.http.run_answer import Answers
 from gateway.http.run_documents import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
+from gateway.http.static import add_page, client_handler
 from gateway.http.stream import StreamHandler
-from gateway.http.tickets import TicketHandler
-from gateway.limits import (
+from gateway.listener import set_options
+from gateway.log import configure
+from gateway.metrics import Metrics
+from gateway.process import (
     OPERATOR_FILES,
     REQUEST_FILES,
     file_limit,
     most_streams,
     other_files,
     raise_file_limit,
+    tune_gc,
 )
-from gateway.listener import set_options
-from gateway.log import configure
-from gateway.metrics import Metrics
 from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.tasks import Supervisor
 
@@ -145,7 +141,7 @@ class Components:
         self.supervisor.start("heartbeat", self.heartbeat.run())
         self.supervisor.start("stall watch", self.stalls.run())
         self.supervisor.start("expiry", self.expiry.run())
-        self.supervisor.start("pulse", pulse.measure_loop_lag(self.metrics.loop_lag))
+        self.supervisor.start("pulse", process.measure_loop_lag(self.metrics.loop_lag))
         self.access.start(self.supervisor, self.hub)
         if self.unregistered is not None:
             self.supervisor.start("unregistered watch", self.unregistered.run())

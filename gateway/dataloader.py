@@ -7,9 +7,9 @@ remembered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 DISTANCE = 0.01
 """Seconds from the end of one trip to the beginning of the next."""
@@ -83,3 +83,34 @@ def _settle(asked: asyncio.Future[T], answer: T | Exception) -> None:
         asked.exception()
     else:
         asked.set_result(answer)
+
+
+class SingleFlight(Generic[K, T]):
+    """The questions under way, by what is asked."""
+
+    def __init__(self) -> None:
+        self._asking: dict[K, asyncio.Task[T]] = {}
+
+    async def ask(self, key: K, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer to *question*, or to the one for the same *key* that is under way; raises
+        what it raises."""
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.create_task(question())
+            self._asking[key] = asking
+            asking.add_done_callback(lambda done: self._answered(key, done))
+        # Shielded: the one that asked first may be given up before the others.
+        return await asyncio.shield(asking)
+
+    def _answered(self, key: K, done: asyncio.Task[T]) -> None:
+        del self._asking[key]
+        # When all who asked have left, nobody else looks at its error.
+        if not done.cancelled():
+            done.exception()
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)

@@ -18,7 +18,7 @@
         └── Unavailable         503, passing
 
 Each says in one sentence what happened and what to do. It does not know how an error is put on
-the wire: that is `gateway.http.errors`.
+the wire: that is `gateway.http.responses`.
 """
 
 from collections.abc import Sequence

@@ -21,9 +21,9 @@ from gateway.app import (
 )
 from gateway.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
-from gateway.garbage import tune_gc
 from gateway.listener import BACKLOG, Listeners, listen, url_of
 from gateway.log import configure
+from gateway.process import tune_gc
 from gateway.settings import EMBEDDED_REDIS, Settings, variable
 from gateway.systemd import Notifier
 

@@ -14,7 +14,7 @@ from gateway.access.tokens import issue
 from gateway.app import COMPONENTS, Components, create_application
 from gateway.contract.acl import GATEWAY
 from gateway.contract.keys import channel_pattern
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
 from tests.redis_process import RedisProcess

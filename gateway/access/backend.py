@@ -16,10 +16,10 @@ from yarl import URL
 
 from gateway.access.fair_share import FairShare
 from gateway.access.remembered import Remembered
-from gateway.access.retry import poll_until, unavailable
+from gateway.dataloader import SingleFlight
 from gateway.errors import BackendUnavailable, ExecutionNotFound
 from gateway.principal import Principal
-from gateway.single_flight import SingleFlight
+from gateway.retry import poll_until, unavailable
 
 NO_SECONDS = 1.0
 """A "no" is remembered for so long at most: it may only mean "not yet"."""

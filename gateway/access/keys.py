@@ -2,19 +2,24 @@
 
 A key says itself which algorithms it is good for, by its kind, curve and size. A token's header
 chooses among the keys; it never makes one good for more. Nothing here reads a file or the network:
-that is `gateway.access.pem` and `gateway.access.jwks`.
+that is `gateway.access.keys` and `gateway.access.jwks`.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.settings.access import MIN_SECRET_BYTES
+from gateway.settings.checks import read_text
 
 MAX_TRIED = 8
 """Most keys that one token is tried with, so that a stranger's token costs a bounded time."""
@@ -111,3 +116,49 @@ def public_key(material: object, kid: str | None = None) -> Key:
             return Key(material, frozenset({"EdDSA"}), kid)
         case _:
             raise ValueError("only RSA, P-256, P-384 and Ed25519 keys can be used")
+
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+def read_pem(file: Path, algorithms: Collection[str]) -> tuple[Key, ...]:
+    """All public keys in *file*, each good for one of the allowed *algorithms* at least.
+
+    Raises:
+        ValueError: the file cannot be read, or is not made of such keys; says what to do.
+    """
+    text = read_text(file)
+    keys = tuple(_key(block) for block in _BLOCK.finditer(text))
+    if not keys or len(keys) != text.count("-----BEGIN"):
+        raise ValueError(
+            f"{file} holds no complete public key in PEM: it must begin with "
+            "-----BEGIN PUBLIC KEY-----"
+        )
+    if len(keys) > MAX_TRIED:
+        raise ValueError(f"{file} holds more than {MAX_TRIED} keys: remove those of the past")
+    for key in keys:
+        if key.algorithms.isdisjoint(algorithms):
+            raise ValueError(
+                f"{file} holds a key for {' or '.join(sorted(key.algorithms))}, which is not "
+                "among the allowed algorithms: allow one of them, or remove the key"
+            )
+    return keys
+
+
+def _key(block: re.Match[str]) -> Key:
+    label = block[1]
+    if "PRIVATE" in label:
+        raise ValueError(
+            "a private key has no place here, whoever reads it can sign: put its public half "
+            "in the file, made with `openssl pkey -pubout`, and replace the pair"
+        )
+    if label not in ("PUBLIC KEY", "RSA PUBLIC KEY"):
+        raise ValueError(
+            f"{label} is no public key: take it out of a certificate with "
+            "`openssl x509 -pubkey -noout`"
+        )
+    try:
+        material = load_pem_public_key(block[0].encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("a key in it is damaged or of an unknown kind: export it anew") from None
+    return public_key(material)

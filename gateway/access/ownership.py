@@ -3,10 +3,10 @@
 import logging
 from typing import Protocol
 
-from gateway.access.retry import poll_until
 from gateway.bus.registry import Registry
 from gateway.errors import ExecutionNotFound
 from gateway.principal import Principal
+from gateway.retry import poll_until
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,16 @@ request.
 """
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from gateway.access.ownership import Ownership
-from gateway.access.retry import poll_until
-from gateway.access.revocation import refuse_revoked
 from gateway.access.tickets import Tickets
 from gateway.access.tokens import TokenVerifier
-from gateway.bus.revocations import Revocations
-from gateway.errors import Forbidden, MalformedRequest, Unauthenticated
+from gateway.bus.revocations import Kind, Revocations
+from gateway.errors import ExecutionNotFound, Forbidden, MalformedRequest, Unauthenticated
 from gateway.events.envelope import EXECUTION_ID
 from gateway.principal import Identity, Principal
+from gateway.retry import poll_until
 
 MAX_ORGANIZATION = 256
 """Characters that an organization's name may have."""
@@ -122,3 +122,23 @@ def _organization(asked: str | None, identity: Identity) -> str:
     if identity.organizations is not None and asked not in identity.organizations:
         raise Forbidden("The token does not cover this organization: ask with one that does.")
     return asked
+
+
+def refuse_revoked(kind: Kind) -> NoReturn:
+    """Refuse a viewer whom a revocation of this *kind* hits.
+
+    Raises:
+        Unauthenticated: of the subject or the token: 401 `token_revoked`.
+        Forbidden: of the organization: 403 `organization_revoked`.
+        ExecutionNotFound: of the execution: nobody learns more of it than of an unknown one.
+    """
+    match kind:
+        case "subject" | "token-id":
+            raise Unauthenticated("The token was revoked: log in again.", "token_revoked")
+        case "organization":
+            raise Forbidden(
+                "This organization's access was revoked: ask whoever runs the gateway.",
+                "organization_revoked",
+            )
+        case "execution":
+            raise ExecutionNotFound

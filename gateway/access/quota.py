@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.access.retry import unavailable
 from gateway.bus.stream_counts import StreamCounts
 from gateway.errors import LimitReached, RedisUnavailable
 from gateway.principal import Principal
+from gateway.retry import unavailable
 
 Key = TypeVar("Key")
 

@@ -9,6 +9,7 @@ Every label is bounded: reasons and codes are lists in the source, never what a 
 import asyncio
 import platform
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -20,11 +21,37 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gateway import __version__
-from gateway.admin.sources import Sources
-from gateway.events.reasons import CloseReason
+from gateway.bus.canary import Canary
+from gateway.bus.health import Health
+from gateway.bus.subscription import Subscription
+from gateway.events.sse_encoder import CloseReason
+from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import COMPLETED, GONE
+from gateway.http.poll_budget import Budget
 from gateway.http.run_answer import CUTS
-from gateway.metrics import Histogram
+from gateway.metrics import Histogram, Metrics
+from gateway.tasks import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is read; nothing here is ever written to."""
+
+    metrics: Metrics
+    hub: Hub
+    health: Health
+    subscription: Subscription
+    canary: Canary
+    supervisor: Supervisor
+    polls: Budget
+
+    def not_ready(self) -> list[str]:
+        """In words, why no new stream should be sent here; empty while it is ready."""
+        reasons = list(self.health.status().reasons)
+        if self.hub.draining:
+            reasons.insert(0, "The gateway is stopping: its streams are being sent away.")
+        return reasons
+
 
 PREFIX = "sse_gateway_"
 

@@ -1,6 +1,8 @@
 """The admin application: its paths, and what each answers. `gateway.server` listens for it."""
 
-from collections.abc import Sequence, Set
+import asyncio
+import re
+from collections.abc import Iterator, Sequence, Set
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -8,15 +10,90 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client.exposition import choose_encoder
 
-from gateway.admin.exposition import create_registry
-from gateway.admin.sources import Sources
-from gateway.admin.streams import streams_handler
-from gateway.errors import Forbidden
-from gateway.http.errors import error_middleware, json_response
-from gateway.http.headers import add_common_headers
+from gateway.admin.exposition import Sources, create_registry
+from gateway.errors import Forbidden, MalformedRequest
+from gateway.fanout.hub import Hub
+from gateway.fanout.subscriber import Subscriber
 from gateway.http.nothing_here import add_nothing_here
+from gateway.http.responses import add_common_headers, error_middleware, json_response
 from gateway.metrics import Metrics
 from gateway.settings import variable
+
+DEFAULT_LIMIT = 1000
+MAX_LIMIT = 100_000
+"""Most streams in one answer: it is made in one go, about 5 µs each."""
+
+_FILTERS = ("execution", "organization", "subject")
+
+
+def streams_handler(hub: Hub) -> Handler:
+    """The streams of *hub* as JSON, oldest first; `?execution=`, `?organization=` and `?subject=`
+    choose, `?limit=` says how many are shown."""
+
+    async def handle(request: web.Request) -> web.Response:
+        unknown = request.query.keys() - {*_FILTERS, "limit"}
+        if unknown:
+            raise MalformedRequest(
+                f"Unknown parameter {min(unknown)!r}: use execution, organization, subject, limit."
+            )
+        limit = _limit(request.query.get("limit"))
+        matching = sorted(_matching(hub, request), key=lambda one: one.opened_at)
+        now = asyncio.get_running_loop().time()
+        return json_response(
+            {
+                "open": len(hub),
+                "matching": len(matching),
+                "streams": [_describe(one, now) for one in matching[:limit]],
+            }
+        )
+
+    return handle
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return DEFAULT_LIMIT
+    # Python reads no number of thousands of digits.
+    if re.fullmatch(r"[0-9]{1,6}", given) is None or int(given) > MAX_LIMIT:
+        raise MalformedRequest(f"limit is a number from 0 to {MAX_LIMIT}.")
+    return int(given)
+
+
+def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
+    wanted = [request.query.get(name) for name in _FILTERS]
+    for subscriber in hub:
+        principal = subscriber.principal
+        found = (principal.execution_id, principal.organization_id, principal.identity.subject)
+        if all(want in (None, is_) for want, is_ in zip(wanted, found, strict=True)):
+            yield subscriber
+
+
+def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
+    """Ages and lags in seconds, sizes in bytes."""
+    events, size = subscriber.waiting
+    return {
+        "execution_id": subscriber.execution_id,
+        "organization_id": subscriber.principal.organization_id,
+        "subject": subscriber.principal.identity.subject,
+        "age_seconds": round(now - subscriber.opened_at, 3),
+        "state": _state(subscriber),
+        "last_event_id": None if subscriber.position is None else str(subscriber.position),
+        "events": subscriber.delivered,
+        "bytes": subscriber.written,
+        "queue_events": events,
+        "queue_bytes": size,
+        "lag_seconds": round(subscriber.lag(now), 3),
+        "silent_seconds": round(now - subscriber.last_activity, 3),
+    }
+
+
+def _state(subscriber: Subscriber) -> str:
+    """`live`, `held` while it catches up from history, `opening`, or why it is ending."""
+    if subscriber.ended is not None:
+        return str(subscriber.ended)
+    if not subscriber.attached:
+        return "opening"
+    return "held" if subscriber.held else "live"
 
 
 def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
@@ -91,7 +168,7 @@ def _ready(sources: Sources) -> Handler:
     from the beginning of the drain."""
 
     async def handle(_: web.Request) -> web.Response:
-        return _state("ready", sources.not_ready())
+        return _routes_state("ready", sources.not_ready())
 
     return handle
 
@@ -101,12 +178,12 @@ def _live(sources: Sources) -> Handler:
 
     async def handle(_: web.Request) -> web.Response:
         stuck = sources.health.stuck()
-        return _state("live", [stuck] if stuck else [])
+        return _routes_state("live", [stuck] if stuck else [])
 
     return handle
 
 
-def _state(name: str, reasons: list[str]) -> web.Response:
+def _routes_state(name: str, reasons: list[str]) -> web.Response:
     if reasons:
         return json_response({"status": f"not {name}", "reasons": reasons}, 503)
     return json_response({"status": name})

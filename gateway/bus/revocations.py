@@ -4,7 +4,7 @@ Each gateway keeps a copy of all revocations and asks twice a second, and before
 whether it is still the newest. So one round trip finds what was revoked anywhere, and a stream
 that is open ends within a second. While Redis is away what is known stays in force.
 
-It does not word a refusal: see `gateway.access.revocation`. Times are seconds since the epoch by
+It does not word a refusal: see `gateway.access.policy`. Times are seconds since the epoch by
 the wall clocks of whoever revokes and of each gateway; Redis' own clock decides nothing.
 """
 
@@ -14,26 +14,43 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
-from gateway.contract.revocation import (
-    KINDS,
-    MEMBERS_KEY,
-    VERSION_KEY,
-    Kind,
-    member,
-    parse_member,
-)
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
+
+Kind = Literal["subject", "token-id", "organization", "execution"]
+"""What a revocation hits: the claims `sub` and `jti`, the organization asked for, the execution."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MEMBERS_KEY = "sse:{!revocations}:members"
+"""`!` can stand in no execution id, so no execution's keys are ever mistaken for these."""
+
+VERSION_KEY = "sse:{!revocations}:version"
+
+
+def member(kind: Kind, value: str) -> str:
+    """How a revocation stands in the set."""
+    return f"{kind}:{value}"
+
+
+def parse_member(text: str) -> tuple[Kind, str] | None:
+    """The kind and value of a member; None for one that a later version may have written."""
+    name, _, value = text.partition(":")
+    for kind in KINDS:
+        if kind == name and value:
+            return kind, value
+    return None
+
 
 log = logging.getLogger(__name__)
 

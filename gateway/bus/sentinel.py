@@ -25,8 +25,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
 from gateway.bus.errors import REDIS_ERRORS
+from gateway.dataloader import SingleFlight
 from gateway.settings.redis_url import SentinelUrl
-from gateway.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,11 @@ from gateway.errors import ConfigurationError
 from gateway.harmless import harmless
 from gateway.settings import Settings, load, sources, variable
 from gateway.settings.checks import read_text
-from gateway.tools.check.configuration import check_settings
-from gateway.tools.check.finding import Finding, Level, Topic, worst
+from gateway.tools.check.configuration import check_settings, check_tokens
+from gateway.tools.check.finding import Finding, Level, Topic, table, worst
 from gateway.tools.check.machine import check_addresses, check_files
 from gateway.tools.check.proxy import Options, check_url
 from gateway.tools.check.redis_server import check_redis
-from gateway.tools.check.table import table
-from gateway.tools.check.tokens import check_tokens
 
 _COLOURS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "red"}
 DEFAULT_PREFIX = str(Settings.model_fields["channel_prefix"].default)

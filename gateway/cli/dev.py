@@ -28,7 +28,7 @@ from gateway.bus.connection import create_redis
 from gateway.cli.options import REDIS_OF_TRIALS, config_option
 from gateway.cli.output import console
 from gateway.harmless import harmless
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 from gateway.server import Server, reachable_redis, stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
 from gateway.tasks import Supervisor

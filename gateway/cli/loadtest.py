@@ -22,7 +22,7 @@ from gateway.cli.options import (
     prefix_option,
 )
 from gateway.cli.output import console, echo
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 from gateway.tools.loadtest import report
 from gateway.tools.loadtest.findings import Findings
 from gateway.tools.loadtest.page import render

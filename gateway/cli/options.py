@@ -15,7 +15,7 @@ from gateway.events.envelope import EXECUTION_ID
 from gateway.settings import check_redis_url
 from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
-from gateway.tools.loadtest.slo import Slo
+from gateway.tools.loadtest.findings import Slo
 
 T = TypeVar("T")
 

@@ -11,9 +11,8 @@ import click
 import orjson
 
 from gateway.publisher.timestamps import instant
-from gateway.tools.dev.run import Run
 from gateway.tools.dev.script import STARTED
-from gateway.tools.dev.simulation import simulate
+from gateway.tools.dev.simulation import Run, simulate
 
 
 class Event(NamedTuple):

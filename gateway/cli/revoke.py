@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 import click
 from rich.table import Table
 
-from gateway.bus.revocations import InForce, read_revocations, restore
+from gateway.bus.revocations import KINDS, InForce, Kind, read_revocations, restore
 from gateway.bus.revocations import revoke as write_revocation
 from gateway.cli.options import ExecutionId, redis_option, with_redis
 from gateway.cli.output import console, echo
-from gateway.contract.revocation import KINDS, Kind
 from gateway.harmless import harmless
 
 _DEFAULT_SECONDS = 24 * 3600

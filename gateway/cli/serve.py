@@ -9,7 +9,7 @@ import click
 from gateway import log, server
 from gateway.cli.options import config_option
 from gateway.cli.output import echo
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 from gateway.settings import EMBEDDED_REDIS, Settings, load
 from gateway.settings.redis_url import shown
 

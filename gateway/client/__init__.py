@@ -1,1 +1,1 @@
-"""The JavaScript package: `gateway.http.client` serves it. No Python imports it."""
+"""The JavaScript package: `gateway.http.static` serves it. No Python imports it."""

@@ -10,7 +10,7 @@ from typing import Literal
 from gateway.events import sse_encoder
 from gateway.events.envelope import Event
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 
 CursorStatus = Literal["start", "valid", "gap", "reset"]
 

@@ -6,11 +6,25 @@ event without data. It does not encode the producers' events: see `gateway.event
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import orjson
 
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+
+
+class CloseReason(StrEnum):
+    """The `reason` of `stream:closing`."""
+
+    DRAIN = "drain"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a word of the contract, no secret
+    REVOKED = "revoked"
+    SLOW_READER = "slow_reader"
+    HISTORY_LOST = "history_lost"
+    MAX_AGE = "max_age"
+    ADMIN = "admin"
+    UNAVAILABLE = "unavailable"
+    LIMIT = "limit"
 
 
 def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -> bytes:

@@ -11,8 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from gateway.events.reasons import CloseReason
-from gateway.events.sse_encoder import heartbeat
+from gateway.events.sse_encoder import CloseReason, heartbeat
 from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 

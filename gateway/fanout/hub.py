@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gateway.errors import LimitReached, Unavailable
 from gateway.events.batch import EventBatch
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics

@@ -15,8 +15,7 @@ from typing import Protocol
 
 from gateway.events.batch import EventBatch
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
-from gateway.events.sse_encoder import closing
+from gateway.events.sse_encoder import CloseReason, closing
 from gateway.principal import Principal
 
 COMPLETED = "completed"
@@ -121,7 +120,7 @@ class Subscriber:
 
     def detach(self) -> None:
         """Its connection has ended. Without it the two would keep each other until a pass of the
-        garbage collector, which comes seldom (`gateway.garbage`)."""
+        garbage collector, which comes seldom (`gateway.process`)."""
         self._sink = None
         self._waiting = self._early = None
 

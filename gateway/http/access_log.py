@@ -5,14 +5,33 @@ line of a request that it could not parse. Both are replaced here.
 """
 
 import logging
+import re
+import secrets
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
 from gateway.http.handover import HandedOver
-from gateway.http.request_id import request_id
 from gateway.log import event
+
+REQUEST_ID_HEADER = "X-Request-ID"
+
+_USABLE = re.compile(r"[A-Za-z0-9_.:=+/-]{1,128}")
+"""What stands in a log as it came; anything else is taken for none."""
+
+_REQUEST_ID = web.RequestKey("request_id", str)
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The id of *request*: the same one however often it is asked for."""
+    known = request.get(_REQUEST_ID)
+    if known is None:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        known = given if _USABLE.fullmatch(given) else secrets.token_hex(16)
+        request[_REQUEST_ID] = known
+    return known
+
 
 access_log = logging.getLogger("gateway.access_log")
 server_log = logging.getLogger("gateway.server")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.events.batch import EventBatch, as_chunk
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.stalls import StallWatch
 

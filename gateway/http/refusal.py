@@ -4,8 +4,7 @@ from email.utils import formatdate
 
 from aiohttp import web
 
-from gateway.http.errors import json_response
-from gateway.http.headers import add_common_headers
+from gateway.http.responses import add_common_headers, json_response
 from gateway.http.screen import Fault
 
 _REFUSALS = {

@@ -1,12 +1,63 @@
 """The table of paths, and CORS for all of them."""
 
+from dataclasses import dataclass
+
 import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.http.headers import add_common_headers
-from gateway.http.request_id import REQUEST_ID_HEADER, request_id
+from gateway.access.policy import Policy
+from gateway.access.quota import Quota
+from gateway.access.tickets import Tickets
+from gateway.bus.health import Health
+from gateway.errors import MalformedRequest
+from gateway.http.access_log import REQUEST_ID_HEADER, request_id
+from gateway.http.credentials import read_credentials
 from gateway.http.request_limits import end_with_body
+from gateway.http.responses import add_common_headers, json_response
+
+
+def health_handler(health: Health) -> Handler:
+    """200 while events can be trusted to arrive, else 503 with the reason in words."""
+
+    async def handle(_: web.Request) -> web.Response:
+        status = health.status()
+        document: dict[str, object] = {
+            "status": "healthy" if status.healthy else "unhealthy",
+            "redis": "connected" if status.redis_connected else "disconnected",
+        }
+        if status.healthy:
+            return json_response(document)
+        document["reason"] = " ".join(status.reasons)
+        return json_response(document, 503, {"Retry-After": "3"})
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class TicketHandler:
+    """Gives tickets to whoever may watch."""
+
+    policy: Policy
+    quota: Quota
+    office: Tickets
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One ticket; nothing in the body is looked at."""
+        if any(name in request.query for name in ("Authorization", "organization_id", "ticket")):
+            raise MalformedRequest(
+                "A ticket is there so that no token stands in a URL: send Authorization and "
+                "X-Organization-ID as headers.",
+                "credentials_in_query",
+            )
+        principal = await self.policy.identify(
+            request.match_info["execution_id"], read_credentials(request)
+        )
+        self.quota.ticket(principal)
+        await self.policy.admit(principal)
+        ticket = await self.office.issue(principal)
+        return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})
+
 
 STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
 TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"

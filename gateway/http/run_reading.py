@@ -13,7 +13,7 @@ import orjson
 from gateway.bus.history import Entry, Page, envelope_of
 from gateway.events.envelope import with_id
 from gateway.events.ids import EventId
-from gateway.events.parse import parse
+from gateway.events.json_edit import parse
 from gateway.events.run import RunDocument, RunFold
 from gateway.events.steps import StepLog
 from gateway.metrics import Metrics
@@ -91,7 +91,7 @@ class _Packer:
     """Makes of a step's output what its log holds: JSON, or nothing where nobody asked for it.
 
     An object of its own: as a method of `Reading` it would tie that and its fold to each other, and
-    the collector, which comes seldom (`gateway.garbage`), would find their bytes late.
+    the collector, which comes seldom (`gateway.process`), would find their bytes late.
     """
 
     def __init__(self, *, wanted: bool) -> None:

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
-from gateway.access.retry import unavailable
 from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
@@ -24,15 +23,16 @@ from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
+from gateway.http.access_log import request_id
 from gateway.http.address import Network, client_address
 from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
-from gateway.http.errors import STREAM_HEADERS
 from gateway.http.handover import begin, is_chunked, release
 from gateway.http.outlet import Care, Outlet
-from gateway.http.request_id import request_id
+from gateway.http.responses import STREAM_HEADERS
 from gateway.http.visit import Visit
 from gateway.metrics import Metrics
+from gateway.retry import unavailable
 
 _WITH_HEAD_BYTES = 32 * 1024
 """What of the first page leaves with the response's head. Less than aiohttp waits for a reader to

@@ -1,4 +1,4 @@
-"""The page that shows executions live: its files. `gateway.http.page` serves them.
+"""The page that shows executions live: its files. `gateway.http.static` serves them.
 
 It runs on the JavaScript package in `gateway/client`, and on nothing else.
 """

@@ -31,7 +31,7 @@ It knows nothing of HTTP; any language can do the same with the scripts of `gate
 from gateway.contract.registration import RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
 from gateway.publisher.asynchronous import AsyncBuffer, Publisher
-from gateway.publisher.errors import BufferFull, EventRefused, EventTooLarge, PublishFailed
+from gateway.publisher.retry import BufferFull, EventRefused, EventTooLarge, PublishFailed
 from gateway.publisher.synchronous import SyncBuffer, SyncPublisher
 
 __all__ = [

@@ -10,9 +10,8 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.errors import BufferFull, PublishFailed
 from gateway.publisher.events import EventMethods, R
-from gateway.publisher.retry import Backoff
+from gateway.publisher.retry import Backoff, BufferFull, PublishFailed
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from gateway.contract.keys import channel
 from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
 from gateway.events.envelope import EXECUTION_ID, decode
-from gateway.publisher.errors import EventRefused, EventTooLarge
+from gateway.publisher.retry import EventRefused, EventTooLarge
 from gateway.publisher.timestamps import Moment, instant, stamp
 
 MAX_KEY_LENGTH = 256

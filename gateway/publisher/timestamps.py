@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from gateway.publisher.errors import EventRefused
+from gateway.publisher.retry import EventRefused
 
 Moment = datetime | str
 """A time as producers may give it: a datetime or ISO 8601 text. Without a zone it is UTC."""

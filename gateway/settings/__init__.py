@@ -4,7 +4,7 @@ A value comes from the environment, else from the TOML file, else from the defau
 acts on any setting.
 """
 
-from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
+from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.reading import load, sources
 from gateway.settings.redis_url import EMBEDDED_REDIS, check_redis_url
 from gateway.settings.table import TERMINAL_TYPES, Settings

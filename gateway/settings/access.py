@@ -18,8 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.settings.checks import Word, Words, check_url, is_loopback, read_text
-from gateway.settings.names import variable
+from gateway.settings.checks import Word, Words, check_url, is_loopback, read_text, variable
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """A key is at least as long as its hash (RFC 7518, section 3.2)."""

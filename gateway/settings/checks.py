@@ -6,6 +6,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
+PREFIX = "GATEWAY_"
+CONFIG_VARIABLE = "GATEWAY_CONFIG"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return "REDIS_URL" if field == "redis_url" else PREFIX + field.upper()
+
 
 def lower(value: object) -> object:
     """A word that may be written in capitals."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
-from gateway.settings.names import CONFIG_VARIABLE, PREFIX, variable
+from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.table import Settings
 
 CREDENTIALS = ("jwt_secret", "redis_url")

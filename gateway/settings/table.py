@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from gateway.settings.access import AccessSettings, Seconds
-from gateway.settings.checks import Word, Words, port_or_off, read_text
-from gateway.settings.names import variable
+from gateway.settings.checks import Word, Words, port_or_off, read_text, variable
 from gateway.settings.redis_url import EMBEDDED_REDIS, LOCAL_REDIS, check_redis_url
 
 TERMINAL_TYPES = (

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from gateway.access.control import create_keys, create_verifier
 from gateway.access.jwks import JwksKeys
 from gateway.access.keys import MAX_TRIED
-from gateway.access.verification import create_keys, create_verifier
 from gateway.errors import ConfigurationError, Unauthenticated
 from gateway.settings import Settings, load
 from tests.access.issuers import ASYMMETRIC, pair, pem, signed, signing_key

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from gateway import __version__
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.support import SECRET, eventually, producer_message

@@ -20,7 +20,7 @@ from gateway.access.tokens import issue
 from gateway.bus import scripts
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
-from gateway.garbage import tune_gc
+from gateway.process import tune_gc
 from tests.bench.figures import Figure
 from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
 from tests.bench.tabs import STAMP, Crowd

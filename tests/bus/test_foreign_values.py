@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from gateway.bus import scripts, unregistered
+from gateway.bus import registry, scripts
 from gateway.bus.history import History
 from gateway.bus.registry import Registry, register
+from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
+from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
-from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
-from gateway.contract.stream_counts import stream_counts_call, stream_counts_key
 from gateway.errors import RedisUnavailable
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append, ids, payload, record
@@ -174,7 +174,7 @@ class Bystander:
 async def bystander(
     start_gateway: StartGateway, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Bystander:
-    monkeypatch.setattr(unregistered.UnregisteredWatch.__init__, "__defaults__", (0.05,))
+    monkeypatch.setattr(registry.UnregisteredWatch.__init__, "__defaults__", (0.05,))
     gateway = await start_gateway(ownership_wait_seconds=0.1, max_opens_per_second=1000)
     await register(redis, GOOD, "acme")
     return Bystander(gateway, redis, await gateway.open(GOOD))

@@ -8,12 +8,20 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 import pytest
 from redis.asyncio import Redis
 
-from gateway.access.revocation import refuse_revoked
+from gateway.access.policy import refuse_revoked
 from gateway.bus.connection import create_redis
-from gateway.bus.revocations import Revocations, read_revocations, restore, revoke
-from gateway.contract.revocation import KINDS, MEMBERS_KEY, VERSION_KEY, Kind
+from gateway.bus.revocations import (
+    KINDS,
+    MEMBERS_KEY,
+    VERSION_KEY,
+    Kind,
+    Revocations,
+    read_revocations,
+    restore,
+    revoke,
+)
 from gateway.errors import ExecutionNotFound, RedisUnavailable, RequestRefused
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics

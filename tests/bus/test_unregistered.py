@@ -5,9 +5,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.bus import unregistered
-from gateway.bus.registry import Registry, register
-from gateway.bus.unregistered import CHECK_INTERVAL, UnregisteredWatch
+from gateway.bus import registry
+from gateway.bus.registry import CHECK_INTERVAL, Registry, UnregisteredWatch, register
 from gateway.contract.keys import events_key, meta_key
 from tests.conftest import StartGateway
 from tests.history_support import payload, record
@@ -23,7 +22,7 @@ async def test_warning(
 ) -> None:
     """The warning has the number of events, one id and both remedies, and leaves out what is
     registered."""
-    monkeypatch.setattr(unregistered.UnregisteredWatch.__init__, "__defaults__", (0.3,))
+    monkeypatch.setattr(registry.UnregisteredWatch.__init__, "__defaults__", (0.3,))
     await start_gateway()
     await register(redis, "known", "acme")
     for _ in range(3):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 import gateway
+from gateway.bus.revocations import MEMBERS_KEY
 from gateway.cli.output import console, echo
 from gateway.contract.keys import meta_key
-from gateway.contract.revocation import MEMBERS_KEY
 from gateway.harmless import harmless, harmless_json, harmless_lines
 from gateway.tools.loadtest import report
 from gateway.tools.loadtest.findings import Course, sum_up

@@ -12,11 +12,11 @@ from gateway.bus import scripts
 from gateway.bus.connection import create_redis
 from gateway.bus.registry import register
 from gateway.bus.revocations import read_revocations, restore, revoke
+from gateway.bus.stream_counts import STREAM_COUNTS
 from gateway.contract.acl import GATEWAY, OPERATOR, PUBLISHER, WORKER, Role
 from gateway.contract.keys import meta_key
 from gateway.contract.registration import REGISTER
 from gateway.contract.scripts import PUBLISH, READ, RECORD, HistoryLimits, Script, publish_call
-from gateway.contract.stream_counts import STREAM_COUNTS
 from gateway.publisher import Publisher, PublishFailed
 from gateway.tools.check.acl import TRIALS, check_rights
 from gateway.tools.check.finding import Level

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.parse import parse
+from gateway.events.json_edit import parse
 
 HALVES = [
     (rb'"\ud800"', "\ufffd"),

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.events import sse_encoder
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from tests.support import parse_sse
 
 

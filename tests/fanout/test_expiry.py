@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.expiry import SPREAD_SECONDS, WARNING_SECONDS, Expiry
 from gateway.fanout.hub import RETRY_MS
 from gateway.fanout.subscriber import Subscriber

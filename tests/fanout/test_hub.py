@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import LimitReached, Unavailable
 from gateway.events.batch import EventBatch
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics

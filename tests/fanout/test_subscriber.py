@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.subscriber import COMPLETED, Subscriber
 from tests.fanout.support import EPOCH, Reader, burst
 from tests.principals import principal

@@ -12,7 +12,7 @@ from gateway.bus.replay import Replay
 from gateway.events.batch import EventBatch
 from gateway.events.envelope import recorded
 from gateway.events.ids import EventId
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.catch_up import CatchUp
 from gateway.metrics import Metrics

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.http.outlet import Outlet
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.http.raw import Connection, say

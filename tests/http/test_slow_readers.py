@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.replay import TAIL_BYTES
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append
 from tests.support import eventually, missing, producer_message

@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.access.tickets import Tickets, read, write
+from gateway.access.tickets import Tickets, TicketStore, read, write
 from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
-from gateway.bus.tickets import TicketStore
 from gateway.contract.keys import ticket_key
 from gateway.errors import Unauthenticated
 from tests.conftest import RunningGateway, credentials

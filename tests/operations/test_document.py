@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.admin.exposition import PREFIX
 from gateway.errors import RequestRefused
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.http.screen import Fault
 from gateway.settings import Settings
 from tests.conftest import RunningGateway, StartGateway

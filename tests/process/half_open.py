@@ -7,7 +7,7 @@ server has ended every one. Every second connection sends one byte a second; the
 import asyncio
 import sys
 
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 
 _AT_ONCE = 200
 _REQUEST = b"GET /api/v1/sse/health HTTP/1.1\r\nHost: gateway\r\nX-Slow: " + b"y" * 1000

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli.main import COMMANDS
-from gateway.events.reasons import CloseReason
+from gateway.events.sse_encoder import CloseReason
 from gateway.settings import CONFIG_VARIABLE, Settings, variable
 from tests.readme.blocks import README, ROOT, code
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gateway.limits import raise_file_limit
+from gateway.process import raise_file_limit
 from tests.soak.plan import SHORT, plan
 from tests.soak.report import show, to_json
 from tests.soak.run import soak

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from gateway.contract.revocation import VERSION_KEY
+from gateway.bus.revocations import VERSION_KEY
 
 
 @dataclass(frozen=True, slots=True)

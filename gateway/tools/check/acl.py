@@ -15,10 +15,11 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from gateway.bus import scripts
+from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
+from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
 from gateway.contract.acl import GATEWAY, WITHOUT
 from gateway.contract.registration import Registration
-from gateway.contract.revocation import MEMBERS_KEY, VERSION_KEY
 from gateway.contract.scripts import (
     BareMessage,
     Call,
@@ -27,7 +28,6 @@ from gateway.contract.scripts import (
     read_call,
     record_call,
 )
-from gateway.contract.stream_counts import stream_counts_call, stream_counts_key
 from gateway.tools.check.finding import Finding, Topic
 
 _TOPIC = Topic("Redis rights")

@@ -1,7 +1,15 @@
 """Looks at settings that are valid, and still may not be what was meant."""
 
+import asyncio
+import stat
+import tomllib
+from pathlib import Path
+
+from gateway.access.control import create_keys
+from gateway.access.jwks import JwksKeys
+from gateway.errors import ConfigurationError, Unavailable
 from gateway.settings import Settings, variable
-from gateway.tools.check.finding import Finding, Topic
+from gateway.tools.check.finding import Finding, Topic, shown
 
 STOP_TIMEOUT = 40.0
 """Seconds: `TimeoutStopSec` of the unit in systemd/."""
@@ -50,3 +58,82 @@ def check_settings(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+_TOKENS_TOPIC = Topic("Keys")
+
+
+async def check_tokens(settings: Settings, config_file: Path | None) -> list[Finding]:
+    """Findings about the keys, and the files that hold secrets."""
+    try:
+        keys = create_keys(settings)
+    except ConfigurationError as error:
+        return [_TOKENS_TOPIC.error(one, "Until then nothing starts.") for one in error.mistakes]
+    if isinstance(keys, JwksKeys):
+        found = await _check_published(keys, settings.jwt_algorithms)
+    else:
+        source = "The secret" if settings.jwt_secret is not None else "The issuer's public key"
+        found = [
+            _TOKENS_TOPIC.ok(f"{source} can be used with {', '.join(settings.jwt_algorithms)}.")
+        ]
+    return [*found, *_check_files(settings, config_file)]
+
+
+async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[Finding]:
+    """Fetch them as a gateway does when it starts."""
+    fetching = asyncio.create_task(keys.run())
+    try:
+        fit = {name: bool(await keys.candidates(name, None)) for name in algorithms}
+    except Unavailable:
+        return [
+            _TOKENS_TOPIC.error(
+                f"The issuer's keys cannot be fetched from {variable('jwks_url')}: "
+                f"{keys.problem or 'no answer in time'}.",
+                "Until they can, every token is refused: see that this machine reaches that "
+                "address, and that it answers with a JWK set.",
+            )
+        ]
+    finally:
+        fetching.cancel()
+        await asyncio.wait([fetching])
+    useless = [name for name, found in fit.items() if not found]
+    if len(useless) == len(fit):
+        return [
+            _TOKENS_TOPIC.error(
+                f"The issuer publishes no key for {' or '.join(useless)}.",
+                f"Set {variable('jwt_algorithms')} to what it signs with.",
+            )
+        ]
+    found = [_TOKENS_TOPIC.ok("The issuer's keys were fetched, and can be used.")]
+    if useless:
+        found.append(
+            _TOKENS_TOPIC.note(
+                f"The issuer publishes no key for {' or '.join(useless)} now.",
+                f"Take it out of {variable('jwt_algorithms')} if it never will.",
+            )
+        )
+    return found
+
+
+def _check_files(settings: Settings, config_file: Path | None) -> list[Finding]:
+    """Files with a secret in them that everybody on this machine may read."""
+    files = {
+        variable("jwt_secret_file"): settings.jwt_secret_file,
+        variable("redis_url_file"): settings.redis_url_file,
+    }
+    if config_file is not None and _holds_a_secret(config_file):
+        files["the configuration, which holds a secret"] = config_file
+    return [
+        _TOKENS_TOPIC.warning(
+            f"Everybody on this machine can read {path} ({name}).",
+            f"chmod o-r {path}, or give it to systemd as a credential.",
+        )
+        for name, path in files.items()
+        if path is not None and path.stat().st_mode & stat.S_IROTH
+    ]
+
+
+def _holds_a_secret(config_file: Path) -> bool:
+    given = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    url = given.get("redis_url", "")
+    return "jwt_secret" in given or shown(url) != url

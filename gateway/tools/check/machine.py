@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from gateway.limits import other_files
+from gateway.process import other_files
 from gateway.settings import Settings, variable
 from gateway.tools.check.finding import Finding, Topic
 

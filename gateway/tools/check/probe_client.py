@@ -6,7 +6,7 @@ from collections.abc import Callable
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from gateway.events.parse import parse_object
+from gateway.events.json_edit import parse_object
 from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.check.probe import EVENT_TYPE
 

@@ -15,7 +15,7 @@ import aiohttp
 from gateway.access.tokens import issue
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
-from gateway.events.parse import parse_object
+from gateway.events.json_edit import parse_object
 from gateway.settings import EMBEDDED_REDIS, Settings
 from gateway.settings.checks import check_url as check_address
 from gateway.tools.check.diagnosis import ProbeLog, judge

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from gateway.errors import MalformedRequest
-from gateway.http.errors import json_response
+from gateway.http.responses import json_response
 from gateway.tools.dev.engine import ORGANIZATION, SimulatedEngine
 from gateway.tools.dev.guard import Guard
 from gateway.tools.dev.script import ENDINGS

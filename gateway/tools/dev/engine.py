@@ -22,9 +22,8 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
 from gateway.contract.keys import channel, meta_key
 from gateway.errors import LimitReached
-from gateway.tools.dev.run import Run
 from gateway.tools.dev.script import DEMO, STARTED, WORKFLOWS, Workflow
-from gateway.tools.dev.simulation import Pause, SimulationStep, draw, simulate, simulate_steps
+from gateway.tools.dev.simulation import Pause, Run, SimulationStep, draw, simulate, simulate_steps
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What the simulated engine plays: made-up workflows, step by step.
 
-A table and nothing else; `gateway.tools.dev.engine` plays it, and `gateway.tools.dev.run` words the
-events.
+A table and nothing else; `gateway.tools.dev.engine` plays it, and `gateway.tools.dev.simulation`
+words the events.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.contract import keys
 from gateway.errors import GatewayError
 from gateway.settings import check_redis_url
-from gateway.tools.loadtest.slo import Slo
+from gateway.tools.loadtest.findings import Slo
 
 _MARGIN_SECONDS = 3600
 

@@ -1,14 +1,15 @@
 """A gateway of the load test's own, for whoever has none running: real processes on loopback.
 
-The gateway runs in a process of its own, `gateway.tools.loadtest.child`, so that it is measured and
-not the load beside it. It has production's defaults; what the user's environment sets for another
-gateway is left out. Nothing of it survives the block, nor the load test itself.
+The gateway runs in a process of its own, `gateway.tools.loadtest.private`, so that it is measured
+and not the load beside it. It has production's defaults; what the user's environment sets for
+another gateway is left out. Nothing of it survives the block, nor the load test itself.
 """
 
 import asyncio
 import contextlib
 import os
 import secrets
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -16,10 +17,12 @@ from contextlib import asynccontextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
+from gateway import log, server
 from gateway.access.tokens import issue
 from gateway.embedded import EmbeddedRedis
 from gateway.errors import GatewayError
-from gateway.settings import PREFIX
+from gateway.process import raise_file_limit
+from gateway.settings import PREFIX, Settings, load
 from gateway.tools.loadtest.plan import Target
 
 _START_TIMEOUT = 20.0
@@ -74,7 +77,7 @@ async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
         f"{PREFIX}LOG_LEVEL": "warning",
     }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway.tools.loadtest.child"),
+        *(sys.executable, "-m", "gateway.tools.loadtest.private"),
         env=inherited | own,
         stdin=PIPE,
         stdout=PIPE,
@@ -107,3 +110,28 @@ async def _stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def main() -> None:
+    """Serve with the settings of the environment until told to stop."""
+    try:
+        settings = load()
+        log.configure(settings.log_format, settings.log_level)
+        raise_file_limit()
+        server.run(settings, _ready, reread=lambda: settings)
+    except GatewayError as error:
+        sys.exit(str(error))
+
+
+def _ready(running: server.Server, _: Settings) -> None:
+    asyncio.get_running_loop().add_reader(sys.stdin, _starter_gone)
+    print(running.url, flush=True)
+
+
+def _starter_gone() -> None:
+    asyncio.get_running_loop().remove_reader(sys.stdin)
+    signal.raise_signal(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,11 +21,9 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
-from gateway.tools.loadtest.disturbance import Disturbance
 from gateway.tools.loadtest.findings import Course, Findings, sum_up
-from gateway.tools.loadtest.ledger import Account, Ledger
-from gateway.tools.loadtest.messages import compose
-from gateway.tools.loadtest.opening import Opening
+from gateway.tools.loadtest.ledger import Account, Ledger, compose
+from gateway.tools.loadtest.opening import Disturbance, Opening
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.tab import Tab
 from gateway.tools.loadtest.timeline import Sample

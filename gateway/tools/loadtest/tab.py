@@ -15,8 +15,7 @@ import orjson
 
 from gateway.events.sse_parser import EventStream, Frame
 from gateway.log import redact
-from gateway.tools.loadtest.ledger import Account, Ledger
-from gateway.tools.loadtest.messages import recognize
+from gateway.tools.loadtest.ledger import Account, Ledger, recognize
 from gateway.tools.loadtest.plan import Habit
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
 

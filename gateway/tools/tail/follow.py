@@ -13,7 +13,7 @@ import aiohttp
 
 from gateway.errors import GatewayError
 from gateway.events import fields
-from gateway.events.parse import parse_object
+from gateway.events.json_edit import parse_object
 from gateway.events.run import TERMINAL_TYPES, RunStatus
 from gateway.events.sse_parser import EventStream, Frame
 

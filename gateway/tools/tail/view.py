@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gateway.events.parse import parse_object
+from gateway.events.json_edit import parse_object
 from gateway.events.run import RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless

@@ -12,11 +12,9 @@ from gateway.cli.check import names_a_database
 from gateway.errors import CannotListen
 from gateway.listener import listen
 from gateway.settings import Settings, variable
-from gateway.tools.check.configuration import STOP_TIMEOUT
-from gateway.tools.check.finding import Level
+from gateway.tools.check.configuration import STOP_TIMEOUT, check_tokens
+from gateway.tools.check.finding import Level, shown
 from gateway.tools.check.machine import check_addresses
-from gateway.tools.check.table import shown
-from gateway.tools.check.tokens import check_tokens
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
 from tests.process.programs import run

@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.bus.registry import Registry
-from gateway.bus.unregistered import UnregisteredWatch
+from gateway.bus.registry import Registry, UnregisteredWatch
 from gateway.tools.check.finding import Finding, Level, worst
 from gateway.tools.check.probe import Probe
 from gateway.tools.check.proxy import Options, check_url

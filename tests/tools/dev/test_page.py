@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.http.errors import error_middleware
+from gateway.http.responses import error_middleware
 from gateway.metrics import Metrics
 from gateway.tools.dev.control import add_control
 from tests.conftest import StartGateway

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.tools.dev.run import Run
 from gateway.tools.dev.script import DEMO, WORKFLOWS, Workflow
+from gateway.tools.dev.simulation import Run
 
 
 def read(payload: bytes) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.tools.loadtest.ledger import Account, Ledger
-from gateway.tools.loadtest.messages import compose
+from gateway.tools.loadtest.ledger import Account, Ledger, compose
 from gateway.tools.loadtest.opening import Opening
 from gateway.tools.loadtest.plan import Habit, Target
 from gateway.tools.loadtest.tab import Tab

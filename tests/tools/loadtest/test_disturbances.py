@@ -7,10 +7,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from redis.asyncio import Redis
 
-from gateway.tools.loadtest.findings import Findings
+from gateway.tools.loadtest.findings import Findings, Slo
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.run import LoadTest
-from gateway.tools.loadtest.slo import Slo
 from tests.conftest import RunningGateway, StartGateway, credentials
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]

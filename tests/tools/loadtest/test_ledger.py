@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.events.sse_parser import Frame
-from gateway.tools.loadtest.findings import Course, Findings, sum_up
-from gateway.tools.loadtest.latencies import Latencies
-from gateway.tools.loadtest.ledger import Account, Ledger
-from gateway.tools.loadtest.messages import Sighting, compose, recognize
-from gateway.tools.loadtest.slo import Slo
+from gateway.tools.loadtest.findings import Course, Findings, Slo, sum_up
+from gateway.tools.loadtest.ledger import Account, Ledger, Sighting, compose, recognize
+from gateway.tools.loadtest.timeline import Latencies
 
 
 def faults(seen: list[int], expected: int = 5) -> tuple[int, int, int, int]:

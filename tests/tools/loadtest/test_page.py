@@ -4,13 +4,11 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli.loadtest import loadtest
-from gateway.tools.loadtest.findings import Course, Findings, sum_up
-from gateway.tools.loadtest.ledger import Account, Ledger
-from gateway.tools.loadtest.messages import Sighting
+from gateway.tools.loadtest.findings import Course, Findings, Slo, sum_up
+from gateway.tools.loadtest.ledger import Account, Ledger, Sighting
 from gateway.tools.loadtest.page import render
 from gateway.tools.loadtest.page.charts import Line, bar_chart, line_chart
 from gateway.tools.loadtest.plan import Plan
-from gateway.tools.loadtest.slo import Slo
 
 PLAN = Plan(tabs=2, executions=1, events=3, rate=10, slow=0.5, storm=True)
 

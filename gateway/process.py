@@ -1,13 +1,25 @@
-"""The process's limit of open files: one stream is one file descriptor.
+"""How late the event loop is: whatever holds it up holds up every stream.
 
-It only raises the soft limit to what the administrator allowed; the hard limit is systemd's
-(`LimitNOFILE`) or the shell's. What streams do not get of it is a reserve: at the limit itself the
-kernel's connections are closed without an answer, operators' too.
+It measures only; who is told is decided by whoever reads the histogram.
 """
 
+import asyncio
+import gc
 import resource
 
+from gateway.metrics import Histogram
 from gateway.settings import Settings
+
+_THRESHOLDS = (100_000, 50, 1000)
+"""New objects before a pass over them, and passes before one over the older ones."""
+
+
+def tune_gc() -> None:
+    """Collect seldom from now on, and never again what was made before: it stays for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+
 
 REQUEST_FILES = 16
 """Descriptors for connections that are no stream (yet), when streams have all of theirs."""
@@ -46,3 +58,16 @@ def raise_file_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+INTERVAL = 0.25
+"""Seconds between two looks."""
+
+
+async def measure_loop_lag(lags: Histogram) -> None:
+    """Observe in *lags*, for ever, how many seconds late the loop wakes a sleeper."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + INTERVAL
+        await asyncio.sleep(INTERVAL)
+        lags.observe(max(0.0, loop.time() - due))
