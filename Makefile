@@ -11,6 +11,8 @@ REQUIREMENTS := config/requirements.txt
 RUNS ?= 10
 # Inputs that `make fuzz` draws for each test that reads what strangers send.
 EXAMPLES ?= 5000
+# How many times as much `make prices` sends as `make test` does.
+LOAD ?= 10
 # How long `make soak` takes, about.
 MINUTES ?= 10
 # More for the program that a target runs: make test ARGS='-k nginx'
@@ -24,7 +26,7 @@ UNIT_DIR ?= /etc/systemd/system
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest lint format delivery fuzz soak bench loadtest constraints build install uninstall clean
+.PHONY: help run test test-oldest lint format delivery fuzz prices soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +64,10 @@ delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scena
 fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inputs each
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
+
+prices: $(VENV)/.dev ## Attack a gateway with LOAD times as much as in `make test`, and show what it costs
+	@PRICES_LOAD=$(LOAD) \
+	$(BIN)/python -m pytest tests/prices/test_prices.py --capture=no --timeout=3600 $(ARGS)
 
 soak: $(VENV)/.dev ## Let tabs, failovers and restarts go on for MINUTES, and see that all comes back
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)

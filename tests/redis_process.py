@@ -65,6 +65,12 @@ class RedisProcess:
         self._program = program or server_program()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def url_of(self, user: str) -> str:
         """The URL with which *user* logs in, whose password is `PASSWORD`."""
         return f"redis://{user}:{PASSWORD}@127.0.0.1:{self.port}/0"

@@ -59,9 +59,26 @@ local function is_sound(known)
 end
 
 -- `gone` occurrences are forgotten, `ids` and `times` follow; `counts` is by instance.
+-- Each is read once, and written once at the end: else the same payload over and over would cost
+-- more each time.
+local opened = {}
 local function occurrences(digest)
-  local known = unpacked(redis.call('HGET', seen, digest))
-  return known and is_sound(known) and known or { gone = 0, ids = {}, times = {}, counts = {} }
+  if not opened[digest] then
+    local known = unpacked(redis.call('HGET', seen, digest))
+    local is_ours = known and is_sound(known)
+    opened[digest] = is_ours and known or { gone = 0, ids = {}, times = {}, counts = {} }
+  end
+  return opened[digest]
+end
+
+local function save_occurrences()
+  for digest, known in pairs(opened) do
+    if #known.ids == 0 then
+      redis.call('HDEL', seen, digest)
+    else
+      redis.call('HSET', seen, digest, cmsgpack.pack(known))
+    end
+  end
 end
 
 -- Where an instance begins to count: what was recorded before it subscribed, it cannot have seen.
@@ -80,19 +97,14 @@ local function forget_oldest()
   table.remove(known.ids, 1)
   table.remove(known.times, 1)
   known.gone = known.gone + 1
-  if #known.ids == 0 then
-    redis.call('HDEL', seen, digest)
-  else
-    redis.call('HSET', seen, digest, cmsgpack.pack(known))
-  end
 end
 
 local function record(payload, digest, terminal_type)
   local known = occurrences(digest)
   local count = (known.counts[instance] or first_count(known)) + 1
-  known.counts[instance] = count
   -- Forgotten long ago: this instance is too far behind to tell, and history has it anyway.
   if count <= known.gone then return '' end
+  known.counts[instance] = count
   local id = known.ids[count - known.gone]
   if not id then
     id = append(payload, terminal_type)
@@ -100,7 +112,6 @@ local function record(payload, digest, terminal_type)
     table.insert(known.times, now)
     redis.call('RPUSH', order, digest)
   end
-  redis.call('HSET', seen, digest, cmsgpack.pack(known))
   return id
 end
 
@@ -110,6 +121,7 @@ for index = first_message, #ARGV, 3 do
 end
 close_call(shortened)
 for _ = 1, redis.call('LLEN', order) - remembered do forget_oldest() end
+save_occurrences()
 redis.call('PEXPIRE', seen, ttl)
 redis.call('PEXPIRE', order, ttl)
 redis.call('SET', answer, cmsgpack.pack({ batch = batch, ids = ids }), 'PX', ttl)

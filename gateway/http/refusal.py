@@ -13,6 +13,7 @@ _REFUSALS = {
         "431 Request Header Fields Too Large",
         "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
     ),
+    Fault.NO_ROUTE: ("404 Not Found", "Not Found: see the paths in the README."),
     Fault.MALFORMED: (
         "400 Bad Request",
         "The request is not valid HTTP: correct the client that sent it.",

@@ -22,6 +22,10 @@ in the header or in the query; nginx by default passes on no more either."""
 MAX_HEADERS = 64
 """Most headers of a request: browsers send some 20, and proxies add a few."""
 
+MAX_SLASHES = 64
+"""Most slashes of a target's path; ours have seven. At each of them aiohttp looks for a route, and
+copies the path."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
 
@@ -38,6 +42,7 @@ class Fault(Enum):
 
     MALFORMED = "malformed_request"
     TOO_LONG = "headers_too_large"
+    NO_ROUTE = "not_found"
 
 
 class Seen(NamedTuple):
@@ -76,6 +81,8 @@ class Screen:
             return Seen(0, 0, Fault.TOO_LONG)
         except HttpProcessingError:
             return Seen(0, 0, Fault.MALFORMED)
+        if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
+            return Seen(0, 0, Fault.NO_ROUTE)
         if messages:
             self._body = messages[-1][1]
         in_body = not self._body.is_eof()

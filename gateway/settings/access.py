@@ -18,7 +18,15 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.settings.checks import Word, Words, check_url, is_loopback, read_text, variable
+from gateway.settings.checks import (
+    Networks,
+    Word,
+    Words,
+    check_url,
+    is_loopback,
+    read_text,
+    variable,
+)
 
 MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """A key is at least as long as its hash (RFC 7518, section 3.2)."""
@@ -116,7 +124,7 @@ class AccessSettings(BaseModel):
     max_tickets_per_second: Limit = Field(
         0, description="Most tickets of one subject in a second; 0 for any number."
     )
-    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Words] = Field(
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Networks] = Field(
         (),
         description="Networks whose X-Forwarded-For is believed; whoever comes by a unix socket "
         "is always believed.",

@@ -32,8 +32,17 @@ def port_or_off(value: object) -> object:
     return None if lower(value) == "off" else value
 
 
+def networks(value: object) -> object:
+    """As `words`, and each is text: a number would be taken for an address."""
+    found = words(value)
+    if isinstance(found, list | tuple) and any(isinstance(one, int) for one in found):
+        raise ValueError('write each network as text, like "10.0.0.0/8"')
+    return found
+
+
 Word = BeforeValidator(lower)
 Words = BeforeValidator(words)
+Networks = BeforeValidator(networks)
 
 
 def read_text(file: Path) -> str:

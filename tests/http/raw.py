@@ -1,6 +1,7 @@
 """Requests as bytes, for what no HTTP client would send."""
 
 import asyncio
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,19 @@ class Connection:
 
     def close(self) -> None:
         self._writer.close()
+
+    async def skim(self, most: float = math.inf) -> int:
+        """Read to the end, or *most* bytes, and keep none of them; how many there were."""
+        count = 0
+        async with asyncio.timeout(DEADLINE):
+            with suppress(ConnectionError):
+                while count < most and (chunk := await self._reader.read(2**18)):
+                    count += len(chunk)
+        return count
+
+    def abort(self) -> None:
+        """Close it without sending or reading what is left."""
+        self._writer.transport.abort()
 
     async def closed(self) -> None:
         """Close it, and wait until the socket is gone: the end of a test may come before that."""
