@@ -44,8 +44,8 @@ test-oldest: $(VENV)/.dev ## Run some tests with the oldest versions that setup.
 	--resolution lowest-direct --editable '.[dev]'
 	@build/oldest/bin/python -m pytest $(OLDEST) $(ARGS)
 
-OLDEST := $(addprefix tests/,access events floor0 admin/test_metrics.py bus/test_replay.py \
-	cli/test_commands.py http/test_cors.py http/test_hygiene.py http/test_pipelining.py \
+OLDEST := $(addprefix tests/,access base events admin/test_metrics.py bus/test_replay.py \
+	cli/test_commands.py http/test_cors.py http/test_request_limits.py http/test_pipelining.py \
 	http/test_polling.py http/test_replay.py process/test_serve.py publisher/test_publish.py)
 
 lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
