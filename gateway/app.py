@@ -7,9 +7,10 @@ It does not listen: that is `gateway.server`, or Gunicorn, whose workers call `c
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -24,20 +25,19 @@ from gateway.bus.connection import create_redis, master_of
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
 from gateway.bus.history import History
+from gateway.bus.pages import Pages
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
+from gateway.fanout.stalls import StallWatch
 from gateway.http.access_log import access_log
-from gateway.http.catch_up import CatchUp
 from gateway.http.connection import Connections, Room
 from gateway.http.nothing_here import add_nothing_here
-from gateway.http.outlet import Care
 from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
 from gateway.http.responses import error_middleware
@@ -46,7 +46,6 @@ from gateway.http.run_answer import Answers
 from gateway.http.run_documents import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
-from gateway.http.stalls import StallWatch
 from gateway.http.static import add_page, client_handler
 from gateway.http.stream import StreamHandler
 from gateway.listener import set_options
@@ -77,14 +76,19 @@ class Components:
         self.metrics = Metrics()
         self.supervisor = Supervisor()
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
+        self.history = History(self.redis)
+        self.pages = Pages(self.redis, self.history, self.metrics)
+        self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
+            self.pages,
             QueueBounds(settings.queue_events, settings.queue_bytes),
             self.metrics,
-            most_streams(settings),
+            stalls=self.stalls,
+            kept_bytes=settings.kept_bytes,
+            max_subscribers=most_streams(settings),
         )
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.canary = Canary(self.redis, settings.channel_prefix)
-        self.history = History(self.redis)
         self.polls = Budget(settings.most_poll_bytes)
         self.documents = Documents(
             self.history,
@@ -94,13 +98,14 @@ class Components:
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
         )
-        self.replay = Replay(self.history, self.metrics)
-        self.auditor = Auditor(self.history, self.replay, self.hub)
+        self.auditor = Auditor(self.history, self.hub)
         self.subscription.on_confirmed = self._subscribed
+        self.subscription.canary_channel = self.canary.channel.encode()
+        self.subscription.canaries = lambda: self.canary.published_in_all
+        self.subscription.may_read_old = self._records
         self.heartbeat = Heartbeat(
             settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
         )
-        self.stalls = StallWatch(settings.write_timeout_seconds)
         self.registry = Registry(self.redis)
         self.unregistered = (
             UnregisteredWatch(self.registry, limits=_limits(settings))
@@ -111,7 +116,6 @@ class Components:
         self.feed = Feed(
             self.subscription,
             self.hub,
-            self.replay,
             self.canary,
             self.metrics,
             _rules(settings),
@@ -123,28 +127,40 @@ class Components:
         )
         self.expiry = Expiry()
         self.access = control.AccessControl(settings, self.redis, self.registry)
+        self.hub.admit = self.access.policy.admit
+        self.hub.on_left = self.expiry.remove
+
+    def _records(self) -> bool:
+        return self.recorder is not None and self.recorder.problem is None
 
     def _subscribed(self) -> None:
+        self.hub.subscribed()
         self.auditor.subscribed()
         self.canary.publish_now()
 
+    def components(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs in the background, by name, in the order in which it is started; the table in
+        ARCHITECTURE.md is this list."""
+        master = master_of(self.redis)
+        return {
+            "feed": self.feed.run,
+            "subscription": self.subscription.run,
+            "canary": self.canary.run,
+            **({"recorder": self.recorder.run} if self.recorder is not None else {}),
+            **({"master watch": master.run} if master is not None else {}),
+            "auditor": self.auditor.run,
+            "heartbeat": self.heartbeat.run,
+            "stall watch": self.stalls.run,
+            "expiry": self.expiry.run,
+            "pulse": partial(process.measure_loop_lag, self.metrics.loop_lag),
+            **self.access.components(self.hub),
+            **({"unregistered watch": self.unregistered.run} if self.unregistered else {}),
+        }
+
     def start(self) -> None:
         """Start every background task."""
-        self.supervisor.start("feed", self.feed.run())
-        self.supervisor.start("subscription", self.subscription.run())
-        self.supervisor.start("canary", self.canary.run())
-        if self.recorder is not None:
-            self.supervisor.start("recorder", self.recorder.run())
-        if (master := master_of(self.redis)) is not None:
-            self.supervisor.start("master watch", master.run())
-        self.supervisor.start("auditor", self.auditor.run())
-        self.supervisor.start("heartbeat", self.heartbeat.run())
-        self.supervisor.start("stall watch", self.stalls.run())
-        self.supervisor.start("expiry", self.expiry.run())
-        self.supervisor.start("pulse", process.measure_loop_lag(self.metrics.loop_lag))
-        self.access.start(self.supervisor, self.hub)
-        if self.unregistered is not None:
-            self.supervisor.start("unregistered watch", self.unregistered.run())
+        for name, run in self.components().items():
+            self.supervisor.start(name, run())
 
     @property
     def sources(self) -> Sources:
@@ -172,7 +188,8 @@ class Components:
         """End what streams are left, stop every background task and close the connections."""
         await self.hub.cut()
         await self.supervisor.stop()
-        await self.replay.stop()
+        await self.hub.stop()
+        await self.pages.stop()
         await self.history.stop()
         await self.registry.stop()
         await self.access.stop()
@@ -194,19 +211,14 @@ def create_application(settings: Settings) -> web.Application:
         client_max_size=MAX_BODY_BYTES,
     )
     application[COMPONENTS] = components
-    catch_up = CatchUp(components.replay, components.access.policy.admit, components.metrics)
     stream = StreamHandler(
         components.access.policy,
         components.access.quota,
         settings.trusted_proxies,
         components.hub,
         components.subscription,
-        components.replay,
-        catch_up,
         components.heartbeat,
         components.expiry,
-        Care(components.stalls, catch_up.run),
-        components.metrics,
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(

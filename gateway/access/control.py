@@ -3,6 +3,10 @@
 It decides nothing itself: that is `policy` (who may see what) and `quota` (how much of it).
 """
 
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
 from redis.asyncio import Redis
 
 from gateway.access.backend import BackendOwnership
@@ -19,7 +23,6 @@ from gateway.bus.stream_counts import StreamCounts
 from gateway.errors import ConfigurationError
 from gateway.fanout.hub import Hub
 from gateway.settings import Settings, variable
-from gateway.tasks import Supervisor
 
 RELOADED = frozenset(
     {
@@ -67,12 +70,14 @@ class AccessControl:
         )
         self.quota = Quota(limits, self.stream_counts)
 
-    def start(self, supervisor: Supervisor, hub: Hub) -> None:
-        """Start its background tasks; streams of *hub* that are revoked are closed."""
-        supervisor.start("revocations", self.revocations.run(hub))
-        supervisor.start("census", self.stream_counts.run())
-        if isinstance(self.verifier.keys, JwksKeys):
-            supervisor.start("issuer's keys", self.verifier.keys.run())
+    def components(self, hub: Hub) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs in the background, by name; streams of *hub* that are revoked are closed."""
+        keys = self.verifier.keys
+        return {
+            "revocations": partial(self.revocations.run, hub),
+            "census": self.stream_counts.run,
+            **({"issuer's keys": keys.run} if isinstance(keys, JwksKeys) else {}),
+        }
 
     def reload(self, settings: Settings) -> None:
         """Go by the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at an

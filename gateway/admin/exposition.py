@@ -26,7 +26,7 @@ from gateway.bus.health import Health
 from gateway.bus.subscription import Subscription
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub
-from gateway.fanout.subscriber import COMPLETED, GONE
+from gateway.fanout.state import COMPLETED, GONE, State
 from gateway.http.poll_budget import Budget
 from gateway.http.run_answer import CUTS
 from gateway.metrics import Histogram, Metrics
@@ -101,14 +101,15 @@ class GatewayCollector(Collector):
         metrics = self._sources.metrics
         held = slow = events = waiting = fullest = 0
         written = metrics.bytes_delivered
+        now = asyncio.get_running_loop().time()
         for subscriber in self._sources.hub:
-            mine, size = subscriber.waiting
-            held += subscriber.held
-            slow += subscriber.is_behind
-            events += mine
-            waiting += size
-            fullest = max(fullest, mine)
-            written += subscriber.written
+            shown = subscriber.snapshot(now)
+            held += shown.state in (State.OPENING, State.CATCHING_UP)
+            slow += shown.blocked > 0
+            events += shown.queue_events
+            waiting += shown.queue_bytes
+            fullest = max(fullest, shown.queue_events)
+            written += shown.bytes
         yield _gauge("streams_held", "Streams that are catching up from history.", held)
         yield _gauge(
             "streams_slow", "Streams whose reader has not taken all that was written.", slow

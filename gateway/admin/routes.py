@@ -69,31 +69,23 @@ def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
 
 
 def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
-    """Ages and lags in seconds, sizes in bytes."""
-    events, size = subscriber.waiting
+    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `live`, `held` while it
+    catches up from history, or why it is ending."""
+    shown = subscriber.snapshot(now)
     return {
         "execution_id": subscriber.execution_id,
         "organization_id": subscriber.principal.organization_id,
         "subject": subscriber.principal.identity.subject,
         "age_seconds": round(now - subscriber.opened_at, 3),
-        "state": _state(subscriber),
-        "last_event_id": None if subscriber.position is None else str(subscriber.position),
-        "events": subscriber.delivered,
-        "bytes": subscriber.written,
-        "queue_events": events,
-        "queue_bytes": size,
-        "lag_seconds": round(subscriber.lag(now), 3),
-        "silent_seconds": round(now - subscriber.last_activity, 3),
+        "state": shown.reason or shown.state.value,
+        "last_event_id": None if shown.position is None else str(shown.position),
+        "events": shown.events,
+        "bytes": shown.bytes,
+        "queue_events": shown.queue_events,
+        "queue_bytes": shown.queue_bytes,
+        "lag_seconds": round(shown.blocked, 3),
+        "silent_seconds": round(shown.silent, 3),
     }
-
-
-def _state(subscriber: Subscriber) -> str:
-    """`live`, `held` while it catches up from history, `opening`, or why it is ending."""
-    if subscriber.ended is not None:
-        return str(subscriber.ended)
-    if not subscriber.attached:
-        return "opening"
-    return "held" if subscriber.held else "live"
 
 
 def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
@@ -168,7 +160,7 @@ def _ready(sources: Sources) -> Handler:
     from the beginning of the drain."""
 
     async def handle(_: web.Request) -> web.Response:
-        return _routes_state("ready", sources.not_ready())
+        return _state("ready", sources.not_ready())
 
     return handle
 
@@ -178,12 +170,12 @@ def _live(sources: Sources) -> Handler:
 
     async def handle(_: web.Request) -> web.Response:
         stuck = sources.health.stuck()
-        return _routes_state("live", [stuck] if stuck else [])
+        return _state("live", [stuck] if stuck else [])
 
     return handle
 
 
-def _routes_state(name: str, reasons: list[str]) -> web.Response:
+def _state(name: str, reasons: list[str]) -> web.Response:
     if reasons:
         return json_response({"status": f"not {name}", "reasons": reasons}, 503)
     return json_response({"status": name})

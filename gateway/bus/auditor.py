@@ -1,14 +1,13 @@
-"""Compares streams with their histories, so that what was missed without a sign is found.
+"""Compares logs with their histories, so that what was missed without a sign is found.
 
 Two occasions: a stream that has been silent for a heartbeat interval, since its silence may be a
 missed event; and a new subscription, since whatever was published while there was none is missed
-by everybody. It only marks: a subscriber that missed something is held, and catches up by itself.
+by everybody. It only compares: a log that is behind its history repairs itself.
 """
 
 import asyncio
 
 from gateway.bus.history import History
-from gateway.bus.replay import Replay
 from gateway.errors import RedisUnavailable
 from gateway.fanout.hub import Hub
 
@@ -24,9 +23,8 @@ _AT_ONCE = 100
 class Auditor:
     """Audits the streams of one hub; `run` is its one task."""
 
-    def __init__(self, history: History, replay: Replay, hub: Hub) -> None:
+    def __init__(self, history: History, hub: Hub) -> None:
         self._history = history
-        self._replay = replay
         self._hub = hub
         self._silent: set[str] = set()
         self._sweeps: list[float] = []
@@ -38,7 +36,6 @@ class Auditor:
 
     def subscribed(self) -> None:
         """A new subscription was confirmed: between it and the last one anything may have come."""
-        self._replay.forget_all()
         now = asyncio.get_running_loop().time()
         self._sweeps = [now + delay for delay in SWEEPS]
         self._wake.set()
@@ -63,11 +60,11 @@ class Auditor:
 
     async def _audit(self, execution_ids: list[str]) -> None:
         for begin in range(0, len(execution_ids), _AT_ONCE):
+            session = self._hub.session
             try:
                 positions = await self._history.positions(execution_ids[begin : begin + _AT_ONCE])
             except RedisUnavailable:
                 # Health tells of it. The next subscription brings new sweeps, or the next silence.
                 return
             for execution_id, last in positions.items():
-                if self._hub.audit(execution_id, last):
-                    self._replay.forget(execution_id)
+                self._hub.audit(execution_id, last, session)

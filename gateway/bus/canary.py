@@ -32,8 +32,10 @@ class Canary:
         self._redis = redis
         # Of this process alone: another instance's canary proves nothing about our ears.
         self.instance = secrets.token_hex(8)
-        self._channel = canary_channel(prefix, self.instance)
+        self.channel = canary_channel(prefix, self.instance)
         self._publish_now = asyncio.Event()
+        self.published_in_all = 0
+        """How many were published so far; each says which one it is."""
         self._returned_at: float | None = None
         self._publish_problem: str | None = None
 
@@ -41,7 +43,8 @@ class Canary:
         """Publish a canary every second, for ever."""
         while True:
             try:
-                await self._redis.publish(self._channel, b"{}")
+                self.published_in_all += 1
+                await self._redis.publish(self.channel, str(self.published_in_all))
                 self._publish_problem = None
             except REDIS_ERRORS as error:
                 self._publish_problem = describe_redis_error(error)

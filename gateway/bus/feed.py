@@ -6,14 +6,13 @@ ends the feed. A bare message is recorded before it is delivered. Nothing here a
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.bus.canary import Canary
 from gateway.bus.lag import LagSampler
-from gateway.bus.recorder import FORGOTTEN, Recorded, Recorder
-from gateway.bus.replay import Replay
+from gateway.bus.recorder import FORGOTTEN, Recorder
 from gateway.bus.subscription import Batch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
@@ -46,7 +45,6 @@ class Feed:
         self,
         subscription: Subscription,
         hub: Hub,
-        replay: Replay,
         canary: Canary,
         metrics: Metrics,
         rules: Rules,
@@ -57,7 +55,6 @@ class Feed:
         and the number of events that arrived for it."""
         self._subscription = subscription
         self._hub = hub
-        self._replay = replay
         self._canary = canary
         self._metrics = metrics
         self._rules = rules
@@ -89,18 +86,31 @@ class Feed:
 
     async def _deliver(self, batch: Batch) -> None:
         arrived = self._read_all(batch)
-        recorded = await self._record(batch, arrived)
+        bare: dict[str, list[Envelope]] = {}
         for execution_id, envelopes in arrived.items():
-            self._metrics.events_received += len(envelopes)
-            if self._note_events is not None:
-                self._note_events(execution_id, len(envelopes))
-            if not self._hub.watches(execution_id) and not self._replay.wants(execution_id):
-                continue
-            events = in_order(envelopes, recorded.get(execution_id))
-            for burst in event_batches(events, self._rules.terminal_types):
-                self._replay.extend(execution_id, burst)
-                self._hub.publish(execution_id, burst)
-            self._lag.delivered(envelopes[-1])
+            without = [one for one in envelopes if one.id is None]
+            if without and self._recorder is not None:
+                bare[execution_id] = without
+            else:
+                self._hand_on(execution_id, envelopes, None)
+        if bare and self._recorder is not None:
+            # An execution that cannot be recorded keeps no other one waiting.
+            async for recorded in self._recorder.record(batch.life, bare):
+                for execution_id, ids in recorded.items():
+                    self._hand_on(execution_id, arrived[execution_id], ids)
+
+    def _hand_on(
+        self, execution_id: str, envelopes: Sequence[Envelope], ids: list[EventId | None] | None
+    ) -> None:
+        """Events of one execution go to the hub; *ids* are those of the bare ones among them."""
+        self._metrics.events_received += len(envelopes)
+        if self._note_events is not None:
+            self._note_events(execution_id, len(envelopes))
+        if not self._hub.watches(execution_id):
+            return
+        for burst in event_batches(in_order(envelopes, ids), self._rules.terminal_types):
+            self._hub.publish(execution_id, burst, ids is not None and burst.first in ids)
+        self._lag.delivered(envelopes[-1])
 
     def _read_all(self, batch: Batch) -> dict[str, list[Envelope]]:
         """The events of *batch* by execution; whatever is none is dropped here."""
@@ -118,16 +128,6 @@ class Feed:
             else:
                 arrived.setdefault(execution_id, []).append(envelope)
         return arrived
-
-    async def _record(self, batch: Batch, arrived: Mapping[str, list[Envelope]]) -> Recorded:
-        if self._recorder is None:
-            return {}
-        bare = {
-            execution_id: found
-            for execution_id, envelopes in arrived.items()
-            if (found := [envelope for envelope in envelopes if envelope.id is None])
-        }
-        return await self._recorder.record(batch.life, bare) if bare else {}
 
     def _read(self, payload: bytes) -> Envelope:
         if len(payload) > self._rules.event_max_bytes:

@@ -8,16 +8,23 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from gateway.bus import scripts
-from gateway.bus.errors import FOREIGN_VALUE, REDIS_ERRORS, describe_redis_error, is_of_one_key
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.subscription import Life
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
@@ -40,6 +47,9 @@ _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
 
 _BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
+
+_MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
+"""Refusals that are of a whole Redis as a rule, and over a moment later."""
 
 FORGOTTEN = EventId(0, 0)
 """Given to a message that was recorded so long ago that nobody remembers its id."""
@@ -67,14 +77,14 @@ class Recorder:
         self._metrics = metrics
         self._batch = 0
         self._refusal_log = RateLimitedLog(10.0)
-        self._foreign_log = RateLimitedLog(10.0)
+        self._own_fault_log = RateLimitedLog(10.0)
         self.problem: str | None = None
         """In words, why events go out without being recorded; None while they are."""
         self.found_away_at = float("-inf")
         """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
 
     async def run(self) -> None:
-        """While events go out unrecorded, see whether Redis records again, for ever.
+        """While events go out unrecorded, see whether Redis records again, without end.
 
         Else a gateway that is sent no event would stay unhealthy until the next one.
         """
@@ -97,21 +107,41 @@ class Recorder:
             limits=_PROBE_LIMITS,
         )
 
-    async def record(self, life: Life, bare: Mapping[str, Sequence[Envelope]]) -> Recorded:
-        """Record *bare* messages seen in one *life* of the subscription; waits until it is done.
+    async def record(
+        self, life: Life, bare: Mapping[str, Sequence[Envelope]]
+    ) -> AsyncIterator[Recorded]:
+        """Record *bare* messages seen in one *life* of the subscription; gives the ids of each
+        execution as soon as all of its messages are settled.
 
-        A Redis that is away is waited for as long as it takes; one that refuses, to a deadline.
+        A Redis that is away is waited for as long as it takes. One that refuses everything is
+        waited for to a deadline, once; what it refuses of one execution alone, not at all.
         """
         parts = [
-            (execution_id, envelopes[begin : begin + _AT_ONCE])
+            _Part(execution_id, some, self._call(life, execution_id, some))
             for execution_id, envelopes in bare.items()
-            for begin in range(0, len(envelopes), _AT_ONCE)
+            for some in _pieces(envelopes)
         ]
-        answers = await self._insist([self._call(life, *part) for part in parts])
-        ids: dict[str, list[EventId | None]] = {execution_id: [] for execution_id in bare}
-        for (execution_id, envelopes), answer in zip(parts, answers, strict=True):
-            ids[execution_id] += self._ids(len(envelopes), answer)
-        return ids
+        deadline = asyncio.get_running_loop().time() + REFUSAL_DEADLINE
+        given: set[str] = set()
+        failures = 0
+        retry = True
+        while True:
+            refuses_all = await self._try(parts, deadline, retry=retry)
+            # One more try for what was refused while Redis was just about to record again.
+            retry = refuses_all is not False
+            open_parts = {part.execution_id for part in parts if part.ids is None}
+            done = [one for one in bare if one not in open_parts and one not in given]
+            given.update(done)
+            if done:
+                yield {one: _ids_of(parts, one) for one in done}
+            if not open_parts:
+                return
+            if refuses_all is None:
+                # Away, not refusing: nothing else arrives either, so nobody waits for this.
+                self.found_away_at = asyncio.get_running_loop().time()
+                deadline = self.found_away_at + REFUSAL_DEADLINE
+            failures += 1
+            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
 
     def _call(self, life: Life, execution_id: str, envelopes: Sequence[Envelope]) -> Call:
         self._batch += 1
@@ -133,57 +163,106 @@ class Recorder:
             unregistered_ttl_ms=self._unregistered_ttl_ms,
         )
 
-    async def _insist(self, calls: Sequence[Call]) -> list[Any]:
-        """Repeat *calls* until each is answered; a repeated one answers what it did before."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + REFUSAL_DEADLINE
-        failures = 0
-        while True:
-            refusal: BaseException | None = None
-            try:
-                answers = await scripts.run_all(self._redis, calls)
-                refusals = [one for one in answers if isinstance(one, RedisError)]
-                # What the keys of one execution hold stays so: nobody else waits for it.
-                refusal = next((one for one in refusals if not is_of_one_key(one)), None)
-                if refusal is None:
-                    self.problem = None
-                    self._complain(refusals)
-                    return answers
-                if loop.time() > deadline:
-                    self._give_up(refusal)
-                    return answers
-            except REDIS_ERRORS as error:
-                # Away, not refusing: nothing else arrives either, so nobody waits for this.
-                refusal = error
-                self.found_away_at = loop.time()
-                deadline = self.found_away_at + REFUSAL_DEADLINE
-            failures += 1
-            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+    async def _try(
+        self, parts: Sequence["_Part"], deadline: float, *, retry: bool
+    ) -> bool | None:
+        """Ask for what is not settled; whether Redis refuses everything, or None where it is away.
+        A repeated call answers what it did before."""
+        refused: list[tuple[_Part, RedisError]] = []
+        try:
+            while asked := _next_parts(parts, {part.execution_id for part, _ in refused}):
+                answers = await scripts.run_all(self._redis, [part.call for part in asked])
+                for part, answer in zip(asked, answers, strict=True):
+                    if isinstance(answer, RedisError):
+                        refused.append((part, answer))
+                    else:
+                        self._recorded(part, answer)
+            if not refused:
+                self.problem = None
+                return False
+            refuses_all = await self._refuses_all()
+        except REDIS_ERRORS:
+            return None
+        if not refuses_all:
+            self.problem = None
+            self._settle_own_faults(refused, retry=retry)
+        elif self.problem is not None or asyncio.get_running_loop().time() > deadline:
+            # The first batch has waited; those after it are tried once.
+            self._give_up(refused)
+        return refuses_all
 
-    def _complain(self, refusals: Sequence[RedisError]) -> None:
-        for refusal in refusals:
-            if (held_back := self._foreign_log.due()) is not None:
-                log.warning(
-                    "Events of an execution are not recorded: %s (%s; %d more since)",
-                    FOREIGN_VALUE,
+    async def _refuses_all(self) -> bool:
+        """Whether Redis refuses to record anything at all; else it is the execution's own fault."""
+        try:
+            await scripts.run(self._redis, self._probe())
+        except ResponseError:
+            return True
+        return False
+
+    def _settle_own_faults(
+        self, refused: Sequence[tuple["_Part", RedisError]], *, retry: bool
+    ) -> None:
+        """Redis records, but not for these executions: their events go out without ids, now."""
+        for part, refusal in refused:
+            if retry and isinstance(refusal, _MAY_PASS):
+                # It began to record again between the two questions.
+                continue
+            self._unrecorded(part)
+            if (held_back := self._own_fault_log.due()) is not None:
+                log.error(
+                    "Events of %s are delivered without being recorded: Redis refuses its keys "
+                    "(%s; %d more since). Delete sse:{%s}:* if something else has written there.",
+                    part.execution_id,
                     refusal,
                     held_back,
+                    part.execution_id,
                 )
 
-    def _give_up(self, refusal: BaseException) -> None:
+    def _give_up(self, refused: Sequence[tuple["_Part", RedisError]]) -> None:
+        refusal = refused[-1][1]
+        for part, _ in refused:
+            self._unrecorded(part)
         self.problem = (
             f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
         )
         if (held_back := self._refusal_log.due()) is not None:
             log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
 
-    def _ids(self, count: int, answer: Any) -> list[EventId | None]:
+    def _recorded(self, part: "_Part", answer: Any) -> None:
         # Part of it was kept in Redis, where somebody else may have written something.
-        if isinstance(answer, list) and len(answer) == count:
-            self._metrics.events_recorded += count
-            return [_id(one) for one in answer]
-        self._metrics.events_dropped["unrecorded"] += count
-        return [None] * count
+        if isinstance(answer, list) and len(answer) == len(part.envelopes):
+            self._metrics.events_recorded += len(answer)
+            part.ids = [_id(one) for one in answer]
+        else:
+            self._unrecorded(part)
+
+    def _unrecorded(self, part: "_Part") -> None:
+        self._metrics.events_dropped["unrecorded"] += len(part.envelopes)
+        part.ids = [None] * len(part.envelopes)
+
+
+@dataclass(slots=True)
+class _Part:
+    """Messages of one execution that are recorded in one call."""
+
+    execution_id: str
+    envelopes: Sequence[Envelope]
+    call: Call
+    ids: list[EventId | None] | None = None
+    """Of each message, once that is settled."""
+
+
+def _next_parts(parts: Sequence[_Part], without: Collection[str]) -> list[_Part]:
+    """The first part that is not settled, of each execution but those in *without*.
+
+    One at a time: the script remembers its last answer alone, so a repeated call before that would
+    record its messages again.
+    """
+    first: dict[str, _Part] = {}
+    for part in parts:
+        if part.ids is None and part.execution_id not in without:
+            first.setdefault(part.execution_id, part)
+    return list(first.values())
 
 
 def _id(answer: Any) -> EventId | None:
@@ -191,3 +270,12 @@ def _id(answer: Any) -> EventId | None:
     if answer == b"":
         return FORGOTTEN
     return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None
+
+
+def _pieces(envelopes: Sequence[Envelope]) -> list[Sequence[Envelope]]:
+    return [envelopes[at : at + _AT_ONCE] for at in range(0, len(envelopes), _AT_ONCE)]
+
+
+def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[EventId | None]:
+    """Of all messages of an execution, in order."""
+    return [one for part in parts if part.execution_id == execution_id for one in part.ids or ()]

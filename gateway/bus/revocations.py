@@ -23,7 +23,7 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import Hub, jittered_retry_ms
+from gateway.fanout.hub import Hub
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
 
@@ -135,10 +135,9 @@ class Revocations:
         return {None: None}
 
     async def _close(self, hub: Hub) -> None:
-        now = asyncio.get_running_loop().time
         for number, subscriber in enumerate(hub, start=1):
-            if self.kind_of(subscriber.principal) is not None and not subscriber.left:
-                subscriber.close(CloseReason.REVOKED, jittered_retry_ms(), now())
+            if self.kind_of(subscriber.principal) is not None:
+                subscriber.close(CloseReason.REVOKED)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
 

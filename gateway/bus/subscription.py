@@ -39,6 +39,12 @@ _CUT = (
     "SseGatewayFeedFlaps in OPERATIONS.md."
 )
 
+_TICKS = 10
+"""Ticks of the gateway's own timer in that time."""
+
+OLD_SECONDS = 30.0
+"""Seconds for which a silent connection is read on once a new one has taken its place."""
+
 _BACKOFF = ExponentialWithJitterBackoff(cap=2.0, base=0.1)
 
 
@@ -68,6 +74,41 @@ class Batch(NamedTuple):
     messages: list[Message]
 
 
+class _Session:
+    """One connection, and the task that reads it."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.reading: asyncio.Task[None] | None = None
+        self.has_read = False
+        """Something was read in this tick."""
+        self.is_silent = False
+        """It was given up as dead, and may not be."""
+        self.last_canary: int | None = None
+        """The last one published before another connection took its place; None until then."""
+
+    def is_caught_up(self, canary: bytes) -> bool:
+        """Whether *canary*, which it has brought, was published after it was replaced."""
+        last = self.last_canary
+        return last is not None and canary.isdigit() and int(canary) > last
+
+    async def end_within(self, seconds: float) -> None:
+        """End it when it has caught up or is lost, or after *seconds*."""
+        try:
+            if self.reading is not None:
+                await asyncio.wait([self.reading], timeout=seconds)
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Close it; what its reading has raised was seen, or does not matter any more."""
+        if self.reading is not None:
+            self.reading.cancel()
+            await asyncio.gather(self.reading, return_exceptions=True)
+        # Without it a half-open socket would stay behind each time.
+        await self.connection.disconnect(nowait=True)
+
+
 class Subscription:
     """Reads everything published under *prefix*; `run` is its one task."""
 
@@ -84,6 +125,15 @@ class Subscription:
         self._room.set()
         self._confirmed = asyncio.Event()
         self._failures = 0
+        self._old: set[_Session] = set()
+        """Silent connections, while no new one is confirmed."""
+        self._ending: set[asyncio.Task[None]] = set()
+        self.canary_channel = b""
+        """On which this gateway's own canaries come back."""
+        self.canaries: Callable[[], int] = lambda: 0
+        """How many of these were published."""
+        self.may_read_old: Callable[[], bool] = lambda: False
+        """Whether what comes on two connections is known to be one: it is recorded."""
         self.on_confirmed: Callable[[], None] = lambda: None
         """Called whenever a new subscription begins: what was published before it is missed."""
         self.problem: str | None = "The subscription has not been confirmed yet."
@@ -115,59 +165,90 @@ class Subscription:
 
     async def run(self) -> None:
         """Subscribe, read, and begin again whenever the connection is lost."""
-        while True:
-            try:
-                await self._live()
-            except REDIS_ERRORS as error:
-                self._lost(error)
-            await asyncio.sleep(_BACKOFF.compute(self._failures))
+        try:
+            while True:
+                try:
+                    await self._live()
+                except REDIS_ERRORS as error:
+                    self._lost(error)
+                await asyncio.sleep(_BACKOFF.compute(self._failures))
+        finally:
+            for task in list(self._ending):
+                task.cancel()
+            await asyncio.gather(*self._ending, return_exceptions=True)
+            for session in self._old:
+                await session.end()
 
     async def _live(self) -> None:
-        connection: AbstractConnection = self._redis.connection_pool.make_connection()
+        session = _Session(self._redis.connection_pool.make_connection())
+        connection = session.connection
         try:
             await connection.connect()
             await connection.send_command("TIME")
             seconds, microseconds = await connection.read_response()
             await connection.send_command("PSUBSCRIBE", self._pattern)
-            async with asyncio.timeout(SILENCE_LIMIT) as silence:
-                await self._read(connection, silence, int(seconds) * 10**6 + int(microseconds))
+            since = int(seconds) * 10**6 + int(microseconds)
+            session.reading = asyncio.create_task(self._read(session, since))
+            await self._until_silent(session)
         finally:
             self._confirmed.clear()
-            # Without it a half-open socket would stay behind each time.
-            await connection.disconnect(nowait=True)
+            if session.is_silent:
+                # Its network may be frozen, and come back with all that waits there.
+                self._old.add(session)
+            else:
+                await session.end()
 
-    async def _read(
-        self, connection: AbstractConnection, silence: asyncio.Timeout, since: int
-    ) -> None:
-        loop = asyncio.get_running_loop()
+    async def _until_silent(self, session: "_Session") -> None:
+        """Wait until the connection is lost, or brings nothing for `SILENCE_LIMIT`.
+
+        Counted in ticks in which nothing was read, so a process that stood still counts none: what
+        has come meanwhile is read before the next one.
+
+        Raises:
+            TimeoutError: it is silent.
+        """
+        assert session.reading is not None  # noqa: S101 - for the type checker
+        quiet = 0
+        while quiet < _TICKS:
+            session.has_read = False
+            await asyncio.wait([session.reading], timeout=SILENCE_LIMIT / _TICKS)
+            if session.reading.done():
+                session.reading.result()
+            # While there is no room it is not asked.
+            quiet = 0 if session.has_read or not self._room.is_set() else quiet + 1
+        session.is_silent = True
+        raise TimeoutError
+
+    async def _read(self, session: "_Session", since: int) -> None:
         life = Life(f"{self._name}.{self._metrics.feed_connections}", since)
         batch = Batch(life, [])
-        renew_at = 0.0
         while True:
-            reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            if (now := loop.time()) > renew_at:
-                # Not for each message: it costs a timer.
-                silence.reschedule(now + SILENCE_LIMIT)
-                renew_at = now + SILENCE_LIMIT / 10
+            reply = await session.connection.read_response(
+                timeout=math.inf, disconnect_on_error=False
+            )
+            session.has_read = True
             match reply:
                 case [b"pmessage", _, bytes(channel), bytes(payload)]:
+                    if session.is_silent and channel == self.canary_channel:
+                        # It proves nothing about the connection that has taken its place.
+                        if session.is_caught_up(payload):
+                            return
+                        continue
                     if not self._batches or self._batches[-1] is not batch:
                         batch = Batch(life, [])
                         self._batches.append(batch)
                         self._arrived.set()
                     batch.messages.append(Message(channel, payload))
-                    await self._make_room(len(payload), silence)
+                    await self._make_room(len(payload))
                 case [b"psubscribe", *_]:
                     self._begun()
 
-    async def _make_room(self, size: int, silence: asyncio.Timeout) -> None:
+    async def _make_room(self, size: int) -> None:
         self._bytes += size
         if self._bytes > INBOX_BYTES:
             # Redis drops us if this lasts, and catching up from history is then the way on.
             self._room.clear()
-            silence.reschedule(None)
             await self._room.wait()
-            silence.reschedule(asyncio.get_running_loop().time() + SILENCE_LIMIT)
 
     def _begun(self) -> None:
         self._metrics.feed_connections += 1
@@ -175,7 +256,19 @@ class Subscription:
         self.problem = None
         self._failures = 0
         self._confirmed.set()
+        self._read_old_ones_on()
         self.on_confirmed()
+
+    def _read_old_ones_on(self) -> None:
+        """What a silent connection still brings is recorded as its own session's, until it brings
+        a canary that is younger than the new one. Without recording it would be shown twice."""
+        for session in self._old:
+            session.last_canary = self.canaries()
+            seconds = OLD_SECONDS if self.may_read_old() else 0
+            task = asyncio.create_task(session.end_within(seconds))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        self._old.clear()
 
     def _lost(self, error: Exception) -> None:
         # Once for every kind of trouble, or an hour without Redis would fill the log.

@@ -58,6 +58,7 @@ class Script:
 PUBLISH = Script("append.lua", "publish.lua")
 RECORD = Script("append.lua", "record.lua")
 READ = Script("read.lua")
+FIRST = Script("first.lua")
 
 
 class Call(NamedTuple):
@@ -145,3 +146,8 @@ def read_call(execution_id: str, cursor: str, max_bytes: int, *, only_valid: boo
         [keys.events_key(execution_id), keys.meta_key(execution_id)],
         [cursor, max_bytes, int(only_valid)],
     )
+
+
+def first_call(execution_id: str) -> Call:
+    """Ask for the first id that history keeps; empty where it keeps nothing."""
+    return Call(FIRST, [keys.events_key(execution_id)], [])

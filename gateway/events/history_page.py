@@ -44,6 +44,8 @@ class HistoryPage:
     """Another page follows."""
     last: EventId | None
     """The last event of the history, where it is known; on another page if there is one."""
+    end: EventId | None = None
+    """Where a reader stands that has got this: the last entry, else the cursor if it is kept."""
 
     @property
     def catches_up_to(self) -> EventId | None:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 
 from gateway.events.sse_encoder import CloseReason, expiring
-from gateway.fanout.hub import jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 
 WARNING_SECONDS = 60.0
@@ -60,16 +59,15 @@ class Expiry:
         now = self._clock()
         for subscriber in self._warnings.take_due(now):
             self._warn(subscriber, now)
-        loop_time = asyncio.get_running_loop().time()
         for subscriber in self._ends.take_due(now):
-            subscriber.close(CloseReason.TOKEN_EXPIRED, jittered_retry_ms(), loop_time)
+            subscriber.close(CloseReason.TOKEN_EXPIRED)
 
     def _warn(self, subscriber: Subscriber, now: float) -> None:
         expires_at = subscriber.principal.identity.expires_at
         # Nothing follows the end of a stream; and a token that lives by the leeway alone, or
         # expired while the process was suspended, is past any warning.
-        if subscriber.ended is None and expires_at > now:
-            subscriber.send(expiring(expires_at, now), asyncio.get_running_loop().time())
+        if expires_at > now:
+            subscriber.notify(expiring(expires_at, now))
         share = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - spreads load, guards nothing
         self._ends.put(subscriber, expires_at + share)
 

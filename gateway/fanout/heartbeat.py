@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from gateway.events.sse_encoder import CloseReason, heartbeat
-from gateway.fanout.hub import jittered_retry_ms
+from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 
 _SLOTS = 240
@@ -44,7 +44,8 @@ class Heartbeat:
 
     def add(self, subscriber: Subscriber) -> None:
         """Care for *subscriber* until it has left."""
-        self._place(subscriber, subscriber.last_activity)
+        since = subscriber.silent_since()
+        self._place(subscriber, since, since)
 
     async def run(self) -> None:
         """Visit the slots one after the other, for ever."""
@@ -61,19 +62,21 @@ class Heartbeat:
         visited, self._slots[self._hand] = self._slots[self._hand], []
         beat = heartbeat()
         for subscriber in visited:
-            if subscriber.left or subscriber.ended is not None:
+            if subscriber.state in (State.CLOSING, State.CLOSED):
                 continue
             if self._max_age and now - subscriber.opened_at >= self._max_age:
-                subscriber.close(CloseReason.MAX_AGE, jittered_retry_ms(), now)
+                subscriber.close(CloseReason.MAX_AGE)
                 continue
-            if now - subscriber.last_activity >= self.interval * (1 - _EARLY) - self._tick:
-                subscriber.send(beat, now)
+            since = subscriber.silent_since()
+            if now - since >= self.interval * (1 - _EARLY) - self._tick:
+                subscriber.notify(beat)
                 self._on_silence(subscriber.execution_id)
-            self._place(subscriber, now)
+                since = now
+            self._place(subscriber, since, now)
 
-    def _place(self, subscriber: Subscriber, now: float) -> None:
+    def _place(self, subscriber: Subscriber, since: float, now: float) -> None:
         # Two ticks less than the interval: one is lost to rounding, one to the tick's own length.
         share = 1 - random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
-        wait = subscriber.last_activity + self.interval * share - now
+        wait = since + self.interval * share - now
         ahead = min(max(int(wait / self._tick) - 1, 1), _SLOTS - 1)
         self._slots[(self._hand + ahead) % _SLOTS].append(subscriber)

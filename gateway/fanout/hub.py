@@ -1,36 +1,39 @@
-"""The hub: which subscribers watch which execution, and every event to all of them.
+"""The hub: the logs of all watched executions, and all open streams.
 
-`publish` never awaits, so no reader delays another, and one broken subscriber is only ever its
-own. It knows neither Redis nor HTTP: events come in as bursts, subscribers are given out.
+`publish` never awaits, so no reader delays another. It knows neither Redis nor HTTP: batches come
+in, pages are asked for, subscribers are given out.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from gateway.errors import LimitReached, Unavailable
 from gateway.events.batch import EventBatch
+from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
+from gateway.fanout.kept import KeptBound
+from gateway.fanout.log import Log
+from gateway.fanout.reads import Reads
+from gateway.fanout.stalls import StallWatch
+from gateway.fanout.state import RETRY_MS as RETRY_MS
+from gateway.fanout.state import Permit
+from gateway.fanout.state import jittered_retry_ms as jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 from gateway.principal import Principal
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-RETRY_MS = (1000, 3000)
-"""Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
+logger = logging.getLogger(__name__)
 
 _LOG_SECONDS = 60.0
 """Seconds between two lines about streams that are refused."""
-
-
-def jittered_retry_ms() -> int:
-    """Milliseconds after which a reader should come back (CONTRACT.md)."""
-    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,58 @@ class QueueBounds:
     bytes: int
 
 
+class Pages(Protocol):
+    """Where histories are read; see `gateway.bus.pages`. Both raise RedisUnavailable."""
+
+    async def page(
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+    ) -> HistoryPage:
+        """What follows *cursor*, as far as one page goes. With *only_valid* nothing is read for a
+        cursor that is not valid: the page says `reset`, and nothing else."""
+
+    async def first(self, execution_id: str) -> EventId | None:
+        """The first id that history keeps."""
+
+
+class Admit(Protocol):
+    """`gateway.access.policy.Policy.admit`."""
+
+    async def __call__(self, principal: Principal, /, *, again: bool) -> None:
+        """See there."""
+
+
 class Hub:
     """All subscribers of this process, by execution id."""
 
-    def __init__(self, bounds: QueueBounds, metrics: Metrics, max_subscribers: int = 0) -> None:
-        self._bounds = bounds
-        self._metrics = metrics
+    def __init__(
+        self,
+        pages: Pages,
+        bounds: QueueBounds,
+        metrics: Metrics,
+        *,
+        stalls: StallWatch,
+        kept_bytes: int = 64 * 1024 * 1024,
+        max_subscribers: int = 0,
+    ) -> None:
+        """*kept_bytes*: most bytes of events that all logs keep for readers that come back."""
+        self.pages = pages
+        self.bounds = bounds
+        self.metrics = metrics
+        self.stalls = stalls
+        self.kept = KeptBound(kept_bytes)
         self.max_subscribers = max_subscribers
         """Most streams at once; 0 for no limit of its own."""
-        self._topics: dict[str, dict[Subscriber, None]] = {}
-        self._count = 0
+        self.admit: Admit = _admit_everybody
+        """Raises RequestRefused for a viewer who may not see the execution (any more)."""
+        self.on_left: Callable[[Subscriber], None] = lambda _: None
+        """Called with each subscriber whose stream is over."""
+        self.session = 0
+        """Counts the subscriptions that were confirmed."""
         self.draining = False
         """Whether the gateway is about to stop: no new subscriber is taken."""
+        self._logs: dict[str, Log] = {}
+        self._count = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._crowd = RateLimitedLog(_LOG_SECONDS)
         self._empty = asyncio.Event()
         self._empty.set()
@@ -62,18 +105,24 @@ class Hub:
 
     def __iter__(self) -> Iterator[Subscriber]:
         """All subscribers, as they were when the loop over them began."""
-        return iter([one for topic in self._topics.values() for one in topic])
+        return iter([one for log in self._logs.values() for one in log.subscribers])
 
     async def empty(self) -> None:
         """Wait until there is no subscriber."""
         await self._empty.wait()
 
     def watches(self, execution_id: str) -> bool:
-        """Whether anybody watches this execution."""
-        return execution_id in self._topics
+        """Whether its events are needed here."""
+        return execution_id in self._logs
 
-    def add(self, principal: Principal) -> Subscriber:
-        """A new subscriber of *viewer*'s execution, until `remove`.
+    @property
+    def executions(self) -> list[str]:
+        """Those whose events are needed here."""
+        return list(self._logs)
+
+    def add(self, principal: Principal, cursor: EventId | None, permit: Permit) -> Subscriber:
+        """A new subscriber of *viewer*'s execution, until it leaves: what is published from now on
+        is not missed. *permit* is given back at its end.
 
         Raises:
             LimitReached: there are as many subscribers as the settings allow.
@@ -83,59 +132,61 @@ class Hub:
             raise Unavailable("This gateway is restarting; try again in a few seconds.")
         if self.max_subscribers and self._count >= self.max_subscribers:
             if (held_back := self._crowd.due()) is not None:
-                log.warning(
+                logger.warning(
                     "A stream is refused: %d are open, the most that max_connections and the limit "
                     "of open files allow (%d more since the last line).",
                     self._count,
                     held_back,
                 )
             raise LimitReached("This gateway has as many streams open as it may; try again later.")
-        subscriber = Subscriber(
-            principal,
-            max_events=self._bounds.events,
-            max_bytes=self._bounds.bytes,
-            now=asyncio.get_running_loop().time(),
-        )
-        self._topics.setdefault(subscriber.execution_id, {})[subscriber] = None
+        log = self._logs.get(principal.execution_id)
+        if log is None:
+            log = self._logs[principal.execution_id] = Log(principal.execution_id, self)
+        subscriber = Subscriber(principal, cursor, log, self, permit)
+        log.subscribers[subscriber] = None
         self._count += 1
         self._empty.clear()
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Take *subscriber* out: its stream is over, and nothing is offered to it any more."""
-        subscriber.left = True
-        topic = self._topics[subscriber.execution_id]
-        del topic[subscriber]
-        if not topic:
-            del self._topics[subscriber.execution_id]
+        """Called by *subscriber* when its stream is over."""
+        log = self._logs[subscriber.execution_id]
+        del log.subscribers[subscriber]
+        self.forget_if_idle(log)
+        self.on_left(subscriber)
         self._count -= 1
         if not self._count:
             self._empty.set()
 
-    def publish(self, execution_id: str, burst: EventBatch) -> None:
-        """Offer *burst* to every subscriber of the execution."""
-        topic = self._topics.get(execution_id)
-        if topic is None:
-            return
-        now = asyncio.get_running_loop().time()
-        taken = 0
-        for subscriber in topic:
-            try:
-                taken += subscriber.offer(burst, now)
-            except Exception:
-                log.exception("A subscriber of %s failed and is closed.", execution_id)
-                subscriber.close(CloseReason.UNAVAILABLE, jittered_retry_ms(), now)
-        self._metrics.events_delivered += taken
+    def forget_if_idle(self, log: Reads) -> None:
+        """Called by *log* when it may not be needed any more."""
+        if log.is_idle:
+            self._logs.pop(log.execution_id, None)
 
-    def audit(self, execution_id: str, last: EventId | None) -> bool:
-        """Compare its subscribers with the *last* id of history; True if one missed something."""
-        topic = self._topics.get(execution_id, ())
-        return bool([one for one in topic if one.audit(last)])
+    def publish(self, execution_id: str, batch: EventBatch, recorded_here: bool = False) -> None:
+        """Write *batch* to every subscriber of the execution that it follows for; *recorded_here*:
+        its ids are of our own recording."""
+        if (log := self._logs.get(execution_id)) is not None:
+            log.publish(batch, recorded_here)
 
-    @property
-    def executions(self) -> list[str]:
-        """The executions that somebody watches."""
-        return list(self._topics)
+    def subscribed(self) -> None:
+        """A new subscription was confirmed: between it and the last one anything may have come."""
+        self.session += 1
+        for log in list(self._logs.values()):
+            log.doubt()
+
+    def audit(self, execution_id: str, last: EventId | None, session: int) -> None:
+        """Compare with the *last* id of history, asked for in *session*."""
+        if (log := self._logs.get(execution_id)) is not None:
+            log.audit(last, session)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Run *work* until it ends or the hub stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        # Without a reference it could be collected in mid-run.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def drain(self, seconds: float) -> None:
         """Take no new subscribers and close all with `drain`, evenly spread over *seconds*."""
@@ -148,14 +199,25 @@ class Hub:
             due = start + seconds * index / len(subscribers)
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            subscriber.close(CloseReason.DRAIN, jittered_retry_ms(), loop.time())
+            subscriber.close(CloseReason.DRAIN)
 
     async def cut(self) -> None:
-        """End whoever is still there without a word, and wait until they are gone.
+        """Cut whoever is still there, and wait until they are gone.
 
         For readers who have not taken their last bytes; a stream that is just being opened is
-        ended by whoever opens it, and waited for too.
+        ended by its handler, and waited for too.
         """
         for subscriber in self:
             subscriber.abort()
         await self._empty.wait()
+
+    async def stop(self) -> None:
+        """Give up the reads under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.kept.stop()
+
+
+async def _admit_everybody(_: Principal, *, again: bool) -> None:
+    """Nobody decides."""

@@ -1,260 +1,261 @@
-"""A subscriber is one open stream: the bounded queue between the feed and one reader's socket.
+"""A subscriber is one open stream, with its one state.
 
-It is *live* or *held*. Live, it takes an event only if its id follows the last one; whatever does
-not follow makes it held: a hole, another life, a full queue. Held, it catches up from history and
-is live again. No gap and no duplicate, by id: this one rule is first replay, reconnect, repair,
-slow reader and failover (DELIVERY.md, rule 1).
+    opening ──► catching up ◄──► live        any of them ──► closing ──► closed
 
-The feed offers, and never waits. What the outlet takes at once never enters the queue; the queue
-holds what came while its reader was behind, or while history was being written. It is a list with
-a byte count instead of `asyncio.Queue`, which can neither be bounded by bytes nor be emptied in one
-step, and costs three deques an idle tab.
+Live, it stands at the tip of its execution's log, which writes every event straight to its
+transport. Behind the tip it catches up: page after page is read from the log and written until it
+stands at the tip. Whether its reader has taken everything is beside the state: while it has not,
+what comes waits in a bounded queue, and a live one whose queue is full catches up later instead.
+
+Others call `notify`, `close` and `abort` and read `snapshot`; what is below is the log's and the
+hub's. Nothing waits for a reader: a stream has a task only while it reads a page.
 """
 
-from typing import Protocol
+import asyncio
+import logging
+from typing import TYPE_CHECKING
 
-from gateway.events.batch import EventBatch
+from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason, closing
+from gateway.events.sse_encoder import CloseReason, closing, reset
+from gateway.fanout.catch_up import CatchUp
+from gateway.fanout.log import Log
+from gateway.fanout.state import COMPLETED, GONE, Permit, Snapshot, State, jittered_retry_ms
+from gateway.log import event
 from gateway.principal import Principal
 
-COMPLETED = "completed"
-"""The end of a stream whose execution has ended."""
-GONE = "gone"
-"""The end of a stream whose reader has left; every other end is a CloseReason."""
+if TYPE_CHECKING:
+    from gateway.fanout.hub import Hub
+
+log = logging.getLogger("gateway.streams")
 
 
-class Sink(Protocol):
-    """The writing end of a stream, as its subscriber sees it; nothing in it waits."""
+class Subscriber(CatchUp):
+    """One open stream of one execution."""
 
-    @property
-    def behind_since(self) -> float | None:
-        """Loop time in seconds since when its reader is behind; None for one that is not."""
-
-    @property
-    def written(self) -> int:
-        """Bytes of the body that were written."""
-
-    def offer(self, burst: EventBatch) -> bool:
-        """Write *burst* at once; False if the reader is behind, and nothing was written."""
-
-    def wake(self) -> None:
-        """Something waits, or the subscriber is held, or has ended: see to it."""
-
-    def abort(self) -> None:
-        """End the connection without a word."""
-
-
-class Subscriber:
-    """One open stream of one execution; it begins held and without a sink. Nothing in it awaits."""
-
-    __slots__ = (
-        "_bytes", "_early", "_early_bytes", "_events", "_max_bytes", "_max_events", "_sink",
-        "_waiting", "delivered", "ended", "execution_id", "held", "last_activity", "left",
-        "opened_at", "overrun", "position", "principal",
-    )  # fmt: skip
+    __slots__ = ("_permit", "_reason", "_request_id", "opened_at")
 
     def __init__(
-        self, principal: Principal, *, max_events: int, max_bytes: int, now: float
+        self, principal: Principal, cursor: EventId | None, log: Log, hub: "Hub", permit: Permit
     ) -> None:
-        self.principal = principal
-        self.execution_id = principal.execution_id
-        """The viewer's, one look-up nearer: every event and heartbeat asks for it."""
-        self.opened_at = now
-        self.last_activity = now
-        """Loop time in seconds of the last frame taken in: silence is counted from here."""
-        self.delivered = 0
-        """Events that were taken in for its reader, live or from history."""
-        self.ended: str | None = None
-        """Why nothing more is taken in: `completed` or a close reason."""
-        self.left = False
-        """The stream is over and out of the hub; nobody may write to it."""
-        self.position: EventId | None = None
-        """The last event that was taken in: the next one must follow it."""
-        self.held = True
-        self.overrun = False
-        """More came than its queue holds while its reader was catching up or slow."""
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._waiting: list[bytes] | None = None
-        self._events = 0
-        self._bytes = 0
-        self._early: list[EventBatch] | None = []
-        self._early_bytes = 0
-        self._sink: Sink | None = None
+        """For `Hub.add`, which is how to get one."""
+        super().__init__(principal, cursor, log, hub)
+        self.opened_at = asyncio.get_running_loop().time()
+        self._permit = permit
+        self._reason: str | None = None
+        self._request_id: str | None = None
 
-    @property
-    def reason(self) -> str:
-        """Why the stream has ended: `completed`, a close reason, or `gone` when its reader left."""
-        return self.ended or GONE
+    # For everybody.
 
-    @property
-    def waiting(self) -> tuple[int, int]:
-        """How many events and bytes wait for the reader."""
-        return self._events, self._bytes
+    def notify(self, frame: bytes) -> None:
+        """Write a whole *frame* that moves no position, after what waits."""
+        if self.state not in (State.CLOSING, State.CLOSED):
+            self._put(frame, asyncio.get_running_loop().time())
 
-    @property
-    def attached(self) -> bool:
-        """Whether it has a connection: its opening is over."""
-        return self._sink is not None
-
-    @property
-    def written(self) -> int:
-        """Bytes of the body that were written."""
-        return self._sink.written if self._sink is not None else 0
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether its reader has not taken all that was written."""
-        return self._sink is not None and self._sink.behind_since is not None
-
-    def lag(self, now: float) -> float:
-        """Seconds for which its reader has been behind at *now* (loop time)."""
-        since = self._sink.behind_since if self._sink is not None else None
-        return now - since if since is not None else 0.0
-
-    def attach(self, sink: Sink) -> None:
-        """Write through *sink* from now on; it is woken for what waits already."""
-        self._sink = sink
-        sink.wake()
-
-    def detach(self) -> None:
-        """Its connection has ended. Without it the two would keep each other until a pass of the
-        garbage collector, which comes seldom (`gateway.process`)."""
-        self._sink = None
-        self._waiting = self._early = None
-
-    def offer(self, burst: EventBatch, now: float) -> int:
-        """Take in what of *burst* follows, and say how many events that is: none if it does not
-        follow, or not yet. Nothing is lost by that: what has an id is in history, from where a
-        held subscriber gets it."""
-        if self.ended is not None:
-            return 0
-        if self.held:
-            self._keep_early(burst)
-            return 0
-        following = burst
-        if burst.first is not None and burst.before != self.position:
-            rest = self._following(burst)
-            if rest is None:
-                return 0
-            following = rest
-        if self._waiting is None and self._sink is not None and self._sink.offer(following):
-            self.last_activity = now
-        elif not self._queue(following, now):
-            return 0
-        count = len(following)
-        self.delivered += count
-        if following.last is not None:
-            self.position = following.last
-        if following.terminal:
-            self.complete()
-        return count
-
-    def _following(self, burst: EventBatch) -> EventBatch | None:
-        """What of *burst*, which does not begin at the next id, is new; holds at a hole."""
-        position, first, last = self.position, burst.first, burst.last
-        if position is not None and first is not None and last is not None:
-            if position.is_at_or_after(last):
-                return None
-            if position.is_at_or_after(first):
-                return burst.after(position)
-        # Also without a position: only what history holds may become one.
-        self.hold()
-        return None
-
-    def _queue(self, burst: EventBatch, now: float) -> bool:
-        if self._is_full_for(burst):
-            self.overrun = True
-            self.hold()
-            return False
-        self._events += len(burst)
-        self.send(burst.data, now)
-        return True
-
-    def _is_full_for(self, burst: EventBatch) -> bool:
-        # A burst larger than the whole queue is taken when nothing else waits, or it never could.
-        if self._waiting is None:
-            return False
-        return (
-            self._events + len(burst) > self._max_events
-            or self._bytes + len(burst.data) > self._max_bytes
-        )
-
-    def hold(self) -> None:
-        """Let the reader catch up from history once it has taken what waits."""
-        self.held = True
-        self._early = None
-        self._wake()
-
-    def collect(self) -> None:
-        """Keep from now on what is offered: history is about to be read. What was offered before
-        is in that history."""
-        self._early = []
-        self._early_bytes = 0
-
-    def _keep_early(self, burst: EventBatch) -> None:
-        self._early_bytes += len(burst.data)
-        if self._early is None or self._early_bytes > self._max_bytes:
-            self._early = None
-            self.overrun = True
-        else:
-            self._early.append(burst)
-
-    def release(self, now: float) -> int:
-        """Be live again: history was read to its end. If what came meanwhile does not follow,
-        it is held again, and history is to be read again. Says how many events it took in."""
-        early, self._early = self._early, None
-        if early is None:
-            return 0
-        self.held = self.overrun = False
-        return sum(self.offer(burst, now) for burst in early)
-
-    def audit(self, last: EventId | None) -> bool:
-        """Compare with the *last* id of history; True if something was missed, and it is held."""
-        if self.held or self.ended is not None or self.position == last:
-            return False
-        if self.position is not None and last is not None and self.position.is_at_or_after(last):
-            return False
-        self.hold()
-        return True
-
-    def send(self, data: bytes, now: float) -> None:
-        """Queue *data*, which is whole frames and moves no position."""
-        self.last_activity = now
-        self._bytes += len(data)
-        if self._waiting is None:
-            self._waiting = [data]
-        else:
-            self._waiting.append(data)
-        self._wake()
-
-    def close(self, reason: CloseReason, retry_ms: int, now: float) -> None:
+    def close(self, reason: CloseReason) -> None:
         """End the stream after what waits, telling the reader why; later calls change nothing."""
-        if self.ended is None:
-            self.ended = reason
-            self.send(closing(reason, retry_ms), now)
-
-    def complete(self) -> None:
-        """End the stream after what waits: the execution has ended."""
-        self.ended = self.ended or COMPLETED
-        self._wake()
+        self._close(reason, closing(reason, jittered_retry_ms()))
 
     def abort(self) -> None:
-        """End the stream without a word; one that is still being opened is aiohttp's to end."""
-        if self._sink is not None:
-            self._sink.abort()
+        """Cut the connection; one that is still being opened is its handler's to end."""
+        if self._transport is not None:
+            self._leave_tip()
+            self._transport.abort()
 
-    def _wake(self) -> None:
-        if self._sink is not None:
-            self._sink.wake()
+    def snapshot(self, now: float) -> Snapshot:
+        """The stream at *now* (loop time)."""
+        events, size, written_at = self._totals()
+        since = self._blocked_since
+        return Snapshot(
+            self.state,
+            self._reason,
+            self.position,
+            events,
+            size,
+            self._queue_events,
+            self._queue_bytes,
+            0.0 if since is None else now - since,
+            now - written_at,
+        )
 
-    def take(self) -> bytes:
-        """All that waits now, to be written as one; nothing if nothing does."""
-        if self._waiting is None:
-            return b""
-        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        # An empty list would cost every idle tab its 56 bytes and more.
-        self._waiting = None
-        self._events = self._bytes = 0
-        return data
+    @property
+    def position(self) -> EventId | None:
+        """The last event that was written or queued for its reader."""
+        return self._log.tip if self.state is State.LIVE else self._position
+
+    def silent_since(self) -> float:
+        """Loop time in seconds of the last frame that was written or queued."""
+        return self._totals()[2]
+
+    # For the handler of its request.
+
+    def opened(self, request_id: str) -> None:
+        """Its response has begun: its end is counted and logged."""
+        self._hub.metrics.streams_opened += 1
+        self._request_id = request_id
+
+    def attach(
+        self,
+        transport: asyncio.Transport,
+        page: HistoryPage | None,
+        rest: bytes,
+        written: int,
+        *,
+        chunked: bool,
+    ) -> None:
+        """Be the protocol of *transport*. Of *page* all is written but *rest*; *written* bytes of
+        the body in all."""
+        self.chunked = chunked
+        self._bytes = written
+        if self.state is State.OPENING:
+            self.state = State.CATCHING_UP
+        self._attach(transport)
+        if rest:
+            self._write(rest)
+        if page is not None:
+            self._got(page)
+        self._pump()
+
+    def leave(self, written: int = 0) -> None:
+        """Its stream is over: give everything back. *written*: bytes, where it had no connection
+        of its own. Calling it again changes nothing."""
+        if self.state is State.CLOSED:
+            return
+        self._leave_tip()
+        self.state = State.CLOSED
+        self._bytes += written
+        self._queue = self._without_ids = None
+        self._hub.remove(self)
+        self._permit.leave()
+        if self._request_id is not None:
+            reason = self._reason or GONE
+            self._hub.metrics.streams_closed[reason] += 1
+            self._hub.metrics.bytes_delivered += self._bytes
+            self._log_end(reason, self._request_id)
+
+    # For the log of its execution.
+
+    def queue(self, data: bytes, events: int, before: EventId | None, now: float) -> bool:
+        """Queue what follows *before*, since its reader is blocked; if the queue is full it is
+        caught up with later."""
+        bounds = self._hub.bounds
+        if self._queue is not None and (
+            self._queue_events + events > bounds.events
+            or self._queue_bytes + len(data) > bounds.bytes
+        ):
+            self._hub.metrics.queue_overruns += 1
+            self.fall_behind(before)
+            self._overran = True
+            return False
+        self._queue_events += events
+        self._events += events
+        self._put(data, now)
+        return True
+
+    def fall_behind(self, position: EventId | None, *, told_to_start_over: bool = False) -> None:
+        """Be behind the tip, at *position*; it catches up once its reader has taken what waits."""
+        self._leave_tip()
+        self.state = State.CATCHING_UP
+        self._position = position
+        self._collect()
+        if told_to_start_over:
+            self._position = None
+            self._hub.metrics.resets += 1
+            self.notify(reset(CloseReason.HISTORY_LOST))
+        self._pump()
+
+    def complete(self) -> None:
+        """The execution has ended, and all of it was written or queued."""
+        self._close(COMPLETED)
+
+    def fail(self, events: int, size: int) -> None:
+        """The log's last write, of so many *events* and bytes, went wrong."""
+        self.abort()
+        self._events -= events
+        self._bytes -= size
+
+    # For the event loop and the watch over readers that take nothing.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """However the connection has ended."""
+        self._transport = None
+        self._stalls.even(self)
+        if self._reading is not None:
+            self._reading.cancel()
+        self.leave()
+
+    def stalled(self) -> None:
+        """A reader that does not read gets no last words."""
+        self._reason = CloseReason.SLOW_READER
+        self.abort()
+
+    # Its own.
+
+    def _pump(self) -> None:
+        """Do what is due until nothing is, or the reader is blocked."""
+        while self._blocked_since is None and not self._is_gone():
+            if self._write_queue():
+                continue
+            if self.state is State.CLOSING:
+                self._finish()
+            elif self.state is State.CATCHING_UP and self._reading is None:
+                if not self._catch_up():
+                    return
+            elif self.state is State.LIVE and not self._keeps_up:
+                self._enter_tip()
+            else:
+                return
+
+    def _go_live(self) -> None:
+        self.state, self._overran = State.LIVE, False
+        kept, self._without_ids = self._without_ids or (), None
+        if self._blocked_since is not None:
+            self._log.block(self)
+        for batch in kept:
+            self._events += len(batch)
+            self._hub.metrics.events_delivered += len(batch)
+            self._put(batch.data, asyncio.get_running_loop().time())
+            if batch.terminal:
+                self.complete()
+                return
+
+    def _enter_tip(self) -> None:
+        """The log writes to it from now on, and counts."""
+        if self._transport is not None:
+            log = self._log
+            self._keeps_up = True
+            self._events -= log.events
+            self._bytes -= log.chunked_bytes if self.chunked else log.plain_bytes
+            log.enter(self, self._transport.write)
+
+    def _step_aside(self) -> None:
+        if self.state is State.LIVE:
+            self._settle()
+            self._log.block(self)
+
+    def _leave_tip(self) -> None:
+        self._position = self.position
+        self._settle()
+        self._log.leave(self)
+
+    def _close(self, reason: str, last: bytes = b"") -> None:
+        if self.state in (State.CLOSING, State.CLOSED):
+            return
+        self._leave_tip()
+        self.state, self._reason = State.CLOSING, reason
+        if last:
+            self._put(last, asyncio.get_running_loop().time())
+        self._pump()
+
+    def _log_end(self, reason: str, request_id: str) -> None:
+        event(
+            log,
+            "stream ended",
+            execution_id=self.execution_id,
+            organization_id=self.principal.organization_id,
+            reason=reason,
+            events=self._events,
+            bytes=self._bytes,
+            seconds=round(asyncio.get_running_loop().time() - self.opened_at, 3),
+            request_id=request_id,
+        )

@@ -6,7 +6,7 @@ handler returns once the response has begun, and the connection lives on with an
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import HttpVersion11, web
 
@@ -41,11 +41,11 @@ def is_chunked(request: web.Request) -> bool:
     return request.version >= HttpVersion11
 
 
-def release(request: web.Request) -> asyncio.Transport:
-    """The connection of *request*, which aiohttp takes for lost from now on.
+def hand_over(request: web.Request, attach: Callable[[asyncio.Transport], None]) -> None:
+    """Give the connection of *request* to *attach*; aiohttp takes it for lost.
 
-    The handler must not wait for anything after this, and its response must be one of `begin`:
-    aiohttp cancels it, and cannot serve a second request.
+    One call, since nothing may be awaited in between: aiohttp cancels the handler. The response
+    must be one of `begin`, and the handler returns it next.
 
     Raises:
         ConnectionResetError: the reader has gone.
@@ -57,4 +57,4 @@ def release(request: web.Request) -> asyncio.Transport:
     # It closes what it still has when it is told that the connection is lost.
     protocol.transport = None
     protocol.connection_lost(None)
-    return transport
+    attach(transport)

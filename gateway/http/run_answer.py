@@ -1,6 +1,6 @@
 """Writes a run document to its reader, piece by piece, and for no longer than a poll may take.
 
-A reader that takes nothing for the write timeout is cut as a stream's is (`gateway.http.stalls`),
+A reader that takes nothing for the write timeout is cut as a stream's is (`gateway.fanout.stalls`),
 and one that takes a little now and then at the end of the poll's time.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from gateway.fanout.stalls import StallWatch
 from gateway.http.poll_budget import Budget, Holder
 from gateway.http.run_documents import Reader
-from gateway.http.stalls import StallWatch
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 

@@ -2,7 +2,7 @@
 
 The handler subscribes first and asks questions after, so that nothing published while the request
 is held is lost; nothing is written before it is admitted. Once the first page of history is
-written, it hands the connection over to an outlet and returns.
+written, it hands the connection over to its subscriber and returns.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from aiohttp import web
 
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
-from gateway.bus.replay import Replay
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
 from gateway.events.history_page import HistoryPage
@@ -25,18 +24,14 @@ from gateway.fanout.hub import Hub, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.access_log import request_id
 from gateway.http.address import Network, client_address
-from gateway.http.catch_up import CatchUp
 from gateway.http.credentials import read_credentials
-from gateway.http.handover import begin, is_chunked, release
-from gateway.http.outlet import Care, Outlet
+from gateway.http.handover import begin, hand_over, is_chunked
 from gateway.http.responses import STREAM_HEADERS
-from gateway.http.visit import Visit
-from gateway.metrics import Metrics
 from gateway.retry import unavailable
 
 _WITH_HEAD_BYTES = 32 * 1024
 """What of the first page leaves with the response's head. Less than aiohttp waits for a reader to
-take (64 KiB): it would wait for ever, and only an outlet is watched."""
+take (64 KiB): it would wait without end, and only a subscriber is watched."""
 
 _PAUSE = 0.1
 """Seconds between two tries to read history while Redis is away and the request is held."""
@@ -51,12 +46,8 @@ class StreamHandler:
     trusted_proxies: Sequence[Network]
     hub: Hub
     subscription: Subscription
-    replay: Replay
-    catch_up: CatchUp
     heartbeat: Heartbeat
     expiry: Expiry
-    care: Care
-    metrics: Metrics
     wait: float
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -65,73 +56,71 @@ class StreamHandler:
             request.match_info["execution_id"], read_credentials(request)
         )
         permit = await self.quota.enter(principal, self._address(request))
-        visit = Visit(self.hub, self.expiry, permit, self.metrics)
+        cursor = read_cursor(request)
         try:
-            subscriber = visit.begin(principal)
-            subscriber.position = read_cursor(request)
+            subscriber = self.hub.add(principal, cursor, permit)
+        except BaseException:
+            permit.leave()
+            raise
+        try:
             await self.policy.admit(principal)
             await self.quota.admitted(permit, principal)
-            stretch = await self._begin(subscriber)
-            if not stretch.is_over_for(subscriber.position):
-                return await self._open(request, visit, subscriber, stretch)
+            page = await self._first_page(subscriber)
+            if not page.is_over_for(cursor):
+                return await self._open(request, subscriber, page)
         except BaseException:
-            visit.leave()
+            subscriber.leave()
             raise
-        visit.leave()
+        subscriber.leave()
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def _address(self, request: web.Request) -> str:
         return client_address(request, self.trusted_proxies) if self.quota.by_address else ""
 
     async def _open(
-        self, request: web.Request, visit: Visit, subscriber: Subscriber, stretch: HistoryPage
+        self, request: web.Request, subscriber: Subscriber, page: HistoryPage
     ) -> web.StreamResponse:
-        """Write `connected` and the first page, and hand the connection over to an outlet."""
-        status = stretch.ending.status if stretch.ending is not None else None
+        """Write `connected` and the first page, and hand the connection over to *subscriber*."""
+        status = page.ending.status if page.ending is not None else None
         first = connected(
             subscriber.execution_id,
             jittered_retry_ms(),
             self.heartbeat.interval,
-            stretch.catches_up_to,
+            page.catches_up_to,
             status,
         )
-        first += await self.catch_up.page(subscriber, stretch, again=False)
+        frames = await subscriber.render(page)
+        first += frames or b""
+        shown = page if frames is not None else None
         first, rest = first[:_WITH_HEAD_BYTES], first[_WITH_HEAD_BYTES:]
         response = begin(request, STREAM_HEADERS)
-        visit.opened(request_id(request))
+        subscriber.opened(request_id(request))
+        chunked = is_chunked(request)
+
+        def attach(transport: asyncio.Transport) -> None:
+            self.heartbeat.add(subscriber)
+            self.expiry.add(subscriber)
+            subscriber.attach(transport, shown, rest, len(first), chunked=chunked)
+
         try:
             await response.prepare(request)
             await response.write(first)
-            transport = release(request)
+            hand_over(request, attach)
         except ConnectionResetError:
             # The reader has left, and nobody is there to be told.
-            visit.leave(len(first))
-            return response
-        # From here on nothing may wait: aiohttp has cancelled this task.
-        self.heartbeat.add(subscriber)
-        self.expiry.add(subscriber)
-        self.catch_up.settle(subscriber, stretch)
-        outlet = Outlet(
-            subscriber,
-            self.care,
-            visit.leave,
-            chunked=is_chunked(request),
-            written=len(first),
-        )
-        outlet.take_over(transport, rest)
+            subscriber.leave(len(first))
         return response
 
-    async def _begin(self, subscriber: Subscriber) -> HistoryPage:
+    async def _first_page(self, subscriber: Subscriber) -> HistoryPage:
         """The first page of history, once the subscription that continues it is confirmed.
 
         Raises:
             Unavailable: Redis was away for as long as a request is held.
         """
         problem = ""
-        subscriber.collect()
         if self.subscription.problem is None:
             # The usual case after a restart, without a timer.
-            known = self.replay.known(subscriber.execution_id, subscriber.position)
+            known = subscriber.known_page()
             if known is not None:
                 return known
         try:
@@ -140,9 +129,8 @@ class StreamHandler:
                     problem = self.subscription.problem or problem
                     # `connected` is a promise that events arrive.
                     await self.subscription.confirmed()
-                    subscriber.collect()
                     try:
-                        return await self.replay.after(subscriber.execution_id, subscriber.position)
+                        return await subscriber.first_page()
                     except RedisUnavailable as error:
                         problem = str(error)
                         await asyncio.sleep(_PAUSE)

@@ -98,6 +98,12 @@ class Settings(AccessSettings):
     queue_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Most bytes that may wait for one slow reader."
     )
+    kept_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Most bytes of events that are kept in memory, of all executions together, "
+        "for readers that come back.",
+    )
     write_timeout_seconds: Seconds = Field(
         5.0, description="A reader that takes nothing for this long is closed."
     )

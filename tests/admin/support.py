@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 
+from gateway.fanout.state import State
 from tests.conftest import RunningGateway
 from tests.support import eventually, producer_message
 
@@ -12,7 +13,7 @@ async def frozen_reader(gateway: RunningGateway, redis: Redis) -> None:
     # With its first event a stream becomes live: only then is anything queued for it.
     await redis.publish("execution:run-1", producer_message("step:started"))
     await reader.expect("step:started")
-    await eventually(lambda: not any(one.held for one in gateway.components.hub))
+    await eventually(lambda: all(one.state is State.LIVE for one in gateway.components.hub))
     assert reader.response.connection is not None
     assert reader.response.connection.transport is not None
     reader.response.connection.transport.pause_reading()

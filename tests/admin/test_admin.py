@@ -1,7 +1,7 @@
 """What operators ask: ready, live, who is watching; at an address of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,10 @@ async def test_stuck_feed(
     assert recorder is not None
     record = recorder.record
 
-    async def hold(*given: Any) -> Any:
+    async def hold(*given: Any) -> AsyncIterator[Any]:
         await held.wait()
-        return await record(*given)
+        async for settled in record(*given):
+            yield settled
 
     monkeypatch.setattr(recorder, "record", hold)
     await redis.publish("execution:run-1", producer_message("step:started"))
@@ -139,9 +140,10 @@ async def test_feed_after_an_outage(
     away = asyncio.Event()
     record = recorder.record
 
-    async def hold(*given: Any) -> Any:
+    async def hold(*given: Any) -> AsyncIterator[Any]:
         await away.wait()
-        return await record(*given)
+        async for settled in record(*given):
+            yield settled
 
     monkeypatch.setattr(recorder, "record", hold)
     redis.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())

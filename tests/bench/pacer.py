@@ -10,10 +10,26 @@ import socket
 import sys
 import time
 
-from tests.bench.stage import Envelopes, command
+from gateway.contract.scripts import PUBLISH, HistoryLimits, publish_call
+from tests.bench.stage import Envelopes, command, message
 
 _PAUSE = 0.0002
 """Seconds that are slept when nothing is due: short of what the kernel makes of it anyway."""
+
+
+def script(name: bytes, number: int) -> bytes:
+    """An event as `Publisher` appends and publishes it."""
+    call = publish_call(
+        name.decode(),
+        message(),
+        channel=f"execution:{name.decode()}",
+        terminal_type="",
+        idempotency_key=str(number),
+        limits=HistoryLimits(),
+    )
+    words = [call.script.sha, len(call.keys), *call.keys, *call.arguments]
+    given = [one if isinstance(one, bytes) else str(one).encode() for one in words]
+    return command(b"EVALSHA", *given)
 
 
 def main() -> None:
@@ -22,13 +38,18 @@ def main() -> None:
     names = [name.encode() for name, _ in asked["executions"]]
     envelopes = Envelopes([epoch.encode() for _, epoch in asked["executions"]])
     with socket.create_connection(("127.0.0.1", asked["port"])) as redis:
+        redis.sendall(command(b"SCRIPT", b"LOAD", PUBLISH.text.encode()))
         begin, done = time.monotonic(), 0
         while done < asked["events"]:
             due = min(int((time.monotonic() - begin) * asked["rate"]) + 1, asked["events"])
             first = asked["first"] + done
-            for number, message in enumerate(envelopes.make(first, first + due - done), first):
-                channel = b"execution:" + names[number % len(names)]
-                redis.sendall(command(b"PUBLISH", channel, message))
+            for number, published in enumerate(envelopes.make(first, first + due - done), first):
+                name = names[number % len(names)]
+                redis.sendall(
+                    script(name, number)
+                    if asked.get("script")
+                    else command(b"PUBLISH", b"execution:" + name, published)
+                )
             done = due
             if select.select([redis], [], [], 0)[0]:
                 redis.recv(2**16)

@@ -1,8 +1,13 @@
 """The processes of a bench: who runs on which core, and what each has cost. Linux alone tells."""
 
+import atexit
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +34,25 @@ def cores() -> tuple[int, set[int]]:
 def python(*arguments: str) -> list[str]:
     """A command that runs this Python."""
     return [sys.executable, *arguments]
+
+
+@cache
+def floor_program() -> list[str]:
+    """The command of the floor: in C where there is a compiler, else in Python."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return python(str(ROOT / "tests/bench/floor.py"))
+    program = Path(tempfile.mkdtemp(prefix="gateway-bench-")) / "floor"
+    atexit.register(shutil.rmtree, program.parent, ignore_errors=True)
+    subprocess.run(
+        [compiler, "-O2", "-o", str(program), str(ROOT / "tests/bench/floor.c")], check=True
+    )
+    return [str(program)]
+
+
+def is_floor_in_c() -> bool:
+    """Whether ratios are to a C loop; Python's own `send()` costs half as much again."""
+    return len(floor_program()) == 1
 
 
 def cpu_seconds(pid: int) -> float:

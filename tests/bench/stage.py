@@ -4,6 +4,7 @@ The gateway has everything switched on: tokens, registry, ids, recording, histor
 """
 
 import asyncio
+import json
 import os
 import resource
 import secrets
@@ -22,7 +23,15 @@ from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
 from gateway.process import tune_gc
 from tests.bench.figures import Figure
-from tests.bench.processes import ROOT, CannotMeasure, cores, cpu_seconds, python, rss_kib
+from tests.bench.processes import (
+    ROOT,
+    CannotMeasure,
+    cores,
+    cpu_seconds,
+    floor_program,
+    python,
+    rss_kib,
+)
 from tests.bench.tabs import STAMP, Crowd
 from tests.history_support import ids
 from tests.redis_process import RedisProcess
@@ -93,7 +102,7 @@ class Stage:
         before: then the machine is too noisy to tell."""
         rounds = self.size(100, 10)
         process = await asyncio.create_subprocess_exec(
-            *python(str(ROOT / "tests/bench/floor.py")),
+            *floor_program(),
             *[str(one) for one in (sockets, rounds, rate, FRAME_BYTES, self.core)],
             stdout=asyncio.subprocess.PIPE,
         )
@@ -115,6 +124,29 @@ class Stage:
             )
         self._floors.append(cost)
         return cost
+
+    async def pace(
+        self, crowd: Crowd, executions: Sequence[str], *, rate: int, events: int, script: bool
+    ) -> list[float]:
+        """Publish *events* at an even *rate* from a process of its own; their latencies. With
+        *script* as `Publisher` does."""
+        seen = crowd.events
+        del crowd.latencies[:]
+        asked = {
+            "port": self.redis_process.port,
+            "rate": rate,
+            "events": events,
+            "first": 0,
+            "executions": [(name, "0") for name in executions],
+            "script": script,
+        }
+        pacer = await asyncio.create_subprocess_exec(
+            *python("-m", "tests.bench.pacer"), stdin=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        await pacer.communicate(json.dumps(asked).encode() + b"\n")
+        assert pacer.returncode == 0
+        await crowd.seen(seen + events)
+        return list(crowd.latencies)
 
     @asynccontextmanager
     async def gateway(self, port: int = 0, **settings: object) -> AsyncIterator[Gateway]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from redis.asyncio import Redis
@@ -22,12 +22,9 @@ from gateway.bus.revocations import (
 )
 from gateway.errors import ExecutionNotFound, RedisUnavailable, RequestRefused
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import Hub, QueueBounds
-from gateway.fanout.subscriber import Subscriber
-from gateway.metrics import Metrics
 from gateway.principal import Principal
 from tests.bus.proxy import SlowProxy
-from tests.fanout.support import subscription
+from tests.fanout.support import Stream, attached, make_hub
 from tests.principals import principal
 from tests.redis_process import RedisProcess
 from tests.support import DEADLINE, eventually
@@ -51,13 +48,12 @@ class Gateway:
     def __init__(self, url: str) -> None:
         self.redis = create_redis(url, max_connections=4)
         self.revocations = Revocations(self.redis)
-        self.hub = Hub(QueueBounds(10, 10_000), Metrics())
+        self.hub, _ = make_hub()
 
     @contextmanager
-    def streams(self, *viewers: Principal) -> Iterator[list[Subscriber]]:
+    def streams(self, *viewers: Principal) -> Iterator[list[Stream]]:
         """Open streams of *viewers*."""
-        with ExitStack() as stack:
-            yield [stack.enter_context(subscription(self.hub, one)) for one in viewers]
+        yield [attached(self.hub, one) for one in viewers]
 
 
 @asynccontextmanager
@@ -91,10 +87,10 @@ async def test_closed_on_all_gateways(kind: Kind, redis: Redis, redis_url: str) 
             await eventually(lambda: one.revocations.kind_of(HIT) is None)
             began = time.monotonic()
             await revoke(redis, kind, VALUES[kind], 600)
-            await eventually(lambda: first.ended and second.ended)
+            await eventually(lambda: first.reason and second.reason)
             assert time.monotonic() - began < WITHIN
-            assert first.ended == second.ended == CloseReason.REVOKED
-            assert other.ended is None
+            assert first.reason == second.reason == CloseReason.REVOKED
+            assert other.reason is None
             assert one.revocations.kind_of(HIT) == two.revocations.kind_of(HIT) == kind
             assert one.revocations.kind_of(OTHER) is None
 
@@ -201,7 +197,7 @@ async def test_found_by_a_request(redis: Redis, redis_url: str) -> None:
             await one.revocations.refresh()
             await revoke(redis, "subject", "user-7", 600)
             assert await known(one) == "subject"
-            await eventually(lambda: subscriber.ended, WITHIN)
+            await eventually(lambda: subscriber.reason, WITHIN)
 
 
 async def test_failover_sets_it_back(redis: Redis, redis_url: str) -> None:
@@ -240,7 +236,7 @@ async def test_redis_killed(
             process.start()
             assert await known(one) == "subject"
             await command("user-8")
-            await eventually(lambda: other.ended, WITHIN)
+            await eventually(lambda: other.reason, WITHIN)
     assert caplog.text.count("Revocations cannot be read") == 1
 
 

@@ -1,77 +1,172 @@
-"""Events and bursts as tests of the fan-out need them."""
+"""Histories in memory, streams on transports of the test's own, and batches for them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from dataclasses import dataclass, field
 
+from gateway.errors import RedisUnavailable
 from gateway.events.batch import EventBatch
 from gateway.events.envelope import Event
+from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId
-from gateway.fanout.hub import Hub
+from gateway.fanout.hub import Hub, QueueBounds
+from gateway.fanout.stalls import StallWatch
+from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
+from gateway.metrics import Metrics
 from gateway.principal import Principal
+from tests.principals import principal
 from tests.support import eventually
+from tests.wire import Wire
 
 EPOCH = 1000
+END = "execution:completed"
 
 
-def event(seq: int | None, epoch: int = EPOCH, size: int = 0) -> Event:
+def event(seq: int | None, epoch: int = EPOCH, size: int = 0, end: bool = False) -> Event:
     """An event whose frame is its number; None for one without id."""
     text = "-" if seq is None else f"<{seq}>"
-    return Event("step:started", EventId(epoch, seq) if seq else None, text.encode().ljust(size))
+    name = END if end else "step:started"
+    return Event(name, EventId(epoch, seq) if seq else None, text.encode().ljust(size))
 
 
 def burst(
     *seqs: int | None, epoch: int = EPOCH, terminal: bool = False, size: int = 0
 ) -> EventBatch:
-    return EventBatch([event(seq, epoch, size) for seq in seqs], terminal)
+    events = [event(seq, epoch, size) for seq in seqs]
+    if terminal:
+        events[-1] = event(seqs[-1], epoch, size, end=True)
+    return EventBatch(events, terminal)
 
 
-class Reader:
-    """A sink that keeps what it is given: at once while it keeps up, from the queue after that."""
+@dataclass
+class Histories:
+    """Histories as Redis keeps them; a read waits until `go` is set, after it was answered."""
 
-    def __init__(self, subscriber: Subscriber) -> None:
-        self.data = b""
-        self.behind = False
-        self._subscriber = subscriber
-        subscriber.attach(self)
+    kept: dict[str, list[Event]] = field(default_factory=dict)
+    page_events: int = 1000
+    asked: list[str] = field(default_factory=list)
+    away: bool = False
+    go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def offer(self, burst: EventBatch) -> bool:
-        if self.behind:
-            return False
-        self.data += burst.data
-        return True
+    def __post_init__(self) -> None:
+        self.go.set()
 
-    def wake(self) -> None:
-        if not self.behind:
-            self.data += self._subscriber.take()
+    def append(self, *events: Event, execution_id: str = "run-1") -> None:
+        self.kept.setdefault(execution_id, []).extend(events)
 
-    def catch_up(self) -> None:
-        self.behind = False
-        self.wake()
+    async def page(
+        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+    ) -> HistoryPage:
+        self.asked.append(execution_id)
+        page = self._page(self.kept.get(execution_id, []), cursor)
+        if only_valid and page.cursor_status in ("gap", "reset"):
+            page = HistoryPage("reset", [], None, None, more=False, last=None, end=None)
+        await self.go.wait()
+        if self.away:
+            raise RedisUnavailable("Redis is away.")
+        return page
 
-    def abort(self) -> None:
-        raise AssertionError("nobody asked for that")
+    def _page(self, kept: list[Event], cursor: EventId | None) -> HistoryPage:
+        ids = [one.id for one in kept]
+        first = ids[0] if ids else None
+        rest = kept
+        if cursor is None:
+            verdict = "start"
+        elif cursor in ids:
+            verdict, rest = "valid", kept[ids.index(cursor) + 1 :]
+        elif first is not None and first.epoch == cursor.epoch and first.seq > cursor.seq:
+            verdict = "gap"
+        else:
+            verdict = "reset"
+        shown, more = rest[: self.page_events], len(rest) > self.page_events
+        ends = [one for one in kept if one.type == END and one.id is not None]
+        ending = Ending(ends[0].id, END, kept=True) if ends and ends[0].id else None
+        end = shown[-1].id if shown else cursor if verdict == "valid" else None
+        last = ids[-1] if ids else None
+        return HistoryPage(verdict, shown, first, ending, more, last, end)  # type: ignore[arg-type]
+
+    async def first(self, execution_id: str) -> EventId | None:
+        await self.go.wait()
+        if self.away:
+            raise RedisUnavailable("Redis is away.")
+        kept = self.kept.get(execution_id)
+        return kept[0].id if kept else None
+
+
+class NoPermit:
+    """A stream that nobody counts."""
+
+    def leave(self) -> None:
+        """Nothing to give back."""
+
+
+def make_hub(
+    events: int = 10, size: int = 10_000, most: int = 0, kept_bytes: int = 1_000_000
+) -> tuple[Hub, Histories]:
+    """A hub, and the histories that it reads, in the first session of a subscription."""
+    histories = Histories()
+    hub = Hub(
+        histories,
+        QueueBounds(events, size),
+        Metrics(),
+        stalls=StallWatch(60),
+        kept_bytes=kept_bytes,
+        max_subscribers=most,
+    )
+    hub.subscribed()
+    return hub, histories
+
+
+class Stream:
+    """An open stream and what its reader has got, without framing."""
+
+    def __init__(self, subscriber: Subscriber, wire: Wire) -> None:
+        self.subscriber = subscriber
+        self.wire = wire
 
     @property
-    def behind_since(self) -> float | None:
-        return 0.0 if self.behind else None
+    def state(self) -> State:
+        return self.subscriber.state
 
     @property
-    def written(self) -> int:
-        return len(self.data)
+    def reason(self) -> str | None:
+        """Why it is closing, or was closed."""
+        return self.subscriber.snapshot(0).reason
+
+    @property
+    def data(self) -> bytes:
+        """All that was written."""
+        return bytes(self.wire.received)
+
+    def leave(self) -> None:
+        self.wire.leave()
 
 
-@contextmanager
-def subscription(hub: Hub, principal: Principal) -> Iterator[Subscriber]:
-    """A subscriber of *viewer*'s execution for as long as the block runs."""
-    subscriber = hub.add(principal)
-    try:
-        yield subscriber
-    finally:
-        hub.remove(subscriber)
+async def open_stream(
+    hub: Hub,
+    who: Principal | None = None,
+    cursor: int | None = None,
+    *,
+    chunked: bool = False,
+    live: bool = True,
+) -> Stream:
+    """A stream as its handler opens one; waits until it is *live*."""
+    position = None if cursor is None else EventId(EPOCH, cursor)
+    subscriber = hub.add(who or principal(), position, NoPermit())
+    page = await subscriber.first_page()
+    frames = await subscriber.render(page)
+    wire = Wire()
+    wire.protocol = subscriber
+    subscriber.attach(wire, page, frames or b"", 0, chunked=chunked)
+    if live:
+        await eventually(lambda: subscriber.state is State.LIVE)
+    return Stream(subscriber, wire)
 
 
-async def taken(subscriber: Subscriber) -> bytes:
-    """The next that waits in its queue."""
-    await eventually(lambda: any(subscriber.waiting))
-    return subscriber.take()
+def attached(hub: Hub, who: Principal) -> Stream:
+    """A stream of an execution of which nothing is known."""
+    subscriber = hub.add(who, None, NoPermit())
+    wire = Wire()
+    wire.protocol = subscriber
+    subscriber.attach(wire, None, b"", 0, chunked=False)
+    return Stream(subscriber, wire)

@@ -10,8 +10,8 @@ import pytest
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.expiry import SPREAD_SECONDS, WARNING_SECONDS, Expiry
 from gateway.fanout.hub import RETRY_MS
-from gateway.fanout.subscriber import Subscriber
-from tests.fanout.support import Reader
+from gateway.principal import Principal
+from tests.fanout.support import Stream, attached, make_hub
 from tests.principals import FOR_EVER, principal
 from tests.support import Seen, eventually, parse_sse
 
@@ -25,20 +25,23 @@ class Stage:
     def __init__(self) -> None:
         self.now = START
         self.expiry = Expiry(lambda: self.now)
+        self.hub, self.histories = make_hub()
 
-    def stream(self, expires_in: float) -> Subscriber:
+    def stream(self, expires_in: float) -> Stream:
         """A stream whose token expires *expires_in* seconds from now."""
-        watching = principal(expires_at=self.now + expires_in)
-        subscriber = Subscriber(watching, max_events=10, max_bytes=10_000, now=0.0)
-        self.expiry.add(subscriber)
-        return subscriber
+        return self.add(principal(expires_at=self.now + expires_in))
+
+    def add(self, who: Principal) -> Stream:
+        stream = attached(self.hub, who)
+        self.expiry.add(stream.subscriber)
+        return stream
 
     async def ticked(self) -> None:
         """Wait until all that is due at the end of another spread has been seen to, which is when
         one that was due before is closed."""
         witness = self.stream(-1.0)
         self.now += SPREAD_SECONDS
-        await eventually(lambda: witness.ended)
+        await eventually(lambda: witness.reason)
 
     async def until(self, moment: float) -> None:
         """Set the clock to *moment* seconds after the start, and wait for a tick there."""
@@ -55,9 +58,11 @@ async def stage() -> AsyncIterator[Stage]:
     running.cancel()
 
 
-def told(subscriber: Subscriber) -> list[Seen]:
+def told(stream: Stream) -> list[Seen]:
     """What was sent to it since the last look."""
-    return parse_sse(subscriber.take())
+    data = stream.data
+    stream.wire.received.clear()
+    return parse_sse(data)
 
 
 async def test_warned_then_closed(stage: Stage) -> None:
@@ -72,25 +77,25 @@ async def test_warned_then_closed(stage: Stage) -> None:
     assert warning.json()["expires_in_seconds"] == pytest.approx(WARNING_SECONDS, abs=4)
     await stage.until(3600 - 1)
     assert told(subscriber) == []
-    assert subscriber.ended is None
+    assert subscriber.reason is None
     await stage.until(3600 + SPREAD_SECONDS + 1)
     [closing] = told(subscriber)
     assert (closing.event, closing.json()["reason"]) == ("stream:closing", "token_expired")
     assert RETRY_MS[0] <= closing.json()["retry_ms"] <= RETRY_MS[1]
-    assert subscriber.ended == CloseReason.TOKEN_EXPIRED
+    assert subscriber.reason == CloseReason.TOKEN_EXPIRED
 
 
 async def test_warned_at_once(stage: Stage) -> None:
     """A stream with less than a minute left is warned at once, with what is left."""
     subscriber = stage.stream(20)
-    await eventually(lambda: any(subscriber.waiting))
+    await eventually(lambda: subscriber.data)
     [warning] = told(subscriber)
     assert warning.json()["expires_in_seconds"] == 20
 
 
 async def test_reaches_a_reader_that_keeps_up(stage: Stage) -> None:
     """Warning and end are written at once to a reader that keeps up."""
-    reader = Reader(stage.stream(20))
+    reader = stage.stream(20)
     await eventually(lambda: b"stream:expiring" in reader.data)
     stage.now += 20 + SPREAD_SECONDS + 1
     await eventually(lambda: b"token_expired" in reader.data)
@@ -102,7 +107,7 @@ async def test_spread(stage: Stage) -> None:
     retries: set[object] = set()
 
     def ended() -> int:
-        return sum(one.ended is not None for one in streams)
+        return sum(one.reason is not None for one in streams)
 
     counts = []
     for moment in (99.9, 101.0, 102.0, 103.5):
@@ -119,7 +124,7 @@ async def test_spread(stage: Stage) -> None:
 async def test_expired_within_the_leeway(stage: Stage) -> None:
     """A token that is taken for the leeway alone ends its stream at once, without a warning."""
     subscriber = stage.stream(-10)
-    await eventually(lambda: subscriber.ended)
+    await eventually(lambda: subscriber.reason)
     assert [seen.event for seen in told(subscriber)] == ["stream:closing"]
 
 
@@ -127,36 +132,35 @@ async def test_clock_that_jumps(stage: Stage) -> None:
     """A clock that is set forth or back closes no stream whose end lies ahead, and one that was
     set back still closes it in the end."""
     ahead = stage.stream(1000)
-    endless = Subscriber(principal(expires_at=FOR_EVER), max_events=1, max_bytes=1, now=0.0)
-    stage.expiry.add(endless)
+    endless = stage.add(principal(expires_at=FOR_EVER))
     for moment in (900.0, -10_000_000.0, 930.0, -100.0):
         await stage.until(moment)
         assert told(ahead) == []
     for moment in (960.0, 0.0, 999.0):
         await stage.until(moment)
-        assert ahead.ended is None
+        assert ahead.reason is None
     assert [seen.event for seen in told(ahead)] == ["stream:expiring"]
     await stage.until(1000 + SPREAD_SECONDS + 1)
-    assert ahead.ended == CloseReason.TOKEN_EXPIRED
-    assert endless.ended is None
+    assert ahead.reason == CloseReason.TOKEN_EXPIRED
+    assert endless.reason is None
 
 
 async def test_suspended(stage: Stage) -> None:
     """A process that slept over warning and end closes at its next tick, without the warning."""
     subscriber = stage.stream(3600)
     stage.now += 86_400
-    await eventually(lambda: subscriber.ended)
+    await eventually(lambda: subscriber.reason)
     assert [seen.event for seen in told(subscriber)] == ["stream:closing"]
 
 
 async def test_nothing_after_the_end(stage: Stage) -> None:
     """A stream that was closed for another reason is told nothing more; an open one is."""
     closed, opened = stage.stream(20), stage.stream(20)
-    closed.close(CloseReason.DRAIN, 1000, 0.0)
-    await eventually(lambda: any(opened.waiting))
+    closed.subscriber.close(CloseReason.DRAIN)
+    await eventually(lambda: opened.data)
     await stage.until(20 + SPREAD_SECONDS + 1)
     assert [seen.event for seen in told(closed)] == ["stream:closing"]
-    assert closed.ended == CloseReason.DRAIN
+    assert closed.reason == CloseReason.DRAIN
     assert [seen.event for seen in told(opened)] == ["stream:expiring", "stream:closing"]
 
 
@@ -167,12 +171,12 @@ async def test_who_left_is_told_nothing(stage: Stage, left: str) -> None:
     if left == "after it":
         await stage.until(50)
         assert [seen.event for seen in told(gone)] == ["stream:expiring"]
-    stage.expiry.remove(gone)
-    stage.expiry.remove(gone)
+    stage.expiry.remove(gone.subscriber)
+    stage.expiry.remove(gone.subscriber)
     await stage.until(100 + SPREAD_SECONDS + 1)
     assert told(gone) == []
-    assert gone.ended is None
-    assert stays.ended == CloseReason.TOKEN_EXPIRED
+    assert gone.reason is None
+    assert stays.reason == CloseReason.TOKEN_EXPIRED
 
 
 @pytest.mark.parametrize("until", [lambda n: 3600 + n, lambda n: 0.001 * n], ids=["later", "soon"])
@@ -185,8 +189,12 @@ async def test_no_growth_by_churn(stage: Stage, until: Callable[[int], float]) -
             assert len(stage.expiry) == 100
             await asyncio.sleep(0)
             for one in some:
-                stage.expiry.remove(one)
+                stage.expiry.remove(one.subscriber)
+                one.leave()
         assert len(stage.expiry) == 0
+        await eventually(lambda: len(stage.hub) == 0)
+        stage.hub.subscribed()
+        stage.histories.asked.clear()
 
     await churn(1000)
     gc.collect()

@@ -4,23 +4,14 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
-from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.heartbeat import Heartbeat
-from gateway.fanout.hub import Hub, QueueBounds
-from gateway.fanout.subscriber import Subscriber
-from gateway.metrics import Metrics
-from tests.fanout.support import EPOCH, burst, subscription, taken
-from tests.principals import principal
+from tests.fanout.support import Stream, burst, make_hub, open_stream
 from tests.support import eventually
 
 INTERVAL = 0.5
-
-
-def hub() -> Hub:
-    return Hub(QueueBounds(100, 100_000), Metrics())
 
 
 @asynccontextmanager
@@ -32,17 +23,14 @@ async def beating(heart: Heartbeat) -> AsyncIterator[None]:
         task.cancel()
 
 
-def live(subscriber: Subscriber) -> Subscriber:
-    """As one that has caught up with an execution of which nothing has happened."""
-    subscriber.position = EventId(EPOCH, 0)
-    subscriber.release(subscriber.opened_at)
-    return subscriber
+def beats(stream: Stream) -> int:
+    return stream.data.count(b"event: heartbeat\n")
 
 
-async def beat(subscriber: Subscriber) -> float:
+async def beat(stream: Stream) -> float:
     """The loop time at which the next heartbeat came."""
-    data = await taken(subscriber)
-    assert data.startswith(b"event: heartbeat\n")
+    before = beats(stream)
+    await eventually(lambda: beats(stream) > before)
     return asyncio.get_running_loop().time()
 
 
@@ -50,20 +38,20 @@ async def test_silence_is_told() -> None:
     """Whose stream was silent is told, so that it can be compared with its history."""
     silent: list[str] = []
     heart = Heartbeat(0.05, on_silence=silent.append)
-    with subscription(hub(), principal("a")) as subscriber:
-        heart.add(live(subscriber))
-        async with beating(heart):
-            await beat(subscriber)
-    assert silent == ["a"]
+    stream = await open_stream(make_hub()[0])
+    heart.add(stream.subscriber)
+    async with beating(heart):
+        await beat(stream)
+    assert silent == ["run-1"]
 
 
 async def test_every_interval() -> None:
     """A silent stream gets one heartbeat an interval, a little early, never two in a row."""
     heart = Heartbeat(INTERVAL)
-    with subscription(hub(), principal("a")) as subscriber:
-        async with beating(heart):
-            heart.add(live(subscriber))
-            times = [subscriber.opened_at] + [await beat(subscriber) for _ in range(3)]
+    stream = await open_stream(make_hub()[0])
+    async with beating(heart):
+        heart.add(stream.subscriber)
+        times = [stream.subscriber.opened_at] + [await beat(stream) for _ in range(3)]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert min(gaps) > INTERVAL * 0.7
 
@@ -71,58 +59,56 @@ async def test_every_interval() -> None:
 async def test_only_when_silent() -> None:
     """A stream that gets events gets no heartbeat between them."""
     heart = Heartbeat(INTERVAL)
-    one = hub()
-    with subscription(one, principal("a")) as subscriber:
-        async with beating(heart):
-            heart.add(live(subscriber))
-            loop = asyncio.get_running_loop()
-            until = loop.time() + INTERVAL * 2.5
-            seqs = itertools.count(1)
-            while loop.time() < until:
-                seq = next(seqs)
-                one.publish("a", burst(seq))
-                assert subscriber.take() == f"<{seq}>".encode()
-                await asyncio.sleep(INTERVAL / 20)
-            last = subscriber.last_activity
-            assert await beat(subscriber) - last > INTERVAL * 0.7
+    hub, _ = make_hub()
+    stream = await open_stream(hub)
+    async with beating(heart):
+        heart.add(stream.subscriber)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + INTERVAL * 2.5
+        seqs = itertools.count(1)
+        while loop.time() < until:
+            hub.publish("run-1", burst(next(seqs)), recorded_here=True)
+            await asyncio.sleep(INTERVAL / 20)
+        last = stream.subscriber.silent_since()
+        assert beats(stream) == 0
+        assert await beat(stream) - last > INTERVAL * 0.7
 
 
 async def test_spread() -> None:
     """Streams that opened at one moment do not get their heartbeats at one moment."""
     heart = Heartbeat(INTERVAL)
-    one = hub()
-    with ExitStack() as stack:
-        subscribers = [stack.enter_context(subscription(one, principal("a"))) for _ in range(200)]
-        async with beating(heart):
-            for subscriber in subscribers:
-                heart.add(live(subscriber))
-            times = await asyncio.gather(*[beat(subscriber) for subscriber in subscribers])
+    hub, _ = make_hub()
+    streams = [await open_stream(hub) for _ in range(200)]
+    async with beating(heart):
+        for stream in streams:
+            heart.add(stream.subscriber)
+        times = await asyncio.gather(*[beat(stream) for stream in streams])
     ticks = Counter(int(time / (INTERVAL / 100)) for time in times)
     assert max(ticks.values()) < 100
 
 
 async def test_left_and_ended_get_none() -> None:
-    """A stream that has left or ended is let go of and gets no heartbeat."""
+    """A stream that has left or is closing is let go of and gets no heartbeat."""
     heart = Heartbeat(0.05)
-    one = hub()
-    with subscription(one, principal("a")) as gone:
-        heart.add(live(gone))
-    with subscription(one, principal("a")) as ended, subscription(one, principal("a")) as silent:
-        live(ended).offer(burst(1, terminal=True), 0.0)
-        assert ended.take() == b"<1>"
-        heart.add(ended)
-        heart.add(live(silent))
-        async with beating(heart):
-            await beat(silent)
-            await beat(silent)
-        assert gone.waiting == ended.waiting == (0, 0)
+    hub, _ = make_hub()
+    gone, ended, silent = [await open_stream(hub) for _ in range(3)]
+    gone.leave()
+    ended.wire.room = 0
+    ended.subscriber.close(CloseReason.DRAIN)
+    for stream in (gone, ended, silent):
+        heart.add(stream.subscriber)
+    async with beating(heart):
+        await beat(silent)
+        await beat(silent)
+    ended.wire.read_on()
+    assert beats(gone) == beats(ended) == 0
 
 
 async def test_greatest_age() -> None:
     """A stream older than allowed is closed with `max_age`."""
     heart = Heartbeat(0.05, max_age=0.1)
-    with subscription(hub(), principal("a")) as subscriber:
-        heart.add(live(subscriber))
-        async with beating(heart):
-            await eventually(lambda: subscriber.ended)
-        assert subscriber.ended == CloseReason.MAX_AGE
+    stream = await open_stream(make_hub()[0])
+    heart.add(stream.subscriber)
+    async with beating(heart):
+        await eventually(lambda: stream.wire.ended)
+    assert b'"reason":"max_age"' in stream.data

@@ -1,167 +1,99 @@
 """The hub: everybody who watches an execution gets its events, and nobody else does."""
 
 import asyncio
-from contextlib import ExitStack
 
 import pytest
 
 from gateway.errors import LimitReached, Unavailable
-from gateway.events.batch import EventBatch
-from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
-from gateway.fanout.subscriber import Subscriber
-from gateway.metrics import Metrics
-from tests.fanout.support import EPOCH, Reader, burst, subscription
+from gateway.fanout.state import State
+from tests.fanout.support import NoPermit, burst, event, make_hub, open_stream
 from tests.principals import principal
 from tests.support import eventually
 
 
-def make(events: int = 10, most: int = 0) -> tuple[Hub, Metrics]:
-    metrics = Metrics()
-    return Hub(QueueBounds(events, 10_000), metrics, most), metrics
-
-
-def live(subscriber: Subscriber) -> Subscriber:
-    """As one that has caught up with an execution of which nothing has happened."""
-    subscriber.position = EventId(EPOCH, 0)
-    subscriber.release(0.0)
-    return subscriber
-
-
 async def test_keyed_by_execution() -> None:
     """An event reaches every subscriber of its execution and none of another."""
-    hub, metrics = make()
-    with (
-        subscription(hub, principal("a")) as first,
-        subscription(hub, principal("a")) as second,
-        subscription(hub, principal("b")) as other,
-    ):
-        for subscriber in (first, second, other):
-            live(subscriber)
-        hub.publish("a", burst(1))
-        hub.publish("nobody", burst(1))
-        assert first.take() == second.take() == b"<1>"
-        assert other.waiting == (0, 0)
-        assert metrics.events_delivered == 2
+    hub, _ = make_hub()
+    first, second, other = [await open_stream(hub, principal(name)) for name in ("a", "a", "b")]
+    hub.publish("a", burst(1), recorded_here=True)
+    hub.publish("nobody", burst(1), recorded_here=True)
+    assert first.data == second.data == b"<1>"
+    assert other.data == b""
+    assert hub.metrics.events_delivered == 2
 
 
 async def test_leaving() -> None:
-    """A subscriber that left gets nothing more, and leaves nothing behind, whatever the reason."""
-    hub, _ = make()
-    with pytest.raises(RuntimeError), subscription(hub, principal("a")) as subscriber:
-        raise RuntimeError
-    hub.publish("a", burst(1))
-    assert subscriber.waiting == (0, 0)
-    assert subscriber.left
-    assert (len(hub), hub.watches("a")) == (0, False)
+    """A stream that left gets nothing more, and leaves only what is kept for a while."""
+    hub, _ = make_hub()
+    stream = await open_stream(hub, principal("a"))
+    stream.leave()
+    await asyncio.sleep(0)
+    hub.publish("a", burst(1), recorded_here=True)
+    assert stream.data == b""
+    assert stream.state is State.CLOSED
+    assert (len(hub), list(hub)) == (0, [])
+    hub.subscribed()
+    assert not hub.watches("a")
 
 
 async def test_slow_subscriber_slows_no_other() -> None:
-    """A full queue holds that subscriber alone; the others get every event."""
-    hub, _ = make(events=2)
-    with subscription(hub, principal("a")) as slow, subscription(hub, principal("a")) as quick:
-        live(slow)
-        live(quick)
-        for number in range(1, 6):
-            hub.publish("a", burst(number))
-            assert quick.take() == f"<{number}>".encode()
-        assert slow.take() == b"<1><2>"
-        assert slow.held
-
-
-async def test_audit() -> None:
-    """An audit holds each subscriber that has missed something, and tells whether one has."""
-    hub, _ = make()
-    with subscription(hub, principal("a")) as behind, subscription(hub, principal("a")) as ahead:
-        live(behind)
-        live(ahead).position = EventId(EPOCH, 1)
-        assert hub.executions == ["a"]
-        assert hub.audit("a", EventId(EPOCH, 1))
-        assert (behind.held, ahead.held) == (True, False)
-        assert not hub.audit("a", EventId(EPOCH, 1))
-        assert not hub.audit("nobody", EventId(EPOCH, 1))
-
-
-async def test_broken_subscriber_is_only_its_own(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A subscriber whose offer raises is closed; the feed goes on and the others get the event."""
-    hub, _ = make()
-    with subscription(hub, principal("a")) as broken, subscription(hub, principal("a")) as whole:
-        offer = Subscriber.offer
-
-        def breaks(self: Subscriber, burst: EventBatch, now: float) -> int:
-            if self is broken:
-                raise ValueError("broken")
-            return offer(self, burst, now)
-
-        live(broken)
-        live(whole)
-        monkeypatch.setattr(Subscriber, "offer", breaks)
-        hub.publish("a", burst(1))
-        assert whole.take() == b"<1>"
-        assert broken.ended == CloseReason.UNAVAILABLE
-    assert "failed and is closed" in caplog.text
+    """A full queue sends that subscriber back to history alone; the others get every event."""
+    hub, _ = make_hub(events=2)
+    slow, quick = [await open_stream(hub, principal("a")) for _ in range(2)]
+    slow.wire.room = 0
+    for number in range(1, 6):
+        hub.publish("a", burst(number), recorded_here=True)
+        assert quick.data.endswith(f"<{number}>".encode())
+    assert (slow.state, quick.state) == (State.CATCHING_UP, State.LIVE)
 
 
 async def test_limit() -> None:
     """One subscriber more than allowed is refused, and a place that gets free is given again."""
-    hub, _ = make(most=1)
-    with subscription(hub, principal("a")):
-        with pytest.raises(LimitReached), subscription(hub, principal("a")):
-            pass
+    hub, _ = make_hub(most=1)
+    for _ in range(2):
+        subscriber = hub.add(principal("a"), None, NoPermit())
+        with pytest.raises(LimitReached):
+            hub.add(principal("a"), None, NoPermit())
         assert len(hub) == 1
-    with subscription(hub, principal("a")):
-        assert len(hub) == 1
+        subscriber.leave()
 
 
 async def test_drain_is_spread() -> None:
     """Draining closes all streams, not all at once, and lets nobody in meanwhile."""
-    hub, _ = make()
+    hub, _ = make_hub()
     loop = asyncio.get_running_loop()
+    streams = [await open_stream(hub, principal(str(n))) for n in range(20)]
     ends: list[float] = []
-
-    class Watch(Reader):
-        def wake(self) -> None:
-            super().wake()
-            if b"drain" in self.data:
-                ends.append(loop.time())
-
-    with ExitStack() as stack:
-        subscribers = [stack.enter_context(subscription(hub, principal(str(n)))) for n in range(20)]
-        for subscriber in subscribers:
-            Watch(live(subscriber))
-        await hub.drain(0.2)
-        with pytest.raises(Unavailable):
-            hub.add(principal("late"))
-    assert {one.ended for one in subscribers} == {CloseReason.DRAIN}
+    hub.on_left = lambda _: ends.append(loop.time())
+    await hub.drain(0.2)
+    with pytest.raises(Unavailable):
+        hub.add(principal("late"), None, NoPermit())
+    await asyncio.wait_for(hub.empty(), 1)
+    assert all(b'"reason":"drain"' in one.data for one in streams)
     assert len(ends) == 20
     assert max(ends) - min(ends) > 0.1
-    await asyncio.wait_for(hub.empty(), 1)
 
 
 async def test_cut() -> None:
-    """Whoever is left is ended without a word, and waited for; one that is still being opened is
-    waited for only."""
-    hub, _ = make()
-    opened, opening = hub.add(principal("a")), hub.add(principal("a"))
-
-    class Connection(Reader):
-        def abort(self) -> None:
-            asyncio.get_running_loop().call_soon(hub.remove, opened)
-
-    connection = Connection(opened)
+    """Whoever is left is cut off, and waited for; one that is still being opened is waited for
+    only."""
+    hub, _ = make_hub()
+    opened, opening = await open_stream(hub), hub.add(principal("a"), None, NoPermit())
     cutting = asyncio.ensure_future(hub.cut())
-    await eventually(lambda: opened.left)
+    await eventually(lambda: opened.state is State.CLOSED)
+    assert opened.data == b""
     assert not cutting.done()
-    hub.remove(opening)
+    opening.leave()
     await asyncio.wait_for(cutting, 1)
-    assert connection.data == b""
 
 
-def test_retry_is_jittered() -> None:
-    """`retry:` lies between 1 and 3 s and differs from stream to stream."""
-    drawn = {jittered_retry_ms() for _ in range(200)}
-    assert RETRY_MS[0] <= min(drawn) < max(drawn) <= RETRY_MS[1]
-    assert len(drawn) > 100
+async def test_stop_gives_up_reads() -> None:
+    """Nothing is under way any more once the hub has stopped."""
+    hub, histories = make_hub()
+    histories.append(event(1))
+    histories.go.clear()
+    opening = asyncio.ensure_future(open_stream(hub))
+    await eventually(lambda: histories.asked)
+    await hub.stop()
+    with pytest.raises(asyncio.CancelledError):
+        await opening

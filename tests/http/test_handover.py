@@ -9,8 +9,11 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
-from gateway.http.outlet import Outlet
+from gateway.fanout.log import Log
+from gateway.fanout.state import State
+from gateway.fanout.subscriber import Subscriber
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.http.raw import Connection, say
 from tests.support import eventually, producer_message
@@ -36,7 +39,7 @@ async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway)
     connections = [await Connection.open(gateway.url) for _ in range(20)]
     for connection in connections:
         connection.send(request())
-    await eventually(lambda: sum(not one.held for one in gateway.components.hub) == 20)
+    await eventually(lambda: sum(one.state is State.LIVE for one in gateway.components.hub) == 20)
     assert len(gateway.components.hub) == 20
     # Questions to Redis end a few milliseconds after their answers.
     await eventually(lambda: asyncio.all_tasks() <= before)
@@ -49,21 +52,21 @@ async def test_no_task_and_no_request_for_a_live_stream(gateway: RunningGateway)
 async def test_nothing_stays_behind(gateway: RunningGateway) -> None:
     """A stream whose reader has left leaves nothing to the garbage collector."""
 
-    def outlets() -> int:
-        return sum(isinstance(one, Outlet) for one in gc.get_objects())
+    def subscribers() -> int:
+        return sum(isinstance(one, Subscriber) for one in gc.get_objects())
 
     # A gateway of another test may have been stopped under a reader that did not read.
     gc.collect()
-    before = outlets()
+    before = subscribers()
     connection = await Connection.open(gateway.url)
     connection.send(request())
     await connection.hear(quiet=0.2)
-    assert outlets() == before + 1
+    assert subscribers() == before + 1
     gc.disable()
     try:
         await connection.closed()
         await eventually(lambda: len(gateway.components.hub) == 0)
-        await eventually(lambda: outlets() == before)
+        await eventually(lambda: subscribers() == before)
     finally:
         gc.enable()
 
@@ -169,8 +172,8 @@ async def test_a_stream_that_fails_is_cut_and_told(
         raise ValueError("nobody expected this")
 
     with monkeypatch.context() as patched:
-        patched.setattr(gateway.components.replay, "after", fail)
-        subscriber.hold()
+        patched.setattr(Log, "page", fail)
+        subscriber.fall_behind(EventId(1, 1))
         await eventually(lambda: len(gateway.components.hub) == 1)
     assert "A stream of run-1 failed" in caplog.text
     assert "nobody expected this" in caplog.text
@@ -185,7 +188,7 @@ async def test_closed_while_it_was_opened(gateway: RunningGateway) -> None:
 
     async def close_then_admit(principal: object) -> None:
         [subscriber] = gateway.components.hub
-        subscriber.close(CloseReason.REVOKED, 1000, subscriber.opened_at)
+        subscriber.close(CloseReason.REVOKED)
         await admit(principal)  # type: ignore[arg-type]
 
     object.__setattr__(gateway.components.access.policy, "admit", close_then_admit)
@@ -203,7 +206,7 @@ async def test_stop_with_a_reader_that_does_not_read(start_gateway: StartGateway
     await connection.hear(quiet=0.2)
     [subscriber] = gateway.components.hub
     # More than the sockets hold: what follows is never taken.
-    subscriber.send(b": " + b"x" * 8_000_000 + b"\n\n", 0.0)
+    subscriber.notify(b": " + b"x" * 8_000_000 + b"\n\n")
     async with asyncio.timeout(5):
         await gateway.server.stop()
     assert len(gateway.components.hub) == 0

@@ -1,11 +1,14 @@
 """Bare messages get an id and a place in history before anybody is served them."""
 
+import time
+from collections.abc import Awaitable, Callable
+
 import pytest
 from redis.asyncio import Redis
 
 from gateway.bus import recorder
 from tests.conftest import RunningGateway, StartGateway
-from tests.history_support import ids, ids_of
+from tests.history_support import append, ids, ids_of
 from tests.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
@@ -114,6 +117,85 @@ async def test_health_comes_back_without_an_event(
         left = [key async for key in redis.scan_iter("*sse-gateway-check-*")]
         assert left
         assert all([0 < await redis.pttl(key) <= 3_600_000 for key in left])
+
+
+async def _wrong_type(redis: Redis) -> None:
+    await redis.set("sse:{bad}:events", "somebody else's")
+
+
+async def _own_entries(redis: Redis) -> None:
+    """A producer's own `XADD ... *`."""
+    await append(redis, "bad", prefix="elsewhere:")
+    await redis.xadd("sse:{bad}:events", {"event": "{}"}, id="9999999999999999-1")
+
+
+async def _meta_without_seq(redis: Redis) -> None:
+    await append(redis, "bad", prefix="elsewhere:")
+    await redis.hdel("sse:{bad}:meta", "seq")
+
+
+async def _entries_without_bytes(redis: Redis) -> None:
+    """Of a producer that wrote its own; the script that trims finds no sum there."""
+    for number in (1, 2):
+        await redis.xadd("sse:{bad}:events", {"event": "{}"}, id=f"1-{number}")
+    await redis.hset("sse:{bad}:meta", "bytes", str(2**40))
+
+
+@pytest.mark.parametrize("break_it", [_meta_without_seq, _entries_without_bytes])
+async def test_what_the_script_can_repair_is_recorded(
+    start_gateway: StartGateway, redis: Redis, break_it: Callable[[Redis], Awaitable[None]]
+) -> None:
+    """Numbers of others in the keys of an execution count as missing: its events are recorded."""
+    gateway = await start_gateway(ownership="token")
+    reader = await gateway.open("bad")
+    await break_it(redis)
+    for number in range(5):
+        await redis.publish("execution:bad", producer_message("log", n=number))
+    seen = [await reader.expect("log") for _ in range(5)]
+    assert [one.json()["data"]["n"] for one in seen] == list(range(5))
+    assert None not in [one.id for one in seen]
+
+
+@pytest.mark.parametrize("break_it", [_wrong_type, _own_entries])
+async def test_one_that_cannot_be_recorded_is_alone(
+    start_gateway: StartGateway, redis: Redis, break_it: Callable[[Redis], Awaitable[None]]
+) -> None:
+    """An execution whose keys somebody else has broken keeps no other one waiting, and the gateway
+    healthy; its own events go out live, in order, without ids, counted and logged."""
+    gateway = await start_gateway(ownership="token")
+    good, bad = await gateway.open("good"), await gateway.open("bad")
+    await break_it(redis)
+    began = time.monotonic()
+    for number in range(5):
+        await redis.publish("execution:bad", producer_message("log", n=number))
+        await redis.publish("execution:good", producer_message("log", n=number))
+    for _ in range(5):
+        assert (await good.expect("log")).id is not None
+    seen = [await bad.expect("log") for _ in range(5)]
+    assert time.monotonic() - began < 3
+    assert [(one.id, one.json()["data"]["n"]) for one in seen] == [(None, n) for n in range(5)]
+    assert gateway.components.metrics.events_dropped["unrecorded"] == 5
+    assert (await gateway.health())[0] == 200
+
+
+async def test_a_long_refusal_delays_only_the_first(
+    start_gateway: StartGateway, redis_process: Callable[..., RedisProcess],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """While a whole Redis refuses, the first batch waits to the deadline; those after it are tried
+    once, and are not late."""
+    monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 1.0)
+    process = redis_process()
+    gateway = await start_gateway(ownership="token", redis_url=process.url)
+    reader = await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    for number in range(4):
+        began = time.monotonic()
+        message = producer_message("log", n=number)
+        process.command("PUBLISH", "execution:run-1", message.decode())
+        assert (await reader.expect("log")).id is None
+        took = time.monotonic() - began
+        assert took > 1.0 if number == 0 else took < 0.9
 
 
 async def test_a_second_of_refusal_loses_nothing(

@@ -166,15 +166,28 @@ async def test_nothing_kept(start_gateway: StartGateway, redis: Redis) -> None:
 async def test_a_forged_id_silences_nothing(gateway: RunningGateway, redis: Redis) -> None:
     """A published id that history does not hold moves no position: the events that follow come
     to new and old readers alike."""
+    first = await append(redis, "run-1")
     old = await gateway.open("run-1")
     forged = b'{"id":"9999999999999-1","type":"step:started","data":{}}'
     await redis.publish("execution:run-1", forged)
-    first = await append(redis, "run-1")
+    second = await append(redis, "run-1")
     new = await gateway.open("run-1")
     await redis.publish("execution:run-1", forged)
     end = await append(redis, "run-1", "execution:completed")
     for reader in (old, new):
-        assert ids_of(await reader.rest()) == [str(first), str(end)]
+        assert ids_of(await reader.rest()) == [str(one) for one in (first, second, end)]
+
+
+async def test_a_forged_first_id_is_taken_back(gateway: RunningGateway, redis: Redis) -> None:
+    """One that seems to begin an execution of which nothing is known is shown at once, then taken
+    back by `stream:reset`; what is appended comes after it."""
+    reader = await gateway.open("run-1")
+    forged = b'{"id":"9999999999999-1","type":"step:started","data":{}}'
+    await redis.publish("execution:run-1", forged)
+    assert (await reader.expect("step:started")).id == "9999999999999-1"
+    await reader.expect("stream:reset")
+    end = await append(redis, "run-1", "execution:completed")
+    assert ids_of(await reader.rest()) == [str(end)]
 
 
 async def test_a_hole_is_repaired(gateway: RunningGateway, redis: Redis) -> None:
@@ -255,3 +268,30 @@ async def test_history_larger_than_a_page(gateway: RunningGateway, redis: Redis)
     reader = await gateway.open("run-1")
     given.append(await append(redis, "run-1", "execution:completed"))
     assert ids_of(await reader.rest()) == [str(one) for one in given]
+
+
+async def test_invented_cursors_share_one_read(gateway: RunningGateway, redis: Redis) -> None:
+    """However many different cursors are none of this history, their readers get all that is kept
+    from one read; each is told what its own cursor is worth."""
+    given = [await append(redis, "run-1", n=n) for n in range(3)]
+    invented = [EventId(5, number) for number in range(1, 11)]
+    invented += [EventId(given[0].epoch, number) for number in range(100, 110)]
+    before = gateway.components.metrics.history_reads
+    readers = [await gateway.open("run-1", Last_Event_ID=str(one)) for one in invented]
+    for reader in readers:
+        await reader.expect("stream:reset")
+        assert [(await reader.expect("step:started")).id for _ in given] == [*map(str, given)]
+    assert gateway.components.metrics.history_reads - before == 1
+
+
+async def test_a_cursor_that_becomes_one(gateway: RunningGateway, redis: Redis) -> None:
+    """A cursor that was invented is not remembered as such: once its event is there it counts."""
+    last = await append(redis, "run-1")
+    follows = str(last.next())
+    reader = await gateway.open("run-1", Last_Event_ID=follows)
+    await reader.expect("stream:reset")
+    gateway.close_streams()
+    assert await append(redis, "run-1") == last.next()
+    reader = await gateway.open("run-1", Last_Event_ID=follows)
+    third = await append(redis, "run-1")
+    assert (await reader.expect("step:started")).id == str(third)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from gateway.bus.replay import TAIL_BYTES
 from gateway.events.sse_encoder import CloseReason
+from gateway.fanout.state import State
+from gateway.fanout.subscriber import Subscriber
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append
 from tests.support import eventually, missing, producer_message
@@ -33,6 +34,11 @@ def frozen_reader(gateway: RunningGateway, execution_id: str) -> socket.socket:
     path = f"/api/v1/sse/executions/{execution_id}/stream"
     connection.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode())
     return connection
+
+
+def queued(subscriber: Subscriber) -> int:
+    """Events in its queue."""
+    return subscriber.snapshot(0).queue_events
 
 
 async def test_frozen_reader(start_gateway: StartGateway, redis: Redis) -> None:
@@ -71,27 +77,27 @@ async def test_frozen_from_the_beginning(start_gateway: StartGateway, redis: Red
 
 async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis: Redis) -> None:
     """Once the kernel has not taken everything, what comes waits in the reader's bounded queue, not
-    in the connection; when it is full the reader is held."""
+    in the connection; when it is full the reader catches up later."""
     gateway = await start_gateway(
         ownership="token", queue_events=5, send_buffer_bytes=8192, write_timeout_seconds=30
     )
     await append(redis, "run-1")
     frozen = frozen_reader(gateway, "run-1")
-    await eventually(lambda: [one for one in gateway.components.hub if not one.held])
+    await eventually(lambda: [one for one in gateway.components.hub if one.state is State.LIVE])
     [subscriber] = gateway.components.hub
     message = producer_message("step:completed", output="x" * 20_000)
     before = gateway.components.metrics.events_received
     waiting: list[int] = []
-    while not subscriber.held:
+    while subscriber.state is State.LIVE:
         await redis.publish("execution:run-1", message)
         # One by one: a burst that comes when nothing waits may be larger than the queue.
         expected = before + len(waiting) + 1
         await eventually(partial(_received, gateway, expected))
-        waiting.append(subscriber.waiting[0])
+        waiting.append(queued(subscriber))
         assert len(waiting) < 20
     # The kernel has taken the first few whole; the one that was full for is in history.
     assert [n for n in waiting if n] == [1, 2, 3, 4, 5, 5]
-    assert subscriber.overrun
+    assert gateway.components.metrics.queue_overruns == 1
     frozen.close()
 
 
@@ -103,9 +109,8 @@ async def test_slow_reader_catches_up(start_gateway: StartGateway, redis: Redis)
     )
     slow = frozen_reader(gateway, "run-1")
     await eventually(lambda: len(gateway.components.hub) == 1)
-    [subscriber] = gateway.components.hub
     number = 0
-    while not subscriber.overrun:
+    while not gateway.components.metrics.queue_overruns:
         message = producer_message("step:completed", number=number, output="x" * 20_000)
         await redis.publish("execution:run-1", message)
         number += 1
@@ -130,14 +135,14 @@ async def test_slow_reader_out_of_history(start_gateway: StartGateway, redis: Re
         send_buffer_bytes=8192,
         write_timeout_seconds=30,
         history_max_bytes=100_000,
+        kept_bytes=0,
     )
     slow = frozen_reader(gateway, "run-1")
     await eventually(lambda: len(gateway.components.hub) == 1)
-    [subscriber] = gateway.components.hub
     message = producer_message("step:completed", output="x" * 20_000)
-    while not subscriber.overrun:
+    while not gateway.components.metrics.queue_overruns:
         await redis.publish("execution:run-1", message)
-    for _ in range(2 * TAIL_BYTES // len(message)):
+    for _ in range(20):
         await redis.publish("execution:run-1", message)
     reader, writer = await asyncio.open_connection(sock=slow, limit=2**26)
     text = (await reader.readuntil(b"\r\n0\r\n\r\n")).decode()

@@ -1,7 +1,7 @@
 """Looks at Redis as the gateway finds it: reachable, fit by version and settings, near enough.
 
-Nothing is changed there, but for the probes of `gateway.tools.check.acl`, which are removed.
-What only an administrator may read (CONFIG) is a note where the gateway's user may not.
+Nothing is changed there, but for the probes of `gateway.tools.check.acl`, which are removed. What
+only an administrator may read (CONFIG) is a note where the gateway's user may not.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.bench.scenarios import (
     delivery,
+    firsts,
     frozen,
     ingest,
     latency,
@@ -27,7 +28,9 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "recorded": ingest.play_recorded,
     "ids": ingest.play_ids,
     "unwatched": ingest.play_unwatched,
+    "one": ingest.play_one,
     "latency": latency.play,
+    "firsts": firsts.play,
     "opening": opening.play,
     "restart": restart.play,
     "frozen": frozen.play,

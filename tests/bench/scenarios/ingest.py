@@ -20,6 +20,11 @@ async def play_recorded(stage: Stage) -> None:
     await _play(stage, "recorded events", with_ids=False, watched=True, least=15_000)
 
 
+async def play_one(stage: Stage) -> None:
+    """Bare PUBLISHes to one tab of one execution."""
+    await _play(stage, "bare events to one tab", with_ids=False, watched=True, least=20_000, most=1)
+
+
 async def play_ids(stage: Stage) -> None:
     """Events that were recorded by their producer, to 1,000 tabs of 1,000 executions."""
     await _play(stage, "events with ids", with_ids=True, watched=True, least=25_000)
@@ -30,8 +35,10 @@ async def play_unwatched(stage: Stage) -> None:
     await _play(stage, "unwatched events with ids", with_ids=True, watched=False, least=40_000)
 
 
-async def _play(stage: Stage, name: str, *, with_ids: bool, watched: bool, least: int) -> None:
-    count, total = stage.size(1000, 20), stage.size(60_000, 2000)
+async def _play(
+    stage: Stage, name: str, *, with_ids: bool, watched: bool, least: int, most: int = 1000
+) -> None:
+    count, total = min(stage.size(1000, 20), most), stage.size(60_000, 2000)
     executions = await stage.executions(count, events=1)
     async with stage.gateway() as gateway:
         # The last one tells how far the gateway has come when nobody watches the others.

@@ -1,0 +1,116 @@
+"""The events that logs keep in memory, for as long as somebody needs them.
+
+A restart brings 5,000 tabs of one execution back at once: the first one reads history, and the
+others are served from what that read left here. What is kept of an execution is the end of its
+history without a hole; it goes ten seconds after it was last asked for, and before that when all
+executions together keep too much, the least recently asked first.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Protocol
+
+from gateway.events.envelope import Event
+from gateway.events.ids import EventId
+
+KEPT_SECONDS = 10.0
+"""How long events are kept after somebody last asked for them."""
+
+_EVENT_BYTES = 200
+"""What Python needs for an event beside its frame, about."""
+
+
+class Kept:
+    """The end of one history: all that follows `begin`, without a hole."""
+
+    __slots__ = ("begin", "events", "first", "size")
+
+    def __init__(
+        self, begin: EventId | None, first: EventId | None, events: Iterable[Event] = ()
+    ) -> None:
+        """*begin* None: all that history keeps; its *first* entry is known then."""
+        self.begin = begin
+        self.first = first
+        self.events: list[Event] = []
+        self.size = 0
+        self.extend(events)
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Append what follows."""
+        before = len(self.events)
+        self.events += events
+        self.size += sum(len(one.frame) + _EVENT_BYTES for one in self.events[before:])
+
+    def after(self, cursor: EventId | None) -> list[Event] | None:
+        """What follows *cursor*; None if that is not certain from here."""
+        if cursor == self.begin:
+            return list(self.events)
+        # Reconnecting tabs have seen nearly all of it.
+        for index in range(len(self.events) - 1, -1, -1):
+            if self.events[index].id == cursor:
+                return self.events[index + 1 :]
+        return None
+
+
+class Keeper(Protocol):
+    """A log, as the bound sees it."""
+
+    def let_go(self) -> None:
+        """Keep no events any more."""
+
+
+class KeptBound:
+    """Bounds what all logs keep together, in bytes and in time."""
+
+    def __init__(self, most: int) -> None:
+        """*most*: bytes."""
+        self._most = most
+        self._sizes: OrderedDict[Keeper, tuple[int, float]] = OrderedDict()
+        self.bytes = 0
+        """Bytes that are kept now."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def asked(self, keeper: Keeper, size: int) -> None:
+        """Somebody needs what *keeper* keeps, *size* bytes now."""
+        now = asyncio.get_running_loop().time()
+        self._set(keeper, size, now)
+        self._sizes.move_to_end(keeper)
+        self._shrink()
+        if self._timer is None and self._sizes:
+            self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._expire)
+
+    def grew(self, keeper: Keeper, size: int) -> None:
+        """*keeper* keeps *size* bytes now."""
+        self._set(keeper, size, self._sizes[keeper][1])
+        self._shrink()
+
+    def gone(self, keeper: Keeper) -> None:
+        """*keeper* keeps nothing any more."""
+        size, _ = self._sizes.pop(keeper, (0, 0.0))
+        self.bytes -= size
+
+    def _set(self, keeper: Keeper, size: int, asked_at: float) -> None:
+        self.bytes += size - self._sizes.get(keeper, (0, 0.0))[0]
+        self._sizes[keeper] = (size, asked_at)
+
+    def _shrink(self) -> None:
+        while self.bytes > self._most:
+            next(iter(self._sizes)).let_go()
+
+    def _expire(self) -> None:
+        """Let go of all that nobody has asked for; the least recently asked stand first."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._sizes:
+            keeper = next(iter(self._sizes))
+            left = self._sizes[keeper][1] + KEPT_SECONDS - loop.time()
+            if left > 0:
+                self._timer = loop.call_later(left, self._expire)
+                return
+            keeper.let_go()
+
+    def stop(self) -> None:
+        """No timer stays behind."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,55 @@
+"""The states of a stream, why it ends, and what is shown of it."""
+
+import random
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from gateway.events.ids import EventId
+
+COMPLETED = "completed"
+"""The end of a stream whose execution has ended."""
+GONE = "gone"
+"""The end of a stream whose reader has left; every other end is a CloseReason."""
+
+RETRY_MS = (1000, 3000)
+"""Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
+
+
+def jittered_retry_ms() -> int:
+    """Milliseconds after which a reader should come back (design, section 2)."""
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
+
+
+class State(Enum):
+    """Where a stream is between its admission and its end."""
+
+    OPENING = "opening"
+    CATCHING_UP = "held"
+    LIVE = "live"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Permit(Protocol):
+    """What a stream is counted as, until it is given back."""
+
+    def leave(self) -> None:
+        """Give it back; calling it again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One stream as it is at this moment; times in seconds, sizes in bytes."""
+
+    state: State
+    reason: str | None
+    """Why it is closing."""
+    position: EventId | None
+    events: int
+    bytes: int
+    queue_events: int
+    queue_bytes: int
+    blocked: float
+    """For how long its reader has not taken all that was written; 0 for one that has."""
+    silent: float

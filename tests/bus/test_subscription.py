@@ -1,0 +1,127 @@
+"""The subscription: what it does not lose when time or the network stands still."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import redis as sync
+from redis.asyncio import Redis
+
+from gateway.bus import subscription
+from tests.conftest import RunningGateway, StartGateway
+from tests.history_support import ids
+from tests.redis_process import RedisProcess, as_gateway
+from tests.redis_proxy import RedisProxy
+from tests.support import eventually, producer_message
+
+MESSAGES = 40
+
+
+class FrozenNetwork(RedisProxy):
+    """A network that stands still: nothing is lost, and nothing arrives until it goes on."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    async def may_ask(self) -> bool:
+        await self.flows.wait()
+        return True
+
+    async def may_answer(self) -> bool:
+        await self.flows.wait()
+        return True
+
+
+def publish(url: str, first: int) -> None:
+    """Bare messages, at a Redis that can be reached."""
+    with sync.Redis.from_url(url) as client:
+        for number in range(first, first + MESSAGES):
+            client.publish("execution:run-1", producer_message("log", n=number))
+
+
+@pytest.fixture
+async def network(redis_server: RedisProcess) -> AsyncIterator[FrozenNetwork]:
+    async with FrozenNetwork(redis_server.port) as proxy:
+        yield proxy
+        proxy.flows.set()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription, "SILENCE_LIMIT", 0.5)
+
+
+async def seen(gateway: RunningGateway, count: int) -> list[tuple[str | None, int]]:
+    """Id and number of the next events of run-1, for a reader that was there before."""
+    [reader] = gateway.readers  # type: ignore[attr-defined]
+    events = [await reader.expect("log") for _ in range(count)]
+    return [(one.id, one.json()["data"]["n"]) for one in events]
+
+
+async def watched(start_gateway: StartGateway, **settings: object) -> RunningGateway:
+    gateway = await start_gateway(ownership="token", **settings)
+    gateway.readers = [await gateway.open("run-1")]  # type: ignore[attr-defined]
+    return gateway
+
+
+async def test_a_gateway_that_stood_still_loses_nothing(
+    start_gateway: StartGateway, redis_url: str
+) -> None:
+    """A process that was stopped for longer than a connection may be silent reads what waits in
+    its socket, on the connection that it has."""
+    gateway = await watched(start_gateway)
+    before = gateway.components.metrics.feed_connections
+    publish(redis_url, 0)
+    # As a machine that is paused: nothing of the process runs.
+    time.sleep(1.5)
+    found = await seen(gateway, MESSAGES)
+    assert [number for _, number in found] == list(range(MESSAGES))
+    assert gateway.components.metrics.feed_connections == before
+
+
+@pytest.mark.parametrize("recording", [True, False])
+async def test_a_frozen_network_loses_nothing_that_is_recorded(
+    start_gateway: StartGateway, network: FrozenNetwork, redis: Redis, redis_url: str,
+    recording: bool,
+) -> None:  # fmt: skip
+    """What waited in a connection that was given up is read from it while another one has taken
+    its place: recorded once, shown once. Without recording it ends with the confirmation, since
+    nobody could tell what came twice."""
+    gateway = await watched(
+        start_gateway, redis_url=as_gateway(network.url), record_bare_events=recording
+    )
+    before = gateway.components.metrics.feed_connections
+    network.flows.clear()
+    publish(redis_url, 0)
+    await eventually(lambda: gateway.components.subscription.problem)
+    network.flows.set()
+    await eventually(lambda: gateway.components.metrics.feed_connections > before)
+    publish(redis_url, MESSAGES)
+    if recording:
+        found = await seen(gateway, 2 * MESSAGES)
+        assert sorted(number for _, number in found) == list(range(2 * MESSAGES))
+        assert [event_id for event_id, _ in found] == await ids(redis, "run-1")
+    else:
+        numbers = [number for _, number in await seen(gateway, MESSAGES)]
+        assert len(set(numbers)) == MESSAGES
+
+
+async def test_the_old_connection_ends(
+    start_gateway: StartGateway, network: FrozenNetwork, redis: Redis
+) -> None:
+    """It is read on until it has brought a canary that is younger than the new one; then there is
+    one subscription again."""
+    gateway = await watched(start_gateway, redis_url=as_gateway(network.url))
+    network.flows.clear()
+    await eventually(lambda: gateway.components.subscription.problem)
+    network.flows.set()
+    await eventually(gateway.healthy)
+
+    async def subscribers() -> bool:
+        return len(await redis.client_list(_type="pubsub")) == 1
+
+    await eventually(subscribers, 10)
+    assert gateway.components.supervisor.failures == {}

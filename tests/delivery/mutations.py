@@ -1,0 +1,158 @@
+"""`python -m tests.delivery.mutations`: faults put into the gateway one by one; the model test must
+find each.
+
+Each is made in a copy of the checkout, where the test runs. A fault that survives means that the
+model test has stopped looking at something.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+TEST = "tests/delivery/test_model.py"
+_SECONDS = 150
+
+
+class Mutation(NamedTuple):
+    """One change of the code that a reader would suffer from."""
+
+    name: str
+    file: str
+    before: str
+    """Stands in the file exactly once."""
+    after: str
+
+
+MUTATIONS = [
+    Mutation(
+        "a hole is not noticed",
+        "gateway/fanout/log.py",
+        "        if batch.before == tip:\n            return batch\n",
+        "        if tip is not None and last is not None and last.seq > tip.seq:\n"
+        "            return batch\n",
+    ),
+    Mutation(
+        "what was seen of a batch is written again",
+        "gateway/fanout/log.py",
+        "return batch.after(tip)",
+        "return batch",
+    ),
+    Mutation(
+        "a full queue drops events",
+        "gateway/fanout/subscriber.py",
+        "            self.fall_behind(before)\n            self._overran = True\n",
+        "",
+    ),
+    Mutation(
+        "HTTP/1.0 is given chunks",
+        "gateway/fanout/tip.py",
+        "((self._plain, data), (self._chunked, chunk))",
+        "((self._plain, chunk), (self._chunked, chunk))",
+    ),
+    Mutation(
+        "a terminal event ends no stream",
+        "gateway/fanout/tip.py",
+        "        for subscriber in [*self._plain, *self._chunked, *self._blocked]:\n"
+        "            subscriber.complete()\n",
+        "",
+    ),
+    Mutation(
+        "silent streams are not compared with history",
+        "gateway/bus/auditor.py",
+        "self._silent.add(execution_id)",
+        "pass",
+    ),
+    Mutation(
+        "a gap is not told",
+        "gateway/events/history_page.py",
+        'return sse.gap(Id(epoch, first), Id(epoch, last)) if first <= last else b""',
+        'return b""',
+    ),
+    Mutation(
+        "a blocked stream is written to by the loop over all",
+        "gateway/fanout/tip.py",
+        "        self._take_out(subscriber)\n        self._blocked[subscriber] = None",
+        "        self._blocked[subscriber] = None",
+    ),
+    Mutation(
+        "a batch is taken for consecutive that is not",
+        "gateway/events/batch.py",
+        "together and not _follows(together[-1].id, event.id)",
+        "together and (event.id is None) != (together[-1].id is None)",
+    ),
+    Mutation(
+        "the last chunk is left out",
+        "gateway/fanout/connection.py",
+        "            self._write(_LAST_CHUNK, framed=True)\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "what the log has written is not settled when a stream is blocked",
+        "gateway/fanout/subscriber.py",
+        "            self._settle()\n            self._log.block(self)",
+        "            self._keeps_up = False\n            self._log.block(self)",
+    ),
+    Mutation(
+        "another epoch is written behind the one before it",
+        "gateway/fanout/log.py",
+        "return page.end is not None or before is not None",
+        "return False",
+    ),
+    Mutation(
+        "a page is read again from where it began",
+        "gateway/fanout/catch_up.py",
+        "        self._position = page.end\n        self._events += len(page.events)",
+        "        self._position = page.events[0].id if page.events else page.end\n"
+        "        self._events += len(page.events)",
+    ),
+]
+
+
+def applied(mutation: Mutation, text: str) -> str:
+    """*text* of its file with the fault in it."""
+    assert text.count(mutation.before) == 1, f"{mutation.name}: not exactly once in its file"
+    return text.replace(mutation.before, mutation.after)
+
+
+def is_caught(mutation: Mutation, examples: int) -> bool:
+    """Whether the model test fails with this fault."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as directory:
+        copy = Path(directory) / "checkout"
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
+        shutil.copytree(ROOT, copy, ignore=ignored)
+        file = copy / mutation.file
+        file.write_text(applied(mutation, file.read_text()))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", TEST],
+            cwd=copy,
+            env={**os.environ, "MODEL_EXAMPLES": str(examples)},
+            stdout=subprocess.DEVNULL,
+            timeout=_SECONDS,
+        )
+        return done.returncode == 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--examples", type=int, default=150, help="of the model test, at most")
+    parser.add_argument("--only", help="those with this in their name")
+    asked = parser.parse_args()
+    survived = []
+    for mutation in MUTATIONS:
+        if asked.only and asked.only not in mutation.name:
+            continue
+        caught = is_caught(mutation, asked.examples)
+        print(f"{'caught  ' if caught else 'SURVIVED'}  {mutation.name}", flush=True)
+        if not caught:
+            survived.append(mutation.name)
+    sys.exit(f"{len(survived)} survived" if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
