@@ -1,6 +1,6 @@
 """Reads the histories of executions from Redis, in pages of at most 1 MiB.
 
-It answers from Redis each time; sharing one read among many streams is `gateway.bus.replay`.
+It answers from Redis each time; sharing one read among many streams is `gateway.fanout.reads`.
 """
 
 import logging

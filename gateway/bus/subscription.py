@@ -102,11 +102,13 @@ class _Session:
 
     async def end(self) -> None:
         """Close it; what its reading has raised was seen, or does not matter any more."""
-        if self.reading is not None:
-            self.reading.cancel()
-            await asyncio.gather(self.reading, return_exceptions=True)
-        # Without it a half-open socket would stay behind each time.
-        await self.connection.disconnect(nowait=True)
+        try:
+            if self.reading is not None:
+                self.reading.cancel()
+                await asyncio.gather(self.reading, return_exceptions=True)
+        finally:
+            # Whoever waits may be cancelled again. Without it a half-open socket would stay behind.
+            await self.connection.disconnect(nowait=True)
 
 
 class Subscription:

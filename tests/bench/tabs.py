@@ -73,7 +73,17 @@ class Crowd:
 class Tab(asyncio.Protocol):
     """One stream."""
 
-    __slots__ = ("_crowd", "_opened", "_wanted", "execution", "ids", "last", "lost", "transport")
+    __slots__ = (
+        "_crowd",
+        "_opened",
+        "_rest",
+        "_wanted",
+        "execution",
+        "ids",
+        "last",
+        "lost",
+        "transport",
+    )
 
     def __init__(self, crowd: Crowd, execution: str) -> None:
         self._crowd = crowd
@@ -81,6 +91,7 @@ class Tab(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] | None = None
         self._wanted = 0
+        self._rest = b""
         self.ids = 0
         self.last = b""
         self.lost: asyncio.Future[None] | None = None
@@ -98,8 +109,16 @@ class Tab(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._rest = b""
 
     def data_received(self, data: bytes) -> None:
+        # Whole frames only: a burst to one tab is cut anywhere, in the middle of a stamp too.
+        data = self._rest + data
+        end = data.rfind(b"\n\n") + 2
+        if end < 2:
+            self._rest = data
+            return
+        self._rest, data = data[end:], data[:end]
         events = data.count(b"\nid: ")
         self.ids += events
         if self._opened is not None and self.ids >= self._wanted and b"\n\n" in data:

@@ -73,8 +73,10 @@ async def _pump(
 ) -> None:  # fmt: skip
     """Publish *messages* in turn, never too far ahead of the *share* of them that is seen."""
     seen, count = gateway.crowd.events, len(executions)
+    # One tab's queue and history hold 1,000: a tab that is further behind is closed.
+    ahead = min(_AHEAD, 500 * count)
     for begin in range(0, len(messages), _AT_ONCE):
-        await gateway.crowd.seen(seen + int((begin - _AHEAD) * share))
+        await gateway.crowd.seen(seen + int((begin - ahead) * share))
         some = messages[begin : begin + _AT_ONCE]
         await publisher.publish([executions[(begin + n) % count] for n in range(len(some))], some)
     await gateway.crowd.seen(seen + int(len(messages) * share))

@@ -7,7 +7,7 @@ from tests.bench.stage import Stage
 
 _REPLAYED = 20
 _SETTLED = 14.0
-"""Seconds after which what was read of a history is let go of (`gateway.bus.replay`)."""
+"""Seconds after which what was read of a history is let go of (`gateway.fanout.kept`)."""
 
 
 async def play(stage: Stage) -> None:
