@@ -73,7 +73,11 @@ export class Connection {
     this.#changed = changed;
     this.#open = (transport ? transport === "fetch" : canStream()) ? byFetch : byEventSource;
     this.#polling = new Polling({
-      poll, credentials, record, everyMs: this.#timing.pollEveryMs, changed: () => this.#polled(),
+      poll,
+      credentials,
+      record,
+      everyMs: this.#timing.pollEveryMs,
+      changed: () => this.#polled(),
       refused: (...refusal) => this.#pollRefused(...refusal),
     });
   }
@@ -140,7 +144,10 @@ export class Connection {
     );
     let wait = null;
     for await (const messages of this.#open(this.#url, {
-      headers, lastEventId: this.#record.lastEventId, signal, types: this.#types,
+      headers,
+      lastEventId: this.#record.lastEventId,
+      signal,
+      types: this.#types,
     })) {
       if (messages === null) await this.#learnTheEnd(headers, signal);
       else wait = this.#hear(messages) ?? wait;

@@ -18,9 +18,11 @@ export const object = (value) => (isObject(value) ? value : {});
 export function time(value) {
   const match = typeof value === "string" ? TIME.exec(value) : null;
   if (!match) return null;
-  const [, year, month, day, hours, minutes, seconds, fraction = "", zoneHours, zoneMinutes] = match;
+  const [, year, month, day, hours, minutes, seconds, fraction = "", zoneHours, zoneMinutes] =
+    match;
   if (!exists(year, month, day, hours, minutes, seconds)) return null;
-  if (zoneHours !== undefined && !(Number(zoneHours.slice(1)) < 24 && zoneMinutes < 60)) return null;
+  if (zoneHours !== undefined && !(Number(zoneHours.slice(1)) < 24 && zoneMinutes < 60))
+    return null;
   const isUtc = zoneHours === undefined || (zoneHours.slice(1) === "00" && zoneMinutes === "00");
   const zone = isUtc ? "Z" : `${zoneHours}:${zoneMinutes}`;
   return `${year}-${month}-${day}T${hours}:${minutes}:${seconds}${fraction}${zone}`;

@@ -63,7 +63,8 @@ export class Polling {
       return true;
     } catch (error) {
       // Whatever else it is, the search for a stream meets it too, and says so.
-      if (error instanceof Refused && error.isAboutAccess) await this.#refused(error, headers, signal);
+      if (error instanceof Refused && error.isAboutAccess)
+        await this.#refused(error, headers, signal);
       return false;
     }
   }

@@ -15,7 +15,13 @@ const CLOSED = Object.freeze({ ...FIRST, status: "closed" });
 
 // What makes two streams different ones. The token does not: the stream goes on with a new one.
 const KEY = [
-  "executionId", "baseUrl", "organizationId", "workflowId", "lastEventId", "terminalTypes", "types",
+  "executionId",
+  "baseUrl",
+  "organizationId",
+  "workflowId",
+  "lastEventId",
+  "terminalTypes",
+  "types",
   "transport",
 ];
 

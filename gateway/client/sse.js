@@ -26,7 +26,8 @@ export class SseParser {
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     const fields = this.#fields;
-    if (name === "data") fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
+    if (name === "data")
+      fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
     else if (name === "event") fields.event = value;
     else if (name === "id" && !value.includes("\0")) fields.id = value;
     else if (name === "retry" && /^\d+$/.test(value)) fields.retry = Number(value);

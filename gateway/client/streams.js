@@ -26,7 +26,11 @@ export async function* byFetch(url, { headers, lastEventId, signal }) {
   }
   if (!response.ok) throw await refusalOf(response);
   if (!(response.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) {
-    throw new Refused(response.status, "no_stream", "The answer is no event stream: a proxy's page?");
+    throw new Refused(
+      response.status,
+      "no_stream",
+      "The answer is no event stream: a proxy's page?",
+    );
   }
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const parser = new SseParser();

@@ -90,7 +90,7 @@ export class Subscription {
   /** All events from the first one on; ends with the execution or with `close`, and throws what it
    * was given up for. */
   async *[Symbol.asyncIterator]() {
-    for (let next = 0; ; ) {
+    for (let next = 0; ;) {
       if (next < this.events.length) yield this.events[next++];
       else if (this.#isOver) break;
       else await this.#change();

@@ -50,7 +50,10 @@ export function moment(time) {
 // Made once: to make one takes as long as to draw a row.
 const format = (digits) =>
   new Intl.DateTimeFormat("en-GB", {
-    hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: digits,
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    fractionalSecondDigits: digits,
   });
 const TO_THE_SECOND = format();
 const TO_THE_MILLISECOND = format(3);

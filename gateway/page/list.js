@@ -5,7 +5,9 @@ import { byId, element, write } from "./dom.js";
 const EVERY_MS = 2000;
 const WATCHED = "watched-executions";
 
-const watched = new Map(JSON.parse(sessionStorage.getItem(WATCHED) ?? "[]").map((id) => [id, "watched"]));
+const watched = new Map(
+  JSON.parse(sessionStorage.getItem(WATCHED) ?? "[]").map((id) => [id, "watched"]),
+);
 let listed = [];
 let chosen = null;
 let choose = () => {};
@@ -90,7 +92,8 @@ function draw() {
   const wanted = [...own, ...listed].map((one) => fill(rowOf(one.id), one));
   for (const [id, row] of rows) if (!wanted.includes(row)) rows.delete(id);
   const list = byId("list");
-  if (list.children.length === wanted.length && wanted.every((row, n) => row === list.children[n])) return;
+  if (list.children.length === wanted.length && wanted.every((row, n) => row === list.children[n]))
+    return;
   const focused = document.activeElement;
   list.replaceChildren(...wanted);
   if (list.contains(focused)) focused.focus();
@@ -98,7 +101,13 @@ function draw() {
 
 function rowOf(id) {
   if (!rows.has(id)) {
-    const button = element("button", "", element("span"), element("code", "", id), element("small"));
+    const button = element(
+      "button",
+      "",
+      element("span"),
+      element("code", "", id),
+      element("small"),
+    );
     button.type = "button";
     button.addEventListener("click", () => goTo(id));
     rows.set(id, element("li", "", button));

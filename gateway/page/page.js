@@ -63,7 +63,8 @@ function draw() {
 
 function tick() {
   if (!subscription) return;
-  if (["running", "paused"].includes(subscription.run.status)) drawTimeline(subscription.run, Date.now());
+  if (["running", "paused"].includes(subscription.run.status))
+    drawTimeline(subscription.run, Date.now());
   showConnection();
 }
 
@@ -83,7 +84,9 @@ function waitsFor(run) {
 }
 
 function result(run) {
-  const made = run.execution_logs.map((step) => step.output).findLast((output) => isWeb(output?.file_url));
+  const made = run.execution_logs
+    .map((step) => step.output)
+    .findLast((output) => isWeb(output?.file_url));
   const words = `Result: ${shown(run.generated_document_id)}`;
   if (!made) return words;
   const link = element("a", "", words);

@@ -37,7 +37,10 @@ function credentials() {
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const given = { token: byId("token").value.trim(), organization: byId("organization").value.trim() };
+      const given = {
+        token: byId("token").value.trim(),
+        organization: byId("organization").value.trim(),
+      };
       // Of this tab alone, and gone with it.
       sessionStorage.setItem(KEPT, JSON.stringify(given));
       form.hidden = true;

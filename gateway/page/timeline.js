@@ -7,7 +7,9 @@ const LABEL = 72;
 // More rows than this scroll.
 const MANY = 20;
 // What people count in, in seconds.
-const NICE = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
+const NICE = [
+  0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400,
+];
 const WORDS = { running: "runs", success: "done", error: "failed", waiting: "waits" };
 
 /** Draw `run` as it is `now` (milliseconds since 1970). */
@@ -56,7 +58,10 @@ function waits(run) {
       const asked = event.data?.waiting_for && shown(event.data.waiting_for);
       open = {
         name: `waits for ${shown(event.data?.reason ?? "somebody")}`,
-        state: "waiting", from: at, to: NaN, details: { "waiting for": asked },
+        state: "waiting",
+        from: at,
+        to: NaN,
+        details: { "waiting for": asked },
       };
       rows.push(open);
     } else if (open && /^(step:started|execution:)/.test(event.type)) {
@@ -68,8 +73,15 @@ function waits(run) {
 }
 
 function line() {
-  const item = element("li", "", element("span", "name"), element("div", "track", element("div", "bar")),
-    element("span", "lasted"), element("span", "trouble"), element("dl", "details"));
+  const item = element(
+    "li",
+    "",
+    element("span", "name"),
+    element("div", "track", element("div", "bar")),
+    element("span", "lasted"),
+    element("span", "trouble"),
+    element("dl", "details"),
+  );
   item.tabIndex = 0;
   return item;
 }
@@ -88,9 +100,16 @@ function fill(item, row, { from, to, last }) {
   write(lasting, took);
   write(trouble, row.trouble ?? "");
   item.dataset.state = row.state;
-  item.setAttribute("aria-label", [row.name, WORDS[row.state], took, row.trouble].filter(Boolean).join(", "));
+  item.setAttribute(
+    "aria-label",
+    [row.name, WORDS[row.state], took, row.trouble].filter(Boolean).join(", "),
+  );
   fillDetails(details, {
-    state: WORDS[row.state], began: clock(row.from), ended: clock(row.to), took, ...row.details,
+    state: WORDS[row.state],
+    began: clock(row.from),
+    ended: clock(row.to),
+    took,
+    ...row.details,
   });
 }
 

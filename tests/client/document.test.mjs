@@ -14,7 +14,10 @@ const envelope = (number, type = "step:started") => ({
 test("every event that a page of the document sees has data.data, gaps and oddities are left out", () => {
   const own = envelope(3, "own:type");
   const gap = { type: "stream:gap", from: "5-1", to: "5-2", missed: 2 };
-  const odd = [{ id: "5-4", type: "own:odd" }, { ...envelope(5), data: null }];
+  const odd = [
+    { id: "5-4", type: "own:odd" },
+    { ...envelope(5), data: null },
+  ];
   assert.deepEqual(documentsEvents([gap, own, ...odd]), [
     { type: "own:type", data: own, timestamp: own.timestamp },
   ]);
@@ -24,7 +27,10 @@ test("what came before the last reset is forgotten", () => {
   const reset = { type: "stream:reset", reason: "history_lost" };
   const [first, second, third] = [1, 2, 3].map((number) => envelope(number));
   const shown = documentsEvents([first, reset, second, reset, third]);
-  assert.deepEqual(shown.map(({ data }) => data), [third]);
+  assert.deepEqual(
+    shown.map(({ data }) => data),
+    [third],
+  );
   assert.deepEqual(documentsEvents([first, reset]), []);
 });
 

@@ -24,7 +24,16 @@ for (const name of names) {
 }
 
 test("whatever an event is, the fold does not throw", () => {
-  for (const nonsense of [null, 7, "x", [], [[]], {}, { type: {} }, { type: "step:completed", data: 1 }]) {
+  for (const nonsense of [
+    null,
+    7,
+    "x",
+    [],
+    [[]],
+    {},
+    { type: {} },
+    { type: "step:completed", data: 1 },
+  ]) {
     assert.equal(fold([nonsense]).events.length, 1);
   }
 });

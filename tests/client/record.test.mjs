@@ -3,7 +3,12 @@ import { test } from "node:test";
 
 import { Record } from "../../gateway/client/record.js";
 
-const event = (id, type = "step:started") => ({ id, type, data: {}, timestamp: "2026-03-02T08:00:00Z" });
+const event = (id, type = "step:started") => ({
+  id,
+  type,
+  data: {},
+  timestamp: "2026-03-02T08:00:00Z",
+});
 const ids = (record) => record.seen.map((one) => one.id ?? one.type);
 const make = (more) => new Record({ executionId: "run-1", workflowId: "-", ...more });
 
@@ -28,7 +33,10 @@ test("a poll that begins later than it should tells of a gap, one of another lif
   assert.deepEqual(record.seen[1], { type: "stream:gap", from: "5-3", to: "5-4", missed: 2 });
   record.addPolled([event("4-1"), event("4-2")]);
   assert.deepEqual(ids(record).slice(-3), ["stream:reset", "4-1", "4-2"]);
-  assert.deepEqual(record.run.events.map((one) => one.id), ["4-1", "4-2"]);
+  assert.deepEqual(
+    record.run.events.map((one) => one.id),
+    ["4-1", "4-2"],
+  );
 });
 
 test("the first terminal event is the end", () => {

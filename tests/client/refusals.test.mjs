@@ -128,7 +128,10 @@ test("passing refusals are waited out, as long as the gateway asks", async () =>
   const server = await serve({
     stream: (request, response, number) => {
       if (number === 1) refuse(response, 503, "unavailable", { "Retry-After": "0.1" });
-      else if (number === 2) response.begin(frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n")) ?? response.end();
+      else if (number === 2)
+        response.begin(
+          frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n"),
+        ) ?? response.end();
       else response.begin(connected()) ?? response.end(END);
     },
   });
@@ -167,7 +170,9 @@ test("a token is asked for again before it expires", async () => {
     },
   });
   let asked = 0;
-  const { subscription } = follow(server.baseUrl, { getToken: () => token((asked += 1) === 1 ? 5 : 600) });
+  const { subscription } = follow(server.baseUrl, {
+    getToken: () => token((asked += 1) === 1 ? 5 : 600),
+  });
   await subscription.finished;
   assert.equal(asked, 2);
 });

@@ -137,12 +137,16 @@ test("gaps and resets are shown, and a reset begins the run anew", async () => {
   const { subscription, seen } = follow(server.baseUrl);
   await subscription.finished;
   assert.deepEqual(seen, ["stream:gap", "5-4", "stream:reset", "6-1", "6-2"]);
-  assert.deepEqual(subscription.run.events.map((one) => one.id), ["6-1", "6-2"]);
+  assert.deepEqual(
+    subscription.run.events.map((one) => one.id),
+    ["6-1", "6-2"],
+  );
 });
 
 test("an end whose history is gone, and an end that was seen (204)", async () => {
   const gone = await serve({
-    stream: (request, response) => response.begin(connected({ status: "failed" })) ?? response.end(),
+    stream: (request, response) =>
+      response.begin(connected({ status: "failed" })) ?? response.end(),
   });
   const first = follow(gone.baseUrl);
   await first.subscription.finished;
@@ -200,7 +204,8 @@ test("close and an aborted signal end it, and nothing is asked for or told any m
 
 test("a callback that throws ends nothing", async () => {
   const server = await serve({
-    stream: (request, response) => response.begin(connected() + happened("5-1")) ?? response.end(END),
+    stream: (request, response) =>
+      response.begin(connected() + happened("5-1")) ?? response.end(END),
   });
   const reported = [];
   globalThis.reportError = (error) => reported.push(error.message);

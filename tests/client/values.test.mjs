@@ -12,16 +12,54 @@ import { clock, lasted, moment, shown } from "../../gateway/page/dom.js";
 
 const deep = (depth) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 const VALUES = [
-  "null", "true", "0", "-1.5", "1e300", "[]", "[[]]", "{}", '{"toString":null}', '{"valueOf":1,"toString":2}',
-  '{"__proto__":null}', '{"__proto__":{"toString":null}}', '[{"toString":null}]', '{"toJSON":1}', '""',
-  '{"length":-1}', '"\\u0000\\ud800"', '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59.999999999+23:59"',
-  JSON.stringify("x".repeat(2 ** 20)), deep(1000),
+  "null",
+  "true",
+  "0",
+  "-1.5",
+  "1e300",
+  "[]",
+  "[[]]",
+  "{}",
+  '{"toString":null}',
+  '{"valueOf":1,"toString":2}',
+  '{"__proto__":null}',
+  '{"__proto__":{"toString":null}}',
+  '[{"toString":null}]',
+  '{"toJSON":1}',
+  '""',
+  '{"length":-1}',
+  '"\\u0000\\ud800"',
+  '"0001-01-01T00:00:00Z"',
+  '"9999-12-31T23:59:59.999999999+23:59"',
+  JSON.stringify("x".repeat(2 ** 20)),
+  deep(1000),
 ];
 const MEMBERS = [
-  "node_id", "node_type", "position", "status", "started_at", "completed_at", "duration_ms", "output", "error",
-  "error_message", "reason", "waiting_for", "execution_time_ms", "generated_document_id", "toString", "__proto__",
+  "node_id",
+  "node_type",
+  "position",
+  "status",
+  "started_at",
+  "completed_at",
+  "duration_ms",
+  "output",
+  "error",
+  "error_message",
+  "reason",
+  "waiting_for",
+  "execution_time_ms",
+  "generated_document_id",
+  "toString",
+  "__proto__",
 ];
-const TYPES = ["step:started", "execution:paused", "step:failed", "step:completed", "a:b", "execution:failed"];
+const TYPES = [
+  "step:started",
+  "execution:paused",
+  "step:failed",
+  "step:completed",
+  "a:b",
+  "execution:failed",
+];
 
 // From text, as they come from the network: `__proto__` is then a member like any other.
 const eventOf = (type, value) => {
@@ -42,11 +80,21 @@ for (const value of VALUES) {
     assert.equal(run.status, "failed");
     for (const name of NAMES) assert.ok(isTextOrNull(run[name]), name);
     for (const step of run.execution_logs) {
-      for (const name of ["node_id", "node_type", "status", "started_at", "completed_at", "error"]) {
+      for (const name of [
+        "node_id",
+        "node_type",
+        "status",
+        "started_at",
+        "completed_at",
+        "error",
+      ]) {
         assert.ok(isTextOrNull(step[name]), name);
       }
     }
-    assert.equal(documentsEvents(record.seen).every(({ data }) => data.type), true);
+    assert.equal(
+      documentsEvents(record.seen).every(({ data }) => data.type),
+      true,
+    );
     assert.ok(isTextOrNull(documentsWords({ run, status: "failed", error: null }).error));
     assert.deepEqual(fold(record.seen, { workflowId: "-", executionId: "run-1" }), run);
   });
@@ -56,7 +104,8 @@ for (const value of VALUES) {
     const words = shown(parsed);
     assert.equal(typeof words, "string");
     assert.ok(words.length <= 501);
-    if (typeof parsed !== "string" && value.length < 500) assert.equal(words, JSON.stringify(parsed));
+    if (typeof parsed !== "string" && value.length < 500)
+      assert.equal(words, JSON.stringify(parsed));
     assert.equal(typeof clock(moment(parsed)), "string");
     assert.equal(typeof lasted(moment(parsed)), "string");
   });

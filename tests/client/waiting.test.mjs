@@ -7,7 +7,8 @@ import { follow } from "./follower.mjs";
 import { connected, eventually, frame, happened, refuse, serve } from "./server.mjs";
 
 const END = happened("5-9", "execution:completed");
-const closing = (ms) => frame("stream:closing", { reason: "drain", retry_ms: ms }, `retry: ${ms}\n`);
+const closing = (ms) =>
+  frame("stream:closing", { reason: "drain", retry_ms: ms }, `retry: ${ms}\n`);
 
 /** What a browser's window tells its page. */
 function withWindow() {
