@@ -1,4 +1,4 @@
-// A server that answers as a test tells it to: streams, polls and tickets of one execution.
+// A server that answers as a test chooses: streams, polls and tickets of one execution.
 
 import { createServer } from "node:http";
 import { after } from "node:test";
