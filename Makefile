@@ -48,11 +48,16 @@ OLDEST := $(addprefix tests/,access base events admin/test_metrics.py bus/test_r
 	cli/test_commands.py http/test_cors.py http/test_request_limits.py http/test_pipelining.py \
 	http/test_polling.py http/test_replay.py process/test_serve.py publisher/test_publish.py)
 
-lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
+lint: $(VENV)/.npm ## Check the format, the code, the types and which room imports which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/node $(PRETTIER) --check --log-level=warn $(FORMATTED)
+	@cp tests/npm/eslint.config.mjs $(VENV)/npm
+	@$(BIN)/node $(MODULES)/eslint/bin/eslint.js --config $(VENV)/npm/eslint.config.mjs \
+	--max-warnings=0 gateway tests
+	@$(BIN)/node $(MODULES)/typescript/bin/tsc --project tests/npm
 
 format: $(VENV)/.npm ## Put the code into its format
 	@$(BIN)/ruff check --fix-only .
