@@ -36,7 +36,7 @@ function Options({ name, id, token, ...options }) {
   return <Show name={name} about={[id, options.organizationId]} value={value} />;
 }
 
-function Documents({ name, id, given }) {
+function Legacy({ name, id, given }) {
   return <Show name={name} about={[id, given[1]]} value={useExecutionStream(id, ...given)} />;
 }
 
@@ -45,7 +45,7 @@ function Native({ name, url }) {
 }
 
 // `Quiet` renders again only with other options.
-const HOOKS = { Options, Quiet: memo(Options), Documents, Native };
+const HOOKS = { Options, Quiet: memo(Options), Legacy, Native };
 
 /** Show these components and no others. */
 window.show = (...components) => {
