@@ -52,7 +52,7 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await page.click("#approve")
         await expect(page.locator("#status")).to_have_text("failed", timeout=15_000)
         error = "The signer's address does not exist"
-        await expect(page.locator("#timeline li[data-state=error] .trouble")).to_have_text(error)
+        await expect(page.locator("#timeline li[data-state=error] .problem")).to_have_text(error)
         await expect(page.locator("#connection")).to_have_attribute("data-status", "failed")
         chosen = page.locator("#list button[aria-current=true]")
         await expect(chosen).to_contain_text("failed")
@@ -76,7 +76,7 @@ async def test_no_engine(start_viewer: StartViewer, tab: Tab, redis: Redis) -> N
         await expect(page.locator("#no-steps")).to_be_hidden()
         await expect(page.locator("#pause")).to_be_hidden()
         await page.click("#start button")
-        await expect(page.locator("#order-trouble")).not_to_be_empty()
+        await expect(page.locator("#order-problem")).not_to_be_empty()
 
 
 async def test_details(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
@@ -272,7 +272,7 @@ async def test_live(start_viewer: StartViewer, tab: Tab, redis: Redis) -> None:
         await publish(redis, "own:type", note="findable")
         await publish(redis, "execution:paused", reason=markup)
         await expect(page.locator("#outcome")).to_contain_text(f"Waits for {markup}")
-        await expect(page.locator("#timeline .trouble:visible")).to_have_text(markup)
+        await expect(page.locator("#timeline .problem:visible")).to_have_text(markup)
         await expect(page.locator("#timeline li").first).to_contain_text(markup)
         assert await page.locator("img").count() == 0
         await expect(page.locator("#log li")).to_have_count(6)
@@ -302,7 +302,7 @@ async def test_restart(start_viewer: StartViewer, tab: Tab) -> None:
         await principal.stop()
         await expect(state).to_have_text(re.compile(r"^reconnecting in \d+ s$"))
         await kept(page, "reconnecting")
-        await expect(page.locator("#list-trouble")).to_contain_text("not up to date")
+        await expect(page.locator("#list-problem")).to_contain_text("not up to date")
         port = urlsplit(principal.url).port
         await start_viewer(pace=None, secret="another-secret-of-32-bytes-or-more!", port=port)
         await expect(state).to_have_text("live", timeout=30_000)

@@ -16,6 +16,7 @@ from tests.tools.dev.conftest import Principal, StartViewer
 FILES = {
     "/": "text/html; charset=utf-8",
     "/page/page.css": "text/css; charset=utf-8",
+    "/page/run.css": "text/css; charset=utf-8",
     "/page/page.js": "text/javascript; charset=utf-8",
     "/page/timeline.js": "text/javascript; charset=utf-8",
     "/page/list.js": "text/javascript; charset=utf-8",
