@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.access.backend import BackendOwnership
+from gateway.access.ownership import BackendOwnership
 from gateway.access.tokens import issue
 from gateway.errors import ExecutionNotFound, Unavailable
 from gateway.principal import Identity, Principal
@@ -24,9 +24,9 @@ async def backend(aiohttp_server: Any) -> Backend:
 
 @pytest.fixture
 async def ownership(backend: Backend) -> Any:
-    one = BackendOwnership(backend.url, timeout=0.3, remember=5.0, wait=WAIT)
+    one = BackendOwnership(backend.url, timeout=0.3, cache_seconds=5.0, wait=WAIT)
     yield one
-    await one.close()
+    await one.stop()
 
 
 def asker(
@@ -59,13 +59,13 @@ async def test_no(backend: Backend, ownership: BackendOwnership, status: int) ->
 async def test_not_yet(backend: Backend) -> None:
     """A no that becomes a yes within the wait lets in."""
     backend.status = 404
-    ownership = BackendOwnership(backend.url, timeout=0.3, remember=0.0, wait=5.0)
+    ownership = BackendOwnership(backend.url, timeout=0.3, cache_seconds=0.0, wait=5.0)
     admitted = asyncio.ensure_future(ownership.admit(asker()))
     while not backend.asked:
         await asyncio.sleep(0.01)
     backend.status = 200
     await admitted
-    await ownership.close()
+    await ownership.stop()
 
 
 @pytest.mark.parametrize("status", [302, 400, 429, 500, 503])
@@ -91,29 +91,30 @@ async def test_needs_a_moment(backend: Backend) -> None:
     that stops answering after its no is unavailable: the answer may have changed."""
     backend.status = 404
     for backend.delay in (0.05, 0.1, 0.15, 0.2):
-        slow = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=0.5)
+        slow = BackendOwnership(backend.url, timeout=10.0, cache_seconds=0.0, wait=0.5)
         with pytest.raises(ExecutionNotFound):
             await slow.admit(asker())
-        await slow.close()
+        await slow.stop()
 
     backend.delay = 0.0
     backend.asked.clear()
-    mute = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=2.0)
+    mute = BackendOwnership(backend.url, timeout=10.0, cache_seconds=0.0, wait=2.0)
     admitted = asyncio.ensure_future(mute.admit(asker()))
     await eventually(lambda: backend.asked)
     backend.delay = 30.0
     with pytest.raises(Unavailable):
         await admitted
-    await mute.close()
+    await mute.stop()
 
 
 async def test_away() -> None:
     """So is one that does not listen; the sentence holds no credentials."""
-    away = BackendOwnership("http://127.0.0.1:1/{execution_id}", timeout=1, remember=1, wait=WAIT)
+    nowhere = "http://127.0.0.1:1/{execution_id}"
+    away = BackendOwnership(nowhere, timeout=1, cache_seconds=1, wait=WAIT)
     with pytest.raises(Unavailable) as caught:
         await away.admit(asker(token="hush"))
     assert "hush" not in str(caught.value)
-    await away.close()
+    await away.stop()
 
 
 async def test_single_flight(backend: Backend, ownership: BackendOwnership) -> None:
@@ -145,7 +146,7 @@ async def test_forgotten(backend: Backend) -> None:
     """A yes is remembered for its time only; a no for a second at most."""
     now = [0.0]
     ownership = BackendOwnership(
-        backend.url, timeout=0.3, remember=5.0, wait=WAIT, clock=lambda: now[0]
+        backend.url, timeout=0.3, cache_seconds=5.0, wait=WAIT, clock=lambda: now[0]
     )
     await ownership.admit(asker())
     now[0] = 4.9
@@ -157,7 +158,7 @@ async def test_forgotten(backend: Backend) -> None:
     backend.status = 200
     now[0] = 6.2
     await ownership.admit(asker())
-    await ownership.close()
+    await ownership.stop()
 
 
 @pytest.mark.parametrize("execution_id", [".", ".."])

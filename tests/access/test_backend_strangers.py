@@ -7,7 +7,7 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
-from gateway.access.backend import SHARE
+from gateway.access.ownership import SHARE
 from tests.access.backend_server import Backend, start_backend
 from tests.access.issuers import claims
 from tests.conftest import RunningGateway, StartGateway, credentials

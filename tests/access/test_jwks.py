@@ -107,15 +107,16 @@ async def test_pauses_grow(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(jwks, "_LONGEST_PAUSE", 0.008)
 
     class Watched(JwksKeys):
-        async def _rest(self, seconds: float) -> None:
+        async def _pause(self, seconds: float) -> None:
             pauses.append(seconds)
-            await super()._rest(seconds)
+            await super()._pause(seconds)
 
     issuer.fail()
     running = asyncio.create_task(Watched(issuer.url).run())
     await eventually(lambda: len(pauses) >= 6)
     running.cancel()
-    assert pauses[:6] == [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
+    for pause, longest in zip(pauses, [0.001, 0.002, 0.004, 0.008, 0.008, 0.008], strict=False):
+        assert longest / 2 <= pause <= longest
 
 
 async def test_unknown_kid(
@@ -225,5 +226,5 @@ async def test_nobody_fetches(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -
     """If the task that fetches has died, a request is not held for ever."""
     monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 0.05)
     access = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
-    with pytest.raises(Unavailable, match="nobody fetches"):
+    with pytest.raises(Unavailable, match="not being fetched"):
         await access.verify(named("RS256"))

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.access.control import create_keys, create_verifier
+from gateway.access.control import create_keys
 from gateway.access.jwks import JwksKeys
 from gateway.access.keys import MAX_TRIED
+from gateway.access.tokens import TokenVerifier
 from gateway.errors import ConfigurationError, Unauthenticated
 from gateway.settings import Settings, load
 from tests.access.issuers import ASYMMETRIC, pair, pem, signed, signing_key
@@ -30,6 +31,10 @@ def pem_settings(file: Path, *blocks: str, algorithms: str = ALL, **others: Any)
     return load(None, **values)
 
 
+def verifier(settings: Settings) -> TokenVerifier:
+    return TokenVerifier(settings, create_keys(settings))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "issuer.pem"
@@ -39,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 async def test_pem_file(file: Path, algorithm: str) -> None:
     """The key in a PEM file verifies what its other half has signed, by its own algorithm."""
     settings = pem_settings(file, pem(signing_key(algorithm)), algorithms=algorithm)
-    access = create_verifier(settings)
+    access = verifier(settings)
     assert (await access.verify(signed(algorithm))).subject == "ada"
     with pytest.raises(Unauthenticated):
         await access.verify(signed(algorithm, 1))
@@ -53,7 +58,7 @@ async def test_several_in_a_file(file: Path) -> None:
         "and the new",
         pem(pair("RSA", 1)),
     )
-    access = create_verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
+    access = verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
     for token in (signed("RS256", 0), signed("PS256", 1), signed("ES256")):
         assert (await access.verify(token)).subject == "ada"
     with pytest.raises(Unauthenticated):
@@ -119,7 +124,7 @@ def test_missing_file(file: Path) -> None:
 async def test_read_again(file: Path) -> None:
     """With the file read again only its new key counts; a broken file changes nothing."""
     settings = pem_settings(file, good())
-    access = create_verifier(settings)
+    access = verifier(settings)
     assert (await access.verify(signed("RS256"))).subject == "ada"
 
     file.write_text("")
@@ -157,7 +162,7 @@ async def test_settings_reach_the_rules(file: Path) -> None:
         file, good(), algorithms="RS256", jwt_issuer="ours", jwt_audience="us",
         organization_claim="app.tenant", ownership="token",
     )  # fmt: skip
-    access = create_verifier(settings)
+    access = verifier(settings)
     claims: dict[str, Any] = {
         "iss": "ours",
         "aud": "us",
@@ -168,7 +173,7 @@ async def test_settings_reach_the_rules(file: Path) -> None:
     assert identity.organizations == {"globex"}
     assert identity.executions == {"x"}
     await access.verify(signed("RS256", **claims, exp=int(time.time()) - 5))
-    registry = create_verifier(settings.model_copy(update={"ownership": "registry"}))
+    registry = verifier(settings.model_copy(update={"ownership": "registry"}))
     assert (await registry.verify(signed("RS256", **claims))).executions is None
     for wrong in ({"iss": "theirs"}, {"aud": "them"}):
         with pytest.raises(Unauthenticated):

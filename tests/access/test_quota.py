@@ -4,7 +4,7 @@ who have gone."""
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.quota import OpenRate
+from gateway.access.quota import RateLimiter
 
 WHO = "user-1"
 
@@ -13,7 +13,7 @@ WHO = "user-1"
 def test_rate(per_second: int, pauses: list[float]) -> None:
     """In no window of time does one subject open more than a second's worth and what the window
     allows; and whoever waits long enough gets in."""
-    rate, now, taken = OpenRate(per_second), 0.0, []
+    rate, now, taken = RateLimiter(per_second), 0.0, []
     for pause in pauses:
         now += pause
         if rate.take(WHO, now):
@@ -27,14 +27,14 @@ def test_rate(per_second: int, pauses: list[float]) -> None:
 
 def test_burst() -> None:
     """A second's worth may come at once, and not one more."""
-    rate = OpenRate(5)
+    rate = RateLimiter(5)
     assert [rate.take(WHO, 10.0) for _ in range(6)] == [True] * 5 + [False]
     assert rate.take("user-2", 10.0)
 
 
 def test_forgets() -> None:
     """Subjects that came once are not remembered."""
-    rate = OpenRate(5)
+    rate = RateLimiter(5)
     for number in range(10_000):
         rate.take(f"user-{number}", number * 0.1)
     assert len(rate) <= 30

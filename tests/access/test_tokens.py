@@ -38,7 +38,7 @@ async def refused(token: str, algorithm: str, **others: Any) -> str:
     access = verifier(algorithm, **others)
     with pytest.raises(Unauthenticated) as caught:
         await access.verify(token)
-    genuine = signed(algorithm, iss=others.get("issuer"), aud=others.get("audience"))
+    genuine = signed(algorithm, iss=others.get("jwt_issuer"), aud=others.get("jwt_audience"))
     assert (await access.verify(genuine)).subject == "ada"
     # The attack has not been learnt from the genuine one either.
     with pytest.raises(Unauthenticated):
@@ -109,7 +109,7 @@ async def test_expired(algorithm: str) -> None:
 async def test_leeway(algorithm: str) -> None:
     """Times that are off by less than the leeway pass, in both directions; by more they do not."""
     now = int(time.time())
-    access = verifier(algorithm, leeway_seconds=30.0)
+    access = verifier(algorithm, jwt_leeway_seconds=30.0)
     await access.verify(signed(algorithm, exp=now - 10))
     await access.verify(signed(algorithm, nbf=now + 10, iat=now + 10))
     for token in (signed(algorithm, exp=now - 40), signed(algorithm, nbf=now + 60)):
@@ -124,12 +124,12 @@ async def test_issuer_and_audience(algorithm: str, claim: str, value: Any) -> No
     """A token of another issuer or for another audience is refused, and one that names none."""
     # Not by PyJWT's own encoder, which would refuse some of them.
     token = raw_claims(payload(**{"iss": "ours", "aud": "ours", claim: value}), algorithm)
-    await refused(token, algorithm, issuer="ours", audience="ours")
+    await refused(token, algorithm, jwt_issuer="ours", jwt_audience="ours")
 
 
 async def test_audience_in_a_list() -> None:
     """A token for several audiences is good if ours is among them."""
-    access = verifier("HS256", audience="ours")
+    access = verifier("HS256", jwt_audience="ours")
     assert (await access.verify(signed("HS256", aud=["theirs", "ours"]))).subject == "ada"
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from gateway.access import tokens
 from gateway.access.keys import Key, Keys, secret_keys
-from gateway.access.tokens import TokenRules, TokenVerifier, issue
+from gateway.access.tokens import TokenVerifier, issue
 from gateway.errors import Forbidden, Unauthenticated
 from tests.access.issuers import payload, raw_claims, rules, signed, verifier, verifying_keys
 from tests.support import SECRET
 
 
 def access(claim: str = "organization_id", **others: Any) -> TokenVerifier:
-    return TokenVerifier(TokenRules(claim, ("HS256",), **others), verifying_keys("HS256"))
+    return TokenVerifier(rules(organization_claim=claim, **others), verifying_keys("HS256"))
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ async def test_backend_decides() -> None:
 async def test_executions(claims: dict[str, Any], executions: set[str] | None) -> None:
     """The claim `executions` narrows a token; a malformed one leaves nothing of it."""
     token = signed("HS256", **claims)
-    assert (await access(reads_executions=True).verify(token)).executions == executions
+    assert (await access(ownership="token").verify(token)).executions == executions
     assert (await access().verify(token)).executions is None
 
 
 async def test_executions_null() -> None:
     """Null is a malformed claim, not an absent one."""
     token = raw_claims(payload()[:-1] + ',"executions":null}')
-    assert (await access(reads_executions=True).verify(token)).executions == frozenset()
+    assert (await access(ownership="token").verify(token)).executions == frozenset()
 
 
 async def test_without_subject() -> None:
@@ -145,7 +145,7 @@ async def test_known_token_does_not_wait() -> None:
 async def test_remembered_until_it_expires() -> None:
     """A remembered token ends with its expiry and the leeway, without being verified again."""
     keys, clock = Counting(verifying_keys("HS256")), Clock()
-    access = TokenVerifier(rules(leeway_seconds=10.0), keys, clock)
+    access = TokenVerifier(rules(jwt_leeway_seconds=10.0), keys, clock)
     token = signed("HS256", exp=int(time.time()) + 60)
     await access.verify(token)
     clock.offset = 65
@@ -179,19 +179,15 @@ async def test_removed_key() -> None:
     assert (await access.verify(signed("RS256", 1))).subject == "ada"
 
 
-@pytest.mark.parametrize("how", ["forget", "generation"])
-async def test_forget(how: str) -> None:
-    """Forgotten tokens are verified again: on demand, and when the keys say they have changed."""
+async def test_changed_keys_verify_every_token_again() -> None:
+    """The cache is dropped when the keys say that they have changed."""
     keys = Counting(verifying_keys("HS256"))
     access = verifier("HS256", keys=keys)
     token = signed("HS256")
     for _ in range(2):
         await access.verify(token)
     assert keys.asked == 1
-    if how == "forget":
-        access.forget()
-    else:
-        keys.generation += 1
+    keys.generation += 1
     for _ in range(2):
         await access.verify(token)
     assert keys.asked == 2
@@ -200,7 +196,7 @@ async def test_forget(how: str) -> None:
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tokens not used for longest are forgotten first."""
     # Room for three that are like these.
-    monkeypatch.setattr(tokens, "CACHED_BYTES", 2900)
+    monkeypatch.setattr(tokens, "CACHE_BYTES", 2900)
     keys = Counting(verifying_keys("HS256"))
     access = verifier("HS256", keys=keys)
     ada, *others = (signed("HS256", sub=name) for name in ("ada", "bob", "cy", "dan"))
@@ -216,7 +212,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("claim", ["organization_id", "app.tenant", "https://acme.example/org"])
 async def test_issue(claim: str) -> None:
     """A token for development is found good under the same name of the claim."""
-    access = TokenVerifier(TokenRules(claim, ("HS256",)), secret_keys(SECRET))
+    access = TokenVerifier(rules(organization_claim=claim), secret_keys(SECRET))
     token = issue(SECRET, organization_id="acme", subject="ada", claim=claim)
     identity = await access.verify(token)
     assert identity.organizations == {"acme"}

@@ -128,7 +128,7 @@ async def test_any_claims(payload: dict[str, Any]) -> None:
     """Any claims under a genuine signature are refused, or make an identity of sound values."""
     token = raw_claims(json.dumps(payload))
     await _only_refused(token, reads_executions=True)
-    await _only_refused(token, issuer="ours", audience="ours")
+    await _only_refused(token, jwt_issuer="ours", jwt_audience="ours")
 
 
 @pytest.mark.fuzz

@@ -14,7 +14,7 @@ REDIS = "redis://:hush@127.0.0.1:6379/0"
 
 @pytest.fixture
 def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of a service to which both were handed over."""
+    """The directory of a service to which both were passed by systemd."""
     directory = tmp_path / "credentials"
     directory.mkdir()
     (directory / "jwt_secret").write_text(SECRET + "\n")
@@ -29,8 +29,8 @@ def secret(settings: Settings) -> str:
 
 
 def test_used(credentials: Path) -> None:
-    """Where nothing else is said, the secret and the URL of Redis are those handed over; other
-    files there mean nothing."""
+    """The secret and the URL of Redis that systemd passes are used, if nothing else is set; other
+    files there are ignored."""
     (credentials / "port").write_text("1")
     settings = load()
     assert (secret(settings), settings.redis_url, settings.port) == (SECRET, REDIS, 8080)
@@ -38,7 +38,7 @@ def test_used(credentials: Path) -> None:
 
 @pytest.mark.usefixtures("credentials")
 def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment wins over the file, and the file over what is handed over, whether they give
+    """The environment wins over the file, and the file over what systemd passes, whether they give
     the value or another file."""
     held = tmp_path / "held"
     held.write_text(OTHER)
@@ -71,13 +71,13 @@ def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as caught:
         load()
     [mistake] = caught.value.mistakes
-    assert mistake.startswith(f"{keys} is set, and systemd hands over the credential jwt_secret")
+    assert mistake.startswith(f"{keys} is set, and systemd passes the credential jwt_secret")
     (credentials / "jwt_secret").unlink()
     assert load().jwt_secret is None
 
 
 def test_too_short(credentials: Path) -> None:
-    """What is handed over is checked like anything else, and no mistake repeats it."""
+    """What is passed by systemd is checked like anything else, and no mistake repeats it."""
     (credentials / "jwt_secret").write_text("hush")
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET: the secret is sh") as caught:
         load()

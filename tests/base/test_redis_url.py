@@ -26,15 +26,15 @@ RIGHT = [
 ]
 
 WRONG = [
-    ("localhost:6379", "begin it with one of"),
-    ("http://user:hush@localhost", "begin it with one of"),
+    ("localhost:6379", "start it with one of"),
+    ("http://user:hush@localhost", "start it with one of"),
     ("redis://:hush/pssst@localhost/0", "special character of the password"),
     ("redis://:[hush@localhost/0", "special character of the password"),
     ("redis://localhost:hush/0", "special character of the password"),
     ("redis://localhost:6379/hush", "number of a database"),
-    ("redis://localhost/0?protocol=3", "mean nothing there: protocol"),
-    ("redis://localhost/0?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
-    ("redis://localhost/0?sentinel_password=hush", "mean nothing there: sentinel_password"),
+    ("redis://localhost/0?protocol=3", "not supported there: protocol"),
+    ("redis://localhost/0?ssl_ca_certs=/nowhere", "not supported there: ssl_ca_certs"),
+    ("redis://localhost/0?sentinel_password=hush", "not supported there: sentinel_password"),
     ("redis://localhost/0?health_check_interval=hush", "health_check_interval"),
     ("rediss://:hush@localhost?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
     ("rediss://:hush@localhost?ssl_cert_reqs=some", "ssl_cert_reqs"),
@@ -45,8 +45,8 @@ WRONG = [
     ("redis+sentinel://:hush@one:26379/events/pssst", "number of a database"),
     ("redis+sentinel://:hush@one:26379,/events", "special character of the password"),
     ("redis+sentinel://:hush@one:port/events", "special character of the password"),
-    ("redis+sentinel://:hush@one/events?sentinel=pssst", "mean nothing there: sentinel"),
-    ("redis+sentinel://one/events?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
+    ("redis+sentinel://:hush@one/events?sentinel=pssst", "not supported there: sentinel"),
+    ("redis+sentinel://one/events?ssl_ca_certs=/nowhere", "not supported there: ssl_ca_certs"),
     ("rediss+sentinel://:hush@one/events?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
 ]
 

@@ -29,7 +29,7 @@ WRONG = [
 ]
 
 WEAK = [
-    # What is set beside a good secret, and the words of the sentence that mends it.
+    # What is set beside a good secret, and the words of the sentence that says what to do.
     ({"GATEWAY_JWT_SECRET": "x" * 31}, "openssl rand -hex 32"),
     ({"GATEWAY_JWT_SECRET": ""}, "GATEWAY_JWT_SECRET_FILE, GATEWAY_JWT_PUBLIC_KEY_FILE"),
     ({"GATEWAY_JWT_ALGORITHMS": "HS256, HS512"}, "openssl rand -hex 64"),
@@ -48,10 +48,10 @@ WEAK = [
 ]
 WEAK_WITH_PUBLIC_KEYS = [
     ({}, "such as RS256"),
-    ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "for a secret"),
+    ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "as a secret"),
     ({"GATEWAY_JWKS_URL": "http://login.example/keys"}, "use https://"),
     ({"GATEWAY_JWKS_URL": "HTTP://login.example/keys"}, "use https://"),
-    ({"GATEWAY_JWKS_URL": "login.example/keys"}, "begin it with https://"),
+    ({"GATEWAY_JWKS_URL": "login.example/keys"}, "start it with https://"),
 ]
 
 
@@ -115,18 +115,18 @@ def test_wrong(environment: dict[str, str], named: str, monkeypatch: pytest.Monk
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize(("environment", "mended_by"), WEAK)
-def test_weak(environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A weak configuration stops the start, each with the sentence that mends it."""
+@pytest.mark.parametrize(("environment", "remedy"), WEAK)
+def test_weak(environment: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weak configuration stops the start, each with the sentence that says what to do."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=mended_by):
+    with pytest.raises(ConfigurationError, match=remedy):
         load()
 
 
-@pytest.mark.parametrize(("environment", "mended_by"), WEAK_WITH_PUBLIC_KEYS)
+@pytest.mark.parametrize(("environment", "remedy"), WEAK_WITH_PUBLIC_KEYS)
 def test_weak_with_public_keys(
-    environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With public keys the algorithms must be named, all asymmetric, and nobody on the way may
     put keys of their own in."""
@@ -134,12 +134,12 @@ def test_weak_with_public_keys(
     monkeypatch.setenv("GATEWAY_JWKS_URL", "https://login.example/keys")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=mended_by):
+    with pytest.raises(ConfigurationError, match=remedy):
         load()
 
 
 def test_strong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same settings, mended, are taken: every refusal above has its counterpart."""
+    """The same settings, corrected, are accepted: every refusal above has its counterpart."""
     secret = "x" * 64
     for environment in (
         {"GATEWAY_JWT_SECRET": secret, "GATEWAY_JWT_ALGORITHMS": "HS256,HS384,HS512"},
@@ -228,7 +228,7 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any key the start is refused with the sentence that mends it."""
+    """Without any key the start is refused with the sentence that says what to do."""
     monkeypatch.delenv("GATEWAY_JWT_SECRET")
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET_FILE"):
         load()
