@@ -33,7 +33,7 @@ def port_or_off(value: object) -> object:
 
 
 def networks(value: object) -> object:
-    """As `words`, and each is text: a number would be taken for an address."""
+    """As `words`; each must be text, since a number would be read as an address."""
     found = words(value)
     if isinstance(found, list | tuple) and any(isinstance(one, int) for one in found):
         raise ValueError('write each network as text, like "10.0.0.0/8"')

@@ -68,8 +68,8 @@ class Settings(AccessSettings):
     )
     record_bare_events: bool = Field(
         True,
-        description="Record events that were only PUBLISHed; otherwise they are delivered live, and "
-        "lost for readers that are not connected.",
+        description="Record events that were only PUBLISHed; otherwise they are delivered live, "
+        "and lost for readers that are not connected.",
     )
     history_max_events: int = Field(
         1000, ge=10, description="Events of an execution that history keeps, about."

@@ -38,7 +38,7 @@ print(*sorted(name for name in sys.modules if name.startswith("gateway.")))
 """
 
 
-@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"check", "dev", "loadtest", "tail"}))
+@pytest.mark.parametrize("name", ["register", "revoke", "serve", "status", "token"])
 def test_a_command_does_not_import_the_tools(name: str) -> None:
     """They take a second to import, and `status` must answer at once."""
     script = _LOADED.format(name=name)
