@@ -61,7 +61,7 @@ async def test_a_flood_leaves_the_others_their_turns() -> None:
     assert len(stage.turns) == 0
 
 
-async def test_who_wait_take_turns() -> None:
+async def test_waiting_payers_take_turns() -> None:
     """Where all turns are taken, one with a single question waits for one turn of each other."""
     stage = Stage()
     tasks = [stage.start(who) for who in ("a", "a", "b", "b", "c", "c", "c", "d")]
@@ -77,7 +77,7 @@ async def test_who_wait_take_turns() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_too_many_wait() -> None:
+async def test_a_payers_queue_is_bounded() -> None:
     """One payer's queue is bounded; the others' have room."""
     stage = Stage()
     tasks = [stage.start("flood") for _ in range(SHARE + WAITING)]

@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
-async def test_pem_file(file: Path, algorithm: str) -> None:
+async def test_a_pem_file_verifies_every_algorithm(file: Path, algorithm: str) -> None:
     """The key in a PEM file verifies what its other half has signed, by its own algorithm."""
     settings = pem_settings(file, pem(signing_key(algorithm)), algorithms=algorithm)
     access = verifier(settings)
@@ -50,7 +50,7 @@ async def test_pem_file(file: Path, algorithm: str) -> None:
         await access.verify(signed(algorithm, 1))
 
 
-async def test_several_in_a_file(file: Path) -> None:
+async def test_several_keys_in_a_file(file: Path) -> None:
     """A file may hold several keys, of several kinds, with text about them between."""
     blocks = (
         "The old one",
@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize(("content", "why"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_file(file: Path, content: Callable[[], str], why: str) -> None:
+def test_a_bad_file_is_refused(file: Path, content: Callable[[], str], why: str) -> None:
     """A file with anything but sound public keys is a mistake that names the setting; with sound
     ones it is not."""
     with pytest.raises(ConfigurationError, match=why) as caught:
@@ -105,14 +105,14 @@ def test_refused_file(file: Path, content: Callable[[], str], why: str) -> None:
     create_keys(pem_settings(file, good()))
 
 
-def test_key_that_no_algorithm_uses(file: Path) -> None:
+def test_a_key_without_an_allowed_algorithm_is_refused(file: Path) -> None:
     """A key for algorithms that are not allowed is a mistake: nobody would get in with it."""
     with pytest.raises(ConfigurationError, match="ES256, which is not among"):
         create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
     create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
 
 
-def test_missing_file(file: Path) -> None:
+def test_a_missing_file_is_refused(file: Path) -> None:
     """A file that is not there is a mistake like any other, also when it is read again."""
     settings = pem_settings(file, good())
     create_keys(settings)
@@ -121,7 +121,7 @@ def test_missing_file(file: Path) -> None:
         create_keys(settings)
 
 
-async def test_read_again(file: Path) -> None:
+async def test_a_reload_reads_the_file_again(file: Path) -> None:
     """With the file read again only its new key counts; a broken file changes nothing."""
     settings = pem_settings(file, good())
     access = verifier(settings)
@@ -139,7 +139,7 @@ async def test_read_again(file: Path) -> None:
         await access.verify(signed("RS256"))
 
 
-async def test_secret() -> None:
+async def test_a_secret_verifies_hs_algorithms() -> None:
     """A secret is good for the HS algorithms that are allowed, and that it is long enough for."""
     (key,) = await create_keys(load(None, jwt_secret=SECRET)).candidates("HS256", None)
     assert key.algorithms == {"HS256"}
@@ -148,7 +148,7 @@ async def test_secret() -> None:
     assert SECRET not in repr(key)
 
 
-def test_public_key_for_a_secret() -> None:
+def test_a_public_key_is_not_a_secret() -> None:
     """A public key is no secret; what to do stands in the mistake, and the key does not."""
     with pytest.raises(ConfigurationError, match=r"GATEWAY_JWT_SECRET: .*openssl rand") as caught:
         create_keys(load(None, jwt_secret=good()))
@@ -156,7 +156,7 @@ def test_public_key_for_a_secret() -> None:
     create_keys(load(None, jwt_secret=SECRET))
 
 
-async def test_settings_reach_the_rules(file: Path) -> None:
+async def test_settings_are_required_of_tokens(file: Path) -> None:
     """Issuer, audience, leeway, claim and ownership of the settings are what tokens must meet."""
     settings = pem_settings(
         file, good(), algorithms="RS256", jwt_issuer="ours", jwt_audience="us",
@@ -182,7 +182,7 @@ async def test_settings_reach_the_rules(file: Path) -> None:
         await access.verify(signed("PS256", **claims))
 
 
-def test_jwks_url() -> None:
+def test_a_jwks_url_makes_fetched_keys() -> None:
     """A JWKS URL makes keys that are fetched."""
     settings = load(None, jwks_url="https://issuer.example/jwks.json", jwt_algorithms="RS256")
     assert isinstance(create_keys(settings), JwksKeys)

@@ -33,7 +33,7 @@ MANY = [f"o{number}" for number in range(850)]
 """As many organizations as one token has room for."""
 
 
-async def test_remembered_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens with as many organizations as fit, some 77 KiB of memory each, take no more in all
     than is stated; the smaller the tokens, the more are remembered."""
     most = 2 * 1024 * 1024
@@ -53,7 +53,7 @@ async def test_remembered_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyP
     assert most * 0.8 < taken < most * 1.1
 
 
-def test_remembered_is_bounded() -> None:
+def test_the_cache_is_bounded() -> None:
     """What was not used for longest goes first, until what is left fits; an entry that is put
     again counts once, and one that is too large alone is not remembered."""
     cache: LruCache[str] = LruCache(10, len)

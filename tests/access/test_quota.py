@@ -10,7 +10,7 @@ WHO = "user-1"
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
-def test_rate(per_second: int, pauses: list[float]) -> None:
+def test_rate_is_kept_in_every_window(per_second: int, pauses: list[float]) -> None:
     """In no window of time does one subject open more than a second's worth and what the window
     allows; and whoever waits long enough gets in."""
     rate, now, taken = RateLimiter(per_second), 0.0, []
@@ -25,14 +25,14 @@ def test_rate(per_second: int, pauses: list[float]) -> None:
     assert rate.take(WHO, now + 1.1)
 
 
-def test_burst() -> None:
+def test_a_seconds_worth_may_come_at_once() -> None:
     """A second's worth may come at once, and not one more."""
     rate = RateLimiter(5)
     assert [rate.take(WHO, 10.0) for _ in range(6)] == [True] * 5 + [False]
     assert rate.take("user-2", 10.0)
 
 
-def test_forgets() -> None:
+def test_idle_subjects_take_no_memory() -> None:
     """Subjects that came once are not remembered."""
     rate = RateLimiter(5)
     for number in range(10_000):

@@ -28,7 +28,7 @@ def secret(settings: Settings) -> str:
     return settings.jwt_secret.get_secret_value()
 
 
-def test_used(credentials: Path) -> None:
+def test_credentials_are_used(credentials: Path) -> None:
     """The secret and the URL of Redis that systemd passes are used, if nothing else is set; other
     files there are ignored."""
     (credentials / "port").write_text("1")
@@ -52,7 +52,7 @@ def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert secret(load()) == OTHER
 
 
-def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_credential_is_none(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty line, which the unit gives where there is no file, is no credential."""
     for name in ("jwt_secret", "redis_url"):
         (credentials / name).write_text("\n")
@@ -63,7 +63,9 @@ def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("keys", ["GATEWAY_JWKS_URL", "GATEWAY_JWT_PUBLIC_KEY_FILE"])
-def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_kinds_of_key_are_a_mistake(
+    credentials: Path, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A secret beside public keys is a mistake, said once, that names where each comes from;
     without the secret the same settings are none."""
     monkeypatch.setenv(keys, "https://login.example/keys")
@@ -76,7 +78,7 @@ def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.Monk
     assert load().jwt_secret is None
 
 
-def test_too_short(credentials: Path) -> None:
+def test_a_credential_is_checked(credentials: Path) -> None:
     """What is passed by systemd is checked like anything else, and no mistake repeats it."""
     (credentials / "jwt_secret").write_text("hush")
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET: the secret is sh") as caught:
@@ -84,7 +86,7 @@ def test_too_short(credentials: Path) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_unreadable(credentials: Path) -> None:
+def test_an_unreadable_credential_is_named(credentials: Path) -> None:
     """A credential that cannot be read is named, and why."""
     (credentials / "redis_url").unlink()
     (credentials / "redis_url").mkdir()

@@ -29,14 +29,14 @@ class Oracle:
         return {key: ValueError(key) if key == "bad" else number for key in keys}
 
 
-async def test_together() -> None:
+async def test_simultaneous_questions_share_a_batch() -> None:
     """All who ask at the same time share a trip, and a key that is asked twice is asked once."""
     oracle = Oracle()
     assert await asyncio.gather(*map(oracle.trips.ask, ["a", "b", "a"])) == [1, 1, 1]
     assert oracle.asked == [["a", "b"]]
 
 
-async def test_never_older_than_its_question() -> None:
+async def test_an_answer_is_never_older_than_its_question() -> None:
     """Who asks while a trip is under way waits for the next one, even for the same key."""
     oracle = Oracle()
     oracle.go.clear()
@@ -48,13 +48,13 @@ async def test_never_older_than_its_question() -> None:
     assert await asyncio.gather(first, second) == [1, 2]
 
 
-async def test_bounded() -> None:
+async def test_a_batch_is_bounded() -> None:
     """A trip takes so many keys and no more; the others go with the next ones."""
     oracle = Oracle(at_once=2)
     assert await asyncio.gather(*map(oracle.trips.ask, "abcde")) == [1, 1, 2, 2, 3]
 
 
-async def test_distance() -> None:
+async def test_batches_keep_a_pause() -> None:
     """Trips one after the other keep a distance, so that they fill; a first one goes at once."""
     oracle = Oracle(at_once=1)
     asked = asyncio.get_running_loop().time()
@@ -64,7 +64,7 @@ async def test_distance() -> None:
     assert min(second - first, third - second) >= PAUSE * 0.9
 
 
-async def test_trouble_of_one_and_of_all() -> None:
+async def test_errors_of_one_key_and_of_a_batch() -> None:
     """What is refused for one key is raised to who asked for that one; a trip that fails, to all
     who went with it, and to nobody after it."""
     oracle = Oracle()
@@ -80,7 +80,7 @@ async def test_trouble_of_one_and_of_all() -> None:
     assert await oracle.trips.ask("a") == 3
 
 
-async def test_who_gives_up_harms_no_other() -> None:
+async def test_a_cancelled_question_harms_no_other() -> None:
     """A request that is cancelled while it waits leaves the others their answer."""
     oracle = Oracle()
     oracle.go.clear()
@@ -93,7 +93,7 @@ async def test_who_gives_up_harms_no_other() -> None:
         await leaving
 
 
-async def test_stop() -> None:
+async def test_stop_cancels_all_questions() -> None:
     """What is under way is given up, and who waits for it is told."""
     oracle = Oracle(at_once=1)
     oracle.go.clear()

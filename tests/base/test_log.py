@@ -25,7 +25,7 @@ LEAKS = [
 
 # By number: the token is another one each second, and all workers of xdist need the same names.
 @pytest.mark.parametrize("line", LEAKS, ids=range(len(LEAKS)))
-def test_redact(line: str) -> None:
+def test_tokens_are_redacted(line: str) -> None:
     """No part of a token's payload or signature survives, however it stands in the line."""
     _, payload, signature = TOKEN.split(".")
     shown = redact(line)
@@ -34,7 +34,7 @@ def test_redact(line: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["opaque-123", "s3cr3t"])
-def test_redact_what_is_no_jwt(secret: str) -> None:
+def test_opaque_credentials_are_redacted(secret: str) -> None:
     """Credentials that are no JWT are taken out too, and what stands beside them stays."""
     line = redact(f"GET /x?Authorization=Bearer%20{secret}&organization_id=acme HTTP/1.1")
     assert secret not in line
@@ -48,7 +48,7 @@ def record(message: str, error: Exception | None = None) -> logging.LogRecord:
     return logging.LogRecord("gateway.x", logging.WARNING, "", 0, message, (), info)
 
 
-def test_json() -> None:
+def test_json_lines() -> None:
     """As JSON each line is one object, exceptions and line ends included, tokens not."""
     line = JsonFormatter().format(record(f"two\nlines {TOKEN}", ValueError(TOKEN)))
     assert "\n" not in line

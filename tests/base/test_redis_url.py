@@ -52,13 +52,15 @@ WRONG = [
 
 
 @pytest.mark.parametrize("url", RIGHT)
-def test_right(url: str) -> None:
+def test_valid_urls_are_accepted(url: str) -> None:
     """Each form that is promised is taken as it is."""
     assert load(None, redis_url=url, jwt_secret=SECRET).redis_url == url
 
 
 @pytest.mark.parametrize(("url", "remedy"), WRONG)
-def test_wrong(url: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_url_is_explained_without_its_password(
+    url: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A mistake is one of the settings, names REDIS_URL and what to do, and shows no password."""
     monkeypatch.setenv("REDIS_URL", url)
     with pytest.raises(ConfigurationError) as caught:
@@ -69,7 +71,7 @@ def test_wrong(url: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(secret in mistake for secret in SECRETS)
 
 
-def test_certificate_that_is_none(tmp_path: Path) -> None:
+def test_a_bad_certificate_is_found_at_the_start(tmp_path: Path) -> None:
     """A file that is no certificate is found at the start, not at the first connection."""
     file = tmp_path / "authority.pem"
     file.write_text("nothing\n")
@@ -77,7 +79,7 @@ def test_certificate_that_is_none(tmp_path: Path) -> None:
         load(None, redis_url=f"rediss://localhost?ssl_ca_certs={file}", jwt_secret=SECRET)
 
 
-def test_sentinel() -> None:
+def test_sentinel_url_is_parsed() -> None:
     """A Sentinel URL says where the sentinels are and who may ask them, and nothing that is meant
     for them goes to the master, nor the other way round."""
     url = parse_sentinel_url(
@@ -101,7 +103,7 @@ def test_sentinel() -> None:
     assert not any(secret in repr(url) for secret in SECRETS)
 
 
-def test_shown() -> None:
+def test_messages_show_no_password() -> None:
     """What a banner shows says where Redis is, and no secret."""
     assert shown("unix://user:hush@/run/redis.sock?password=pssst") == "unix:///run/redis.sock"
     assert shown("redis+sentinel://:hush@one,two/events?sentinel_password=pssst") == (

@@ -46,7 +46,7 @@ class Tab:
                 self.numbers.append(seen.json()["data"]["number"])
 
 
-async def test_waves(redis_url: str) -> None:
+async def test_streams_drain_in_waves_and_lose_nothing(redis_url: str) -> None:
     """From SIGTERM on nobody is accepted and `/ready` says no. The streams are closed one after the
     other over the whole drain time, each with a `retry:` of its own; who is still there gets what
     is published meanwhile, and who comes back to the next process has missed nothing."""
