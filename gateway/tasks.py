@@ -43,10 +43,6 @@ class Supervisor:
         self.failures[name] = f"The background task {name} has died ({how}); restart the gateway."
         log.critical(self.failures[name], exc_info=error)
 
-    def cancel(self, name: str) -> None:
-        """Cancel one task, as a fault would; it counts as failed."""
-        self._tasks[name].cancel()
-
     async def stop(self) -> None:
         """Cancel all tasks and wait until they have ended."""
         self._stopping = True

@@ -105,7 +105,7 @@ async def _has_ended(redis: Redis, key: str) -> bool:
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_attack_opens_no_stream(strict: RunningGateway, name: str) -> None:
-    """A stream of another organization's execution is refused, and nothing of it is told; its own
+    """A stream of another organization's execution is refused, and the answer shows nothing of it; its own
     organization gets it, asked for in the same manner."""
     attack, status, own = ATTACKS[name]
     async with strict.session.get(strict.stream_url(RUN), **attack.filled()) as response:

@@ -114,7 +114,7 @@ async def test_a_slow_no_is_a_no(backend: Backend) -> None:
 
 
 async def test_a_backend_that_is_down_is_unavailable() -> None:
-    """So is one that does not listen; the sentence holds no credentials."""
+    """A backend that does not listen is unavailable; the message has no credentials in it."""
     nowhere = "http://127.0.0.1:1/{execution_id}"
     away = BackendOwnership(nowhere, timeout=1, cache_seconds=1, wait=WAIT)
     with pytest.raises(Unavailable) as caught:
@@ -126,8 +126,8 @@ async def test_a_backend_that_is_down_is_unavailable() -> None:
 async def test_equal_questions_share_one_request(
     backend: Backend, ownership: BackendOwnership
 ) -> None:
-    """200 tabs of one viewer at once are one request, and the answer is remembered; another
-    viewer, organization or execution is asked about anew."""
+    """200 tabs of one user at once are one request, and the answer is cached; for another user,
+    organization or execution the backend is asked again."""
     backend.delay = 0.1
     await asyncio.gather(*[ownership.admit(asker()) for _ in range(200)])
     await ownership.admit(asker())
@@ -151,7 +151,7 @@ async def test_the_first_asker_may_leave(backend: Backend, ownership: BackendOwn
 
 
 async def test_answers_expire(backend: Backend) -> None:
-    """A yes is remembered for its time only; a no for a second at most."""
+    """A yes is cached for its time only; a no for a second at most."""
     now = [0.0]
     ownership = BackendOwnership(
         backend.url, timeout=0.3, cache_seconds=5.0, wait=WAIT, clock=lambda: now[0]
@@ -233,7 +233,7 @@ async def test_ticket_opens_without_a_question(
     backend.status = 200
 
     async def ticket_given() -> object:
-        # The no is remembered for a moment.
+        # The no is cached for a moment.
         async with gateway_of.session.post(url, headers=credentials()) as response:
             return (await response.json()).get("ticket")
 

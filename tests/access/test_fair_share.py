@@ -1,4 +1,4 @@
-"""Turns for the backend: nobody's questions stand in front of somebody else's."""
+"""Turns for the backend: no subject's questions delay those of another."""
 
 import asyncio
 from contextlib import suppress
@@ -98,7 +98,7 @@ STEPS = st.sampled_from(["ask", "cancel", "end", "pause"])
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 9))))
 def test_no_turn_is_lost(steps: list[tuple[str, int]]) -> None:
-    """No matter who leaves when, the bounds hold, nothing stays, and all turns can be had again."""
+    """In any order of arrivals and cancellations, the bounds are kept, no state is left, and all turns are free again."""
 
     async def play() -> None:
         stage = Stage()

@@ -64,7 +64,7 @@ async def test_a_token_is_tried_with_few_keys(issuer: Issuer) -> None:
 
 
 async def test_waits_for_the_first_keys(issuer: Issuer) -> None:
-    """A request that comes before the first keys is held until they are there."""
+    """A request that comes before the first keys waits for them."""
     issuer.open.clear()
     async with fetched(issuer) as access:
         verifying = [asyncio.create_task(access.verify(named("RS256"))) for _ in range(20)]
@@ -103,7 +103,7 @@ async def test_without_keys_tokens_are_unavailable(
 async def test_pauses_grow_while_the_issuer_is_down(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An issuer that stays away is asked ever more seldom."""
+    """An issuer that stays down is asked less and less often."""
     pauses: list[float] = []
     monkeypatch.setattr(jwks, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(jwks, "_LONGEST_PAUSE", 0.008)
@@ -124,7 +124,7 @@ async def test_pauses_grow_while_the_issuer_is_down(
 async def test_an_unknown_kid_fetches_once(
     issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown `kid` fetches the keys anew, once for all who ask, and seldom."""
+    """An unknown `kid` fetches the keys again, once for all who ask, and rarely."""
     invented = signed("RS256", 5, {"kid": "invented"})
     for _ in range(5):
         assert not await passes(access, invented)
@@ -136,7 +136,7 @@ async def test_an_unknown_kid_fetches_once(
     asking = [asyncio.create_task(passes(access, named("RS256", 1))) for _ in range(50)]
     asking += [asyncio.create_task(passes(access, invented)) for _ in range(50)]
     await eventually(lambda: issuer.requests == 2)
-    assert await passes(access, named("RS256")), "a known key waits for nobody"
+    assert await passes(access, named("RS256")), "a known key does not wait"
     issuer.open.set()
     assert await asyncio.gather(*asking) == [True] * 50 + [False] * 50
     assert issuer.requests == 2
@@ -167,11 +167,11 @@ async def test_a_known_kid_fetches_nothing(
 async def test_a_removed_key_verifies_nothing(
     issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a removed key has signed is refused, though it was remembered."""
+    """A token of a removed key is refused, though it was cached."""
     token = named("RS256")
     assert await passes(access, token)
     issuer.keys = [jwk("RS256", 1)]
-    assert await passes(access, token), "nobody has heard of it yet"
+    assert await passes(access, token), "it has not been fetched yet"
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     assert await passes(access, named("RS256", 1))
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
@@ -179,7 +179,7 @@ async def test_a_removed_key_verifies_nothing(
 
 
 async def test_keys_are_refreshed(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys are fetched again by themselves; the same ones leave tokens remembered."""
+    """The keys are fetched again by themselves; the same ones leave tokens cached."""
     monkeypatch.setattr(jwks, "REFRESH_SECONDS", 0.02)
     async with fetched(issuer) as access:
         token = named("RS256")
@@ -213,7 +213,7 @@ async def test_an_unknown_kid_joins_a_refresh(
 
 
 async def test_keys_replaced_during_a_verification(issuer: Issuer) -> None:
-    """What keys have verified that were replaced meanwhile is not remembered."""
+    """A token that was verified with keys replaced meanwhile is not cached."""
     issuer.open.clear()
     token = named("RS256")
     async with fetched(issuer) as access:
@@ -229,7 +229,7 @@ async def test_keys_replaced_during_a_verification(issuer: Issuer) -> None:
 async def test_a_dead_fetch_task_is_unavailable(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the task that fetches has died, a request is not held for ever."""
+    """If the task that fetches has died, a request does not wait without end."""
     monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 0.05)
     access = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
     with pytest.raises(Unavailable, match="not being fetched"):

@@ -51,7 +51,7 @@ async def test_a_pem_file_verifies_every_algorithm(file: Path, algorithm: str) -
 
 
 async def test_several_keys_in_a_file(file: Path) -> None:
-    """A file may hold several keys, of several kinds, with text about them between."""
+    """A file may have several keys, of several kinds, with text between them."""
     blocks = (
         "The old one",
         pem(pair("RSA", 0), PublicFormat.PKCS1),
@@ -106,7 +106,7 @@ def test_a_bad_file_is_refused(file: Path, content: Callable[[], str], why: str)
 
 
 def test_a_key_without_an_allowed_algorithm_is_refused(file: Path) -> None:
-    """A key for algorithms that are not allowed is a mistake: nobody would get in with it."""
+    """A key for algorithms that are not allowed is a mistake: no token could use it."""
     with pytest.raises(ConfigurationError, match="ES256, which is not among"):
         create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
     create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
@@ -149,7 +149,7 @@ async def test_a_secret_verifies_hs_algorithms() -> None:
 
 
 def test_a_public_key_is_not_a_secret() -> None:
-    """A public key is no secret; what to do stands in the mistake, and the key does not."""
+    """A public key is not a secret; the message says what to do, and does not quote the key."""
     with pytest.raises(ConfigurationError, match=r"GATEWAY_JWT_SECRET: .*openssl rand") as caught:
         create_keys(load(None, jwt_secret=good()))
     assert "BEGIN" not in str(caught.value)

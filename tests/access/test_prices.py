@@ -35,7 +35,7 @@ MANY = [f"o{number}" for number in range(850)]
 
 async def test_cached_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens with as many organizations as fit, some 77 KiB of memory each, take no more in all
-    than is stated; the smaller the tokens, the more are remembered."""
+    than is stated; the smaller the tokens, the more are cached."""
     most = 2 * 1024 * 1024
     assert most < tokens.CACHE_BYTES
     monkeypatch.setattr(tokens, "CACHE_BYTES", most)
@@ -55,7 +55,7 @@ async def test_cached_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch
 
 def test_the_cache_is_bounded() -> None:
     """What was not used for longest goes first, until what is left fits; an entry that is put
-    again counts once, and one that is too large alone is not remembered."""
+    again counts once, and one that is too large is not cached."""
     cache: LruCache[str] = LruCache(10, len)
     for name in ("aaa", "bbb", "ccc"):
         cache.put(name.encode(), name)

@@ -1,5 +1,5 @@
-"""The rate of openings: a second's worth at once, no more over time, and nothing kept of those
-who have gone."""
+"""The rate of openings: a second's worth at once, no more over time, and idle subjects are
+forgotten."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ WHO = "user-1"
 @given(st.integers(1, 20), st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
 def test_rate_is_kept_in_every_window(per_second: int, pauses: list[float]) -> None:
     """In no window of time does one subject open more than a second's worth and what the window
-    allows; and whoever waits long enough gets in."""
+    allows; and a subject that waits long enough may open again."""
     rate, now, taken = RateLimiter(per_second), 0.0, []
     for pause in pauses:
         now += pause
@@ -33,7 +33,7 @@ def test_a_seconds_worth_may_come_at_once() -> None:
 
 
 def test_idle_subjects_take_no_memory() -> None:
-    """Subjects that came once are not remembered."""
+    """Subjects that came once are dropped."""
     rate = RateLimiter(5)
     for number in range(10_000):
         rate.take(f"user-{number}", number * 0.1)

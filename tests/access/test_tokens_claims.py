@@ -134,7 +134,7 @@ async def test_a_reconnect_storm_verifies_once() -> None:
 
 
 async def test_a_cached_token_does_not_wait() -> None:
-    """A token that is remembered is answered without giving the loop away."""
+    """A cached token is answered without an await."""
     access = verifier("HS256")
     token = signed("HS256")
     known = await access.verify(token)
@@ -145,7 +145,7 @@ async def test_a_cached_token_does_not_wait() -> None:
 
 
 async def test_a_cached_token_expires() -> None:
-    """A remembered token ends with its expiry and the leeway, without being verified again."""
+    """A cached token ends with its expiry and the leeway, without being verified again."""
     keys, clock = Counting(verifying_keys("HS256")), Clock()
     access = TokenVerifier(rules(jwt_leeway_seconds=10.0), keys, clock)
     token = signed("HS256", exp=int(time.time()) + 60)
@@ -171,7 +171,7 @@ async def test_refusals_are_not_cached() -> None:
 
 
 async def test_tokens_of_a_removed_key_are_refused() -> None:
-    """What a removed key has signed is refused, though it was remembered."""
+    """A token of a removed key is refused, though it was cached."""
     access = verifier("RS256")
     token = signed("RS256")
     await access.verify(token)
@@ -196,7 +196,7 @@ async def test_changed_keys_verify_every_token_again() -> None:
 
 
 async def test_the_least_recently_used_token_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tokens not used for longest are forgotten first."""
+    """The tokens not used for longest are dropped first."""
     # Room for three that are like these.
     monkeypatch.setattr(tokens, "CACHE_BYTES", 2900)
     keys = Counting(verifying_keys("HS256"))

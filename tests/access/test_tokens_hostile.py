@@ -157,7 +157,7 @@ async def test_any_change_of_a_genuine_token_is_refused(data: st.DataObject) -> 
 
 
 async def test_all_refusals_say_the_same() -> None:
-    """Neither the token nor the secret stands in a refusal or in what anything shows of itself."""
+    """Neither the token nor the secret is in a refusal or in a repr."""
     access = verifier("HS256")
     token = signed("HS256", 1)
     with pytest.raises(Unauthenticated) as caught:

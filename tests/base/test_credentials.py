@@ -40,10 +40,10 @@ def test_credentials_are_used(credentials: Path) -> None:
 def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment wins over the file, and the file over what systemd passes, whether they give
     the value or another file."""
-    held = tmp_path / "held"
-    held.write_text(OTHER)
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(OTHER)
     config = tmp_path / "gateway.toml"
-    config.write_text(f'jwt_secret_file = "{held}"\nredis_url = "redis://file"\n')
+    config.write_text(f'jwt_secret_file = "{secret_file}"\nredis_url = "redis://file"\n')
     settings = load(config)
     assert (secret(settings), settings.redis_url) == (OTHER, "redis://file")
     monkeypatch.setenv("REDIS_URL", "redis://environment")

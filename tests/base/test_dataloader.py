@@ -66,17 +66,17 @@ async def test_batches_keep_a_pause() -> None:
 
 async def test_errors_of_one_key_and_of_a_batch() -> None:
     """What is refused for one key is raised to who asked for that one; a trip that fails, to all
-    who went with it, and to nobody after it."""
+    who went with it, and to none after it."""
     oracle = Oracle()
     good, bad = await asyncio.gather(
         oracle.trips.ask("good"), oracle.trips.ask("bad"), return_exceptions=True
     )
     assert good == 1
     assert isinstance(bad, ValueError)
-    troubles = await asyncio.gather(
+    errors = await asyncio.gather(
         oracle.trips.ask("a"), oracle.trips.ask("all"), return_exceptions=True
     )
-    assert [type(one) for one in troubles] == [OSError, OSError]
+    assert [type(one) for one in errors] == [OSError, OSError]
     assert await oracle.trips.ask("a") == 3
 
 
@@ -94,7 +94,7 @@ async def test_a_cancelled_question_harms_no_other() -> None:
 
 
 async def test_stop_cancels_all_questions() -> None:
-    """What is under way is given up, and who waits for it is told."""
+    """What is under way is cancelled, and those who wait get that."""
     oracle = Oracle(at_once=1)
     oracle.go.clear()
     waiting = [asyncio.ensure_future(oracle.trips.ask(key)) for key in "ab"]

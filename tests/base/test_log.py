@@ -26,7 +26,7 @@ LEAKS = [
 # By number: the token is another one each second, and all workers of xdist need the same names.
 @pytest.mark.parametrize("line", LEAKS, ids=range(len(LEAKS)))
 def test_tokens_are_redacted(line: str) -> None:
-    """No part of a token's payload or signature survives, however it stands in the line."""
+    """No part of a token's payload or signature survives, wherever it is in the line."""
     _, payload, signature = TOKEN.split(".")
     shown = redact(line)
     assert payload not in shown
@@ -35,7 +35,7 @@ def test_tokens_are_redacted(line: str) -> None:
 
 @pytest.mark.parametrize("secret", ["opaque-123", "s3cr3t"])
 def test_opaque_credentials_are_redacted(secret: str) -> None:
-    """Credentials that are no JWT are taken out too, and what stands beside them stays."""
+    """Credentials that are not a JWT are removed too, and the text around them stays."""
     line = redact(f"GET /x?Authorization=Bearer%20{secret}&organization_id=acme HTTP/1.1")
     assert secret not in line
     assert line.endswith("&organization_id=acme HTTP/1.1")
@@ -90,7 +90,7 @@ def test_configure(form: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_sometimes() -> None:
-    """A rate-limited line comes once an interval and says how many were held back."""
+    """A rate-limited line comes once an interval and says how many were suppressed."""
     now = [0.0]
     sometimes = RateLimitedLog(10, clock=lambda: now[0])
     assert [sometimes.due() for _ in range(4)] == [0, None, None, None]

@@ -132,8 +132,8 @@ def test_a_weak_setting_stops_the_start(
 def test_a_weak_setting_with_public_keys_stops_the_start(
     environment: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With public keys the algorithms must be named, all asymmetric, and nobody on the way may
-    put keys of their own in."""
+    """With public keys the algorithms must be named, all asymmetric, and a JWKS URL must be
+    encrypted."""
     monkeypatch.delenv("GATEWAY_JWT_SECRET")
     monkeypatch.setenv("GATEWAY_JWKS_URL", "https://login.example/keys")
     for name, value in environment.items():
@@ -173,7 +173,7 @@ def test_strong_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_redis_url_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The URL of Redis may stand in a file, since it may hold a password; it shows nowhere."""
+    """The URL of Redis may be in a file, since it may have a password; no repr shows it."""
     file = tmp_path / "redis_url"
     file.write_text("redis://:hush@localhost:6379/0\n")
     monkeypatch.setenv("GATEWAY_REDIS_URL_FILE", str(file))

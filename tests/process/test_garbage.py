@@ -125,7 +125,7 @@ ANSWERS = {
 
 
 async def test_oversized_requests_are_answered(redis_url: str) -> None:
-    """Each kind gets one answer, in the gateway's own form and without a word of what was sent, and
+    """Each kind gets one answer, in the gateway's own form and without any of what was sent, and
     then the end of the connection."""
     async with (
         serving(**_settings(redis_url)) as process,

@@ -140,8 +140,8 @@ async def test_readers_that_leave_are_noticed(redis_url: str, tmp_path: Path) ->
         await running.ready()
         url = f"{running.url}/api/v1/sse/executions/unknown/stream"
 
-        async def held() -> bool:
-            """Whether a request is held, not refused: nobody has registered the execution."""
+        async def waits() -> bool:
+            """Whether a request waits, and is not refused: the execution is not registered."""
             try:
                 async with (
                     asyncio.timeout(0.5),
@@ -152,8 +152,8 @@ async def test_readers_that_leave_are_noticed(redis_url: str, tmp_path: Path) ->
             except TimeoutError:
                 return True
 
-        assert await held()
-        await eventually(held)
+        assert await waits()
+        await eventually(waits)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ async def test_sigterm_drains_and_exits(redis_url: str, redis: Redis) -> None:
 
 
 async def test_sigterm_with_a_frozen_reader(redis_url: str, redis: Redis) -> None:
-    """A reader that takes nothing does not hold up the end: still within 5 s."""
+    """A reader that takes nothing does not delay the exit: still within 5 s."""
     async with (
         serving(
             REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_DRAIN_SECONDS="3"
@@ -160,13 +160,13 @@ async def test_embedded_redis_ends_with_the_gateway(signum: signal.Signals) -> N
         said = "".join(process.lines)
         password = urlsplit(url).password
         assert password
-        assert said.count(password) == 1, "only the banner holds it"
+        assert said.count(password) == 1, "only the banner has it"
     await eventually(lambda: not any(map(alive, keeper_and_server)))
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_token_is_in_no_log(redis_url: str, form: str) -> None:
-    """A token in the query stands in no line that the process prints, in either form, at level
+    """A token in the query is in no line that the process prints, in either form, at level
     debug too, neither about the stream that it opened nor about the request that was refused."""
     given = credentials()
     token = given["Authorization"].removeprefix("Bearer ")

@@ -15,7 +15,7 @@ from tests.conftest import StartGateway, credentials
 from tests.process.programs import Process, run, serving
 from tests.redis_process import RedisProcess
 from tests.sidecars.service_manager import Listening, listening
-from tests.support import DEADLINE, eventually
+from tests.support import DEADLINE, cancel_task, eventually
 
 WATCHDOG = 0.45
 """Seconds after which systemd would lose its patience."""
@@ -133,7 +133,7 @@ async def test_dead_task(
     gateway.server.watch(Notifier(environment))
     assert environment == {}
     await heard.until("WATCHDOG")
-    gateway.components.supervisor.cancel(killed)
+    cancel_task(killed)
     await eventually(lambda: gateway.components.supervisor.failures)
     # What had been said before.
     await heard.during(WATCHDOG / 6)
