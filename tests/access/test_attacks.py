@@ -105,8 +105,8 @@ async def _has_ended(redis: Redis, key: str) -> bool:
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_attack_opens_no_stream(strict: RunningGateway, name: str) -> None:
-    """A stream of another organization's execution is refused, and the answer shows nothing of it; its own
-    organization gets it, asked for in the same manner."""
+    """A stream of another organization's execution is refused, and the answer shows nothing of it;
+    its own organization gets it, asked for in the same way."""
     attack, status, own = ATTACKS[name]
     async with strict.session.get(strict.stream_url(RUN), **attack.filled()) as response:
         assert response.status == status

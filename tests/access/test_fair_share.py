@@ -98,9 +98,10 @@ STEPS = st.sampled_from(["ask", "cancel", "end", "pause"])
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 9))))
 def test_no_turn_is_lost(steps: list[tuple[str, int]]) -> None:
-    """In any order of arrivals and cancellations, the bounds are kept, no state is left, and all turns are free again."""
+    """In any order of arrivals and cancellations, the bounds are kept, no state is left, and all
+    turns are free again."""
 
-    async def play() -> None:
+    async def run() -> None:
         stage = Stage()
         tasks: list[asyncio.Task[None]] = []
         for step, number in steps:
@@ -125,4 +126,4 @@ def test_no_turn_is_lost(steps: list[tuple[str, int]]) -> None:
             task.cancel()
         await asyncio.gather(*again, return_exceptions=True)
 
-    asyncio.run(play())
+    asyncio.run(run())

@@ -107,7 +107,7 @@ def test_a_bad_file_is_refused(file: Path, content: Callable[[], str], why: str)
 
 def test_a_key_without_an_allowed_algorithm_is_refused(file: Path) -> None:
     """A key for algorithms that are not allowed is a mistake: no token could use it."""
-    with pytest.raises(ConfigurationError, match="ES256, which is not among"):
+    with pytest.raises(ConfigurationError, match="ES256, which is not allowed"):
         create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
     create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
 

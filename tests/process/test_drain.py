@@ -47,9 +47,9 @@ class Tab:
 
 
 async def test_streams_drain_in_waves_and_lose_nothing(redis_url: str) -> None:
-    """From SIGTERM on no connection is accepted and `/ready` says no. The streams are closed one after the
-    other over the whole drain time, each with a `retry:` of its own; who is still there gets what
-    is published meanwhile, and who comes back to the next process has missed nothing."""
+    """From SIGTERM on no connection is accepted and `/ready` says no. The streams are closed one
+    after the other over the whole drain time, each with its own `retry:`; those still open get what
+    is published meanwhile, and those that come back to the next process have missed nothing."""
     settings = {
         "REDIS_URL": redis_url,
         "GATEWAY_OWNERSHIP": "token",
