@@ -76,7 +76,7 @@ class Revocations:
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: object = None
-        self._reads: DataLoader[None, None] = DataLoader(self._read, at_once=1)
+        self._reads: DataLoader[None, None] = DataLoader(self._read, max_batch=1)
         self._problem_log = RateLimitedLog(_LOG_INTERVAL)
 
     def kind_of(self, principal: Principal) -> Kind | None:

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.scripts import Call, Script
-from gateway.dataloader import DISTANCE
+from gateway.dataloader import PAUSE
 from gateway.errors import RedisUnavailable
 
 STREAM_COUNTS = Script("stream_counts.lua")
@@ -154,7 +154,7 @@ class StreamCounts:
             if due and not await self._report(due):
                 await asyncio.sleep(self._times.flush)
             # A thousand that open one after the other share a few trips, not a thousand.
-            await asyncio.sleep(DISTANCE)
+            await asyncio.sleep(PAUSE)
 
     async def leave(self) -> None:
         """Take this instance out of all counts; call it when `run` has ended.

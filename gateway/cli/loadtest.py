@@ -14,17 +14,11 @@ import uvloop
 from click.core import ParameterSource
 
 from gateway.access.tokens import issue
-from gateway.cli.options import (
-    PERCENT,
-    REDIS_OF_TRIALS,
-    check_secret,
-    parse_slos,
-    prefix_option,
-)
+from gateway.cli.options import REDIS_OF_TRIALS, check_secret, prefix_option
 from gateway.cli.output import console, echo
 from gateway.process import raise_file_limit
 from gateway.tools.loadtest import report
-from gateway.tools.loadtest.findings import Findings
+from gateway.tools.loadtest.findings import Findings, Slo
 from gateway.tools.loadtest.page import render
 from gateway.tools.loadtest.plan import BadPlan, Plan, Target
 from gateway.tools.loadtest.private import private_gateway
@@ -36,6 +30,8 @@ _OTHER_FILES = 64
 
 T = TypeVar("T")
 
+_PERCENT = click.FloatRange(0, 100)
+
 _CANCEL_AGAIN = 0.5
 """Seconds after which a load test that was interrupted and goes on is cancelled again."""
 
@@ -45,6 +41,15 @@ _BARS = 40
 _FOR_A_URL = frozenset(
     ("publish_url", "secret", "token", "organization", "claim", "channel_prefix", "insecure")
 )
+
+
+def _parse_slos(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[Slo, ...]:
+    try:
+        return tuple(Slo.parse(text) for text in given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -127,11 +132,11 @@ _FOR_A_URL = frozenset(
     default=0.0,
     help="Seconds over which the tabs open.  [default: as fast as they can]",
 )
-@click.option("--slow", type=PERCENT, default=0, help="Percent of tabs that read now and then.")
-@click.option("--frozen", type=PERCENT, default=0, help="Percent of tabs that never read.")
+@click.option("--slow", type=_PERCENT, default=0, help="Percent of tabs that read now and then.")
+@click.option("--frozen", type=_PERCENT, default=0, help="Percent of tabs that never read.")
 @click.option(
     "--reload",
-    type=PERCENT,
+    type=_PERCENT,
     default=0,
     help="Percent of the other tabs that load their page anew, each at a random moment.",
 )
@@ -141,7 +146,7 @@ _FOR_A_URL = frozenset(
     "slos",
     multiple=True,
     metavar="FIGURE=TIME",
-    callback=parse_slos,
+    callback=_parse_slos,
     help="Fail if p50, p95, p99 or max of the latency, or `first` (99 in 100 times to the first "
     "event), is more: p99=250ms. May be given again.",
 )

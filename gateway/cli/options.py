@@ -15,7 +15,6 @@ from gateway.events.envelope import EXECUTION_ID
 from gateway.settings import check_redis_url
 from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
-from gateway.tools.loadtest.findings import Slo
 
 T = TypeVar("T")
 
@@ -70,20 +69,6 @@ prefix_option = click.option(
     show_default=True,
     help="Begins the channel name of every execution.",
 )
-
-
-PERCENT = click.FloatRange(0, 100)
-"""A share of something."""
-
-
-def parse_slos(
-    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> tuple[Slo, ...]:
-    """The objectives of `--slo`."""
-    try:
-        return tuple(Slo.parse(text) for text in given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 class ExecutionId(click.ParamType[str]):

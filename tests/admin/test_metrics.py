@@ -14,7 +14,7 @@ from gateway import __version__
 from gateway.events.sse_encoder import CloseReason
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET, eventually, producer_message
+from tests.support import SECRET, cancel_task, eventually, producer_message
 
 Figures = dict[str, float]
 
@@ -151,7 +151,7 @@ async def test_health_as_figures(watched: RunningGateway) -> None:
     assert f'version="{__version__}"' in build
     assert found["process_open_fds"] > 5
     await eventually(lambda: watched.components.metrics.loop_lag.sum > 0)
-    watched.components.supervisor.cancel("feed")
+    cancel_task("feed")
 
     async def dead() -> bool:
         found = await figures(watched)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.conftest import RunningGateway, StartGateway
 from tests.redis_process import RedisProcess
-from tests.support import eventually, free_port, producer_message
+from tests.support import cancel_task, eventually, free_port, producer_message
 
 WITHIN = 10.0
 """Seconds in which trouble must show, and its mend."""
@@ -122,7 +122,7 @@ async def test_dead_task(gateway: RunningGateway) -> None:
 
 async def test_feed_that_dies(gateway: RunningGateway) -> None:
     """When the task that delivers events dies, health says so within 10 s."""
-    gateway.components.supervisor.cancel("feed")
+    cancel_task("feed")
     begin = time.monotonic()
     document = await becomes(gateway, "unhealthy")
     assert "task feed has died" in document["reason"]
