@@ -158,3 +158,8 @@ class RateLimitedLog:
         self._next = now + self._interval
         held_back, self._held_back = self._held_back, 0
         return held_back
+
+    def warning(self, logger: logging.Logger, message: str, *values: object) -> None:
+        """Log a warning, unless this one waits; the line ends with how many were held back."""
+        if (held_back := self.due()) is not None:
+            logger.warning(f"{message} (%d more since the last line.)", *values, held_back)

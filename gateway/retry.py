@@ -7,16 +7,36 @@ trouble may be passing. Whom to ask, and what, is the caller's affair.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.errors import BackendUnavailable, RedisUnavailable, Unavailable
+from redis.backoff import EqualJitterBackoff
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 0.5
-"""Seconds between two questions: quick for the usual race, then easy on whoever is asked."""
+from gateway.errors import BackendUnavailable, RedisUnavailable, Unavailable
 
 _MIN_ATTEMPT = 1.0
 """Seconds, or twice what the last answer took: a question that had less of them before it was cut
 off by the deadline says nothing, and the answer before it counts. Else a backend that needs a
 moment for its "no" would seem to be away, for some executions and not for others."""
+
+
+class Backoff:
+    """Seconds to wait before each next attempt: longer after every failure, and random, since all
+    that lost a server at the same moment should not return at the same moment."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        """The first pause is *first* at most, every one *longest* at most, and none less than half
+        of its most."""
+        self._pauses = EqualJitterBackoff(cap=longest, base=first)
+        self._failures = 0
+
+    def next(self) -> float:
+        """The pause after one more failure."""
+        pause = self._pauses.compute(self._failures)
+        # redis-py computes 2**failures as a float, which overflows at 1024.
+        self._failures = min(self._failures + 1, 64)
+        return pause
+
+    def reset(self) -> None:
+        """An attempt has succeeded."""
+        self._failures = 0
 
 
 def unavailable(why: str) -> Unavailable:
@@ -35,7 +55,8 @@ async def poll_until(ask: Callable[[], Awaitable[bool]], seconds: float, whom: s
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    pause = _FIRST_PAUSE
+    # Quick for the usual race, then easy on the one that is asked.
+    pauses = Backoff(0.05, 0.5)
     left = seconds
     problem = ""
     min_attempt = 0.0
@@ -53,10 +74,10 @@ async def poll_until(ask: Callable[[], Awaitable[bool]], seconds: float, whom: s
             if loop.time() - asked >= min_attempt:
                 problem = problem or f"{whom} does not answer in time."
         left = deadline - loop.time()
+        pause = pauses.next()
         await asyncio.sleep(max(0.0, min(pause, left)))
         # A last look without time for its answer would pass for one who is away.
         left -= pause
-        pause = min(pause * 2, _LONGEST_PAUSE)
     if problem:
         raise unavailable(problem)
     return False

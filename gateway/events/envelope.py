@@ -17,6 +17,14 @@ from gateway.events.json_edit import without_member
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
 
+
+def execution_id_problem(value: object) -> str | None:
+    """Why *value* is no execution id, as a sentence; None if it is one."""
+    if isinstance(value, str) and EXECUTION_ID.fullmatch(value):
+        return None
+    return f"{value!r:.200} is not an execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -"
+
+
 MAX_TYPE_LENGTH = 128
 
 # The gateway speaks to clients under these names; a producer's event must not pass for one.

@@ -16,6 +16,7 @@ from gateway.bus.registry import Registry, register
 from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
 from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
+from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append, ids, payload, record
@@ -236,7 +237,7 @@ async def test_unregistered_of_another_kind(redis: Redis) -> None:
     """A key of another kind keeps none of those asked for along with it from their answer."""
     await register(redis, GOOD, "acme")
     await redis.set(META, "abc")
-    assert await Registry(redis).unregistered([BAD, GOOD, "none"]) == [BAD, "none"]
+    assert await Registry(redis).keep_registered([BAD, GOOD, "none"], HistoryLimits()) == {GOOD}
 
 
 @pytest.mark.parametrize("field", ["epoch", "seq", "bytes"])
@@ -290,5 +291,5 @@ async def ids_of_all(redis: Redis) -> list[str]:
 async def test_one_census_of_another_kind(redis: Redis) -> None:
     """A lease that no gateway has given is not counted: nobody is kept out by it."""
     await redis.hset(stream_counts_key("other"), "x", "99999:9999999999999999")
-    call = stream_counts_call("other", instance="i", held=0, wanted=2, limit=5, lease_ms=15_000)
+    call = stream_counts_call("other", instance="i", streams=0, wanted=2, limit=5, lease_ms=15_000)
     assert await scripts.run(redis, call) == 2

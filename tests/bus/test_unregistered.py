@@ -1,6 +1,7 @@
 """Events of executions that nobody registered are told, once a minute at most."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -8,6 +9,7 @@ from redis.asyncio import Redis
 from gateway.bus import registry
 from gateway.bus.registry import CHECK_INTERVAL, Registry, UnregisteredWatch, register
 from gateway.contract.keys import events_key, meta_key
+from gateway.contract.scripts import HistoryLimits
 from tests.conftest import StartGateway
 from tests.history_support import payload, record
 from tests.redis_process import RedisProcess
@@ -61,10 +63,12 @@ async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixtur
     tries = 0
 
     class Counted(Registry):
-        async def unregistered(self, execution_ids: list[str]) -> list[str]:
+        async def keep_registered(
+            self, execution_ids: Sequence[str], limits: HistoryLimits
+        ) -> set[str]:
             nonlocal tries
             tries += 1
-            return await super().unregistered(execution_ids)
+            return await super().keep_registered(execution_ids, limits)
 
     async with Redis.from_url(process.url) as client:
         watch = UnregisteredWatch(Counted(client), 0.05)

@@ -65,7 +65,7 @@ async def test_full(make_publisher: MakePublisher, redis_process: StartRedis) ->
     publisher = make_publisher(process.url, buffer_events=3)
     for number in range(3):
         publisher.buffered.publish("run-1", "a", {"number": number})
-    with pytest.raises(BufferFull, match="3 events wait already, so this one was not taken"):
+    with pytest.raises(BufferFull, match="3 events wait already, so this one was not added"):
         publisher.buffered.publish("run-1", "a", {"number": 3})
     with pytest.raises(PublishFailed, match=r"3 events are not sent yet.* Redis cannot be reached"):
         await publisher.flush(0.2)

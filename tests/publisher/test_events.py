@@ -230,7 +230,7 @@ def test_moment(given: datetime | str, text: str) -> None:
 )
 def test_no_moment(given: Any) -> None:
     """What is no time is refused with an example of one."""
-    with pytest.raises(EventRefused, match="is no time: give a datetime, or text like"):
+    with pytest.raises(EventRefused, match="is not a time: give a datetime, or text like"):
         instant(given)
 
 

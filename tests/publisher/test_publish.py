@@ -123,10 +123,10 @@ for _ in range(1000):
     _inner = _inner["x"]
 
 REFUSED = [
-    ({"execution_id": "no/slash"}, "is no execution id"),
-    ({"execution_id": ""}, "is no execution id"),
-    ({"execution_id": "x" * 129}, "is no execution id"),
-    ({"execution_id": 7}, "is no execution id"),
+    ({"execution_id": "no/slash"}, "is not an execution id"),
+    ({"execution_id": ""}, "is not an execution id"),
+    ({"execution_id": "x" * 129}, "is not an execution id"),
+    ({"execution_id": 7}, "is not an execution id"),
     ({"type": ""}, "type is missing"),
     ({"type": None}, "type is missing"),
     ({"type": "a\nb"}, "cannot stand in an event line"),
@@ -135,9 +135,9 @@ REFUSED = [
     ({"type": "stream:gap"}, "one of the gateway's own"),
     ({"type": "\ud800"}, "refused"),
     ({"type": Thing()}, "refused"),
-    ({"data": [1]}, "no JSON object"),
-    ({"data": None}, "no JSON object"),
-    ({"data": "text"}, "no JSON object"),
+    ({"data": [1]}, "not a JSON object"),
+    ({"data": None}, "not a JSON object"),
+    ({"data": "text"}, "not a JSON object"),
     ({"data": {"x": Thing()}}, "not JSON.*Thing"),
     ({"data": {"x": object()}}, "not JSON.*object"),
     ({"data": {"x": Decimal(1)}}, "not JSON.*Decimal"),
@@ -150,13 +150,13 @@ REFUSED = [
     ({"data": {"x": float("nan")}}, "NaN"),
     ({"data": {"x": [None, ({"y": float("inf")},)]}}, "infinite"),
     ({"data": {"x": MappingProxyType({"y": float("-inf")})}}, "infinite"),
-    ({"timestamp": "yesterday"}, "is no time"),
+    ({"timestamp": "yesterday"}, "is not a time"),
     ({"type": " stream:closing"}, "white space"),
     ({"type": "a "}, "white space"),
-    ({"idempotency_key": ""}, "is no idempotency key"),
-    ({"idempotency_key": "x" * 257}, "is no idempotency key"),
-    ({"idempotency_key": "\ud800"}, "is no idempotency key"),
-    ({"idempotency_key": 7}, "is no idempotency key"),
+    ({"idempotency_key": ""}, "is not an idempotency key"),
+    ({"idempotency_key": "x" * 257}, "is not an idempotency key"),
+    ({"idempotency_key": "\ud800"}, "is not an idempotency key"),
+    ({"idempotency_key": 7}, "is not an idempotency key"),
 ]
 
 

@@ -60,13 +60,13 @@ async def test_after_events(publisher: Either, redis: Redis) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("no/slash", "acme", None), "no execution id"),
-        ((7, "acme", None), "no execution id"),
-        (("run-1", "", None), "no organization_id"),
-        (("run-1", None, None), "no organization_id"),
-        (("run-1", "a\nb", None), "no organization_id"),
-        (("run-1", "\ud800", None), "no organization_id"),
-        (("run-1", "acme", ""), "no workflow_id"),
+        (("no/slash", "acme", None), "not an execution id"),
+        ((7, "acme", None), "not an execution id"),
+        (("run-1", "", None), "not a valid organization_id"),
+        (("run-1", None, None), "not a valid organization_id"),
+        (("run-1", "a\nb", None), "not a valid organization_id"),
+        (("run-1", "\ud800", None), "not a valid organization_id"),
+        (("run-1", "acme", ""), "not a valid workflow_id"),
     ],
 )
 async def test_refused(
