@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import describe_redis_error, redis_errors
 from gateway.contract.keys import ticket_key
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable, Unauthenticated
@@ -47,10 +47,8 @@ class TicketStore:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        try:
+        with redis_errors():
             await self._redis.set(ticket_key(digest), record, ex=seconds)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
 
     async def spend(self, digest: str) -> bytes | None:
         """Take the record out, in one step; None if it is not there (any more).
@@ -67,13 +65,11 @@ class TicketStore:
     async def _spend_all(
         self, asked: Sequence[tuple[str, int]]
     ) -> dict[tuple[str, int], bytes | RedisUnavailable | None]:
-        try:
+        with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for digest, _ in asked:
                     pipeline.getdel(ticket_key(digest))
                 records = await pipeline.execute(raise_on_error=False)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
         return {
             one: RedisUnavailable(describe_redis_error(record))
             if isinstance(record, Exception)

@@ -52,6 +52,17 @@ InForce = Mapping[Kind, Mapping[str, float]]
 """By kind and value, the second at which each revocation ends."""
 
 
+def member(kind: Kind, value: str) -> str:
+    """A revocation's member of the set."""
+    return f"{kind}:{value}"
+
+
+def parse_member(text: str) -> tuple[Kind, str] | None:
+    """The kind and value of a member; None for a kind of a later release."""
+    name, _, value = text.partition(":")
+    return next(((kind, value) for kind in KINDS if kind == name and value), None)
+
+
 class Revocations:
     """This gateway's copy of the revocations; `run` is its one task."""
 
@@ -135,15 +146,14 @@ async def read_revocations(redis: Redis) -> InForce:
 
     Raises what redis-py does; see `gateway.bus.errors`.
     """
-    found: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
+    found: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
     # A scan returns all that is there from its first page to its last; by rank, a member that is
     # trimmed meanwhile would hide another one.
     async for name, end in redis.zscan_iter(MEMBERS_KEY, count=_MEMBERS_AT_ONCE):
-        kind, _, value = name.decode(errors="replace").partition(":")
-        # A later release may know more kinds.
-        if kind in found and value:
+        if (parsed := parse_member(name.decode(errors="replace"))) is not None:
+            kind, value = parsed
             found[kind][value] = float(end)
-    return {kind: found[kind] for kind in KINDS}
+    return found
 
 
 async def revoke(redis: Redis, kind: Kind, value: str, seconds: float) -> float:
@@ -152,27 +162,27 @@ async def revoke(redis: Redis, kind: Kind, value: str, seconds: float) -> float:
     Returns the end, in seconds since the epoch. Raises what redis-py does.
     """
     end = time.time() + seconds
-    await _set_end(redis, f"{kind}:{value}", end)
+    await _set_end(redis, member(kind, value), end)
     return end
 
 
 async def restore(redis: Redis, kind: Kind, value: str) -> bool:
     """Undo a revocation; False if there was none in force. Raises what redis-py does."""
-    member = f"{kind}:{value}"
-    end = await redis.zscore(MEMBERS_KEY, member)
+    name = member(kind, value)
+    end = await redis.zscore(MEMBERS_KEY, name)
     # Written in any case: a Redis that has lost its data knows less than its gateways.
-    await _set_end(redis, member, 0.0)
+    await _set_end(redis, name, 0.0)
     return end is not None and float(end) > time.time()
 
 
-async def _set_end(redis: Redis, member: str, end: float) -> None:
-    """Set the *end* of *member*; trim what is over, and with the last member the set."""
+async def _set_end(redis: Redis, name: str, end: float) -> None:
+    """Set the *end* of the member *name*; trim what is over, and with the last member the set."""
 
     async def queue(pipeline: Pipeline) -> None:
         last: Any = await pipeline.zrange(MEMBERS_KEY, -1, -1, withscores=True)
         latest = max([end, *(float(other) for _, other in last)])
         pipeline.multi()
-        pipeline.zadd(MEMBERS_KEY, {member: end})
+        pipeline.zadd(MEMBERS_KEY, {name: end})
         pipeline.zremrangebyscore(MEMBERS_KEY, "-inf", time.time())
         # EXPIREAT has GT only from Redis 7 on; 6.2 is supported.
         pipeline.expireat(MEMBERS_KEY, math.ceil(latest) + 1)

@@ -129,7 +129,7 @@ REFUSED = [
     ({"execution_id": 7}, "is not an execution id"),
     ({"type": ""}, "type is missing"),
     ({"type": None}, "type is missing"),
-    ({"type": "a\nb"}, "cannot stand in an event line"),
+    ({"type": "a\nb"}, "not printable"),
     ({"type": "x" * 129}, "longer than 128"),
     ({"type": "heartbeat"}, "one of the gateway's own"),
     ({"type": "stream:gap"}, "one of the gateway's own"),
