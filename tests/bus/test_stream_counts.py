@@ -49,7 +49,7 @@ async def may(stream_counts: StreamCounts) -> bool:
         return granted
 
 
-async def test_killed(redis_url: str) -> None:
+async def test_a_killed_instance_is_not_counted_after_its_lease(redis_url: str) -> None:
     """An instance that dies without a word stops counting when its lease ends; one that lives is
     counted on."""
     async with instance(redis_url) as living, AsyncExitStack() as stack:
@@ -64,7 +64,7 @@ async def test_killed(redis_url: str) -> None:
                 assert not await may(strict)
 
 
-async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
+async def test_counts_return_after_redis_lost_its_data(redis: Redis, redis_url: str) -> None:
     """A Redis that comes back empty knows the count again after the next renewal."""
     async with instance(redis_url, 1) as stream_counts, stream(stream_counts) as granted:
         assert granted
@@ -82,7 +82,7 @@ async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
         assert await is_counted()
 
 
-async def test_redis_away(redis_process: object) -> None:
+async def test_an_opening_waits_then_is_refused_without_redis(redis_process: object) -> None:
     """While Redis is away an opening is held, then refused as unavailable; afterwards the count
     is right."""
     server: RedisProcess = redis_process()  # type: ignore[operator]
@@ -105,7 +105,7 @@ async def test_redis_away(redis_process: object) -> None:
             assert not await may(stream_counts)
 
 
-async def test_given_up(redis_url: str) -> None:
+async def test_a_cancelled_opening_is_not_counted(redis_url: str) -> None:
     """An opening that is cancelled leaves no trace, at whatever moment: before it is asked for, on
     the way, or in the same breath as its answer."""
     chance = random.Random(7)
@@ -122,7 +122,7 @@ async def test_given_up(redis_url: str) -> None:
         await eventually(lambda: len(stream_counts) == 0)
 
 
-async def test_leave(redis: Redis, redis_url: str) -> None:
+async def test_a_stopped_instance_is_not_counted(redis: Redis, redis_url: str) -> None:
     """An instance that stops in good order is counted no more at once."""
     async with instance(redis_url) as stream_counts, stream(stream_counts):
         await stream_counts.leave()

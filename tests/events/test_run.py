@@ -33,7 +33,7 @@ def folded(vector: dict[str, Any], events: list[Any], *, include_logs: bool) -> 
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=NAMES)
-def test_vector(path: Path) -> None:
+def test_every_vector_folds_to_its_document(path: Path) -> None:
     """Every vector's events fold to its document, with logs and, but for these, without."""
     vector = orjson.loads(path.read_bytes())
     expected = vector["expected"]
@@ -73,7 +73,7 @@ def test_terminal_event_of_an_unknown_type() -> None:
     assert (document["status"], document["completed_at"]) == ("completed", "2026-03-02T08:00:00Z")
 
 
-def test_memory_without_logs() -> None:
+def test_memory_without_logs_is_bounded() -> None:
     """Without logs, a long history with large outputs leaves no more behind than a short one."""
     run = RunFold(TERMINAL_TYPES)
 
@@ -125,7 +125,7 @@ _ENVELOPES = st.fixed_dictionaries(
 
 @pytest.mark.fuzz
 @given(st.lists(_ENVELOPES | _JSON, max_size=6))
-def test_any_json(events: list[Any]) -> None:
+def test_no_json_makes_the_fold_raise(events: list[Any]) -> None:
     """No JSON makes the fold raise, and its document always has the contract's types."""
     document = fold(events, execution_id="run-1", workflow_id="flow-1", include_logs=True)
     assert document["status"] in {
