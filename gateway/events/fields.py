@@ -52,6 +52,11 @@ def _since_epoch(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
+def stamp(moment: datetime) -> str:
+    """A UTC time as events have it: `2025-01-31T12:00:00.000Z`."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def number(value: object) -> int | float | None:
     """*value* if it is a number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):

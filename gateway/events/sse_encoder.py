@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import orjson
 
+from gateway.events.fields import stamp
 from gateway.events.ids import EventId
 
 
@@ -58,7 +59,7 @@ def connected(
 
 def heartbeat(now: datetime | None = None) -> bytes:
     """A named event, because JavaScript cannot see comments."""
-    return frame("heartbeat", {"timestamp": _stamp(now or datetime.now(UTC))})
+    return frame("heartbeat", {"timestamp": stamp(now or datetime.now(UTC))})
 
 
 def closing(reason: CloseReason, retry_ms: int) -> bytes:
@@ -72,7 +73,7 @@ def expiring(expires_at: float, now: float) -> bytes:
     Both times are in seconds since the epoch; the year of *expires_at* has four digits.
     """
     data = {
-        "expires_at": _stamp(datetime.fromtimestamp(expires_at, UTC)),
+        "expires_at": stamp(datetime.fromtimestamp(expires_at, UTC)),
         "expires_in_seconds": max(0, round(expires_at - now)),
     }
     return frame("stream:expiring", data)
@@ -87,7 +88,3 @@ def gap(first: EventId, last: EventId) -> bytes:
 def reset(reason: CloseReason) -> bytes:
     """The cursor belongs to another epoch of the history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,8 +16,9 @@ from gateway.contract.keys import channel
 from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
 from gateway.events.envelope import decode, execution_id_problem
+from gateway.events.fields import stamp
 from gateway.publisher.retry import EventRefused, EventTooLarge
-from gateway.publisher.timestamps import Moment, instant, stamp
+from gateway.publisher.timestamps import Moment, instant
 
 MAX_KEY_LENGTH = 256
 """Most characters of an idempotency key: Redis keeps each for five minutes."""

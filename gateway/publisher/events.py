@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
+from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.timestamps import Moment, instant, milliseconds, stamp
+from gateway.publisher.timestamps import Moment, instant, milliseconds
 
 R = TypeVar("R")
 

@@ -25,11 +25,6 @@ def instant(moment: Moment | None) -> datetime:
         ) from None
 
 
-def stamp(moment: datetime) -> str:
-    """The text of an `instant`."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def milliseconds(begin: datetime, end: datetime) -> int:
     """Whole milliseconds between two instants; 0 where the clocks of two machines disagree."""
     return max(0, (end - begin) // timedelta(milliseconds=1))

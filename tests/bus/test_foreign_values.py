@@ -111,7 +111,7 @@ class Bystander:
                 await self._redis.execute_command(command, key, *arguments)
             except ResponseError:
                 continue
-        # Nobody new gets in while revocations cannot be read; whoever is in stays.
+        # No stream opens while revocations cannot be read; open ones stay.
         unread = any(write[1] in (MEMBERS_KEY, VERSION_KEY) for write in writes)
         await self._go_on(allowed={200, 503} if unread else {200})
         await self._redis.delete(MEMBERS_KEY, VERSION_KEY, stream_counts_key("other"))
@@ -229,7 +229,7 @@ async def test_a_foreign_position_is_refused_alone(
 
 
 async def test_an_owner_that_is_no_text_is_nobody(redis: Redis) -> None:
-    """An owner that is no UTF-8 is nobody's, not that of whoever is named like its repair."""
+    """An owner that is no UTF-8 is not taken for the organization named like its repaired text."""
     await redis.hset(META, "organization_id", b"acme\xff")
     registry = Registry(redis)
     with pytest.raises(RedisUnavailable):
@@ -246,7 +246,7 @@ async def test_a_key_of_another_kind_is_not_registered(redis: Redis) -> None:
 
 @pytest.mark.parametrize("field", ["epoch", "seq", "bytes"])
 async def test_append_over_a_foreign_number_loses_nothing(redis: Redis, field: str) -> None:
-    """A number in `meta` that is none begins a new life, and nothing that was kept is lost."""
+    """A number in `meta` that is none begins a new epoch, and nothing that was kept is lost."""
     first = await append(redis, BAD)
     await redis.hset(META, field, "1e308")
     second = await append(redis, BAD)
@@ -255,7 +255,7 @@ async def test_append_over_a_foreign_number_loses_nothing(redis: Redis, field: s
 
 
 async def test_append_after_a_foreign_entry_begins_an_epoch(redis: Redis) -> None:
-    """An entry that somebody else has added with a later id does not end the recording: a life
+    """An entry that somebody else has added with a later id does not end the recording: an epoch
     after it begins, once. Behind the last possible id there is no room, and the error says so."""
     first = await append(redis, BAD)
     await redis.xadd(EVENTS, {"x": "y"}, id=f"{first.epoch + 5_000_000}-1")

@@ -118,8 +118,8 @@ def _clients(server: RedisProcess) -> set[bytes]:
 
 
 async def test_a_demoted_master_is_left(masters: Masters, client: Redis) -> None:
-    """READONLY from a demoted master: nobody stays there, neither the command nor whoever waits for
-    messages, also while the sentinel has not seen it yet; then commands go to the new one."""
+    """READONLY from a demoted master: nothing stays there, neither the command nor the
+    subscription, also while the sentinel has not seen it yet; then commands go to the new one."""
     assert await client.get("who") == b"first"
     async with subscribed(client) as reading:
         masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))

@@ -1,4 +1,4 @@
-"""The census: an organization's streams over all instances, right again after every loss."""
+"""An organization's streams over all instances, counted right again after every failure."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
 
 @asynccontextmanager
 async def instance(url: str, limit: int = 2) -> AsyncIterator[StreamCounts]:
-    """One gateway's census; at the end it is as if the process had been killed."""
+    """One gateway's stream counts; at the end it is as if the process had been killed."""
     redis = create_redis(url, max_connections=2)
     stream_counts = StreamCounts(redis, limit, 1.0, TIMES)
     running = asyncio.create_task(stream_counts.run())
@@ -50,8 +50,7 @@ async def may(stream_counts: StreamCounts) -> bool:
 
 
 async def test_a_killed_instance_is_not_counted_after_its_lease(redis_url: str) -> None:
-    """An instance that dies without a word stops counting when its lease ends; one that lives is
-    counted on."""
+    """An instance that dies is no longer counted when its lease ends; a living one is."""
     async with instance(redis_url) as living, AsyncExitStack() as stack:
         assert await stack.enter_async_context(stream(living))
         async with instance(redis_url) as dying:
@@ -83,7 +82,7 @@ async def test_counts_return_after_redis_lost_its_data(redis: Redis, redis_url: 
 
 
 async def test_an_opening_waits_then_is_refused_without_redis(redis_process: object) -> None:
-    """While Redis is away an opening is held, then refused as unavailable; afterwards the count
+    """While Redis is away an opening waits, then is refused as unavailable; afterwards the count
     is right."""
     server: RedisProcess = redis_process()  # type: ignore[operator]
     async with instance(server.url, 2) as stream_counts, stream(stream_counts) as granted:

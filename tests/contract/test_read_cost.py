@@ -69,7 +69,7 @@ HISTORIES = {
 
 @pytest.mark.parametrize("sizes", HISTORIES.values(), ids=HISTORIES)
 async def test_a_page_copies_little_more_than_itself(redis: Redis, sizes: list[int]) -> None:
-    """From the start and after every cursor of the present life, Redis copies what it answers and
+    """From the start and after every cursor of the present epoch, Redis copies what it answers and
     the one event that does not fit any more."""
     given = await fill(redis, sizes)
     one_more = max(sizes) + 100
@@ -97,7 +97,7 @@ async def test_an_empty_answer_copies_nothing(redis: Redis) -> None:
 
 
 async def test_a_former_epoch_costs_one_entry(redis: Redis) -> None:
-    """Where a life before the present one is kept, the entries that are read for their ids alone
+    """Where an epoch before the current one is kept, the entries that are read for their ids alone
     are three at most: the first, the end and the cursor's."""
     given = await fill(redis, [LARGE] * 3)
     await redis.hset(meta_key("run-1"), "replid", "of another master")

@@ -67,7 +67,7 @@ async def test_both_releases_give_the_same_ids(redis: Redis, unregistered_ttl_ms
 
 
 async def test_both_releases_trim_within_the_bound(redis: Redis) -> None:
-    """However they take turns, also when the one before has begun a new life, a history stays
+    """However they take turns, also when the one before has begun a new epoch, a history stays
     within its bound and a reader is told what is kept."""
     bound = 3000
     for turn in range(60):

@@ -41,8 +41,8 @@ async def test_an_empty_buffer_is_used_again(publisher: Either, redis: Redis) ->
 async def test_a_crash_of_redis_loses_and_doubles_nothing(
     make_publisher: MakePublisher, redis_process: StartRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A crash of Redis in mid-burst neither loses, doubles nor reorders what its append-only file
-    keeps, and the log tells of the wait."""
+    """A crash of Redis in the middle of many events neither loses, doubles nor reorders what its
+    append-only file keeps, and the log tells of the wait."""
     process = redis_process("--appendonly", "yes", "--appendfsync", "always")
     publisher = make_publisher(process.url)
     for number in range(300):

@@ -8,8 +8,9 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.events.fields import stamp
 from gateway.publisher import EventRefused
-from gateway.publisher.timestamps import instant, milliseconds, stamp
+from gateway.publisher.timestamps import instant, milliseconds
 from tests.history_support import kept
 from tests.publisher.conftest import Either
 
