@@ -159,7 +159,6 @@ class Components:
         await self.registry.stop()
         await self.access.stop()
         await self.redis.aclose()
-        await self.redis.connection_pool.disconnect()
 
 
 COMPONENTS: web.AppKey[Components] = web.AppKey("components", Components)

@@ -157,3 +157,8 @@ class RateLimitedLog:
         self._next = now + self._interval
         suppressed, self._suppressed = self._suppressed, 0
         return suppressed
+
+    def warning(self, logger: logging.Logger, message: str, *values: object) -> None:
+        """Log a warning, unless it is suppressed; the line ends with how many were."""
+        if (suppressed := self.due()) is not None:
+            logger.warning(f"{message} (%d more since the last line.)", *values, suppressed)

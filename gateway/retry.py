@@ -4,11 +4,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from gateway.errors import BackendUnavailable, RedisUnavailable, Unavailable
+from redis.backoff import EqualJitterBackoff
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 0.5
-"""Seconds between two attempts of `poll_until`."""
+from gateway.errors import BackendUnavailable, RedisUnavailable, Unavailable
 
 _MIN_ATTEMPT = 1.0
 """Seconds, or twice what the last answer took: an attempt that the deadline cut off sooner than
@@ -23,19 +21,25 @@ def jittered(seconds: float) -> float:
 
 
 class Backoff:
-    """Pauses in seconds between attempts: each up to twice as long as the one before, jittered."""
+    """Seconds to wait before each next attempt: longer after every failure, and random, since all
+    that lost a server at the same moment should not return at the same moment."""
 
     def __init__(self, first: float, longest: float) -> None:
-        self._first = self._next = first
-        self._longest = longest
+        """The first pause is *first* at most, every one *longest* at most, and none less than half
+        of its most."""
+        self._pauses = EqualJitterBackoff(cap=longest, base=first)
+        self._failures = 0
 
-    def __next__(self) -> float:
-        pause, self._next = self._next, min(self._next * 2, self._longest)
-        return jittered(pause)
+    def next(self) -> float:
+        """The pause after one more failure."""
+        pause = self._pauses.compute(self._failures)
+        # redis-py computes 2**failures as a float, which overflows at 1024.
+        self._failures = min(self._failures + 1, 64)
+        return pause
 
     def reset(self) -> None:
-        """Start with the first pause again, after a success."""
-        self._next = self._first
+        """An attempt has succeeded."""
+        self._failures = 0
 
 
 def unavailable(reason: str) -> Unavailable:
@@ -55,7 +59,8 @@ async def poll_until(ask: Callable[[], Awaitable[bool]], seconds: float, name: s
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    pauses = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+    # Quick for the usual race, then easy on the system that is asked.
+    pauses = Backoff(0.05, 0.5)
     left = seconds
     problem = ""
     min_attempt = 0.0
@@ -72,8 +77,8 @@ async def poll_until(ask: Callable[[], Awaitable[bool]], seconds: float, name: s
         except TimeoutError:
             if loop.time() - started >= min_attempt:
                 problem = problem or f"{name} does not answer in time."
-        pause = next(pauses)
         left = deadline - loop.time()
+        pause = pauses.next()
         await asyncio.sleep(max(0.0, min(pause, left)))
         # No attempt without time for its answer: it would look like a system that is down.
         left -= pause

@@ -64,7 +64,7 @@ class JwksKeys:
                 await self._attempt(session)
                 if self.problem is None:
                     pauses.reset()
-                pause = next(pauses) if self.problem else jittered(REFRESH_SECONDS)
+                pause = pauses.next() if self.problem else jittered(REFRESH_SECONDS)
                 await self._pause(pause)
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:

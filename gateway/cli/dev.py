@@ -168,16 +168,14 @@ async def _playing(settings: Settings, pace: float | None) -> AsyncIterator[Simu
     if pace is None:
         yield None
         return
-    redis = create_redis(settings.redis_url, max_connections=2)
-    engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
-    supervisor = Supervisor()
-    supervisor.start("simulated engine", engine.run())
-    try:
-        yield engine
-    finally:
-        await supervisor.stop()
-        await redis.aclose()
-        await redis.connection_pool.disconnect()
+    async with create_redis(settings.redis_url, max_connections=2) as redis:
+        engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
+        supervisor = Supervisor()
+        supervisor.start("simulated engine", engine.run())
+        try:
+            yield engine
+        finally:
+            await supervisor.stop()
 
 
 def _token(settings: Settings, ttl_seconds: int) -> str:

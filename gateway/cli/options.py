@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.errors import RedisUnavailable
-from gateway.events.envelope import EXECUTION_ID
+from gateway.events.envelope import execution_id_problem
 from gateway.settings import check_redis_url
 from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
@@ -77,8 +77,8 @@ class ExecutionId(click.ParamType[str]):
     name = "id"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not EXECUTION_ID.fullmatch(value):
-            self.fail(f"{value!r} is no execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -")
+        if (problem := execution_id_problem(value)) is not None:
+            self.fail(problem)
         return str(value)
 
 
@@ -93,15 +93,12 @@ def with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
     """
 
     async def connected() -> T:
-        redis = create_redis(url, max_connections=2)
-        try:
-            return await work(redis)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(
-                f"{describe_redis_error(error)} (asked: {shown(url)})"
-            ) from error
-        finally:
-            await redis.aclose()
-            await redis.connection_pool.disconnect()
+        async with create_redis(url, max_connections=2) as redis:
+            try:
+                return await work(redis)
+            except REDIS_ERRORS as error:
+                raise RedisUnavailable(
+                    f"{describe_redis_error(error)} (asked: {shown(url)})"
+                ) from error
 
     return asyncio.run(connected())

@@ -17,7 +17,7 @@ def published(at: float) -> Envelope:
     return decode(orjson.dumps({"type": "step:started", "timestamp": stamp}))
 
 
-def test_some_are_looked_at() -> None:
+def test_one_event_an_interval_is_measured() -> None:
     """One event an interval is looked at; its age is from its timestamp to now, and never less
     than nothing."""
     lags, clock = Histogram(), [NOW]
@@ -30,7 +30,7 @@ def test_some_are_looked_at() -> None:
     assert lags.sum == pytest.approx(3)
 
 
-def test_clock_set_back() -> None:
+def test_a_clock_set_back_does_not_stop_it() -> None:
     """A clock that is set back by an hour does not end the measuring for an hour."""
     lags, clock = Histogram(), [NOW]
     sampler = LagSampler(lags, lambda: clock[0])

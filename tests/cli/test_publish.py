@@ -96,7 +96,7 @@ async def test_pace(gateway: RunningGateway, redis_url: str, tmp_path: Path) -> 
         (b"[]", "line 2: it is not a JSON object"),
         (b'{"data": {}}', "line 2: The event None is refused"),
         (b'{"type": "heartbeat"}', "line 2: The event 'heartbeat' is refused"),
-        (b'{"type": "a:b", "data": []}', "line 2: The event's data is no JSON object"),
+        (b'{"type": "a:b", "data": []}', "line 2: The event's data is not a JSON object"),
         (b'{"type": "a:b", "timestamp": "soon"}', "line 2: "),
     ],
 )

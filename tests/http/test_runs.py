@@ -13,8 +13,8 @@ from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.envelope import with_id
 from gateway.events.ids import parse_id
-from gateway.events.run import fold
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.events.folding import fold
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
 from tests.support import free_port

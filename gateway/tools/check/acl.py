@@ -168,7 +168,7 @@ def _calls(probe: str, channel: str) -> list[Call]:
         ),
         read_call(probe, "", 1024),
         Registration(probe, probe).call(_LIMITS),
-        stream_counts_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
+        stream_counts_call(probe, instance=probe, streams=0, wanted=1, limit=1, lease_ms=1000),
     ]
 
 

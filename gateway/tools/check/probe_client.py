@@ -7,8 +7,8 @@ import aiohttp
 from multidict import CIMultiDictProxy
 
 from gateway.events.json_edit import parse_object
-from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.check.probe import EVENT_TYPE
+from gateway.tools.sse_parser import EventStream, Frame
 
 _MOST_REFUSAL = 4096
 """Bytes of a refusal that are read."""

@@ -160,7 +160,6 @@ async def _check_stream(
         ]
     finally:
         await redis.aclose()
-        await redis.connection_pool.disconnect()
     return judge(probe_client, probe_log, topic, settings)
 
 

@@ -64,7 +64,6 @@ async def check_redis(settings: Settings) -> list[Finding]:
         findings.append(_TOPIC.error(describe_redis_error(error), "Until then no stream opens."))
     finally:
         await redis.aclose()
-        await redis.connection_pool.disconnect()
     return findings
 
 

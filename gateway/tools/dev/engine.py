@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
 from gateway.contract.keys import channel, meta_key
 from gateway.errors import LimitReached
+from gateway.retry import Backoff
 from gateway.tools.dev.script import DEMO, STARTED, WORKFLOWS, Workflow
 from gateway.tools.dev.simulation import Pause, Run, SimulationStep, draw, simulate, simulate_steps
 
@@ -41,7 +41,6 @@ _REMEMBERED = 12
 _REGISTERED_SECONDS = 24 * 3600
 """How long a registration outlives its execution: a Redis of the user's own is not littered."""
 
-_BACKOFF = ExponentialWithJitterBackoff(cap=3.0, base=0.2)
 
 _MOST_STARTED = 20
 """Executions that somebody has started and that run, at once."""
@@ -170,12 +169,15 @@ async def _nothing() -> None:
 
 async def _retry(command: Command) -> None:
     """Do *command*, for as long as it takes until Redis takes it."""
-    for failures in itertools.count():
+    backoff = Backoff(0.4, 3.0)
+    is_waiting = False
+    while True:
         try:
             await command()
         except REDIS_ERRORS as error:
-            if not failures:
+            if not is_waiting:
                 log.warning("The simulated engine waits: %s", describe_redis_error(error))
-            await asyncio.sleep(_BACKOFF.compute(failures + 1))
+            is_waiting = True
+            await asyncio.sleep(backoff.next())
         else:
             return

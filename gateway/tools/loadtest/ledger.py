@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.events.sse_parser import Frame
 from gateway.tools.loadtest.timeline import Latencies, Timeline
+from gateway.tools.sse_parser import Frame
 
 _TERMINAL_TYPE = "execution:completed"
 

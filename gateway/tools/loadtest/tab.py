@@ -13,11 +13,11 @@ from typing import cast
 
 import orjson
 
-from gateway.events.sse_parser import EventStream, Frame
 from gateway.log import redact
 from gateway.tools.loadtest.ledger import Account, Ledger, recognize
 from gateway.tools.loadtest.plan import Habit
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
+from gateway.tools.sse_parser import EventStream, Frame
 
 DEFAULT_RETRY = 3.0
 """Seconds until an EventSource comes back that was told nothing else (Chromium's)."""

@@ -14,8 +14,9 @@ import aiohttp
 from gateway.errors import GatewayError
 from gateway.events import fields
 from gateway.events.json_edit import parse_object
-from gateway.events.run import TERMINAL_TYPES, RunStatus
-from gateway.events.sse_parser import EventStream, Frame
+from gateway.events.run import RunStatus
+from gateway.settings import TERMINAL_TYPES
+from gateway.tools.sse_parser import EventStream, Frame
 
 HEARTBEATS_MISSED = 2.5
 """A connection that is mute for so many heartbeats is dead, whatever the socket says."""

@@ -15,6 +15,7 @@ from gateway.events.json_edit import parse_object
 from gateway.events.run import RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless
+from gateway.settings import TERMINAL_TYPES
 from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
 
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
@@ -27,7 +28,7 @@ class View:
     def __init__(self, execution_id: str, console: Console) -> None:
         self._execution_id = execution_id
         self._console = console
-        self._run = RunFold(keep_logs=True)
+        self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
         self._state = Text("connecting …", "dim")
         self._awaited = ""
         self._spinner = Spinner("dots")
@@ -46,7 +47,7 @@ class View:
         """Take in what has happened."""
         match update:
             case Happened("stream:reset", _):
-                self._run = RunFold(keep_logs=True)
+                self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
                 self._say("the history has begun anew", "yellow")
             case Happened("stream:gap", body):
                 self._say(f"{parse_object(body).get('missed')} events are no longer kept", "yellow")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.sse_parser import Frame
 from gateway.tools.loadtest.findings import Course, Findings, Slo, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger, Sighting, compose, recognize
 from gateway.tools.loadtest.timeline import Latencies
+from gateway.tools.sse_parser import Frame
 
 
 def faults(seen: list[int], expected: int = 5) -> tuple[int, int, int, int]:

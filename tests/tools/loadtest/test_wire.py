@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
+from gateway.tools.sse_parser import EventStream, Frame
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
