@@ -42,8 +42,7 @@ from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
 from gateway.http.responses import error_middleware
 from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
-from gateway.http.run_answer import Answers
-from gateway.http.run_documents import Documents
+from gateway.http.run_cache import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
@@ -214,7 +213,10 @@ def create_application(settings: Settings) -> web.Application:
         components.access.quota,
         components.registry,
         components.documents,
-        Answers(components.polls, components.stalls, settings.poll_seconds, components.metrics),
+        components.polls,
+        components.stalls,
+        components.metrics,
+        settings.poll_seconds,
     )
     tickets = TicketHandler(
         components.access.policy, components.access.quota, components.access.tickets

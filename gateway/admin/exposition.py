@@ -28,7 +28,7 @@ from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import COMPLETED, GONE
 from gateway.http.poll_budget import Budget
-from gateway.http.run_answer import CUTS
+from gateway.http.runs import CUT_REASONS
 from gateway.metrics import Histogram, Metrics
 from gateway.tasks import Supervisor
 
@@ -128,7 +128,7 @@ class GatewayCollector(Collector):
             "Polls whose reader did not read: stalled took nothing, slow took too little.",
             "reason",
             metrics.polls_cut,
-            CUTS,
+            CUT_REASONS,
         )
 
     def _events(self) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from gateway.contract.keys import events_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
-from gateway.http.runs import Asked, Reading
+from gateway.http.run_document import DocumentBuilder, Query
 from gateway.metrics import Metrics
 from tests.conftest import RunningGateway, credentials
 from tests.http.conftest import Client, path, poll
@@ -178,24 +178,30 @@ def page(
     return Page(cursor_status, ids[0], terminal, "over", terminal is not None, more, None, entries)
 
 
+def is_complete(builder: DocumentBuilder, page: Page) -> bool:
+    """Whether the document is complete with this page."""
+    list(builder.add(page))
+    return builder.is_complete
+
+
 def test_another_life_between_two_pages() -> None:
-    """A history that begins anew while it is read is folded anew."""
-    reading = Reading("run-1", Asked(with_logs=True, after=None), Metrics())
-    assert reading.add(page(EventId(5, 1), EventId(5, 2), more=True))
-    assert not reading.add(page(EventId(9, 1), cursor_status="reset"))
-    document: Any = reading.document("flow-1")
-    assert (document["steps_completed"], len(document["events"])) == (1, 1)
-    assert reading.state == (EventId(9, 1), EventId(9, 1))
+    """When a new history begins while the old one is read, only the new one is folded."""
+    builder = DocumentBuilder("run-1", Query(with_logs=True), Metrics())
+    assert not is_complete(builder, page(EventId(5, 1), EventId(5, 2), more=True))
+    assert is_complete(builder, page(EventId(9, 1), cursor_status="reset"))
+    document = builder.document()
+    assert document.run["steps_completed"] == 1
+    assert b"".join(document.chunks).count(b'"id"') == 1
+    assert document.range == (EventId(9, 1), EventId(9, 1))
 
 
 def test_many_late_events() -> None:
     """Of what came after the end one page is read, and no more: nobody waits for it."""
-    reading = Reading("run-1", Asked(with_logs=False, after=None), Metrics())
-    assert reading.add(page(EventId(5, 1), terminal=EventId(5, 1)))
-    assert not reading.add(
-        page(EventId(5, 2), cursor_status="valid", more=True, terminal=EventId(5, 1))
-    )
-    assert reading.state == (EventId(5, 1), EventId(5, 2))
+    builder = DocumentBuilder("run-1", Query(with_logs=False), Metrics())
+    assert not is_complete(builder, page(EventId(5, 1), terminal=EventId(5, 1)))
+    late = page(EventId(5, 2), cursor_status="valid", more=True, terminal=EventId(5, 1))
+    assert is_complete(builder, late)
+    assert builder.range == (EventId(5, 1), EventId(5, 2))
 
 
 async def test_to_the_stream_and_back(gateway: RunningGateway, redis: Redis) -> None:
