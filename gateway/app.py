@@ -35,12 +35,11 @@ from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
-from gateway.http.connection import Connections, Room
-from gateway.http.nothing_here import add_nothing_here
+from gateway.http.connection import ConnectionLimit, Connections
 from gateway.http.outlet import Care
 from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
-from gateway.http.responses import error_middleware
+from gateway.http.responses import add_fallback, error_middleware
 from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
 from gateway.http.run_cache import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
@@ -232,7 +231,7 @@ def create_application(settings: Settings) -> web.Application:
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     if settings.page:
         add_page(application)
-    add_nothing_here(application)
+    add_fallback(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
     return application
@@ -264,7 +263,7 @@ def create_admin_runner(application: web.Application, settings: Settings) -> web
     """What runs the admin application of *application*, one of `create_application`."""
     components = application[COMPONENTS]
     connections = Connections(
-        settings.header_timeout_seconds, room=Room(OPERATOR_FILES, streams=lambda: 0)
+        settings.header_timeout_seconds, limit=ConnectionLimit(OPERATOR_FILES, streams=lambda: 0)
     )
     admin = create_admin(components.sources, settings.admin_hosts)
     return Runner(admin, connections, components.supervisor, "operators' header watch")
@@ -284,7 +283,7 @@ def create_runner(
     connections = Connections(
         settings.header_timeout_seconds,
         set_options=set_options,
-        room=Room(max(1, most), components.hub.__len__),
+        limit=ConnectionLimit(max(1, most), components.hub.__len__),
         metrics=components.metrics,
     )
     return Runner(application, connections, components.supervisor, "header watch")

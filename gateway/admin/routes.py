@@ -14,8 +14,12 @@ from gateway.admin.exposition import Sources, create_registry
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
-from gateway.http.nothing_here import add_nothing_here
-from gateway.http.responses import add_common_headers, error_middleware, json_response
+from gateway.http.responses import (
+    add_common_headers,
+    add_fallback,
+    error_middleware,
+    json_response,
+)
 from gateway.metrics import Metrics
 from gateway.settings import variable
 
@@ -105,7 +109,7 @@ def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     application.router.add_get("/ready", _ready(sources))
     application.router.add_get("/live", _live(sources))
     application.router.add_get("/streams", streams_handler(sources.hub))
-    add_nothing_here(application)
+    add_fallback(application)
     return application
 
 

@@ -69,7 +69,7 @@ def _names_of_errors() -> tuple[set[str], set[str]]:
             match node:
                 case ast.Assign([ast.Name("code")], ast.Constant(str(code))):
                     counted.add(code)
-                case ast.Call(ast.Name("_error" | "refusal"), [_, ast.Constant(str(code)), *_]):
+                case ast.Call(ast.Name("error_response"), [_, ast.Constant(str(code)), *_]):
                     answered.add(code)
                 case ast.AugAssign(
                     ast.Subscript(ast.Attribute(_, "refusals"), ast.Constant(str(code)))
