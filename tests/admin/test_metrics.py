@@ -150,7 +150,11 @@ async def test_health_as_figures(watched: RunningGateway) -> None:
     [build] = [name for name in found if name.startswith("build_info")]
     assert f'version="{__version__}"' in build
     assert found["process_open_fds"] > 5
-    await eventually(lambda: watched.components.metrics.loop_lag.sum > 0)
+
+    async def loop_was_measured() -> bool:
+        return (await figures(watched))["loop_lag_seconds_sum"] > 0
+
+    await eventually(loop_was_measured)
     watched.components.supervisor.cancel("feed")
 
     async def dead() -> bool:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admin.exposition import PREFIX
 from gateway.errors import RequestRefused
 from gateway.events.sse_encoder import CloseReason
 from gateway.http.screen import Fault
+from gateway.metrics import PREFIX
 from gateway.settings import Settings
 from tests.conftest import RunningGateway, StartGateway
 from tests.operations.exposition import families
