@@ -54,18 +54,15 @@ class Connections:
     def __init__(
         self,
         header_timeout: float,
-        keepalive_timeout: float = KEEPALIVE_SECONDS,
         set_options: Callable[[socket.socket], None] | None = None,
         limit: ConnectionLimit | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """Both times in seconds: for the headers of the first request, and between two requests.
-
-        *set_options* is called with each socket; None where the listening one passes its options
-        on. *limit*: None for any number of connections. *metrics* counts refusals.
+        """*header_timeout*: seconds for the headers of the first request. *set_options* is called
+        with each socket; None where the listening one passes its options on. *limit*: None for any
+        number of connections. *metrics* counts refusals.
         """
         self._header_timeout = header_timeout
-        self.keepalive_timeout = keepalive_timeout
         self._set_options = set_options
         self._limit = limit
         self._metrics = metrics or Metrics()
@@ -174,7 +171,7 @@ class Connection(web.RequestHandler):
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=connections.keepalive_timeout,
+            keepalive_timeout=KEEPALIVE_SECONDS,
             # Inherited from the listening socket, which saves two system calls a connection.
             tcp_keepalive=False,
             lingering_time=LINGER_SECONDS,

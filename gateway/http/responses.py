@@ -33,7 +33,7 @@ _DEFAULT_HEADERS = {
 _FIXED_HEADERS = {
     # aiohttp-cors does not add it, and a shared cache would give one origin's answer to another.
     istr("Vary"): "Origin",
-    # The default tells strangers the versions of Python and aiohttp.
+    # The default shows everybody the versions of Python and aiohttp.
     istr("Server"): "sse-gateway",
 }
 
