@@ -46,7 +46,7 @@ class Runner(web.AppRunner):
         self._supervisor.start(self._watch, self._connections.run())
 
     async def shutdown(self) -> None:
-        """Called by `cleanup`, once nothing more is accepted: end the streams, then wait for the
+        """Called by `cleanup`, once nothing more is accepted: end the streams, then wait for
         requests of new connections, so that a restart loses none."""
         await super().shutdown()
         await self._connections.wait_idle(FORCED_AFTER)

@@ -33,7 +33,9 @@ QUERIES = [{}, {"include_logs": "true"}, {"include_logs": "true", "after": "7-1"
 
 
 @pytest.mark.parametrize("query", QUERIES)
-async def test_no_news(client: Client, producer: Producer, query: dict[str, str]) -> None:
+async def test_nothing_new_is_304(
+    client: Client, producer: Producer, query: dict[str, str]
+) -> None:
     """A poll without news is a 304, from before the first event to after the last."""
     _, tag = await tag_of(client, **query)
     assert await tag_of(client, tag, **query) == (304, tag)
@@ -112,7 +114,7 @@ async def test_cost_of_no_news(client: Client, redis: Redis, producer: Producer)
 
 
 async def test_no_news_needs_credentials(client: Client, producer: Producer) -> None:
-    """Whoever may not see a run does not learn either that there is nothing new about it."""
+    """A client that may not see a run does not learn that it has nothing new either."""
     await producer.steps(["n1"])
     _, tag = await tag_of(client)
     for headers, status in (({}, 401), ({**credentials(), "X-Organization-ID": "other"}, 403)):
@@ -158,8 +160,8 @@ async def test_after_that_is_not_kept(client: Client, producer: Producer, after:
     assert [event["id"] for event in document["events"]] == ids
 
 
-async def test_after_another_life(client: Client, redis: Redis, producer: Producer) -> None:
-    """When the history was lost and began anew, a poll after the old one gets all of the new."""
+async def test_after_another_epoch(client: Client, redis: Redis, producer: Producer) -> None:
+    """When the history was lost and a new one began, a poll with an old id gets all of the new."""
     await producer.steps(["n1", "n2"])
     old = await poll(client)
     await redis.flushall()
@@ -184,7 +186,7 @@ def is_complete(builder: DocumentBuilder, page: Page) -> bool:
     return builder.is_complete
 
 
-def test_another_life_between_two_pages() -> None:
+def test_new_epoch_between_two_pages() -> None:
     """When a new history begins while the old one is read, only the new one is folded."""
     builder = DocumentBuilder("run-1", Query(with_logs=True), Metrics())
     assert not is_complete(builder, page(EventId(5, 1), EventId(5, 2), more=True))

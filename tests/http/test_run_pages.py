@@ -79,8 +79,8 @@ async def test_malformed_limit(client: Client, limit: str) -> None:
         assert response.status == 401
 
 
-async def test_another_life_between_pages(client: Client, redis: Redis, producer: Producer) -> None:
-    """When the history begins anew between two pages, the next one is the first of the new."""
+async def test_new_epoch_between_pages(client: Client, redis: Redis, producer: Producer) -> None:
+    """When a new history begins between two pages, the next page is the first of the new one."""
     await producer.steps(["n1", "n2"])
     old = await poll(client, include_logs="true", limit="2")
     await redis.flushall()

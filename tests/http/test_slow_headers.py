@@ -1,4 +1,4 @@
-"""Who is slow to say what it wants is cut off; who has said it costs nothing any more."""
+"""A connection that is slow to send its first request is cut; after that it is not watched."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
