@@ -34,15 +34,13 @@ from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.http.access_log import access_log
 from gateway.http.catch_up import CatchUp
-from gateway.http.connection import Connections, Room
-from gateway.http.nothing_here import add_nothing_here
+from gateway.http.connection import ConnectionLimit, Connections
 from gateway.http.outlet import Care
 from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
-from gateway.http.responses import error_middleware
+from gateway.http.responses import add_fallback, error_middleware
 from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
-from gateway.http.run_answer import Answers
-from gateway.http.run_documents import Documents
+from gateway.http.run_cache import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.stalls import StallWatch
@@ -191,11 +189,15 @@ def create_application(settings: Settings) -> web.Application:
         components.metrics,
         settings.ownership_wait_seconds,
     )
-    answers = Answers(
-        components.polls, components.stalls, settings.poll_seconds, components.metrics
-    )
     runs = RunsHandler(
-        access.policy, access.quota, components.registry, components.documents, answers
+        access.policy,
+        access.quota,
+        components.registry,
+        components.documents,
+        components.polls,
+        components.stalls,
+        components.metrics,
+        settings.poll_seconds,
     )
     add_routes(
         application,
@@ -208,7 +210,7 @@ def create_application(settings: Settings) -> web.Application:
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     if settings.page:
         add_page(application)
-    add_nothing_here(application)
+    add_fallback(application)
     application.cleanup_ctx.append(_running)
     application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
     return application
@@ -239,8 +241,8 @@ async def create_app() -> web.AppRunner:
 def create_admin_runner(application: web.Application, settings: Settings) -> web.AppRunner:
     """The runner of the operators' address of *application*, one of `create_application`."""
     components = application[COMPONENTS]
-    room = Room(process.OPERATOR_FILES, streams=lambda: 0)
-    connections = Connections(settings.header_timeout_seconds, room=room)
+    limit = ConnectionLimit(process.OPERATOR_FILES, streams=lambda: 0)
+    connections = Connections(settings.header_timeout_seconds, limit=limit)
     admin = create_admin(components.sources, settings.admin_hosts)
     return Runner(admin, connections, components.supervisor, "operators' header watch")
 
@@ -255,7 +257,7 @@ def create_runner(
     connections = Connections(
         settings.header_timeout_seconds,
         set_options=set_options,
-        room=Room(process.most_connections(settings), components.hub.__len__),
+        limit=ConnectionLimit(process.most_connections(settings), components.hub.__len__),
         metrics=components.metrics,
     )
     return Runner(application, connections, components.supervisor, "header watch")

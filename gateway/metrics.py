@@ -1,33 +1,23 @@
 """What the gateway counts about itself; `gateway.admin.exposition` shows it.
 
-Plain integers: a labelled Prometheus counter on the path of every event would cost more than the
-delivery that it counts.
+Counters are plain integers, because they are touched for every event: a labelled Prometheus counter
+costs more there than the delivery that it counts.
 """
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from prometheus_client import Histogram
+
+PREFIX = "sse_gateway_"
 
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: the upper bounds of the buckets of every lag histogram."""
 
 
-class Histogram:
-    """How many values fell into each bucket, and their sum."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float] = LAG_BOUNDS) -> None:
-        """*bounds*: the largest value of each bucket, ascending; one more has the rest."""
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count *value*."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+def _lag(name: str, documentation: str) -> Callable[[], Histogram]:
+    return lambda: Histogram(PREFIX + name, documentation, buckets=LAG_BOUNDS, registry=None)
 
 
 @dataclass(slots=True)
@@ -52,7 +42,7 @@ class Metrics:
     gaps: int = 0
     """`stream:gap` sent: history no longer has what the reader asked for."""
     resets: int = 0
-    """`stream:reset` sent: the reader's cursor was of another epoch."""
+    """`stream:reset` sent: a reader's cursor belonged to another epoch of the history."""
     queue_overruns: int = 0
     """Times that a subscriber's queue was full, so that it catches up from history."""
     feed_connections: int = 0
@@ -60,8 +50,11 @@ class Metrics:
     refusals: Counter[str] = field(default_factory=Counter)
     """Refused requests by error code."""
     polls_cut: Counter[str] = field(default_factory=Counter)
-    """Polls cut off while the answer was written, by reason."""
-    feed_lag: Histogram = field(default_factory=Histogram)
-    """Seconds from an event's timestamp to its subscribers' sockets, of a sample of events."""
-    loop_lag: Histogram = field(default_factory=Histogram)
-    """Seconds by which the event loop was late."""
+    """Polls that were cut while the answer was written, by reason."""
+    feed_lag: Histogram = field(
+        default_factory=_lag("feed_lag_seconds", "From an event's timestamp to its sockets.")
+    )
+    """Of some events, not of all."""
+    loop_lag: Histogram = field(
+        default_factory=_lag("loop_lag_seconds", "How late the event loop is.")
+    )

@@ -4,7 +4,8 @@ import asyncio
 import gc
 import resource
 
-from gateway.metrics import Histogram
+from prometheus_client import Histogram
+
 from gateway.settings import Settings
 
 _GC_THRESHOLDS = (100_000, 50, 1000)

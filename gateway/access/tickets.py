@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
 
-from gateway.bus.errors import describe_redis_error
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import ticket_key
 from gateway.dataloader import DataLoader
 from gateway.errors import Unauthenticated

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 import orjson
+from prometheus_client import Histogram
 
 from gateway.events import fields
 from gateway.events.envelope import Envelope
-from gateway.metrics import Histogram
 
 INTERVAL = 0.1
 """Least seconds between two measured events."""

@@ -22,8 +22,8 @@ from redis.asyncio.client import Pipeline
 from gateway.bus.errors import redis_errors
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import Hub, jittered_retry_ms
+from gateway.events.sse_encoder import CloseReason, jittered_retry_ms
+from gateway.fanout.hub import Hub
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
 

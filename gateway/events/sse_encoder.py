@@ -4,6 +4,7 @@ Every frame has a `data` line with a JSON object, since an EventSource dispatche
 data. Producers' events are encoded in `gateway.events.envelope`.
 """
 
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +27,15 @@ class CloseReason(StrEnum):
     ADMIN = "admin"
     UNAVAILABLE = "unavailable"
     LIMIT = "limit"
+
+
+RETRY_MS = (1000, 3000)
+"""Range of every `retry:` in milliseconds: tabs that were closed together come back apart."""
+
+
+def jittered_retry_ms() -> int:
+    """Milliseconds after which a client should reconnect (CONTRACT.md)."""
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -> bytes:

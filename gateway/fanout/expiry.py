@@ -13,8 +13,7 @@ import random
 import time
 from collections.abc import Callable
 
-from gateway.events.sse_encoder import CloseReason, expiring
-from gateway.fanout.hub import jittered_retry_ms
+from gateway.events.sse_encoder import CloseReason, expiring, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 
 WARNING_SECONDS = 60.0

@@ -11,8 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from gateway.events.sse_encoder import CloseReason, heartbeat
-from gateway.fanout.hub import jittered_retry_ms
+from gateway.events.sse_encoder import CloseReason, heartbeat, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 
 _SLOTS = 240

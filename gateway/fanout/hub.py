@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gateway.errors import LimitReached, Unavailable
 from gateway.events.batch import EventBatch
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason
+from gateway.events.sse_encoder import CloseReason, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
@@ -21,16 +21,8 @@ from gateway.principal import Principal
 
 log = logging.getLogger(__name__)
 
-RETRY_MS = (1000, 3000)
-"""Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
-
 _LOG_SECONDS = 60.0
 """Seconds between two lines about streams that are refused."""
-
-
-def jittered_retry_ms() -> int:
-    """Milliseconds after which a reader should come back (CONTRACT.md)."""
-    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from typing import Protocol
 from gateway.bus.replay import Replay
 from gateway.errors import RedisUnavailable, RequestRefused
 from gateway.events.history_page import HistoryPage
-from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import jittered_retry_ms
+from gateway.events.sse_encoder import CloseReason, jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from gateway.principal import Principal

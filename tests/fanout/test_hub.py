@@ -8,8 +8,8 @@ import pytest
 from gateway.errors import LimitReached, Unavailable
 from gateway.events.batch import EventBatch
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import RETRY_MS, Hub, QueueBounds, jittered_retry_ms
+from gateway.events.sse_encoder import RETRY_MS, CloseReason, jittered_retry_ms
+from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from tests.fanout.support import EPOCH, Reader, burst, subscription

@@ -1,4 +1,4 @@
-"""Who gets no stream, and what they are told instead."""
+"""Requests that get no stream, and their answers."""
 
 import asyncio
 import time

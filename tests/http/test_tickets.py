@@ -101,7 +101,7 @@ async def test_bound_to_execution(gateway: RunningGateway) -> None:
 
 
 async def test_stored_hashed(gateway: RunningGateway, redis: Redis) -> None:
-    """What stands in Redis is good for nothing: neither the ticket nor the token, and it goes
+    """What is in Redis cannot be used: neither the ticket nor the token, and it goes
     after half a minute."""
     headers = credentials()
     async with gateway.session.post(ticket_url(gateway), headers=headers) as response:
@@ -162,7 +162,7 @@ async def test_bad_credentials(gateway: RunningGateway) -> None:
 
 
 async def test_not_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    """No ticket stands in any log, spent or refused."""
+    """No ticket is in any log, spent or refused."""
     caplog.set_level(logging.DEBUG)
     ticket = await get_ticket(gateway)
     for _ in range(2):
@@ -223,7 +223,7 @@ def test_record_without_a_moment(moment: object) -> None:
 @pytest.mark.fuzz
 @given(st.one_of(st.binary(), st.text().map(str.encode)))
 def test_any_record(record: bytes) -> None:
-    """Whatever stands in Redis is a viewer or is none."""
+    """Whatever is in Redis is a valid principal or is refused."""
     assert from_record(record) is None
 
 
