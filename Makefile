@@ -137,7 +137,7 @@ clean: ## Remove all that was built or installed, .venv too
 
 # A stamp is touched only after its install went through, so one that failed is done again.
 $(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
-	$(call install,.[embedded])
+	$(call install,.[embedded,loadtest])
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)

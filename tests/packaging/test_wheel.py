@@ -10,7 +10,7 @@ from tests.packaging.checkout import ROOT, copy_checkout
 
 # What a package holds beside its modules: the marker of its types, scripts, and the page of `dev`.
 RUN_TIME = (
-    "*.py", "py.typed", "*.lua", "page/*.html", "page/*.css", "page/*.js", "loadtest/page/*.html",
+    "*.py", "py.typed", "*.lua", "page/*.html", "page/*.css", "page/*.js", "loadtest/*.html",
     "client/*.js", "client/*.d.ts", "client/package.json", "client/README.md",
 )  # fmt: skip
 

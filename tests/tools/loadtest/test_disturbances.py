@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from redis.asyncio import Redis
 
-from gateway.tools.loadtest.findings import Findings, Slo
-from gateway.tools.loadtest.plan import Plan, Target
+from gateway.tools.loadtest.findings import Findings
+from gateway.tools.loadtest.plan import Plan, Slo, Target
 from gateway.tools.loadtest.run import LoadTest
 from tests.conftest import RunningGateway, StartGateway, credentials
 
@@ -110,7 +110,7 @@ async def test_what_a_storm_loses_is_found(faulty_gateway: FaultyGateway, redis_
     """A gateway without history loses what is published while its tabs are away: every loss is
     counted."""
     async with faulty_gateway() as url:
-        found = await LoadTest(target(url, redis_url), plan(storm=True, patience=3.0)).run()
+        found = await LoadTest(target(url, redis_url), plan(storm=True, idle_timeout=3.0)).run()
     assert not found.ok
     assert found.lost > 0
     assert found.lost + found.received == 400

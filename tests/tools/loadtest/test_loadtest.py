@@ -28,7 +28,7 @@ AWAY = "the stream did not come back"
 
 def plan() -> Plan:
     """Two tabs on each of two executions, whose ids no other test has."""
-    return Plan(tabs=4, executions=2, events=5, rate=500, patience=PATIENCE)
+    return Plan(tabs=4, executions=2, events=5, rate=500, idle_timeout=PATIENCE)
 
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
