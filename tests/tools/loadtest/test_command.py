@@ -178,3 +178,19 @@ def test_the_report_names_the_trouble() -> None:
     report.show(findings, Console(file=paper, width=200))
     for words in ("3 of 5", "1 tabs: the connection was cut", "5 published events reached no"):
         assert words in paper.getvalue()
+
+
+async def test_without_httptools_the_error_names_the_extra() -> None:
+    """Where httptools is not installed, the load test says how to install it, and helps as ever."""
+    hidden = "import sys; sys.modules['httptools'] = None; import gateway.cli.main as m; m.main()"
+    for option, status, said in (
+        ("--tabs=1", 1, "'sse-gateway[loadtest]'"),
+        ("--help", 0, "--slo"),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", hidden, "loadtest", option),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+        assert (process.returncode, said in out.decode()) == (status, True), out
