@@ -244,19 +244,9 @@ def _plan(given: dict[str, Any]) -> Plan:
             f"{tabs} tabs need {tabs + _OTHER_FILES} open files and {limit} are allowed: raise the "
             "hard limit (`ulimit -Hn`), or ask for fewer tabs."
         )
-    return Plan(
-        tabs=tabs,
-        executions=given["executions"],
-        events=events,
-        rate=given["rate"],
-        idle_timeout=given["idle_timeout"],
-        ramp_up=given["ramp_up"],
-        slow=given["slow"] / 100,
-        frozen=given["frozen"] / 100,
-        reload=given["reload"] / 100,
-        storm=given["storm"],
-        slos=given["slos"],
-    )
+    shares = {name: given[name] / 100 for name in ("slow", "frozen", "reload")}
+    others = ("tabs", "executions", "rate", "idle_timeout", "ramp_up", "storm", "slos")
+    return Plan(events=events, **shares, **{name: given[name] for name in others})
 
 
 def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:

@@ -133,7 +133,7 @@ ASKING_REDIS = (
 
 @pytest.mark.parametrize("words", ASKING_REDIS, ids=" ".join)
 async def test_a_redis_of_somebody_else(words: tuple[str, ...]) -> None:
-    """Whoever answers at the address of Redis puts nothing but words on the terminal."""
+    """A program that answers at the address of Redis puts nothing but words on the terminal."""
     async with answering(b"-ERR " + NASTY.replace("\r", "").encode() + b"\r\n") as address:
         code, out, err = await run(*words, REDIS_URL=f"redis://{address}/0")
     assert code == 1
@@ -170,7 +170,7 @@ HOSTILE_ANSWERS = {
 
 @pytest.mark.parametrize("kind", HOSTILE_ANSWERS)
 async def test_a_gateway_of_somebody_else(kind: str, redis_url: str) -> None:
-    """Whoever answers at the address of the gateway puts nothing but words on the terminal, and
+    """A program that answers at the address of the gateway puts only words on the terminal, and
     makes no command fail with a traceback."""
     async with answering(HOSTILE_ANSWERS[kind]) as address:
         url = f"http://{address}"

@@ -36,7 +36,7 @@ async def test_publish(gateway: RunningGateway, redis_url: str) -> None:
 
 
 async def test_publish_to_nobody(start_gateway: StartGateway, redis_url: str) -> None:
-    """An event that nobody hears now is kept for whoever comes later."""
+    """An event without a subscriber is kept for later ones."""
     status, _, _ = await run("publish", "run-1", "step:started", REDIS_URL=redis_url)
     assert status == 0
     gateway = await start_gateway(ownership="token")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gateway.tools.loadtest.ledger import Ledger
 from gateway.tools.loadtest.plan import Slo
@@ -66,7 +66,7 @@ class Findings:
     objectives: dict[str, bool]
     """Each `--slo`, and whether it was met."""
     interruptions: dict[str, int]
-    """Why streams ended early, most frequent first; each reconnected, or is among the troubles."""
+    """Why streams ended early, most frequent first; each reconnected, or is in `troubles`."""
     troubles: dict[str, int]
     """Why tabs did not open or end, with the number of tabs, most frequent first."""
     own_cpu_seconds: float
@@ -97,8 +97,6 @@ def sum_up(ledger: Ledger, stats: RunStats, slos: Sequence[Slo] = ()) -> Finding
         frozen=len(accounts) - len(reading),
         opened=opened,
         ended=ended,
-        published=stats.published,
-        unheard=stats.unheard,
         expected=sum(account.expected for account in reading),
         received=sum(account.received for account in reading),
         **faults,
@@ -106,17 +104,13 @@ def sum_up(ledger: Ledger, stats: RunStats, slos: Sequence[Slo] = ()) -> Finding
         reconnects=ledger.reconnects,
         reloads=ledger.reloads,
         resets=ledger.resets,
-        opening_seconds=round(stats.opening_seconds, 3),
-        publishing_seconds=round(stats.publishing_seconds, 3),
-        storm_seconds=stats.storm_seconds,
         latency_ms=latency_ms,
         first_event_ms=first_ms,
         objectives=objectives,
         interruptions=dict(ledger.interruptions.most_common()),
         troubles=dict(problems.most_common()),
-        own_cpu_seconds=round(stats.own_cpu_seconds, 3),
-        own_kib_per_tab=round(stats.own_kib_per_tab, 1),
         timeline=ledger.timeline.samples,
+        **asdict(stats),
     )
 
 

@@ -122,7 +122,7 @@ def _tables(findings: Findings) -> Iterable[str]:
         yield _table("Objectives", {text: words[met] for text, met in findings.objectives.items()})
     for name, counts in (
         ("Why streams ended early", findings.interruptions),
-        ("What went wrong", findings.troubles),
+        ("Problems", findings.troubles),
     ):
         if counts:
             yield _table(name, {text: f"{count:,}" for text, count in counts.items()})

@@ -94,11 +94,11 @@ class LoadTest:
         stats = RunStats(
             self.published,
             self._unheard,
-            opening_seconds=opened - started,
-            publishing_seconds=published - opened,
+            opening_seconds=round(opened - started, 3),
+            publishing_seconds=round(published - opened, 3),
             storm_seconds=disturbance.storm_seconds,
-            own_cpu_seconds=time.process_time(),
-            own_kib_per_tab=(_peak_kib() - peak_before) / self.plan.tabs,
+            own_cpu_seconds=round(time.process_time(), 3),
+            own_kib_per_tab=round((_peak_kib() - peak_before) / self.plan.tabs, 1),
         )
         return sum_up(self.ledger, stats, self.plan.slos)
 

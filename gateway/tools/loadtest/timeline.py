@@ -1,4 +1,4 @@
-"""The course of a load test over time. Pure: the caller of `close` gives the time."""
+"""The figures of a load test over time. Pure: the caller of `close` gives the time."""
 
 import math
 from collections import Counter

@@ -164,8 +164,8 @@ async def test_no_token(registry: RunningGateway, make_settings: MakeSettings) -
 
 
 async def test_wrong_address(make_settings: MakeSettings) -> None:
-    """No address, and an address where nobody is, are told as that."""
-    for url, said in (("nonsense", "no address"), (f"http://127.0.0.1:{free_port()}", "Nobody")):
+    """What is no URL, and an address where nothing answers, are reported as such."""
+    for url, said in (("nonsense", "no URL"), (f"http://127.0.0.1:{free_port()}", "Nothing")):
         [finding] = await check_url(url, make_settings(), OPTIONS)
         assert finding.level is Level.ERROR
         assert said in finding.sentence

@@ -1,4 +1,4 @@
-"""Tabs that are slow, frozen, loaded anew or dropped: against a real gateway all is well, and what
+"""Tabs that are slow, frozen, reloaded or dropped: against a real gateway all is well, and what
 is lost on the way is found."""
 
 from collections.abc import Callable
@@ -51,8 +51,8 @@ async def test_frozen_readers_harm_nobody(registry: RunningGateway, redis_url: s
     assert found.received >= 300
 
 
-async def test_pages_loaded_anew_see_all_again(registry: RunningGateway, redis_url: str) -> None:
-    """A page that is loaded anew has no cursor, gets all of history, and nothing counts twice."""
+async def test_reloaded_pages_receive_all_again(registry: RunningGateway, redis_url: str) -> None:
+    """A reloaded page has no cursor, gets all of history, and nothing counts twice."""
     found = await run(registry, redis_url, reload=1.0)
     assert found.ok, found
     assert found.reloads > 10
@@ -62,7 +62,7 @@ async def test_pages_loaded_anew_see_all_again(registry: RunningGateway, redis_u
 
 async def test_storm(registry: RunningGateway, redis_url: str) -> None:
     """All tabs dropped at once come back with their last id after the time they were told, and
-    have lost nothing; how long that took is told."""
+    have lost nothing, and the findings say how long that took."""
     found = await run(registry, redis_url, storm=True)
     assert found.ok, found
     assert found.reconnects == 20

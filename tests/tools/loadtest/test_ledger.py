@@ -118,7 +118,7 @@ def test_a_message_is_recognized_and_a_garbled_one_is_not() -> None:
         assert recognize(Frame("step:started", data, None)) is None
 
 
-def test_a_page_loaded_anew_has_to_see_all_again() -> None:
+def test_a_reloaded_page_must_receive_all_again() -> None:
     """After a reload the whole history is due, none of it counts as a duplicate, and what the page
     before it had missed stays lost."""
     account = Account("own", 4)
@@ -156,13 +156,13 @@ def test_ids_follow_one_another(ids: list[str | None], found: int) -> None:
 
 
 def test_gaps() -> None:
-    """What history no longer keeps is excused where a page is loaded anew, and lost where a reader
+    """What history no longer keeps is excused where a page is reloaded, and lost where a reader
     had a cursor."""
-    anew = Account("own", 5)
-    anew.gap(2)
+    reloaded = Account("own", 5)
+    reloaded.gap(2)
     for n in (3, 4, 5):
-        anew.note(Sighting("own", n, 0))
-    assert (anew.lost, anew.trimmed, anew.has_last) == (0, 2, True)
+        reloaded.note(Sighting("own", n, 0))
+    assert (reloaded.lost, reloaded.trimmed, reloaded.has_last) == (0, 2, True)
     behind = Account("own", 5)
     behind.note(Sighting("own", 1, 0))
     behind.gap(2)
