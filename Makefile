@@ -137,7 +137,7 @@ clean: ## Remove all that was built or installed, .venv too
 
 # A stamp is touched only after its install went through, so one that failed is done again.
 $(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
-	$(call install,.[embedded])
+	$(call install,$(TRIAL))
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -150,6 +150,9 @@ $(VENV)/.npm: $(VENV)/.dev tests/npm/package-lock.json
 	@PATH="$(abspath $(BIN)):$$PATH" && cd $(VENV)/npm && \
 	npm ci --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@
+
+# A variable, since a comma ends an argument of `call`.
+TRIAL := .[embedded,loadtest]
 
 # Without warnings: pip 26.3 passes on what the build has to say of any editable installation.
 define install

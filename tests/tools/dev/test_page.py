@@ -236,7 +236,7 @@ async def test_what_was_bound(
 
 
 async def test_enough(start_viewer: StartViewer) -> None:
-    """Who starts ever more is told when it is enough."""
+    """Starting more and more executions is refused at a limit."""
     principal = await start_viewer(pace=0.01)
     statuses = []
     for _ in range(40):
