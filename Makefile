@@ -48,15 +48,25 @@ OLDEST := $(addprefix tests/,access base events admin/test_metrics.py bus/test_r
 	cli/test_commands.py http/test_cors.py http/test_request_limits.py http/test_pipelining.py \
 	http/test_polling.py http/test_replay.py process/test_serve.py publisher/test_publish.py)
 
-lint: $(VENV)/.dev ## Check the format, the code, the types and which room imports which
+lint: $(VENV)/.npm ## Check the format, the code, the types and which room imports which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/node $(PRETTIER) --check --log-level=warn $(FORMATTED)
+	@cp tests/npm/eslint.config.mjs $(VENV)/npm
+	@$(BIN)/node $(MODULES)/eslint/bin/eslint.js --config $(VENV)/npm/eslint.config.mjs \
+	--max-warnings=0 gateway tests
+	@$(BIN)/node $(MODULES)/typescript/bin/tsc --project tests/npm
 
-format: $(VENV)/.dev ## Put the code into its format
+format: $(VENV)/.npm ## Put the code into its format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+	@$(BIN)/node $(PRETTIER) --write --log-level=warn $(FORMATTED)
+
+MODULES := $(VENV)/npm/node_modules
+PRETTIER := $(MODULES)/prettier/bin/prettier.cjs
+FORMATTED := '{gateway,tests}/**/*.{js,mjs,jsx,ts,mts,tsx,css,html}'
 
 delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scenario, and count what is lost
 	@$(BIN)/python -m pytest tests/delivery --delivery-runs=$(RUNS) $(ARGS)
@@ -127,7 +137,7 @@ clean: ## Remove all that was built or installed, .venv too
 
 # A stamp is touched only after its install went through, so one that failed is done again.
 $(VENV)/.embedded: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
-	$(call install,.[embedded])
+	$(call install,$(TRIAL))
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
@@ -136,10 +146,13 @@ $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml $(CONSTRAINTS)
 
 # Node's own npm, which has come with what the tests need of Python.
 $(VENV)/.npm: $(VENV)/.dev tests/npm/package-lock.json
-	@mkdir -p $(VENV)/npm && cp tests/npm/*.json $(VENV)/npm
+	@mkdir -p $(VENV)/npm && cp tests/npm/package*.json $(VENV)/npm
 	@PATH="$(abspath $(BIN)):$$PATH" && cd $(VENV)/npm && \
 	npm ci --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@
+
+# A variable, since a comma ends an argument of `call`.
+TRIAL := .[embedded,loadtest]
 
 # Without warnings: pip 26.3 passes on what the build has to say of any editable installation.
 define install

@@ -1,22 +1,20 @@
-"""Assembles the gateway: builds every part once and wires them together.
+"""Builds every component of the gateway once, and wires them together.
 
-Nothing here decides anything about events or requests; it is the one place that knows all rooms.
 It does not listen: that is `gateway.server`, or Gunicorn, whose workers call `create_app`.
 """
 
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway import process
-from gateway.access import control
+from gateway.access.control import AccessControl
 from gateway.admin.exposition import Sources
 from gateway.admin.routes import create_admin
 from gateway.bus.auditor import Auditor
@@ -36,14 +34,12 @@ from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.stalls import StallWatch
 from gateway.http.access_log import access_log
-from gateway.http.connection import Connections, Room
-from gateway.http.nothing_here import add_nothing_here
+from gateway.http.connection import ConnectionLimit, Connections
 from gateway.http.poll_budget import Budget
 from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
-from gateway.http.responses import error_middleware
+from gateway.http.responses import add_fallback, error_middleware
 from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
-from gateway.http.run_answer import Answers
-from gateway.http.run_documents import Documents
+from gateway.http.run_cache import Documents
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.static import add_page, client_handler
@@ -51,26 +47,14 @@ from gateway.http.stream import StreamHandler
 from gateway.listener import set_options
 from gateway.log import configure
 from gateway.metrics import Metrics
-from gateway.process import (
-    OPERATOR_FILES,
-    REQUEST_FILES,
-    file_limit,
-    most_streams,
-    other_files,
-    raise_file_limit,
-    tune_gc,
-)
 from gateway.settings import EMBEDDED_REDIS, Settings, load
-from gateway.tasks import Supervisor
+from gateway.tasks import Supervisor, Tasks
 
 log = logging.getLogger(__name__)
 
-RELOADED = control.RELOADED | {"max_connections"}
-"""The settings that `Parts.reload` goes by; every other one takes a restart."""
-
 
 class Components:
-    """Every part of one gateway, wired together; nothing runs yet."""
+    """Every component of one gateway, wired together; nothing runs yet."""
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
@@ -85,7 +69,7 @@ class Components:
             self.metrics,
             stalls=self.stalls,
             kept_bytes=settings.kept_bytes,
-            max_subscribers=most_streams(settings),
+            max_subscribers=process.most_streams(settings),
         )
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.canary = Canary(self.redis, settings.channel_prefix)
@@ -107,18 +91,16 @@ class Components:
             settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
         )
         self.registry = Registry(self.redis)
-        self.unregistered = (
-            UnregisteredWatch(self.registry, limits=_limits(settings))
-            if settings.ownership == "registry"
-            else None
-        )
+        watched, limits = settings.ownership == "registry", _limits(settings)
+        self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
+        terminal_types = frozenset(settings.terminal_types)
         self.feed = Feed(
             self.subscription,
             self.hub,
             self.canary,
             self.metrics,
-            _rules(settings),
+            Rules(settings.channel_prefix, terminal_types, settings.event_max_bytes),
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
         )
@@ -126,7 +108,7 @@ class Components:
             self.supervisor, self.subscription, self.canary, self.feed, self.recorder
         )
         self.expiry = Expiry()
-        self.access = control.AccessControl(settings, self.redis, self.registry)
+        self.access = AccessControl(settings, self.redis, self.registry)
         self.hub.admit = self.access.policy.admit
         self.hub.on_left = self.expiry.remove
 
@@ -138,33 +120,27 @@ class Components:
         self.auditor.subscribed()
         self.canary.publish_now()
 
-    def components(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        """What runs in the background, by name, in the order in which it is started; the table in
-        ARCHITECTURE.md is this list."""
+    def tasks(self) -> Tasks:
+        """The background tasks in start order; ARCHITECTURE.md describes each."""
         master = master_of(self.redis)
         return {
             "feed": self.feed.run,
             "subscription": self.subscription.run,
             "canary": self.canary.run,
-            **({"recorder": self.recorder.run} if self.recorder is not None else {}),
-            **({"master watch": master.run} if master is not None else {}),
+            **({"recorder": self.recorder.run} if self.recorder else {}),
+            **({"master watch": master.run} if master else {}),
             "auditor": self.auditor.run,
             "heartbeat": self.heartbeat.run,
             "stall watch": self.stalls.run,
             "expiry": self.expiry.run,
-            "pulse": partial(process.measure_loop_lag, self.metrics.loop_lag),
-            **self.access.components(self.hub),
+            "loop lag": partial(process.measure_loop_lag, self.metrics.loop_lag),
+            **self.access.tasks(self.hub),
             **({"unregistered watch": self.unregistered.run} if self.unregistered else {}),
         }
 
-    def start(self) -> None:
-        """Start every background task."""
-        for name, run in self.components().items():
-            self.supervisor.start(name, run())
-
     @property
     def sources(self) -> Sources:
-        """What operators may ask about."""
+        """What the operators' address shows."""
         return Sources(
             self.metrics,
             self.hub,
@@ -176,16 +152,16 @@ class Components:
         )
 
     def reload(self, settings: Settings) -> None:
-        """Go by the keys and limits of *settings* from now on; no stream is touched.
+        """Use the keys and limits of *settings* from now on; open streams stay as they are.
 
         Raises:
-            ConfigurationError: the keys cannot be used, and all stays as it was.
+            ConfigurationError: the keys cannot be used, and nothing has changed.
         """
         self.access.reload(settings)
-        self.hub.max_subscribers = most_streams(settings)
+        self.hub.max_subscribers = process.most_streams(settings)
 
     async def stop(self) -> None:
-        """End what streams are left, stop every background task and close the connections."""
+        """Close the streams that are left, stop every background task, disconnect from Redis."""
         await self.hub.cut()
         await self.supervisor.stop()
         await self.hub.stop()
@@ -194,10 +170,9 @@ class Components:
         await self.registry.stop()
         await self.access.stop()
         await self.redis.aclose()
-        await self.redis.connection_pool.disconnect()
 
 
-COMPONENTS: web.AppKey[Components] = web.AppKey("parts", Components)
+COMPONENTS: web.AppKey[Components] = web.AppKey("components", Components)
 
 
 def create_application(settings: Settings) -> web.Application:
@@ -211,9 +186,10 @@ def create_application(settings: Settings) -> web.Application:
         client_max_size=MAX_BODY_BYTES,
     )
     application[COMPONENTS] = components
+    access = components.access
     stream = StreamHandler(
-        components.access.policy,
-        components.access.quota,
+        access.policy,
+        access.quota,
         settings.trusted_proxies,
         components.hub,
         components.subscription,
@@ -222,19 +198,19 @@ def create_application(settings: Settings) -> web.Application:
         settings.ownership_wait_seconds,
     )
     runs = RunsHandler(
-        components.access.policy,
-        components.access.quota,
+        access.policy,
+        access.quota,
         components.registry,
         components.documents,
-        Answers(components.polls, components.stalls, settings.poll_seconds, components.metrics),
-    )
-    tickets = TicketHandler(
-        components.access.policy, components.access.quota, components.access.tickets
+        components.polls,
+        components.stalls,
+        components.metrics,
+        settings.poll_seconds,
     )
     add_routes(
         application,
         stream=stream.handle,
-        ticket=tickets.handle,
+        ticket=TicketHandler(access.policy, access.quota, access.tickets).handle,
         runs=runs.handle,
         health=health_handler(components.health),
         client=client_handler(),
@@ -242,40 +218,39 @@ def create_application(settings: Settings) -> web.Application:
     add_cors(application, settings.cors_origins, settings.cors_credentials)
     if settings.page:
         add_page(application)
-    add_nothing_here(application)
+    add_fallback(application)
     application.cleanup_ctx.append(_running)
-    application.on_shutdown.append(partial(_send_away, seconds=settings.drain_seconds))
+    application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
     return application
 
 
 async def create_app() -> web.AppRunner:
-    """A gateway for Gunicorn's aiohttp workers, which accept for it; its settings stand in the
-    environment, and where it listens in Gunicorn's own.
+    """A gateway for Gunicorn's aiohttp workers. Its settings come from the environment; where it
+    listens is set in Gunicorn.
 
     Raises:
-        ConfigurationError: with every mistake.
+        ConfigurationError: lists every mistake.
     """
     settings = load()
     if settings.redis_url == EMBEDDED_REDIS:
         raise ConfigurationError(
-            [f"REDIS_URL: {EMBEDDED_REDIS} is for one process alone; name a Redis of all workers."]
+            [f"REDIS_URL: {EMBEDDED_REDIS} is for one process: name a Redis for all workers."]
         )
     configure(settings.log_format, settings.log_level)
-    # Who stands before several workers has one; theirs would be mixed.
+    # The proxy in front of the workers writes one; theirs would be mixed.
     access_log.setLevel(logging.WARNING)
-    raise_file_limit()
-    tune_gc()
+    process.raise_file_limit()
+    process.tune_gc()
     return create_runner(
         create_application(settings), settings, partial(set_options, settings=settings)
     )
 
 
 def create_admin_runner(application: web.Application, settings: Settings) -> web.AppRunner:
-    """What runs the admin application of *application*, one of `create_application`."""
+    """The runner of the operators' address of *application*, one of `create_application`."""
     components = application[COMPONENTS]
-    connections = Connections(
-        settings.header_timeout_seconds, room=Room(OPERATOR_FILES, streams=lambda: 0)
-    )
+    limit = ConnectionLimit(process.OPERATOR_FILES, streams=lambda: 0)
+    connections = Connections(settings.header_timeout_seconds, limit=limit)
     admin = create_admin(components.sources, settings.admin_hosts)
     return Runner(admin, connections, components.supervisor, "operators' header watch")
 
@@ -285,49 +260,40 @@ def create_runner(
     settings: Settings,
     set_options: Callable[[socket.socket], None] | None = None,
 ) -> web.AppRunner:
-    """What runs *application*, one of `create_application`: give it a site to listen on.
-
-    *set_options*: see `Connections`.
-    """
+    """The runner of *application*; *set_options*: see `Connections`."""
     components = application[COMPONENTS]
-    most = file_limit() - other_files(settings) + REQUEST_FILES
     connections = Connections(
         settings.header_timeout_seconds,
         set_options=set_options,
-        room=Room(max(1, most), components.hub.__len__),
+        limit=ConnectionLimit(process.most_connections(settings), components.hub.__len__),
         metrics=components.metrics,
     )
     return Runner(application, connections, components.supervisor, "header watch")
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:
-    application[COMPONENTS].start()
+    components = application[COMPONENTS]
+    for name, run in components.tasks().items():
+        components.supervisor.start(name, run())
     yield
-    await application[COMPONENTS].stop()
+    await components.stop()
 
 
-async def _send_away(application: web.Application, seconds: float) -> None:
-    """End every stream in good order, once nothing new is accepted: takes at most *seconds* and
-    `FORCED_AFTER`."""
+async def _drain(application: web.Application, seconds: float) -> None:
+    """Close every stream, spread over *seconds*; takes `FORCED_AFTER` longer at most."""
     hub = application[COMPONENTS].hub
-    log.info("Stopping: %d streams are sent away.", len(hub))
-    # Every reader is told to come back, spread over the time: they come to another process.
+    log.info("Stopping: %d streams are asked to reconnect.", len(hub))
     await hub.drain(seconds)
-    # Let the last bytes out; a reader that does not take them is cut off by `Parts.stop`.
+    # For the last bytes; a reader that does not take them is cut off by `Components.stop`.
     with suppress(TimeoutError):
         async with asyncio.timeout(FORCED_AFTER):
             await hub.empty()
 
 
-def _rules(settings: Settings) -> Rules:
-    terminal_types = frozenset(settings.terminal_types)
-    return Rules(settings.channel_prefix, terminal_types, settings.event_max_bytes)
-
-
 def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:
     if not settings.record_bare_events:
         return None
-    # Under any other ownership no execution is ever registered.
+    # Under another ownership no execution is ever registered.
     unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
     return Recorder(redis, _limits(settings), settings.terminal_types, metrics, unregistered_ttl_ms)
 

@@ -1,9 +1,7 @@
-"""Many questions in one round trip: those that come while one is under way go with the next.
+"""Fewer requests for many questions: `DataLoader` batches them, `SingleFlight` shares equal ones.
 
 After a restart thousands of tabs ask about thousands of executions at once, and most of what a
-question costs is the trip. A question that comes alone is asked at once; trips one after the other
-keep a distance, so that they fill. An answer is never older than its question, and nothing is
-remembered.
+question costs is its round trip. Neither caches: an answer is never older than its question.
 """
 
 import asyncio
@@ -11,38 +9,39 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, S
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-DISTANCE = 0.01
-"""Seconds from the end of one trip to the beginning of the next."""
+PAUSE = 0.01
+"""Seconds from the end of one batch to the start of the next, in which questions gather."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
 class DataLoader(Generic[K, T]):
-    """Questions to one who answers many at a time; one round trip is under way at a time."""
+    """Batches questions, one batch at a time. A lone question is asked at once; those that come
+    during a batch go with the next."""
 
     def __init__(
-        self, answer: Callable[[Sequence[K]], Awaitable[Mapping[K, T | Exception]]], at_once: int
+        self, load: Callable[[Sequence[K]], Awaitable[Mapping[K, T | Exception]]], max_batch: int
     ) -> None:
-        """*answer* is given at most *at_once* different keys. What it raises is raised to all who
+        """*load* is given at most *max_batch* different keys. What it raises is raised to all who
         asked for one of these; an exception that it returns, to those who asked for that one."""
-        self._answer = answer
-        self._at_once = at_once
+        self._load = load
+        self._max_batch = max_batch
         self._asked: dict[K, asyncio.Future[T]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, key: K) -> T:
-        """The answer for *key*, from a round trip that has not begun yet."""
+        """The answer for *key*, from a batch that has not started yet."""
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        # Shielded: the one that asked first may be given up before the others.
+        # Shielded: others may wait for the same answer.
         return await asyncio.shield(asked)
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel what is under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -50,43 +49,41 @@ class DataLoader(Generic[K, T]):
     async def _run(self) -> None:
         try:
             while self._asked:
-                await self._round({key: self._asked.pop(key) for key in self._next()})
-                await asyncio.sleep(DISTANCE)
+                keys = list(islice(self._asked, self._max_batch))
+                await self._run_batch({key: self._asked.pop(key) for key in keys})
+                await asyncio.sleep(PAUSE)
         finally:
             self._task = None
             for asked in self._asked.values():
                 asked.cancel()
             self._asked.clear()
 
-    def _next(self) -> list[K]:
-        return list(islice(self._asked, self._at_once))
-
-    async def _round(self, asked: Mapping[K, asyncio.Future[T]]) -> None:
+    async def _run_batch(self, batch: Mapping[K, asyncio.Future[T]]) -> None:
         try:
-            answers = await self._answer(list(asked))
-            for key, one in asked.items():
-                _settle(one, answers[key])
+            answers = await self._load(list(batch))
+            for key, asked in batch.items():
+                _resolve(asked, answers[key])
         except Exception as error:
-            for one in asked.values():
-                _settle(one, error)
+            for asked in batch.values():
+                _resolve(asked, error)
         finally:
-            for one in asked.values():
-                one.cancel()
+            for asked in batch.values():
+                asked.cancel()
 
 
-def _settle(asked: asyncio.Future[T], answer: T | Exception) -> None:
+def _resolve(asked: asyncio.Future[T], answer: T | Exception) -> None:
     if asked.done():
         return
     if isinstance(answer, Exception):
         asked.set_exception(answer)
-        # When all who asked have left, nobody else looks at it.
+        # Mark it as seen, for the case that nobody waits any more.
         asked.exception()
     else:
         asked.set_result(answer)
 
 
 class SingleFlight(Generic[K, T]):
-    """The questions under way, by what is asked."""
+    """Equal questions share one request."""
 
     def __init__(self) -> None:
         self._asking: dict[K, asyncio.Task[T]] = {}
@@ -99,17 +96,17 @@ class SingleFlight(Generic[K, T]):
             asking = asyncio.create_task(question())
             self._asking[key] = asking
             asking.add_done_callback(lambda done: self._answered(key, done))
-        # Shielded: the one that asked first may be given up before the others.
+        # Shielded: others may wait for the same answer.
         return await asyncio.shield(asking)
 
     def _answered(self, key: K, done: asyncio.Task[T]) -> None:
         del self._asking[key]
-        # When all who asked have left, nobody else looks at its error.
+        # Mark an error as seen, for the case that nobody waits any more.
         if not done.cancelled():
             done.exception()
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel what is under way."""
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()

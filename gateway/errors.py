@@ -1,38 +1,35 @@
-"""Every error the gateway raises on purpose, as one tree.
+"""Every error the gateway raises on purpose. Each message says what happened and what to do.
 
-    GatewayError
-    ├── ConfigurationError      a start that cannot go on; lists every mistake (exit status 78)
-    ├── CannotListen            the address is taken or may not be used
-    ├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
-    ├── RedisUnavailable        Redis could not be asked before a deadline
-    ├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
-    └── RequestRefused          an HTTP request that gets no stream; knows its status and code
-        ├── MalformedRequest    400
-        ├── Unauthenticated     401
-        ├── Forbidden           403
-        ├── ExecutionNotFound   404
-        ├── RequestTimedOut     408
-        ├── BodyTooLarge        413
-        ├── RunTooLarge         413
-        ├── LimitReached        429, passing
-        └── Unavailable         503, passing
-
-Each says in one sentence what happened and what to do. It does not know how an error is put on
-the wire: that is `gateway.http.responses`.
+GatewayError
+├── ConfigurationError      the gateway cannot start; lists every mistake (exit status 78)
+├── CannotListen            the address is taken or may not be used
+├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
+├── RedisUnavailable        Redis could not be asked before a deadline
+├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
+└── RequestRefused          an HTTP request that gets no stream; has its status and code
+    ├── MalformedRequest    400
+    ├── Unauthenticated     401
+    ├── Forbidden           403
+    ├── ExecutionNotFound   404
+    ├── RequestTimedOut     408
+    ├── BodyTooLarge        413
+    ├── RunTooLarge         413
+    ├── LimitReached        429, temporary
+    └── Unavailable         503, temporary
 """
 
 from collections.abc import Sequence
 
 
 class GatewayError(Exception):
-    """Base of all errors of the gateway; `str(error)` is a sentence for the person who meets it."""
+    """Base of all errors of the gateway; `str(error)` is a sentence for the user."""
 
 
 class ConfigurationError(GatewayError):
-    """The settings do not allow a start.
+    """The gateway cannot start with these settings.
 
-    `mistakes` holds one sentence each, and each names its setting. The process ends with exit
-    status 78 (EX_CONFIG of sysexits.h), which the systemd unit does not restart on.
+    `mistakes` has one sentence each, which names its setting. The process ends with exit status 78
+    (EX_CONFIG of sysexits.h), after which the systemd unit does not restart.
     """
 
     EXIT_STATUS = 78
@@ -43,7 +40,7 @@ class ConfigurationError(GatewayError):
 
 
 class CannotListen(GatewayError):
-    """The gateway cannot listen where it was told to; `str(error)` names the address."""
+    """The gateway cannot listen; `str(error)` names the address."""
 
 
 class MessageRefused(GatewayError):
@@ -51,7 +48,7 @@ class MessageRefused(GatewayError):
 
 
 class RedisUnavailable(GatewayError):
-    """Redis could not be asked before the deadline; `str(error)` says what was tried."""
+    """Redis could not be asked before the deadline; `str(error)` says what is wrong."""
 
 
 class BackendUnavailable(GatewayError):
@@ -61,9 +58,9 @@ class BackendUnavailable(GatewayError):
 class RequestRefused(GatewayError):
     """A request that gets no stream (CONTRACT.md).
 
-    `status` is the HTTP status, `code` the snake_case word clients branch on. `passing` tells
-    trouble that goes away by itself: an EventSource gets it inside a 200, since any other status
-    ends it for good.
+    `status` is the HTTP status, `code` the snake_case word clients branch on. `temporary`: a later
+    try may succeed. An EventSource gets such a refusal inside a 200: after any other status it does
+    not reconnect.
     """
 
     status = 500
@@ -77,14 +74,14 @@ class RequestRefused(GatewayError):
 
 
 class MalformedRequest(RequestRefused):
-    """The request itself is wrong; repeating it unchanged cannot help."""
+    """The request itself is wrong, and must change."""
 
     status = 400
     code = "malformed_request"
 
 
 class Unauthenticated(RequestRefused):
-    """No token, or one that is not valid (any more)."""
+    """No token or ticket, or one that is not valid."""
 
     status = 401
     code = "invalid_token"
@@ -105,8 +102,8 @@ class ExecutionNotFound(RequestRefused):
 
     def __init__(self) -> None:
         super().__init__(
-            "Execution not found for this organization. Whoever starts executions must register"
-            ' them; see "Connect your own workers".'
+            "Execution not found for this organization. Register the execution first, for this "
+            'organization: see "Connect your own workers" in the README.'
         )
 
 
@@ -117,11 +114,11 @@ class RequestTimedOut(RequestRefused):
     code = "request_timeout"
 
     def __init__(self) -> None:
-        super().__init__("The request's body did not arrive in time: send it anew.")
+        super().__init__("The request's body did not arrive in time: send the request again.")
 
 
 class BodyTooLarge(RequestRefused):
-    """A request with a larger body than any that means something here."""
+    """A request with a larger body than any request here needs."""
 
     status = 413
     code = "body_too_large"
@@ -145,7 +142,7 @@ class RunTooLarge(RequestRefused):
 
 
 class LimitReached(RequestRefused):
-    """More streams, or polls, than a limit allows; a later try may succeed."""
+    """More streams, polls or tickets than a limit allows."""
 
     status = 429
     code = "limit_reached"
@@ -153,7 +150,7 @@ class LimitReached(RequestRefused):
 
 
 class Unavailable(RequestRefused):
-    """The gateway cannot serve now, mostly because Redis cannot be asked."""
+    """The gateway cannot serve now, mostly because Redis is away."""
 
     status = 503
     code = "unavailable"

@@ -1,18 +1,19 @@
-"""Makes the text of strangers harmless for a terminal: the one place that decides how.
+"""Makes untrusted text safe for a terminal: every log line and all command output pass here.
 
-Whatever comes from Redis, from a producer, or from a server that answers may hold control
-characters that a terminal obeys (it moves, hides, or writes to the clipboard), line ends that look
-like lines of ours, or marks that turn the direction of what follows. Every line of the log and all
-that a command prints passes here (`gateway.log`, `gateway.cli.output`).
+Text from Redis, a producer or a server may contain control characters that a terminal obeys (it
+moves the cursor, hides text, writes to the clipboard), line ends that fake a line, or marks that
+reverse the direction of text.
 """
+
+import re
 
 _SPACES = {ord(one): " " for one in "\t\r\n"}
 
 
 def harmless(text: str) -> str:
-    r"""*text* in one line, each character that does not print written as JSON writes it (`\u001b`).
+    r"""*text* in one line, with each character that is not printable as JSON writes it (`\u001b`).
 
-    Inside a string of JSON the meaning stays the same.
+    Inside a JSON string the meaning stays the same.
     """
     if text.isprintable():
         return text
@@ -20,23 +21,17 @@ def harmless(text: str) -> str:
 
 
 def harmless_lines(text: str) -> str:
-    """*text* as `harmless` makes it, but in the lines that it has: for words of our own, in which
-    others are quoted."""
+    """*text* as `harmless` makes it, but with its line ends: for our text that quotes others."""
     return "\n".join(map(harmless, text.split("\n")))
 
 
 def harmless_json(document: bytes) -> str:
-    """A JSON document in one line that means the same, whatever stands in it; also what is no JSON
-    is harmless afterwards."""
-    text = document.decode("utf-8", "replace")
-    # In JSON these stand between the values alone; in a string they are escaped already.
-    return harmless(text.translate(_SPACES))
+    """A JSON document in one line, with the same meaning; harmless even if it is not JSON."""
+    # In JSON these occur only between values; in a string they are escaped.
+    return harmless(document.decode("utf-8", "replace").translate(_SPACES))
 
 
-def _escaped(one: str) -> str:
-    # As JSON has it: half surrogates too, and a pair of them beyond U+FFFF.
-    return "".join(f"\\u{unit.hex()}" for unit in _units(one.encode("utf-16-be", "surrogatepass")))
-
-
-def _units(encoded: bytes) -> list[bytes]:
-    return [encoded[at : at + 2] for at in range(0, len(encoded), 2)]
+def _escaped(character: str) -> str:
+    # As in JSON: UTF-16 units, so a pair beyond U+FFFF; a lone surrogate too.
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return re.sub("....", r"\\u\g<0>", units)

@@ -1,8 +1,4 @@
-"""Listening sockets: TCP or unix, with the options that every accepted stream inherits.
-
-They are opened here, or systemd has opened them (socket activation) and they outlive the process.
-Who accepts on them is `gateway.server`.
-"""
+"""Listening sockets: TCP or unix, opened here or by systemd (socket activation)."""
 
 import errno
 import os
@@ -23,30 +19,29 @@ _ADMIN = "admin"
 """FileDescriptorName of the operators' socket."""
 
 _ADMIN_HOST = "127.0.0.1"
-"""Who watches what is nobody's business beyond this machine; a proxy may let others in."""
+"""Only this machine may see who watches what; a proxy may let others in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Where one process takes connections."""
+    """The listening sockets of one process."""
 
     main: socket.socket
     admin: socket.socket | None
     inherited: bool
-    """Whether systemd holds the main one too: then who connects while nobody accepts, between this
-    process and the next, waits and is not refused."""
+    """Whether systemd has the main one open too: then connections between this process and the next
+    wait in its queue instead of being refused."""
 
     def close(self) -> None:
-        """Close them, before anybody accepts on them."""
+        """Close both sockets."""
         self.main.close()
         if self.admin is not None:
             self.admin.close()
 
 
 def listen(settings: Settings) -> Listeners:
-    """The listening sockets: what systemd has handed over, else what the settings ask for.
-
-    Of what is handed over, the one called `admin` is for operators.
+    """The sockets that systemd has passed, else those of the settings. The one that systemd calls
+    `admin` is for operators.
 
     Raises:
         CannotListen: an address is taken or not allowed.
@@ -57,25 +52,25 @@ def listen(settings: Settings) -> Listeners:
     if len(mains) > 1 or len(admins) > 1:
         names = ", ".join(name for name, _ in inherited)
         raise CannotListen(
-            f"systemd handed over the sockets {names}, and the gateway listens on one, and one "
-            f"called {_ADMIN}: leave out the others in the socket units."
+            f"systemd passed the sockets {names}, but the gateway takes one, and one called "
+            f"{_ADMIN}: remove the others from the socket units."
         )
-    main = mains[0] if mains else _listen_for_all(settings)
+    main = mains[0] if mains else _listen_main(settings)
     try:
         # Accepted connections inherit these.
         set_options(main, settings)
-        admin = admins[0] if admins else _listen_for_admin(settings)
+        admin = admins[0] if admins else _listen_admin(settings)
     except BaseException:
         main.close()
         raise
     return Listeners(main, admin, inherited=bool(mains))
 
 
-def _listen_for_all(settings: Settings) -> socket.socket:
+def _listen_main(settings: Settings) -> socket.socket:
     return _listen(settings.unix_socket or (settings.host, settings.port), "port", "unix_socket")
 
 
-def _listen_for_admin(settings: Settings) -> socket.socket | None:
+def _listen_admin(settings: Settings) -> socket.socket | None:
     if settings.admin_unix_socket is None and settings.admin_port is None:
         return None
     where = settings.admin_unix_socket or (_ADMIN_HOST, settings.admin_port or 0)
@@ -83,7 +78,7 @@ def _listen_for_admin(settings: Settings) -> socket.socket | None:
 
 
 def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
-    """*fields* name the settings that choose another address."""
+    """*fields*: the settings with which to choose another address."""
     shown = where if isinstance(where, Path) else f"{where[0]}:{where[1]}"
     try:
         listener = _listen_unix(where) if isinstance(where, Path) else _listen_tcp(*where)
@@ -93,7 +88,7 @@ def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
                 f"Another program already listens on {shown}: stop it, or choose another address "
                 f"with {' or '.join(map(variable, fields))}."
             ) from None
-        # A path that is too long for a socket is refused by Python, without a strerror.
+        # Python refuses a path that is too long, without a strerror.
         why = error.strerror or error
         raise CannotListen(f"The gateway cannot listen on {shown}: {why}.") from None
     listener.setblocking(False)
@@ -101,18 +96,15 @@ def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
 
 
 def set_options(sock: socket.socket, settings: Settings) -> None:
-    """Set what a connection needs: on a listening socket for all of them, else on each.
-
-    The latter is for listeners that somebody else has made (Gunicorn). *sock* may be the stand-in
-    for a socket that an event loop gives out.
-    """
-    # A frozen reader ties up no more than this in the kernel.
+    """Set the options of connections: on a listening socket for all of them, or on each one, for
+    listeners that Gunicorn has opened. *sock* may be asyncio's `TransportSocket`."""
+    # The most kernel memory that a frozen reader can use.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # A peer that vanished without a FIN never acknowledges its heartbeat.
+        # A peer that disappeared without a FIN never acknowledges its heartbeat.
         milliseconds = int(settings.peer_timeout_seconds * 1000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
@@ -126,7 +118,7 @@ def _listen_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        # Narrow from the start: a chmod afterwards would leave a moment in which anybody connects.
+        # Not a chmod afterwards: for a moment anyone could connect.
         umask = os.umask(0o777 & ~_UNIX_MODE)
         try:
             listener.bind(str(path))
@@ -140,11 +132,11 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a gateway that was killed, but never one that answers."""
+    """Remove the socket file of a gateway that was killed, but not one in use."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # One that hangs, and whose queue is full, would be waited for without end.
+        # A process that hangs, with a full queue, would block this one.
         probe.setblocking(False)
         try:
             probe.connect(str(path))
@@ -157,7 +149,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where *listener* can be reached, for people and for tests."""
+    """The URL of *listener*."""
     address = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix:{address}"

@@ -1,7 +1,7 @@
-"""How the gateway logs: one line an event, for people or as JSON, and never a token.
+"""The log: one line for each event, as text or JSON, and never a token.
 
-Every line passes `redact` last, whoever wrote it and whatever exception it carries: libraries log
-request lines, and the contract allows tokens in the query. It does not decide what is logged.
+Every line passes `redact`, with its exception: libraries log request lines, and the contract allows
+tokens in the query.
 """
 
 import logging
@@ -16,7 +16,7 @@ import orjson
 from gateway.harmless import harmless, harmless_lines
 
 _VALUE = 512
-"""Most characters of one field's value: an id, a path and an address are shorter."""
+"""Most characters of one field's value; an id, a path and an address are shorter."""
 
 _MESSAGE = 8 * 1024
 """Most characters of a message, with all its fields."""
@@ -25,28 +25,27 @@ _TRACE = 16 * 1024
 """Most characters of an exception with its trace."""
 
 _SCANNED = 64 * 1024
-"""Most characters of a text that are looked at; a request line has 8 KiB."""
+"""Most characters of a text that are scanned; a request line has 8 KiB."""
 
-# Each is linear for any text: what a match can begin with stands in no stretch that an attempt
-# scans before it fails, so no character is scanned by two attempts of one pattern.
+# Each takes linear time for any text: a match cannot start within the characters that a failed
+# attempt has scanned, so no character is scanned twice by one pattern.
 _SECRETS = (
-    # Credentials in a query or a header, also when they are not a JWT at all.
+    # Credentials in a query or a header, also when they are not a JWT.
     (re.compile(r"(?i)(authorization['\"]?\s*[=:]\s*['\"]?)(?:bearer(?:%20|\+|\s))?[^&\s'\"]+"),
      r"\1[redacted]"),
     (re.compile(r"(?i)\b(bearer(?:%20|\+|\s))[^&\s'\"]+"), r"\1[redacted]"),
     (re.compile(r"(?i)\b(ticket|token)=[^&\s'\"]+"), r"\1=[redacted]"),
-    # The password of a Redis URL, whatever its scheme.
+    # The password in a URL of any scheme.
     (re.compile(r"(://[^/:@\s]*:)[^@/\s]+@"), r"\1[redacted]@"),
 )  # fmt: skip
 
-# A JWT anywhere: header and payload are base64url of `{"…`, so both begin with eyJ. All that may
-# belong to it is one match, with a dot in it or without: a search that failed would begin again
-# at each further eyJ.
+# A JWT anywhere: header and payload are base64url of `{"…`, so both start with eyJ. The match takes
+# all that may belong to it, with a dot or without: a failed match would start again at each eyJ.
 _JWT = re.compile(r"eyJ[\w.-]*")
 
 
 def redact(text: str) -> str:
-    """*text* without tokens, tickets and passwords, in time linear to its length."""
+    """*text* without tokens, tickets and passwords, in linear time."""
     text = _JWT.sub(lambda found: "[redacted]" if "." in found[0] else found[0], text)
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
@@ -54,13 +53,13 @@ def redact(text: str) -> str:
 
 
 def _bounded(text: str, most: int) -> str:
-    """*text* redacted, with the middle left out if it has more than *most* characters.
+    """*text* redacted, without its middle if it has more than *most* characters.
 
-    It is redacted first: of a token that was cut, the rest would look like none.
+    Redaction comes first: it would not recognize a part of a token.
     """
     length, beyond = len(text), len(text) > _SCANNED
     if beyond:
-        # Up to the last space: the word at the cut may be a part of a token.
+        # Cut at a space: the last word may be a part of a token.
         text = text[: max(0, text.rfind(" ", 0, _SCANNED))]
     text = redact(text)
     if len(text) <= most and not beyond:
@@ -73,20 +72,20 @@ _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
 class Fields(dict[str, str | float]):
-    """What a line says of an event, by name: `name=value` in text, members of the JSON object."""
+    """The fields of a line, by name: `name=value` in text, members of the JSON object."""
 
     def __str__(self) -> str:
         return " ".join(f"{name}={_as_text(value)}" for name, value in self.items())
 
 
 def _as_text(value: str | float) -> str:
-    # Quoted, a line end or a "=" that a stranger chose cannot pass for another field or line.
+    # Quoted, so that an untrusted line end or "=" does not look like another field or line.
     text = _bounded(value, _VALUE) if isinstance(value, str) else str(value)
     return text if _PLAIN.fullmatch(text) else ascii(text)
 
 
 def event(logger: logging.Logger, name: str, **fields: str | float) -> None:
-    """Log at INFO that *name* has happened, with *fields* that machines can tell apart."""
+    """Log at INFO that *name* has happened, with machine-readable *fields*."""
     logger.info("%s %s", name, Fields(fields))
 
 
@@ -125,9 +124,9 @@ class JsonFormatter(logging.Formatter):
 def _content(record: logging.LogRecord) -> dict[str, str | float]:
     match record.args:
         case (str(name), Fields() as fields):
-            members = fields.items()
             shown = {
-                one: _bounded(it, _VALUE) if isinstance(it, str) else it for one, it in members
+                field: _bounded(value, _VALUE) if isinstance(value, str) else value
+                for field, value in fields.items()
             }
             return {"message": name, **shown}
     return {"message": _bounded(record.getMessage(), _MESSAGE)}
@@ -141,20 +140,25 @@ def configure(form: Literal["text", "json"], level: str) -> None:
 
 
 class RateLimitedLog:
-    """Lets a line through at most once per *interval* seconds and counts those held back."""
+    """Lets a line through at most once per *interval* seconds and counts the suppressed ones."""
 
     def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = interval
         self._clock = clock
         self._next = float("-inf")
-        self._held_back = 0
+        self._suppressed = 0
 
     def due(self) -> int | None:
-        """How many lines were held back since the last one, or None when this one waits too."""
+        """How many lines were suppressed since the last one, or None if this one is too."""
         now = self._clock()
         if now < self._next:
-            self._held_back += 1
+            self._suppressed += 1
             return None
         self._next = now + self._interval
-        held_back, self._held_back = self._held_back, 0
-        return held_back
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
+
+    def warning(self, logger: logging.Logger, message: str, *values: object) -> None:
+        """Log a warning, unless it is suppressed; the line ends with how many were."""
+        if (suppressed := self.due()) is not None:
+            logger.warning(f"{message} (%d more since the last line.)", *values, suppressed)

@@ -1,33 +1,29 @@
-"""Who watches: what a token proves, and what its bearer asked to see.
-
-Pure facts, known to all rooms. How a token is checked and whether the viewer may see the execution
-is decided in `gateway.access`.
-"""
+"""What a token proves, and what its bearer asked to see; `gateway.access` decides on both."""
 
 from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified token, or the ticket that was given for one, says."""
+    """What a verified token, or the ticket that was issued for one, says."""
 
     subject: str
-    """The claim `sub`; empty where the token has none."""
+    """The claim `sub`; empty if the token has none."""
     organizations: frozenset[str] | None
-    """The organizations that it names; None when the claim is not looked at, since the backend
-    decides (ownership `backend` with an empty claim name)."""
+    """The organizations that it names; None if the claim is not read, since the backend decides
+    (ownership `backend` with an empty claim name)."""
     expires_at: float
-    """Seconds since the epoch: a stream does not outlive its token."""
+    """Seconds since the Unix epoch: a stream does not outlive its token."""
     token_id: str = ""
-    """The claim `jti`, by which one token can be revoked; empty where the token has none."""
+    """The claim `jti`, by which one token can be revoked; empty if the token has none."""
     executions: frozenset[str] | None = None
-    """Under ownership `token`, the only executions that it is good for; None for any."""
+    """Under ownership `token`, the only executions that it may see; None for any."""
     payer: str = ""
     """Whom the limits of a subject count: a digest of what the bearer cannot choose."""
 
     def narrowed(self, organization_id: str, execution_id: str) -> "Identity":
-        """The same for a request that may ask for this organization and execution alone. A token
-        may name a thousand others, which every open stream would keep."""
+        """The same for this organization and execution alone. A token may name a thousand others,
+        which would stay in memory with every open stream."""
         organizations, executions = self.organizations, self.executions
         if len(organizations or ()) > 1:
             organizations = frozenset((organization_id,))
@@ -40,11 +36,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """One request to see one execution, by somebody whose token was verified."""
+    """One request to see one execution, with a verified token or ticket."""
 
     execution_id: str
     organization_id: str
     """The organization asked for; it is among the token's, or the backend decides."""
     identity: Identity
     token: str | None = field(default=None, repr=False)
-    """The caller's own token, under ownership `backend` alone; None for whoever has a ticket."""
+    """The caller's own token, under ownership `backend` alone; None with a ticket."""

@@ -1,50 +1,54 @@
-"""How late the event loop is: whatever holds it up holds up every stream.
-
-It measures only; who is told is decided by whoever reads the histogram.
-"""
+"""The Python process: garbage collection, file descriptors, and how late its event loop is."""
 
 import asyncio
 import gc
 import resource
 
-from gateway.metrics import Histogram
+from prometheus_client import Histogram
+
 from gateway.settings import Settings
 
-_THRESHOLDS = (100_000, 50, 1000)
-"""New objects before a pass over them, and passes before one over the older ones."""
-
-
-def tune_gc() -> None:
-    """Collect seldom from now on, and never again what was made before: it stays for good."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
-
+_GC_THRESHOLDS = (100_000, 50, 1000)
+"""New objects before a collection of the youngest, and collections before one of the next older."""
 
 REQUEST_FILES = 16
-"""Descriptors for connections that are no stream (yet), when streams have all of theirs."""
+"""Descriptors for other requests, when there are as many streams as may be."""
 
 OPERATOR_FILES = 16
-"""Descriptors for the connections of operators."""
+"""Descriptors for connections to the operators' address."""
 
 _PROCESS_FILES = 24
 """Descriptors of the process itself: the event loop, listening sockets, the subscription, keys."""
 
 _BACKEND_FILES = 32
-"""Most connections to a backend that is asked about ownership."""
+"""Most connections to the backend (`gateway.access.ownership.CONNECTIONS`)."""
+
+INTERVAL = 0.25
+"""Seconds between two measurements of the event loop."""
+
+
+def tune_gc() -> None:
+    """Collect rarely from now on, and never the objects that exist now: they stay in use."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def other_files(settings: Settings) -> int:
-    """Descriptors that a gateway needs beside one a stream; 64 by default."""
+    """Descriptors that a gateway needs besides those of the streams; 64 by default."""
     backend = _BACKEND_FILES if settings.ownership == "backend" else 0
-    others = _PROCESS_FILES + settings.redis_pool_size + backend
-    return others + REQUEST_FILES + OPERATOR_FILES
+    return _PROCESS_FILES + settings.redis_pool_size + backend + REQUEST_FILES + OPERATOR_FILES
 
 
 def most_streams(settings: Settings) -> int:
-    """How many streams there may be: what is set, and no more than there are descriptors for."""
+    """How many streams there may be: `max_connections`, or fewer if descriptors are short."""
     allowed = max(1, file_limit() - other_files(settings))
     return min(settings.max_connections or allowed, allowed)
+
+
+def most_connections(settings: Settings) -> int:
+    """How many connections there may be, streams and other requests."""
+    return max(1, file_limit() - other_files(settings) + REQUEST_FILES)
 
 
 def file_limit() -> int:
@@ -60,12 +64,8 @@ def raise_file_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-INTERVAL = 0.25
-"""Seconds between two looks."""
-
-
 async def measure_loop_lag(lags: Histogram) -> None:
-    """Observe in *lags*, for ever, how many seconds late the loop wakes a sleeper."""
+    """Observe in *lags*, until cancelled, how many seconds late the loop runs a timer."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + INTERVAL

@@ -1,7 +1,4 @@
-"""Runs one gateway as a process does: listens, serves until it is told to stop, and drains.
-
-What it serves is put together in `gateway.app`.
-"""
+"""Runs the gateway of `gateway.app` as a process: listens, serves until a signal, and drains."""
 
 import asyncio
 import logging
@@ -12,13 +9,8 @@ from contextlib import asynccontextmanager
 import uvloop
 from aiohttp import web
 
-from gateway.app import (
-    COMPONENTS,
-    RELOADED,
-    create_admin_runner,
-    create_application,
-    create_runner,
-)
+from gateway.access import control
+from gateway.app import COMPONENTS, create_admin_runner, create_application, create_runner
 from gateway.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.listener import BACKLOG, Listeners, listen, url_of
@@ -29,8 +21,8 @@ from gateway.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-LOG_SETTINGS = frozenset({"log_format", "log_level"})
-"""Settings of the process, not of a gateway in it; a reload goes by them too."""
+RELOADED = control.RELOADED | {"max_connections", "log_format", "log_level"}
+"""The settings that SIGHUP applies; a change of another one needs a restart."""
 
 
 class Server:
@@ -76,40 +68,40 @@ class Server:
 
     @property
     def status(self) -> str:
-        """How it goes, in words."""
+        """One line about streams and problems, for `systemctl status`."""
         reasons = self._application[COMPONENTS].health.status().reasons
         return " ".join([f"{self.streams} streams on {self.url}.", *reasons])
 
     def watch(self, notifier: Notifier) -> None:
-        """Feed the watchdog of systemd for as long as the gateway does what it is there for."""
+        """Start the task that reports to systemd, if systemd started this process."""
         components = self._application[COMPONENTS]
-        if notifier.is_heard:
+        if notifier.is_enabled:
             watch = notifier.watch(components.health.stuck, lambda: self.status)
             components.supervisor.start("watchdog", watch)
 
     def reload(self, settings: Settings) -> list[str]:
-        """Go by the keys and limits of *settings* from now on; no stream is touched.
+        """Use the keys and limits of *settings* from now on; open streams stay as they are.
 
-        Returns the settings that differ from those in force and take a restart.
+        Returns the settings that have changed and need a restart.
 
         Raises:
-            ConfigurationError: the keys cannot be used, and all stays as it was.
+            ConfigurationError: the keys cannot be used, and nothing has changed.
         """
         if settings.redis_url == EMBEDDED_REDIS:
-            # Not started anew: the one that runs is meant.
+            # The server that runs is meant, under its URL.
             settings = settings.model_copy(update={"redis_url": self._settings.redis_url})
         self._application[COMPONENTS].reload(settings)
         return [
             variable(name)
-            for name in Settings.model_fields.keys() - RELOADED - LOG_SETTINGS
+            for name in Settings.model_fields.keys() - RELOADED
             if getattr(settings, name) != getattr(self._settings, name)
         ]
 
     async def stop(self) -> None:
-        """Accept nothing new, end every stream in good order, and let go of Redis.
+        """Accept nothing new, close every stream, and disconnect from Redis.
 
-        Takes at most the drain time and two seconds. Operators are answered to the end: who asks
-        whether the gateway is ready is told that it is stopping.
+        Takes at most the drain time and two seconds. The operators' address answers to the end, so
+        that `/ready` can say that the gateway is stopping.
         """
         await self._runner.cleanup()
         await self._admin_runner.cleanup()
@@ -144,16 +136,16 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; *ready* is called once the gateway listens.
 
-    On SIGHUP the settings are read again by *reread*: keys, limits and logging follow them.
+    On SIGHUP, *reread* reads the settings again, and `RELOADED` are applied.
 
     Raises:
-        GatewayError: the start cannot go on.
+        GatewayError: the gateway cannot start.
     """
     stopped = stop_signal()
     notifier = Notifier()
     async with reachable_redis(settings) as reachable:
         server = Server(reachable)
-        # Before it listens: unhandled, a SIGHUP that comes early would end the process.
+        # Before it listens: an early SIGHUP would end the process.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, _reload, server, reread, notifier)
         await server.start()
@@ -164,7 +156,7 @@ async def serve(
             notifier.ready(server.status)
             await stopped.wait()
         finally:
-            notifier.stopping("Sending the streams away.")
+            notifier.stopping("Closing the streams.")
             await server.stop()
 
 
@@ -174,16 +166,14 @@ def _reload(server: Server, reread: Callable[[], Settings], notifier: Notifier) 
         settings = reread()
         unchanged = server.reload(settings)
     except ConfigurationError as error:
-        log.error("Not reloaded, all stays as it was. %s", error)  # noqa: TRY400 - a trace says no more
+        log.error("Not reloaded, the old settings stay. %s", error)  # noqa: TRY400 - no trace needed
     else:
         configure(settings.log_format, settings.log_level)
-        log.info("Reloaded: keys, limits and logging are those of the settings as they are now.")
+        log.info("Reloaded: the new keys, limits and log settings are in use.")
         if unchanged:
-            log.warning(
-                "Changed, but in force only after a restart: %s.", ", ".join(sorted(unchanged))
-            )
+            log.warning("Changed, but used only after a restart: %s.", ", ".join(sorted(unchanged)))
     if server.url:
-        # Else the start is still to come, and will say it.
+        # Otherwise the start goes on, and reports when it is done.
         notifier.ready(server.status)
 
 
@@ -192,5 +182,5 @@ def run(
     ready: Callable[[Server, Settings], None],
     reread: Callable[[], Settings],
 ) -> None:
-    """`serve` on an event loop of its own (uvloop, which halves the cost of a small write)."""
+    """`serve` on a uvloop event loop, which halves the cost of a small write."""
     uvloop.run(serve(settings, ready, reread))

@@ -1,20 +1,22 @@
-"""Background tasks that somebody watches.
+"""Background tasks that are watched.
 
-A bare `create_task` can be garbage-collected in mid-run, and its exception is seen by nobody: the
-feed of a prototype went silent that way. Every endless task of the gateway is started here, and
-one that ends is an error, shown in the log and in health. It does not restart anything: a task
-that died of a bug would die of it again, and health keeps saying so until somebody looks.
+A bare `create_task` can be garbage-collected while it runs, and nobody sees its exception. Every
+endless task is started here; one that ends is logged and makes the gateway unhealthy. It is not
+restarted: a bug would end it again.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+Tasks = dict[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What runs each endless task, by its name."""
 
 log = logging.getLogger(__name__)
 
 _CANCEL_AGAIN = 0.1
-"""Seconds after which a task that was cancelled and has not ended is cancelled again."""
+"""Seconds after which a cancelled task that has not ended is cancelled again."""
 
 
 class Supervisor:
@@ -24,7 +26,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.failures: dict[str, str] = {}
-        """Name of each task that ended on its own, with the sentence that says how."""
+        """By the name of each task that ended on its own, a sentence that says how."""
 
     def start(self, name: str, endless: Coroutine[Any, Any, None]) -> None:
         """Run *endless* until `stop`; if it ends before that, `failures` says so."""
@@ -41,17 +43,13 @@ class Supervisor:
         self.failures[name] = f"The background task {name} has died ({how}); restart the gateway."
         log.critical(self.failures[name], exc_info=error)
 
-    def cancel(self, name: str) -> None:
-        """Cancel one task, as a fault would; it counts as dead."""
-        self._tasks[name].cancel()
-
     async def stop(self) -> None:
-        """Cancel all tasks and wait until they have cleaned up after themselves."""
+        """Cancel all tasks and wait until they have ended."""
         self._stopping = True
         pending = set(self._tasks.values())
         while pending:
             for task in pending:
                 task.cancel()
-            # Once is not enough: a connect under way in a library may swallow a cancellation.
+            # Again and again: a library that is connecting may swallow a cancellation.
             _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
         self._tasks.clear()

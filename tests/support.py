@@ -61,6 +61,12 @@ def _ports() -> Iterator[int]:
 _PORTS = _ports()
 
 
+def cancel_task(name: str) -> None:
+    """Cancel a running task, as a fault would."""
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == name]
+    task.cancel()
+
+
 async def eventually(
     condition: Callable[[], object | Awaitable[object]], timeout: float = DEADLINE
 ) -> Any:

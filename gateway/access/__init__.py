@@ -1,1 +1,1 @@
-"""Who may see which execution: tokens and the policy about them. Knows no HTTP."""
+"""Who may see which execution, and how much at once: tokens, tickets, ownership, limits."""

@@ -1,7 +1,7 @@
-"""What the claims of a genuine token say about its bearer.
+"""What the claims of a verified token say about its bearer.
 
-PyJWT has checked signature, times, issuer and audience before. Its reading of numbers is generous,
-and JSON can hold text that is none: here is refused what would be misunderstood further on.
+PyJWT has checked signature, times, issuer and audience. This module is stricter about types: PyJWT
+accepts numbers in other forms, and JSON can hold text that cannot be encoded.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ _LAST_SECOND = 253402300799
 def identity(
     claims: Claims, organization_claim: str, *, reads_executions: bool, digest: bytes
 ) -> Identity:
-    """Who the bearer of a token with these *claims* and this *digest* is.
+    """The bearer of a token with these *claims* and this *digest*.
 
     Raises:
-        ValueError: a claim is not what it must be (RFC 7519, section 4.1).
+        ValueError: a claim has the wrong type or value (RFC 7519, section 4.1).
         Forbidden: they name no organization.
     """
     for name in ("nbf", "iat"):
@@ -41,9 +41,9 @@ def identity(
 
 
 def find(claims: Claims, path: str) -> object:
-    """The claim of that name, else the one that the path *a.b* leads to; None if there is none."""
+    """The claim of that name, else the one at the path *a.b*; None if there is none."""
+    # A name may be a URL, with dots in it (RFC 7519, section 4.2).
     if path in claims:
-        # A name may be a URL, with dots in it (RFC 7519, section 4.2).
         return claims[path]
     value: object = claims
     for name in path.split("."):
@@ -65,8 +65,7 @@ def _organizations(claims: Claims, path: str) -> frozenset[str]:
     names = [claim] if isinstance(claim, str) else claim
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Forbidden(
-            f"The token names no organization: the claim {path!r} must hold one, or a list of "
-            "them.",
+            f"The token names no organization: its claim {path!r} must be one, or a list of them.",
             "organization_claim_missing",
         )
     return frozenset(_text(name) for name in names)
@@ -75,12 +74,12 @@ def _organizations(claims: Claims, path: str) -> frozenset[str]:
 def _payer(
     issuer: object, subject: str, organizations: frozenset[str] | None, digest: bytes
 ) -> str:
-    """A `sub`, which its issuer gives to one only (RFC 7519, section 4.1.2); without one, all who
-    have the same organizations; without these too, the token itself. Never what a request says."""
+    """A `sub`, which is unique for its issuer (RFC 7519, section 4.1.2); without one, all with the
+    same organizations; without these too, the token itself. Never what a request says."""
     who: object = (issuer, subject)
     if not subject:
         who = digest if organizations is None else sorted(organizations)
-    # As Python writes it, any text can be encoded.
+    # A repr can always be encoded.
     return hashlib.blake2b(repr(who).encode(), digest_size=16).hexdigest()
 
 
@@ -89,23 +88,23 @@ def _executions(claims: Claims) -> frozenset[str] | None:
         return None
     names = claims["executions"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        # Whoever wanted to narrow a token must not have opened it by a slip.
+        # A mistake in a claim that narrows the token must not widen it.
         return frozenset()
     return frozenset(names)
 
 
 def _text(value: object) -> str:
-    """Text that can be stored and compared: a lone surrogate cannot be encoded anywhere."""
+    """Text that can be encoded: JSON may hold a lone surrogate."""
     if not isinstance(value, str):
-        raise ValueError("no text")  # noqa: TRY004  the same to a caller as any other bad claim
+        raise ValueError("not text")  # noqa: TRY004 - one error for all bad claims
     value.encode()
     return value
 
 
 def _seconds(value: object) -> float:
-    """A NumericDate (RFC 7519, section 2): a JSON number, which in Python a bool passes for."""
+    """A NumericDate (RFC 7519, section 2): a JSON number; in Python a bool is an int."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("no number")  # noqa: TRY004  the same to a caller as any other bad claim
+        raise ValueError("not a number")  # noqa: TRY004 - one error for all bad claims
     if not 0 <= value <= _LAST_SECOND:
-        raise ValueError("no date")
+        raise ValueError("not a date")
     return float(value)

@@ -1,28 +1,28 @@
-"""Puts together all that decides who may watch, from the settings: one object for `gateway.app`.
+"""Access control of one gateway, built from the settings: one object for `gateway.app`."""
 
-It decides nothing itself: that is `policy` (who may see what) and `quota` (how much of it).
-"""
-
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
 
 from redis.asyncio import Redis
 
-from gateway.access.backend import BackendOwnership
 from gateway.access.jwks import JwksKeys
 from gateway.access.keys import FixedKeys, Keys, read_pem, secret_keys
-from gateway.access.ownership import Ownership, RegistryOwnership, TokenOwnership
+from gateway.access.ownership import (
+    BackendOwnership,
+    Ownership,
+    RegistryOwnership,
+    TokenOwnership,
+)
 from gateway.access.policy import Policy
-from gateway.access.quota import Quota, QuotaLimits
-from gateway.access.tickets import Tickets, TicketStore
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.quota import Quota
+from gateway.access.tickets import Tickets
+from gateway.access.tokens import TokenVerifier
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.bus.stream_counts import StreamCounts
 from gateway.errors import ConfigurationError
 from gateway.fanout.hub import Hub
 from gateway.settings import Settings, variable
+from gateway.tasks import Tasks
 
 RELOADED = frozenset(
     {
@@ -38,11 +38,11 @@ RELOADED = frozenset(
         "max_tickets_per_second",
     }
 )
-"""The settings that `Door.reload` goes by; every other one takes a restart."""
+"""The settings that `AccessControl.reload` applies; a change of another one needs a restart."""
 
 
 class AccessControl:
-    """Everything between a request and a stream."""
+    """Everything that decides about a request before it becomes a stream."""
 
     def __init__(self, settings: Settings, redis: Redis, registry: Registry) -> None:
         """Builds it; nothing runs yet.
@@ -51,119 +51,86 @@ class AccessControl:
             ConfigurationError: the keys cannot be used.
         """
         self.revocations = Revocations(redis)
-        self._ticket_store = TicketStore(redis)
-        self.tickets = Tickets(self._ticket_store)
-        self.verifier = create_verifier(settings)
+        self.tickets = Tickets(redis)
+        self._verifier = TokenVerifier(settings, create_keys(settings))
         self._jwks_url = settings.jwks_url
-        self._backend = _backend(settings)
+        self._ownership = _ownership(settings, registry)
         self.policy = Policy(
-            self.verifier,
+            self._verifier,
             self.tickets,
             self.revocations,
-            self._backend or _ownership(settings, registry),
+            self._ownership,
             settings.ownership_wait_seconds,
-            keeps_token=self._backend is not None,
+            keeps_token=settings.ownership == "backend",
         )
-        limits = _limits(settings)
         self.stream_counts = StreamCounts(
-            redis, limits.per_organization, settings.ownership_wait_seconds
+            redis, settings.max_streams_per_organization, settings.ownership_wait_seconds
         )
-        self.quota = Quota(limits, self.stream_counts)
+        self.quota = Quota(settings, self.stream_counts)
 
-    def components(self, hub: Hub) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        """What runs in the background, by name; streams of *hub* that are revoked are closed."""
-        keys = self.verifier.keys
-        return {
+    def tasks(self, hub: Hub) -> Tasks:
+        """Its background tasks; streams of *hub* that are revoked are closed."""
+        tasks: Tasks = {
             "revocations": partial(self.revocations.run, hub),
-            "census": self.stream_counts.run,
-            **({"issuer's keys": keys.run} if isinstance(keys, JwksKeys) else {}),
+            "stream counts": self.stream_counts.run,
         }
+        if isinstance(self._verifier.keys, JwksKeys):
+            tasks["issuer's keys"] = self._verifier.keys.run
+        return tasks
 
     def reload(self, settings: Settings) -> None:
-        """Go by the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at an
-        issuer's URL are fetched again by themselves. Everything else stays as it was at the start:
-        who decides about an execution, and which claim counts, belong together.
+        """Use the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at a URL
+        are fetched regularly anyway. The rest stays: who decides about an execution, and which
+        claim counts, belong together.
 
         Raises:
             ConfigurationError: they cannot be used, and the old ones stay.
         """
         if settings.jwks_url != self._jwks_url:
             raise ConfigurationError(
-                [f"{variable('jwks_url')}: it has changed, and that takes a restart"]
+                [f"{variable('jwks_url')}: it has changed, and that needs a restart"]
             )
-        keys = self.verifier.keys if self._jwks_url else create_keys(settings)
-        self.verifier.replace_keys(keys, settings.jwt_algorithms)
-        self.quota.replace(_limits(settings))
+        keys = self._verifier.keys if self._jwks_url else create_keys(settings)
+        self._verifier.replace_keys(keys, settings.jwt_algorithms)
+        self.quota.reload(settings)
 
     async def stop(self) -> None:
-        """Give up what is under way; to be called when the background tasks have ended."""
+        """Cancel what is under way; call it when the background tasks have ended."""
         await self.revocations.stop()
-        await self._ticket_store.stop()
+        await self.tickets.stop()
         await self.stream_counts.leave()
-        if self._backend is not None:
-            await self._backend.close()
-
-
-def _limits(settings: Settings) -> QuotaLimits:
-    return QuotaLimits(
-        settings.max_streams_per_organization,
-        settings.max_streams_per_subject,
-        settings.max_streams_per_address,
-        settings.max_opens_per_second,
-        settings.max_polls_per_second,
-        settings.max_tickets_per_second,
-    )
-
-
-def _backend(settings: Settings) -> BackendOwnership | None:
-    if settings.ownership != "backend" or settings.backend_url is None:
-        return None
-    return BackendOwnership(
-        settings.backend_url,
-        timeout=settings.backend_timeout_seconds,
-        remember=settings.backend_cache_seconds,
-        wait=settings.ownership_wait_seconds,
-    )
+        if isinstance(self._ownership, BackendOwnership):
+            await self._ownership.stop()
 
 
 def _ownership(settings: Settings, registry: Registry) -> Ownership:
+    wait = settings.ownership_wait_seconds
     if settings.ownership == "token":
         return TokenOwnership()
-    return RegistryOwnership(registry, settings.ownership_wait_seconds)
+    if settings.ownership == "backend" and settings.backend_url is not None:
+        return BackendOwnership(
+            settings.backend_url,
+            timeout=settings.backend_timeout_seconds,
+            cache_seconds=settings.backend_cache_seconds,
+            wait=wait,
+        )
+    return RegistryOwnership(registry, wait)
 
 
 def create_keys(settings: Settings) -> Keys:
-    """The keys that the settings name; those of a JWKS URL must be `run` to be fetched.
+    """The keys that the settings name; those of a JWKS URL must `run`.
 
     Raises:
         ConfigurationError: they cannot be used; names the setting.
     """
     if settings.jwks_url is not None:
         return JwksKeys(settings.jwks_url)
-    if settings.jwt_public_key_file is not None:
-        name = "jwt_public_key_file"
-    else:
-        name = "jwt_secret" if settings.jwt_secret_file is None else "jwt_secret_file"
+    secret = settings.jwt_secret
+    name = "jwt_secret" if settings.jwt_secret_file is None else "jwt_secret_file"
     try:
         if settings.jwt_public_key_file is not None:
+            name = "jwt_public_key_file"
             return FixedKeys(read_pem(settings.jwt_public_key_file, settings.jwt_algorithms))
-        return secret_keys(settings.jwt_secret.get_secret_value() if settings.jwt_secret else "")
+        return secret_keys(secret.get_secret_value() if secret else "")
     except ValueError as error:
         raise ConfigurationError([f"{variable(name)}: {error}"]) from None
-
-
-def create_verifier(settings: Settings) -> TokenVerifier:
-    """The verifier of a gateway with these settings.
-
-    Raises:
-        ConfigurationError: as `create_keys`.
-    """
-    rules = TokenRules(
-        organization_claim=settings.organization_claim,
-        algorithms=settings.jwt_algorithms,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        leeway_seconds=settings.jwt_leeway_seconds,
-        reads_executions=settings.ownership == "token",
-    )
-    return TokenVerifier(rules, create_keys(settings))

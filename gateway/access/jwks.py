@@ -1,14 +1,13 @@
-"""The issuer's keys from where it publishes them: a JWK set (RFC 7517, section 5) at a URL.
+"""The issuer's keys from the URL where it publishes them: a JWK set (RFC 7517, section 5).
 
-One task fetches, at the start, every ten minutes, and when a token names a key that is not known.
-So there is never more than one request under way, and whoever needs it waits for that one. A fetch
-that fails leaves the keys as they were. Which key has signed a token is decided elsewhere.
+One task fetches them: at the start, every ten minutes, and when a token names an unknown key. So at
+most one request runs at a time, and everyone waits for that one. After a failure the keys stay.
 """
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -19,61 +18,61 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from gateway.access.keys import Key, fitting, public_key
 from gateway.errors import Unavailable
 from gateway.log import RateLimitedLog
+from gateway.retry import Backoff, jittered
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
-"""Least time between the last attempt and one for an unknown `kid`, which a stranger can invent."""
+"""Least time between an attempt and one for an unknown `kid`, which anyone can invent."""
 TIMEOUT_SECONDS = 5.0
 MAX_WAIT_SECONDS = 6.0
-"""How long a request waits for an attempt, which is over by then if anybody makes one."""
+"""How long a request waits for an attempt, which takes less if the task runs."""
 MAX_BYTES = 512 * 1024
 MAX_KEYS = 100
-"""Reading one takes 0.1 ms or so, in which the loop does nothing else."""
+"""Reading one blocks the event loop for about 0.1 ms."""
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 """Seconds between two attempts while they fail."""
 _READER = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
-"""The algorithm of PyJWT that reads a JWK of each kind; what it is good for, `public_key` says."""
+"""PyJWT's algorithm that reads a JWK of each kind; `public_key` decides what the key may verify."""
 
 
 class JwksKeys:
-    """The keys at a URL, kept up to date by `run`."""
+    """The keys at a URL, updated by `run`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._published: list[Any] | None = None
         self._keys: tuple[Key, ...] | None = None
         self.problem: str | None = None
-        """What was wrong with the last attempt; None while it was a good one, or before any."""
+        """What was wrong with the last attempt; None if it succeeded, or before the first one."""
         self._last_attempt = float("-inf")
         self._wanted = asyncio.Event()
-        # Clear while an attempt is under way or about to begin, as it is at the start.
+        # Clear while an attempt runs or is about to start, as it is at first.
         self._attempted = asyncio.Event()
-        self._complaints = RateLimitedLog(60.0)
+        self._failure_log = RateLimitedLog(60.0)
         self.generation = 0
 
     async def run(self) -> None:
-        """Fetch the keys again and again; ends only by cancellation, which closes all."""
+        """Fetch the keys again and again, until cancelled."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            pause = _FIRST_PAUSE
+            pauses = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
             while True:
                 await self._attempt(session)
-                if self.problem is not None:
-                    wait, pause = pause, min(pause * 2, _LONGEST_PAUSE)
-                else:
-                    wait, pause = REFRESH_SECONDS, _FIRST_PAUSE
-                await self._rest(wait)
+                if self.problem is None:
+                    pauses.reset()
+                pause = pauses.next() if self.problem else jittered(REFRESH_SECONDS)
+                await self._pause(pause)
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """See `Keys.candidates`; waits for a fetch if *kid* is not known."""
         if not self._knows(kid):
-            await self._look_again()
+            await self._wait_for_attempt()
         if self._keys is None or (self.problem is not None and not self._knows(kid)):
-            # The keys may just have been changed: that is no reason to turn a user away for good.
+            # The token may be valid with a new key: the refusal must be temporary.
             raise Unavailable(
                 "The token cannot be checked now: the issuer's keys could not be fetched. Try "
                 "again in a few seconds."
@@ -82,12 +81,11 @@ class JwksKeys:
         return fitting(named, algorithm)
 
     def _knows(self, kid: str | None) -> bool:
-        """Whether there are keys, and one of that name if there is a name."""
         keys = self._keys
         return keys is not None and (kid is None or any(key.kid == kid for key in keys))
 
-    async def _look_again(self) -> None:
-        """Wait for the attempt that is under way, or for one of its own if it is time for one."""
+    async def _wait_for_attempt(self) -> None:
+        """Wait for the attempt that runs, or start one if the last one is long enough ago."""
         now = asyncio.get_running_loop().time()
         if now >= self._last_attempt + REFETCH_SECONDS:
             self._attempted.clear()
@@ -97,19 +95,15 @@ class JwksKeys:
                 await self._attempted.wait()
         except TimeoutError:
             raise Unavailable(
-                "The token cannot be checked now: nobody fetches the issuer's keys. Try again in "
-                "a few seconds; if that does not help, the gateway must be restarted."
+                "The token cannot be checked now: the issuer's keys are not being fetched. Try "
+                "again in a few seconds; if that does not help, restart the gateway."
             ) from None
 
-    async def _rest(self, seconds: float) -> None:
-        """Until a fetch is wanted, but no longer than *seconds*, shortened at random."""
-        # Several gateways that lost the issuer together do not come back together.
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311  spreads load, guards nothing
-        try:
-            async with asyncio.timeout(seconds * jitter):
+    async def _pause(self, seconds: float) -> None:
+        """Until a fetch is wanted, but no longer than *seconds*."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._wanted.wait()
-        except TimeoutError:
-            return
 
     async def _attempt(self, session: aiohttp.ClientSession) -> None:
         self._attempted.clear()
@@ -119,22 +113,21 @@ class JwksKeys:
             self._take(await self._fetch(session))
             self.problem = None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = f" ({error})" if str(error) else ""
-            self.problem = f"{type(error).__name__}{said}"
-            if (held_back := self._complaints.due()) is not None:
+            self.problem = type(error).__name__ + (f" ({error})" if str(error) else "")
+            if (suppressed := self._failure_log.due()) is not None:
                 log.warning(
                     "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s; %s. "
-                    "%d such lines held back.",
+                    "(%d more failures since the last line.)",
                     self.problem,
                     "the last ones stay in use" if self._keys else "no token can be checked",
-                    held_back,
+                    suppressed,
                 )
         finally:
             self._attempted.set()
 
     async def _fetch(self, session: aiohttp.ClientSession) -> bytes:
         body = bytearray()
-        # A redirect could lead anywhere, to plain HTTP too.
+        # No redirects: they could lead anywhere, to plain HTTP too.
         async with session.get(self._url, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"the answer was {response.status} instead of 200")
@@ -145,49 +138,43 @@ class JwksKeys:
         return bytes(body)
 
     def _take(self, body: bytes) -> None:
-        """Use the keys of a fetched set, if it is another one than before."""
+        """Use the keys of a fetched set if it has changed."""
         document = orjson.loads(body)
         published = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(published, list) or len(published) > MAX_KEYS:
-            raise ValueError(f"the answer is no JWK set of at most {MAX_KEYS} keys")
+            raise ValueError(f"the answer is not a JWK set of at most {MAX_KEYS} keys")
         if published == self._published:
             return
         keys = read_jwks(published)
         if not keys:
-            raise ValueError("the answer holds no key that can be used")
+            raise ValueError("the answer has no key that can be used")
         self._published, self._keys = published, keys
         self.generation += 1
 
 
 def read_jwks(published: Sequence[object]) -> tuple[Key, ...]:
-    """The usable keys of a JWK set; each of the others is logged with what is wrong with it."""
+    """The usable keys of a JWK set; for each of the others a log line says what is wrong."""
     keys = []
     for number, jwk in enumerate(published, 1):
         try:
             keys.append(_read(jwk))
         except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            # Not with PyJWT's own words, which may hold the whole key.
+            # PyJWT's own message may quote the whole key.
             why = "it is damaged" if isinstance(error, jwt.PyJWTError) else error
             log.warning("Key %d of the issuer's JWK set is not used: %s.", number, why)
     return tuple(keys)
 
 
 def _read(jwk: object) -> Key:
-    """One public signature key.
-
-    Raises:
-        ValueError: it is something else.
-        jwt.PyJWTError, TypeError, UnsupportedAlgorithm: its numbers make no key.
-    """
     if not isinstance(jwk, dict) or jwk.get("kty") not in _READER:
-        raise ValueError("its kty is none of RSA, EC and OKP")
+        raise ValueError("its kty is not RSA, EC or OKP")
     if jwk.get("use", "sig") != "sig":
         raise ValueError("its use is not sig")
     if "d" in jwk:
-        raise ValueError("it is a private key, which everybody can read there: replace it")
+        raise ValueError("it is a private key, which is public now: replace it")
     kid, algorithm = jwk.get("kid"), jwk.get("alg")
     if not (kid is None or isinstance(kid, str)):
-        raise ValueError("its kid is no text")
+        raise ValueError("its kid is not text")
     key = public_key(jwt.PyJWK(jwk, _READER[jwk["kty"]]).key, kid)
     if algorithm is None:
         return key

@@ -1,8 +1,7 @@
-"""Keys that tokens are verified with: what each is good for, and who offers them.
+"""Keys that tokens are verified with, from a secret or a PEM file; from a URL: `access.jwks`.
 
-A key says itself which algorithms it is good for, by its kind, curve and size. A token's header
-chooses among the keys; it never makes one good for more. Nothing here reads a file or the network:
-that is `gateway.access.keys` and `gateway.access.jwks`.
+A key's kind, curve and size decide which algorithms it may verify. A token's header chooses among
+the keys; it never allows a key more.
 """
 
 import re
@@ -22,7 +21,7 @@ from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.checks import read_text
 
 MAX_TRIED = 8
-"""Most keys that one token is tried with, so that a stranger's token costs a bounded time."""
+"""Most keys that one token is tried with, which bounds the cost of an untrusted token."""
 
 _MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
@@ -35,34 +34,34 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key and all that it may verify."""
+    """One key, and the algorithms that it may verify."""
 
-    # A repr may end in a log.
+    # Not in a repr, which may end up in a log.
     material: str | PublicKey = field(repr=False)
     algorithms: frozenset[str]
     kid: str | None = None
-    """Its name in a JWK set; None where keys have no names."""
+    """Its name in a JWK set; None if it has none."""
 
 
 class Keys(Protocol):
-    """Offers the keys that a token may have been signed with."""
+    """A source of keys."""
 
     @property
     def generation(self) -> int:
-        """Counts the changes of the keys: what was verified under another one must be forgotten."""
+        """Grows with each change; what was verified before it must be verified again."""
         ...
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """At most `MAX_TRIED` keys that are good for *algorithm*, and named *kid* where given.
+        """At most `MAX_TRIED` keys for *algorithm*, named *kid* if that is given.
 
         Raises:
-            Unavailable: the keys are not known, since they could not be fetched.
+            Unavailable: the keys could not be fetched.
         """
         ...
 
 
 class FixedKeys:
-    """Keys that do not change; without names, so a token's `kid` means nothing."""
+    """Keys that do not change. They have no names, so a token's `kid` is ignored."""
 
     generation = 0
 
@@ -75,24 +74,24 @@ class FixedKeys:
 
 
 def fitting(keys: Iterable[Key], algorithm: str) -> list[Key]:
-    """The first `MAX_TRIED` of *keys* that are good for *algorithm*."""
+    """The first `MAX_TRIED` of *keys* that may verify *algorithm*."""
     return [key for key in keys if algorithm in key.algorithms][:MAX_TRIED]
 
 
 def secret_keys(secret: str) -> FixedKeys:
-    """The one key of an issuer that shares *secret*; good for the HS algorithms it is long enough
-    for (RFC 7518, section 3.2).
+    """The key of an issuer that shares *secret*, for the HS algorithms that it is long enough for
+    (RFC 7518, section 3.2).
 
     Raises:
-        ValueError: it is a public key, so anybody could sign with it.
+        ValueError: it is a public key, so anyone could sign with it.
     """
     try:
-        # PyJWT knows what keys look like as text.
+        # PyJWT recognizes other keys as text.
         jwt.get_algorithm_by_name("HS256").prepare_key(secret)
     except jwt.InvalidKeyError:
         raise ValueError(
-            "this is no secret but a key pair's key, which others may know: make a secret with "
-            "`openssl rand -hex 32`"
+            "this is a key of a key pair, which others may know, and not a secret: make a secret "
+            "with `openssl rand -hex 32`"
         ) from None
     size = len(secret.encode())
     algorithms = frozenset(name for name, least in MIN_SECRET_BYTES.items() if size >= least)
@@ -100,10 +99,10 @@ def secret_keys(secret: str) -> FixedKeys:
 
 
 def public_key(material: object, kid: str | None = None) -> Key:
-    """A public key, with the algorithms that fit its kind and curve.
+    """A public key, with the algorithms for its kind and curve.
 
     Raises:
-        ValueError: it is weak, or of a kind that no algorithm of the gateway uses.
+        ValueError: it is weak, or of a kind that the gateway does not support.
     """
     match material:
         case RSAPublicKey():
@@ -122,25 +121,25 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTAL
 
 
 def read_pem(file: Path, algorithms: Collection[str]) -> tuple[Key, ...]:
-    """All public keys in *file*, each good for one of the allowed *algorithms* at least.
+    """All public keys in *file*; each fits at least one of the allowed *algorithms*.
 
     Raises:
-        ValueError: the file cannot be read, or is not made of such keys; says what to do.
+        ValueError: the file cannot be read, or has something else in it; says what to do.
     """
     text = read_text(file)
     keys = tuple(_key(block) for block in _BLOCK.finditer(text))
     if not keys or len(keys) != text.count("-----BEGIN"):
         raise ValueError(
-            f"{file} holds no complete public key in PEM: it must begin with "
+            f"{file} has no complete public key in PEM format: it must start with "
             "-----BEGIN PUBLIC KEY-----"
         )
     if len(keys) > MAX_TRIED:
-        raise ValueError(f"{file} holds more than {MAX_TRIED} keys: remove those of the past")
+        raise ValueError(f"{file} has more than {MAX_TRIED} keys: remove the old ones")
     for key in keys:
         if key.algorithms.isdisjoint(algorithms):
             raise ValueError(
-                f"{file} holds a key for {' or '.join(sorted(key.algorithms))}, which is not "
-                "among the allowed algorithms: allow one of them, or remove the key"
+                f"{file} has a key for {' or '.join(sorted(key.algorithms))}, which is not "
+                "allowed: allow that algorithm, or remove the key"
             )
     return keys
 
@@ -149,16 +148,16 @@ def _key(block: re.Match[str]) -> Key:
     label = block[1]
     if "PRIVATE" in label:
         raise ValueError(
-            "a private key has no place here, whoever reads it can sign: put its public half "
-            "in the file, made with `openssl pkey -pubout`, and replace the pair"
+            "it has a private key, and who can read that can sign tokens: put the public key in "
+            "the file, made with `openssl pkey -pubout`, and replace the key pair"
         )
     if label not in ("PUBLIC KEY", "RSA PUBLIC KEY"):
         raise ValueError(
-            f"{label} is no public key: take it out of a certificate with "
+            f"it has a {label} instead of a public key: take the key out of a certificate with "
             "`openssl x509 -pubkey -noout`"
         )
     try:
         material = load_pem_public_key(block[0].encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("a key in it is damaged or of an unknown kind: export it anew") from None
+        raise ValueError("a key in it is damaged or of an unknown kind: export it again") from None
     return public_key(material)

@@ -1,9 +1,8 @@
-"""Everything a request must pass before it is shown anything: one door for streams, polls, tickets.
+"""The access checks of streams, polls and tickets: who asks, and may they see the execution.
 
-A request is *identified* first: whose token or ticket it brings, and whether that covers the
-organization asked for. It is then *admitted*: not revoked, and the execution is this
-organization's, which may have to be waited for. It knows neither HTTP nor how tokens look in a
-request.
+A request is first *identified*: its token or ticket is valid and covers the organization asked for.
+Then it is *admitted*: nothing of it is revoked, and the execution belongs to this organization,
+which may have to be waited for.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ class Credentials:
 
 
 class Policy:
-    """Says who may see what."""
+    """Decides who may see what."""
 
     def __init__(
         self,
@@ -42,11 +41,11 @@ class Policy:
         ownership: Ownership,
         wait: float,
         *,
-        keeps_token: bool = False,
+        keeps_token: bool,
     ) -> None:
-        """*wait*: seconds to hold a request while Redis is away. *keeps_token*: the ownership asks
-        with it; else no viewer carries it along for as long as its stream lives."""
-        self.verifier = verifier
+        """*wait*: seconds that a request waits while Redis is away. *keeps_token*: the ownership
+        needs the token; else it does not stay in memory with the stream."""
+        self._verifier = verifier
         self._tickets = tickets
         self._revocations = revocations
         self._ownership = ownership
@@ -54,11 +53,11 @@ class Policy:
         self._keeps_token = keeps_token
 
     async def identify(self, execution_id: str, credentials: Credentials) -> Principal:
-        """Who asks, and whether the organization asked for is theirs. Spends a ticket.
+        """Who asks, if the organization asked for is theirs. A ticket is used up.
 
         Raises:
             MalformedRequest, Unauthenticated, Forbidden: the request must change first.
-            Unavailable: the keys, or the ticket, cannot be looked at now.
+            Unavailable: the keys, or the ticket, cannot be read now.
         """
         if not EXECUTION_ID.fullmatch(execution_id):
             raise MalformedRequest(
@@ -66,7 +65,7 @@ class Policy:
                 "malformed_execution_id",
             )
         if credentials.ticket is not None:
-            principal = await self._tickets.spend(credentials.ticket, execution_id)
+            principal = await self._tickets.redeem(credentials.ticket, execution_id)
             if credentials.organization_id not in (None, principal.organization_id):
                 raise Forbidden(
                     "The ticket is for another organization: leave the organization out, or get "
@@ -78,14 +77,14 @@ class Policy:
                 "No token: send it as `Authorization: Bearer <token>`, or in the query.",
                 "token_missing",
             )
-        identity = await self.verifier.verify(credentials.token)
+        identity = await self._verifier.verify(credentials.token)
         organization_id = _organization(credentials.organization_id, identity)
         token = credentials.token if self._keeps_token else None
         identity = identity.narrowed(organization_id, execution_id)
         return Principal(execution_id, organization_id, identity, token)
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """Wait until *viewer* may see the execution. *again*: see `Ownership.admit`.
+        """Wait until *principal* may see the execution. *again*: see `Ownership.admit`.
 
         Raises:
             ExecutionNotFound: it is not this organization's, or there is none, or it was revoked.
@@ -93,22 +92,19 @@ class Policy:
             Unavailable: the question could not be answered in time.
         """
         await self._ownership.admit(principal, again=again)
-        # Last, so that a revocation which came while the execution was waited for counts too.
-        await poll_until(self._know_revocations, self._wait, "Redis")
+
+        async def refresh() -> bool:
+            await self._revocations.refresh()
+            return True
+
+        # Last, so that a revocation which came during the wait for the execution counts too.
+        await poll_until(refresh, self._wait, "Redis")
         if (kind := self._revocations.kind_of(principal)) is not None:
             refuse_revoked(kind)
 
-    async def _know_revocations(self) -> bool:
-        await self._revocations.refresh()
-        return True
-
 
 def _organization(asked: str | None, identity: Identity) -> str:
-    """The organization asked for, which the token must name.
-
-    Raises:
-        MalformedRequest, Forbidden.
-    """
+    """The organization asked for, which the token must name."""
     if not asked:
         raise MalformedRequest(
             "No organization: send X-Organization-ID, or organization_id in the query.",
@@ -125,19 +121,19 @@ def _organization(asked: str | None, identity: Identity) -> str:
 
 
 def refuse_revoked(kind: Kind) -> NoReturn:
-    """Refuse a viewer whom a revocation of this *kind* hits.
+    """Refuse a principal whom a revocation of this *kind* hits.
 
     Raises:
-        Unauthenticated: of the subject or the token: 401 `token_revoked`.
-        Forbidden: of the organization: 403 `organization_revoked`.
-        ExecutionNotFound: of the execution: nobody learns more of it than of an unknown one.
+        Unauthenticated: the subject's or the token's: 401 `token_revoked`.
+        Forbidden: the organization's: 403 `organization_revoked`.
+        ExecutionNotFound: the execution's: the same answer as for an unknown one.
     """
     match kind:
         case "subject" | "token-id":
             raise Unauthenticated("The token was revoked: log in again.", "token_revoked")
         case "organization":
             raise Forbidden(
-                "This organization's access was revoked: ask whoever runs the gateway.",
+                "This organization's access was revoked: ask the operator of the gateway.",
                 "organization_revoked",
             )
         case "execution":

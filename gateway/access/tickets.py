@@ -1,110 +1,60 @@
-"""Tickets: good once, for half a minute, for one execution, so that no token stands in a URL.
+"""Tickets: a page trades its token for one, so that the URL of its EventSource holds no token.
 
-A page trades its token for one and opens its EventSource with it. A ticket holds nothing: it is
-256 random bits, and Redis keeps, under their digest, whom it was given to. The stream that it opens
-ends when the token would have, and is revoked with it.
+A ticket is 256 random bits, valid once, for half a minute, for one execution. Redis keeps what the
+token proved, under a digest of the ticket: who can read Redis cannot use it. The stream that the
+ticket opens ends when the token would have expired, and is revoked with the token.
 """
 
 import hashlib
-import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import ticket_key
 from gateway.dataloader import DataLoader
-from gateway.errors import RedisUnavailable, Unauthenticated
+from gateway.errors import Unauthenticated
 from gateway.principal import Identity, Principal
 from gateway.retry import unavailable
-
-_AT_ONCE = 256
-"""Tickets taken out in one round trip."""
-
-
-class TicketStore:
-    """Records by the digest of their ticket: whoever reads Redis cannot use what stands there."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        # Anybody can invent tickets, and each must be looked for: together they cost little. The
-        # number keeps two who show the same ticket from being given one answer.
-        self._spending: DataLoader[tuple[str, int], bytes | None] = DataLoader(
-            self._spend_all, _AT_ONCE
-        )
-        self._numbers = count()
-
-    async def put(self, digest: str, record: bytes, seconds: int) -> None:
-        """Keep *record* for *seconds*.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        try:
-            await self._redis.set(ticket_key(digest), record, ex=seconds)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-
-    async def spend(self, digest: str) -> bytes | None:
-        """Take the record out, in one step; None if it is not there (any more).
-
-        Raises:
-            RedisUnavailable: Redis could not be asked; the record may be gone all the same.
-        """
-        return await self._spending.ask((digest, next(self._numbers)))
-
-    async def stop(self) -> None:
-        """Give up what is under way."""
-        await self._spending.stop()
-
-    async def _spend_all(
-        self, asked: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], bytes | RedisUnavailable | None]:
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for digest, _ in asked:
-                    pipeline.getdel(ticket_key(digest))
-                records = await pipeline.execute(raise_on_error=False)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        return {
-            one: RedisUnavailable(describe_redis_error(record))
-            if isinstance(record, Exception)
-            else record
-            for one, record in zip(asked, records, strict=True)
-        }
-
 
 TICKET_SECONDS = 30
 _RANDOM_BYTES = 32
 _TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
+_BATCH = 256
+"""Most tickets looked up in one round trip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A fresh ticket; `expires_in` in seconds."""
+    """A new ticket; `expires_in` in seconds."""
 
     text: str = field(repr=False)
     expires_in: int
 
 
 class Tickets:
-    """Gives tickets out and redeems them."""
+    """Issues tickets and redeems them."""
 
-    def __init__(self, store: TicketStore, clock: Callable[[], float] = time.time) -> None:
-        """*clock*: seconds since the epoch, in which tokens expire."""
-        self._store = store
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        """*clock*: seconds since the Unix epoch, in which tokens expire."""
+        self._redis = redis
         self._clock = clock
+        # Anyone can invent tickets, and each is looked up: together these cost little. The number
+        # keeps two requests with the same ticket from sharing one answer.
+        self._lookups: DataLoader[tuple[str, int], Any] = DataLoader(self._take, _BATCH)
+        self._numbers = count()
 
     async def issue(self, principal: Principal) -> Ticket:
-        """A ticket for *viewer*, who was admitted. It does not outlive the token, but for a second.
+        """A ticket for *principal*, who was admitted. It does not outlive the token by more than a
+        second.
 
         Raises:
             Unavailable: Redis could not be asked.
@@ -112,91 +62,97 @@ class Tickets:
         text = secrets.token_urlsafe(_RANDOM_BYTES)
         left = int(principal.identity.expires_at - self._clock())
         seconds = max(1, min(TICKET_SECONDS, left))
-        try:
-            await self._store.put(_digest(text), write(principal), seconds)
-        except RedisUnavailable as error:
-            raise unavailable(str(error)) from error
+        with _redis_or_unavailable():
+            await self._redis.set(ticket_key(_digest(text)), to_record(principal), ex=seconds)
         return Ticket(text, seconds)
 
-    async def spend(self, text: str, execution_id: str) -> Principal:
-        """Whom the ticket *text* was given to; it is spent thereby.
+    async def redeem(self, text: str, execution_id: str) -> Principal:
+        """The principal that the ticket *text* was issued to; the ticket is used up.
 
         Raises:
-            Unauthenticated: it is spent, unknown, too old, or was given for another execution.
-                Nobody is told which.
-            Unavailable: Redis could not be asked.
+            Unauthenticated: it is used up, unknown, too old, or for another execution; the message
+                does not say which.
+            Unavailable: Redis could not be asked; the ticket may be used up all the same.
         """
-        if not _TICKET.fullmatch(text):
-            raise _invalid()
-        try:
-            record = await self._store.spend(_digest(text))
-        except RedisUnavailable as error:
-            raise unavailable(str(error)) from error
-        principal = read(record) if record is not None else None
+        record = None
+        if _TICKET.fullmatch(text):
+            with _redis_or_unavailable():
+                record = await self._lookups.ask((_digest(text), next(self._numbers)))
+        principal = from_record(record) if record is not None else None
         if principal is None or principal.execution_id != execution_id:
-            raise _invalid()
+            raise Unauthenticated(
+                "The ticket is not valid, or not any more: get a new one. A ticket is valid once, "
+                f"for {TICKET_SECONDS} seconds, for the execution that it was issued for.",
+                "ticket_invalid",
+            )
         return principal
 
+    async def stop(self) -> None:
+        """Cancel the lookups under way."""
+        await self._lookups.stop()
 
-def write(principal: Principal) -> bytes:
-    """What Redis keeps of *viewer*: all that a token says, but not the token, and nothing about
-    other organizations and executions. So it is hardly larger than the token's `sub` and `jti`."""
-    identity = principal.identity
-    return orjson.dumps(
-        {
-            "execution_id": principal.execution_id,
-            "organization_id": principal.organization_id,
-            "subject": identity.subject,
-            "token_id": identity.token_id,
-            "expires_at": identity.expires_at,
-            "executions": None if identity.executions is None else sorted(identity.executions),
-            "payer": identity.payer,
-        }
-    )
+    async def _take(self, asked: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for digest, _ in asked:
+                pipeline.getdel(ticket_key(digest))
+            records = await pipeline.execute(raise_on_error=False)
+        return dict(zip(asked, records, strict=True))
 
 
-def read(record: bytes) -> Principal | None:
-    """The viewer of a record; None if it is none of ours."""
+@contextmanager
+def _redis_or_unavailable() -> Iterator[None]:
     try:
-        given: Any = orjson.loads(record)
-        executions = given["executions"]
-        principal = Principal(
-            _text(given["execution_id"]),
-            _text(given["organization_id"]),
-            Identity(
-                subject=_text(given["subject"]),
-                organizations=frozenset({_text(given["organization_id"])}),
-                expires_at=_moment(given["expires_at"]),
-                token_id=_text(given["token_id"]),
-                executions=None if executions is None else frozenset(map(_text, executions)),
-                # A gateway of an earlier release wrote none.
-                payer=_text(given.get("payer", given["subject"])),
-            ),
-        )
-    except (ValueError, TypeError, KeyError, OverflowError):
+        yield
+    except REDIS_ERRORS as error:
+        raise unavailable(describe_redis_error(error)) from error
+
+
+class _Record(BaseModel):
+    """What Redis keeps: what the token proved, without other organizations and executions. So it is
+    hardly larger than the token's `sub` and `jti`, and the token itself is not in it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    execution_id: str
+    organization_id: str
+    subject: str
+    token_id: str
+    expires_at: float
+    executions: frozenset[str] | None
+    payer: str
+
+
+def to_record(principal: Principal) -> bytes:
+    """The record of *principal*."""
+    identity = principal.identity
+    record = _Record(
+        execution_id=principal.execution_id,
+        organization_id=principal.organization_id,
+        subject=identity.subject,
+        token_id=identity.token_id,
+        expires_at=identity.expires_at,
+        executions=identity.executions,
+        payer=identity.payer,
+    )
+    return record.model_dump_json().encode()
+
+
+def from_record(text: bytes) -> Principal | None:
+    """The principal of a record; None if the gateway did not write it."""
+    try:
+        record = _Record.model_validate_json(text)
+    except ValidationError:
         return None
-    return principal
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _moment(value: object) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError
-    return float(value)
+    identity = Identity(
+        subject=record.subject,
+        organizations=frozenset({record.organization_id}),
+        expires_at=record.expires_at,
+        token_id=record.token_id,
+        executions=record.executions,
+        payer=record.payer,
+    )
+    return Principal(record.execution_id, record.organization_id, identity)
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _invalid() -> Unauthenticated:
-    return Unauthenticated(
-        "The ticket is not valid (any more): get a new one. Each is good once, within "
-        f"{TICKET_SECONDS} seconds, for the execution that it was given for.",
-        "ticket_invalid",
-    )

@@ -1,67 +1,51 @@
-"""Bearer tokens: is this JWT genuine and in force, and whom does it prove.
+"""Bearer tokens: is this JWT genuine and valid now, and who is its bearer.
 
-PyJWT verifies; this module decides what is required. A verified token is remembered until it
-expires, so that a reconnect storm does not verify every signature again. It does not know which
-execution is asked for: that is `gateway.access.policy`.
+PyJWT verifies; this module decides what is required. A verified token is cached until it expires,
+so that a reconnect storm does not verify every signature again.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from sys import getsizeof
 
 import jwt
 
 from gateway.access.claims import Claims, identity, place
 from gateway.access.keys import Key, Keys
-from gateway.access.remembered import Remembered
+from gateway.access.lru_cache import LruCache
 from gateway.errors import Unauthenticated
 from gateway.principal import Identity
+from gateway.settings.access import AccessSettings
 
 MAX_TOKEN_BYTES = 8 * 1024
-"""Longer ones are refused unread."""
-CACHED_BYTES = 16 * 1024 * 1024
-"""Most memory that verified tokens take which are remembered: some 20,000 with one organization
-each, or 200 of the largest, with a thousand."""
+"""Longer tokens are refused unread."""
+CACHE_BYTES = 16 * 1024 * 1024
+"""Most memory for verified tokens: some 20,000 with one organization each, or 200 of the largest,
+with a thousand."""
 
 _ENTRY_BYTES = 400
-"""Of a remembered token beside the texts in it, as measured."""
+"""Of a cached token without the texts in it, as measured."""
 
 _HOSTILE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
-"""What reading a stranger's token may raise: `Infinity` as a date, JSON a thousand levels deep, or
-a list where PyJWT's floor version takes text for granted."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRules:
-    """What a token must look like."""
-
-    organization_claim: str
-    """Name or path of the claim; empty where the backend decides who belongs to whom."""
-    algorithms: tuple[str, ...]
-    """All that may be used, by whichever key."""
-    issuer: str | None = None
-    audience: str | None = None
-    leeway_seconds: float = 0.0
-    """Bridges clocks that differ."""
-    reads_executions: bool = False
-    """Whether the claim `executions` narrows a token (ownership `token`)."""
+"""What an untrusted token may raise: `Infinity` as a date, JSON a thousand levels deep, or a list
+where the oldest PyJWT that is allowed expects text."""
 
 
 class TokenVerifier:
     """Turns a token into an identity."""
 
     def __init__(
-        self, rules: TokenRules, keys: Keys, clock: Callable[[], float] = time.time
+        self, settings: AccessSettings, keys: Keys, clock: Callable[[], float] = time.time
     ) -> None:
-        """*clock*: seconds since the epoch, by which remembered tokens expire."""
-        self._rules = rules
+        """*clock*: seconds since the Unix epoch, by which cached tokens expire."""
+        self._settings = settings
+        self._algorithms: tuple[str, ...] = settings.jwt_algorithms
         self._keys = keys
         self._clock = clock
         self._generation = keys.generation
-        # By digest: a token itself is not kept anywhere.
-        self._verified: Remembered[Identity] = Remembered(CACHED_BYTES, _bytes_of)
+        # By digest: no token stays in memory.
+        self._cache: LruCache[Identity] = LruCache(CACHE_BYTES, _size_of)
 
     @property
     def keys(self) -> Keys:
@@ -69,70 +53,67 @@ class TokenVerifier:
         return self._keys
 
     def replace_keys(self, keys: Keys, algorithms: tuple[str, ...]) -> None:
-        """Verify with these from now on; what was verified before is forgotten."""
+        """Verify with these from now on, tokens that were verified before too."""
         self._keys = keys
-        self._rules = replace(self._rules, algorithms=algorithms)
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget all verified tokens: each must be verified again."""
-        self._verified.clear()
-        self._generation = self._keys.generation
+        self._algorithms = algorithms
+        self._clear_cache()
 
     async def verify(self, token: str) -> Identity:
-        """The identity that *token* proves; a token that is remembered is answered at once.
+        """The identity that *token* proves; never waits for a token in the cache.
 
         Raises:
-            Unauthenticated: it is not genuine or not in force; never says more than that.
-            Forbidden: it names no organization at all.
+            Unauthenticated: it is not genuine, or not valid now; the message does not say why.
+            Forbidden: it names no organization.
             Unavailable: the keys could not be fetched.
         """
-        # RFC 7515, section 2: base64url without padding. PyJWT reads it, and so takes two texts
-        # for one token.
+        # With padding, which PyJWT accepts and RFC 7515 (section 2) does not, one token would have
+        # several texts.
         if len(token) > MAX_TOKEN_BYTES or not token.isascii() or "=" in token:
             raise _invalid()
         digest = hashlib.blake2b(token.encode(), digest_size=32).digest()
-        known = self._remembered(digest)
-        if known is not None:
-            return known
+        if (cached := self._cached(digest)) is not None:
+            return cached
         algorithm, kid = self._header(token)
         keys = self._keys
-        # Nothing may wait after this: a key that was removed meanwhile would still be used.
-        proved = self._proved(token, digest, await keys.candidates(algorithm, kid))
+        # No await after this: a key that is removed meanwhile would still be used.
+        proved = self._prove(token, digest, await keys.candidates(algorithm, kid))
         if keys is self._keys:
-            self._verified.put(digest, proved)
+            self._cache.put(digest, proved)
         return proved
 
-    def _remembered(self, digest: bytes) -> Identity | None:
+    def _clear_cache(self) -> None:
+        self._cache.clear()
+        self._generation = self._keys.generation
+
+    def _cached(self, digest: bytes) -> Identity | None:
         if self._generation != self._keys.generation:
-            self.forget()
-        known = self._verified.get(digest)
-        if known is None:
-            return None
-        if known.expires_at <= self._clock() - self._rules.leeway_seconds:
-            # It stays remembered as expired, until newer ones take its place.
+            self._clear_cache()
+        cached = self._cache.get(digest)
+        now = self._clock() - self._settings.jwt_leeway_seconds
+        if cached is not None and cached.expires_at <= now:
+            # It stays in the cache, and is refused cheaply if it comes again.
             raise _expired()
-        return known
+        return cached
 
     def _header(self, token: str) -> tuple[str, str | None]:
-        """Algorithm and name of the key, as the token's unverified header claims them."""
+        """Algorithm and name of the key, as the token's unverified header states them."""
         try:
             header = jwt.get_unverified_header(token)
         except _HOSTILE:
             raise _invalid() from None
         algorithm: object = header.get("alg")
-        # The gateway understands no extension, so none may be critical (RFC 7515, 4.1.11).
-        if algorithm not in self._rules.algorithms or "crit" in header or "b64" in header:
+        # The gateway supports no extension, so none may be critical (RFC 7515, section 4.1.11).
+        if algorithm not in self._algorithms or "crit" in header or "b64" in header:
             raise _invalid()
-        # PyJWT has seen to it that a `kid` is text.
+        # PyJWT has checked that a `kid` is text.
         return str(algorithm), header.get("kid")
 
-    def _proved(self, token: str, digest: bytes, candidates: Sequence[Key]) -> Identity:
+    def _prove(self, token: str, digest: bytes, candidates: Sequence[Key]) -> Identity:
         try:
             return identity(
                 self._claims(token, candidates),
-                self._rules.organization_claim,
-                reads_executions=self._rules.reads_executions,
+                self._settings.organization_claim,
+                reads_executions=self._settings.ownership == "token",
                 digest=digest,
             )
         except jwt.ExpiredSignatureError:
@@ -141,29 +122,27 @@ class TokenVerifier:
             raise _invalid() from None
 
     def _claims(self, token: str, candidates: Sequence[Key]) -> Claims:
-        """The claims of a token that one of the keys has signed, and that is in force."""
-        rules = self._rules
+        """The claims of a token that one of the keys has signed, and that is valid now."""
+        settings = self._settings
         for key in candidates:
             try:
                 return jwt.decode(
                     token,
                     key.material,
-                    # What is allowed and fits the key: the token's header must not choose, nor a
-                    # public key pass for a secret (RFC 8725, sections 3.1 and 3.2).
-                    algorithms=[name for name in rules.algorithms if name in key.algorithms],
-                    issuer=rules.issuer,
-                    audience=rules.audience,
-                    leeway=rules.leeway_seconds,
-                    options={"require": ["exp"], "verify_aud": rules.audience is not None},
+                    # Those allowed that fit the key: the token's header must not choose, and a
+                    # public key must not be used as a secret (RFC 8725, sections 3.1 and 3.2).
+                    algorithms=[name for name in self._algorithms if name in key.algorithms],
+                    issuer=settings.jwt_issuer,
+                    audience=settings.jwt_audience,
+                    leeway=settings.jwt_leeway_seconds,
+                    options={"require": ["exp"], "verify_aud": settings.jwt_audience is not None},
                 )
             except jwt.InvalidSignatureError:
-                # Another key's, perhaps.
                 continue
         raise _invalid()
 
 
-def _bytes_of(proved: Identity) -> int:
-    """The memory that a remembered token takes."""
+def _size_of(proved: Identity) -> int:
     size = _ENTRY_BYTES + getsizeof(proved.subject) + getsizeof(proved.token_id)
     for names in (proved.organizations, proved.executions):
         if names is not None:
@@ -172,7 +151,11 @@ def _bytes_of(proved: Identity) -> int:
 
 
 def _invalid() -> Unauthenticated:
-    return Unauthenticated("The token is not valid here: renew it.")
+    return Unauthenticated(
+        "The token is not valid for this gateway: get a new one. If that is refused too, compare "
+        "the key, the algorithms, the issuer and the audience in the gateway's settings with those "
+        "of your tokens."
+    )
 
 
 def _expired() -> Unauthenticated:
@@ -189,10 +172,7 @@ def issue(
     algorithm: str = "HS256",
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """A signed token for development and tests; in production the customer's issuer signs.
-
-    *more*: further claims, such as `iss`.
-    """
+    """A signed token for development and tests; *more*: further claims, such as `iss`."""
     now = int(time.time())
     claims = {
         "sub": subject,

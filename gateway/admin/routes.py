@@ -1,8 +1,8 @@
-"""The admin application: its paths, and what each answers. `gateway.server` listens for it."""
+"""The admin application, for operators: its paths and answers."""
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -14,21 +14,25 @@ from gateway.admin.exposition import Sources, create_registry
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
-from gateway.http.nothing_here import add_nothing_here
-from gateway.http.responses import add_common_headers, error_middleware, json_response
+from gateway.http.responses import (
+    add_common_headers,
+    add_fallback,
+    error_middleware,
+    json_response,
+)
 from gateway.metrics import Metrics
 from gateway.settings import variable
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
-"""Most streams in one answer: it is made in one go, about 5 µs each."""
+"""Most streams in one answer: it is built without a pause, about 5 µs each."""
 
 _FILTERS = ("execution", "organization", "subject")
 
 
 def streams_handler(hub: Hub) -> Handler:
     """The streams of *hub* as JSON, oldest first; `?execution=`, `?organization=` and `?subject=`
-    choose, `?limit=` says how many are shown."""
+    filter them, `?limit=` says how many are shown."""
 
     async def handle(request: web.Request) -> web.Response:
         unknown = request.query.keys() - {*_FILTERS, "limit"}
@@ -53,9 +57,9 @@ def streams_handler(hub: Hub) -> Handler:
 def _limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
-    # Python reads no number of thousands of digits.
+    # Python refuses to parse a number of thousands of digits.
     if re.fullmatch(r"[0-9]{1,6}", given) is None or int(given) > MAX_LIMIT:
-        raise MalformedRequest(f"limit is a number from 0 to {MAX_LIMIT}.")
+        raise MalformedRequest(f"The limit is not valid: use a number from 0 to {MAX_LIMIT}.")
     return int(given)
 
 
@@ -90,30 +94,32 @@ def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
 
 def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     """`/metrics`, `/ready`, `/live` and `/streams` of one gateway, also by the names *hosts*."""
-    # Its own counters: what an operator mistypes is no refusal of a reader.
+    # Counters of its own: an operator's mistyped request is not a refusal of a reader.
     application = web.Application(middlewares=[error_middleware(Metrics()), _only_for(hosts)])
-    application.on_response_prepare.append(_finish_headers)
+    application.on_response_prepare.append(_add_headers)
     application.router.add_get("/metrics", _metrics(sources))
-    application.router.add_get("/ready", _ready(sources))
-    application.router.add_get("/live", _live(sources))
+    # 503 while events cannot be trusted to arrive, and while the gateway drains.
+    application.router.add_get("/ready", _state_handler("ready", sources.not_ready))
+    # 503 only for what a restart repairs: that Redis is away is no such thing.
+    application.router.add_get("/live", _state_handler("live", sources.not_live))
     application.router.add_get("/streams", streams_handler(sources.hub))
-    add_nothing_here(application)
+    add_fallback(application)
     return application
 
 
 def _only_for(hosts: Sequence[str]) -> Middleware:
-    """Refuses names that are not ours: a page whose name was made to point at loopback (DNS
-    rebinding) is of the same origin as what it finds here, and could read it."""
+    """Refuses other host names: a page whose name was made to point at loopback (DNS rebinding) has
+    the same origin as this application, and could read its answers."""
     allowed = {"localhost", *(host.lower() for host in hosts)}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Host")
-        # No page reaches a unix socket, and each proxy calls it as it likes.
+        # No page reaches a unix socket, and proxies use any name for it.
         if given is not None and not _is_unix(request) and not _is_ours(given, allowed):
             raise Forbidden(
-                "This address answers to localhost and to IP addresses alone: use one of them, or "
-                f"list the name in {variable('admin_hosts')}.",
+                "This address accepts only localhost and IP addresses as the host: use one of "
+                f"them, or add the host name to {variable('admin_hosts')}.",
                 "host_not_allowed",
             )
         return await handler(request)
@@ -133,14 +139,14 @@ def _is_ours(host: str, allowed: Set[str]) -> bool:
         name = "" if "@" in host else urlsplit(f"//{host}").hostname or ""
         if name in allowed:
             return True
-        # Only a name can be made to point here.
+        # An IP address cannot be made to point here, as a name can.
         ip_address(name)
     except ValueError:
         return False
     return True
 
 
-async def _finish_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     add_common_headers(response)
 
 
@@ -155,12 +161,12 @@ def _metrics(sources: Sources) -> Handler:
     return handle
 
 
-def _ready(sources: Sources) -> Handler:
-    """200 while new streams may be sent here; 503 while events cannot be trusted to arrive, and
-    from the beginning of the drain."""
-
+def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handler:
     async def handle(_: web.Request) -> web.Response:
-        return _state("ready", sources.not_ready())
+        reasons = reasons_against()
+        if reasons:
+            return json_response({"status": f"not {name}", "reasons": reasons}, 503)
+        return json_response({"status": name})
 
     return handle
 

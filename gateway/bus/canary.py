@@ -1,12 +1,10 @@
-"""The health canary: a message that goes through Redis and must come back on the subscription.
+"""The health canary: a message that is published through Redis and must come back.
 
-PING answers on a Redis whose pub/sub is dead for us, and a socket may look open for minutes after
-its peer has gone. Only a message that came the same way as the events proves that events can come.
-It does not judge anything else: see `gateway.bus.health`.
+A Redis whose pub/sub is dead still answers PING, and a socket may look open for minutes after its
+peer has gone. Only a message that comes the same way as the events shows that events can come.
 """
 
 import asyncio
-import logging
 import secrets
 import time
 from contextlib import suppress
@@ -16,13 +14,11 @@ from redis.asyncio import Redis
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import canary_channel
 
-log = logging.getLogger(__name__)
-
 INTERVAL = 1.0
 """Seconds between two canaries."""
 
 STALE_AFTER = 4.5
-"""Seconds without a canary after which the subscription counts as deaf."""
+"""Seconds without a canary after which the subscription counts as dead."""
 
 
 class Canary:
@@ -30,17 +26,17 @@ class Canary:
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        # Of this process alone: another instance's canary proves nothing about our ears.
+        # Of this process alone: another instance's canary proves nothing about our subscription.
         self.instance = secrets.token_hex(8)
         self.channel = canary_channel(prefix, self.instance)
         self._publish_now = asyncio.Event()
         self.published_in_all = 0
         """How many were published so far; each says which one it is."""
-        self._returned_at: float | None = None
+        self._returned_at = float("-inf")
         self._publish_problem: str | None = None
 
     async def run(self) -> None:
-        """Publish a canary every second, for ever."""
+        """Publish a canary every second."""
         while True:
             try:
                 self.published_in_all += 1
@@ -54,7 +50,7 @@ class Canary:
                     await self._publish_now.wait()
 
     def publish_now(self) -> None:
-        """Publish one now: a subscription has just been confirmed, and health waits for it."""
+        """Do not wait for the next second: a new subscription needs a canary to be healthy."""
         self._publish_now.set()
 
     def returned(self, instance: str) -> None:
@@ -64,26 +60,25 @@ class Canary:
 
     @property
     def published(self) -> bool:
-        """Whether Redis took the last one."""
+        """Whether Redis accepted the last canary."""
         return self._publish_problem is None
 
     @property
     def age(self) -> float:
         """Seconds since the last canary came back; infinite before the first."""
-        if self._returned_at is None:
-            return float("inf")
         return time.monotonic() - self._returned_at
 
     @property
     def problem(self) -> str | None:
-        """In words, why events cannot be trusted to arrive; None while canaries come back."""
+        """Why events may not arrive, as a sentence; None while canaries come back."""
         if self.age < STALE_AFTER:
             return None
         if self._publish_problem is not None:
             return self._publish_problem
-        if self._returned_at is None:
+        if self.age == float("inf"):
             return "No canary has come back through Redis yet: the gateway is starting."
         return (
             f"No canary has come back through Redis for {self.age:.0f} s, though Redis accepts "
-            "them: the subscription is deaf. Check the channel rights of the gateway's user."
+            "them: nothing arrives on the subscription. Check the channel rights of the gateway's "
+            "user."
         )

@@ -1,9 +1,8 @@
 """How the gateway connects to Redis: a small bounded pool for all commands.
 
-redis-py's default pool is unbounded: 500 tabs opening at once made 100 connections. Here a command
-waits for a free connection instead, and gives up after its own deadline. The pattern subscription
-makes a connection of its own, outside this pool: see `gateway.bus.subscription`. Where a Sentinel
-URL leads is found by `gateway.bus.sentinel`.
+redis-py's default pool is unbounded: 500 tabs that opened at once made 100 connections. Here a
+command waits for a free connection, up to its deadline. The subscription has a connection of its
+own outside this pool.
 """
 
 from typing import Any
@@ -28,12 +27,12 @@ def create_redis(
 ) -> Redis:
     """A client for *url* whose pool never opens more than *max_connections*.
 
-    Nothing is connected yet. A command on a connection that Redis had closed is tried once more at
-    once (*retries*); whatever lasts longer is the caller's to wait for. *answer_timeout*: seconds
-    after which an answer is given up; None for a caller with a deadline of its own.
+    It connects at the first command; use it as an async context manager, or call `aclose`.
+    *retries*: how often a command is repeated at once after a lost connection. *answer_timeout*:
+    seconds after which an answer is given up; None for a caller with its own deadline.
 
     Raises:
-        ValueError: *url* is none of a Redis; `gateway.settings.check_redis_url` says why.
+        ValueError: *url* is no Redis URL; `gateway.settings.check_redis_url` says why.
     """
     options: dict[str, Any] = {
         "max_connections": max_connections,
@@ -41,7 +40,7 @@ def create_redis(
         "socket_timeout": answer_timeout,
         "socket_connect_timeout": COMMAND_TIMEOUT,
         "retry": Retry(NoBackoff(), retries),
-        # RESP2: pub/sub messages stay plain lists, which redis-py reads without a detour.
+        # RESP2: pub/sub messages stay plain lists, which redis-py reads fastest.
         "protocol": 2,
         # CLIENT SETINFO is not among the rights that the gateway asks an operator for.
         "driver_info": None,
@@ -52,6 +51,6 @@ def create_redis(
 
 
 def master_of(redis: Redis) -> Master | None:
-    """What knows where the master of *redis* is; None where its URL names the server itself."""
+    """The master that the sentinels of *redis* name; None where its URL names the server."""
     pool = redis.connection_pool
     return pool.master if isinstance(pool, MasterPool) else None

@@ -1,10 +1,13 @@
-"""Redis errors in words that may be shown to anybody: no address, no user, no command.
+"""Errors of Redis: which ones a command may raise, and what a user reads about each.
 
-The full error belongs in the log; health is open to whoever reaches the port.
+The sentences name no address, user or command, since health is public. The full error belongs in
+the log.
 """
 
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
@@ -17,27 +20,37 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
-"""What a command may raise when Redis is away, hangs or refuses.
+from gateway.errors import RedisUnavailable
 
-RuntimeError is what uvloop raises, and asyncio's own loop does not, on writing to a connection that
-was closed a moment before: without it one kill of Redis in six ended a background task for good.
+REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a command may raise when Redis is down, hangs or refuses.
+
+uvloop raises RuntimeError, unlike asyncio's own loop, on writing to a connection that was closed a
+moment before: without it one kill of Redis in six ended a background task.
 """
 
 FOREIGN_VALUE = (
-    "Redis holds a value, under a key of the gateway's, that neither a gateway nor a publisher "
-    "writes: delete or correct it."
+    "A key of the gateway in Redis holds a value that neither a gateway nor a publisher writes: "
+    "delete or correct it."
 )
-"""What is said of one key, where Redis as a whole is in order."""
+"""What is wrong with one key, while Redis as a whole works."""
+
+# WRONGTYPE is Redis' own word, FOREIGN that of our scripts.
+_FOREIGN = re.compile(r"WRONGTYPE|FOREIGN")
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Raise RedisUnavailable, with a sentence for the user, for any error of Redis in the block."""
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise RedisUnavailable(describe_redis_error(error)) from error
 
 
 def is_of_one_key(error: BaseException) -> bool:
-    """Whether Redis refuses what one key holds, and would do the same for others."""
+    """Whether Redis refuses only what one key holds: commands on other keys would succeed."""
     return isinstance(error, ResponseError) and _FOREIGN.search(str(error)) is not None
-
-
-# The former is Redis' own, the latter that of our scripts.
-_FOREIGN = re.compile(r"WRONGTYPE|FOREIGN")
 
 
 def describe_redis_error(error: BaseException) -> str:
@@ -59,30 +72,30 @@ def describe_redis_error(error: BaseException) -> str:
             return "Redis does not answer in time: it hangs, or the network does."
         case MasterNotFoundError():
             return (
-                "No sentinel names a master that may be used: see that they run, and that "
+                "No sentinel names a usable master: check that the sentinels run, and that "
                 "REDIS_URL has their addresses, their password, and the master's name."
             )
-        case _ if (refusal := _tls_error(error)) is not None:
-            return _describe_tls_error(refusal)
+        case _ if (tls_error := _tls_error(error)) is not None:
+            return _describe_tls_error(tls_error)
         case _:
-            return "Redis cannot be reached: see that it runs and that REDIS_URL names it."
+            return "Redis cannot be reached: check that it runs and that REDIS_URL names it."
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    """What TLS has said, under the error that redis-py has made of it."""
-    below: BaseException | None = error
-    while below is not None and not isinstance(below, ssl.SSLError):
-        below = below.__cause__ or below.__context__
-    return below
+    """The TLS error that redis-py has wrapped, if it is one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _describe_tls_error(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            "Redis shows a certificate that is not trusted: name the authority that signed it in "
-            "REDIS_URL (ssl_ca_certs), and the host as the certificate does."
+            "The certificate of Redis is not trusted: name the authority that signed it in "
+            "REDIS_URL (ssl_ca_certs), and use the host name that the certificate has."
         )
     return (
-        "TLS with Redis fails: see that its port speaks TLS, and that REDIS_URL has the client "
+        "TLS with Redis fails: check that its port speaks TLS, and that REDIS_URL has the client "
         "certificate that it asks for (ssl_certfile, ssl_keyfile)."
     )

@@ -1,7 +1,7 @@
-"""Whether this gateway can be trusted to deliver, in one object for whoever asks.
+"""Whether this gateway can deliver events, for the health endpoint, metrics and systemd.
 
-Healthy is only what has just been shown: a canary that came back, a confirmed subscription, and
-every background task alive. It does not speak HTTP.
+Healthy means: a canary came back lately, Redis has confirmed the subscription, and every background
+task is alive.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from gateway.bus.subscription import Subscription
 from gateway.tasks import Supervisor
 
 STUCK_AFTER = 30.0
-"""Seconds that the feed may take for one batch while Redis answers: many times the deadline of the
-longest wait that is meant (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
+"""Seconds that the feed may take for one batch while Redis answers: many times the longest
+intended wait (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class HealthStatus:
 
 
 class Health:
-    """Asks the parts that can fail."""
+    """Asks every component that can fail."""
 
     def __init__(
         self,
@@ -47,35 +47,32 @@ class Health:
         self._recorder = recorder
 
     def status(self) -> HealthStatus:
-        """The state now; costs no I/O, so it can be asked as often as anybody likes."""
+        """The state now; costs no I/O."""
         redis = self._subscription.problem or self._canary.problem
-        held_up = self._held_up() if redis is not None else None
-        if held_up is not None:
+        busy = self._feed.busy_for
+        delayed = None
+        # The canaries came back from Redis, and wait behind the feed's batch as events do.
+        if redis is not None and self._redis_answers and self._canary.age - busy < STALE_AFTER:
             redis = None
+            delayed = f"Events wait, for {busy:.0f} s now, until those before them are recorded."
         unrecorded = self._recorder.problem if self._recorder is not None else None
-        reasons = [redis, held_up, unrecorded, *self._supervisor.failures.values()]
+        reasons = [redis, delayed, unrecorded, *self._supervisor.failures.values()]
         return HealthStatus(redis is None, tuple(reason for reason in reasons if reason))
 
-    def _held_up(self) -> str | None:
-        """In words, that canaries have come from Redis and wait behind a batch, as events do."""
-        busy = self._feed.busy_for
-        redis_answers = self._subscription.problem is None and self._canary.published
-        if not redis_answers or self._canary.age - busy >= STALE_AFTER:
-            return None
-        return f"Events wait, for {busy:.0f} s now, until those before them are recorded."
-
     def stuck(self) -> str | None:
-        """In words, what only a restart can mend: a dead task, or a feed that no longer moves.
+        """What only a restart can repair, as a sentence: a dead task, or a feed that hangs.
 
-        A Redis that is away is none of that: a restart would cut every stream and find it as far
-        away as before.
+        Not a Redis that is away: a restart would cut every stream, and Redis would still be away.
         """
         for failure in self._supervisor.failures.values():
             return failure
-        redis_answers = self._subscription.problem is None and self._canary.published
-        if redis_answers and self._feed.busy_for > STUCK_AFTER:
+        if self._redis_answers and self._feed.busy_for > STUCK_AFTER:
             return (
                 f"The feed has been at one batch for {self._feed.busy_for:.0f} s, though Redis "
                 "answers; restart the gateway."
             )
         return None
+
+    @property
+    def _redis_answers(self) -> bool:
+        return self._subscription.problem is None and self._canary.published

@@ -4,16 +4,15 @@ It answers from Redis each time; sharing one read among many streams is `gateway
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.answers import Answers
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
-from gateway.contract.keys import meta_key
+from gateway.bus.answers import Answers, read_meta
+from gateway.bus.errors import redis_errors
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
 from gateway.errors import MessageRefused, RedisUnavailable
@@ -26,20 +25,21 @@ from gateway.metrics import Metrics
 log = logging.getLogger(__name__)
 
 PAGE_BYTES = 1024 * 1024
-"""Most bytes of history that one stream holds at a time."""
+"""Most bytes of history that one stream buffers at a time."""
 
-_AT_ONCE = 32
-"""Pages read in one round trip; each may be as large as a page can be."""
+_PAGES_AT_ONCE = 32
+"""Pages read in one round trip; each may have `PAGE_BYTES`."""
 
-_MEASURED_AT_ONCE = 256
-"""Histories that are measured in one round trip."""
+_EXTENTS_AT_ONCE = 256
 
 refusal_log = RateLimitedLog(10.0)
 """Of entries that are no event, in all histories."""
 
+T = TypeVar("T")
+
 
 class _Question(NamedTuple):
-    """Which events are asked for."""
+    """Which events to read."""
 
     execution_id: str
     cursor: EventId | None
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What `read.lua` answers; see `gateway.events.history_page` for the verdicts."""
+    """What `read.lua` answers; see `gateway.events.history_page` for the cursor's status."""
 
     cursor_status: CursorStatus
     first: EventId | None
@@ -68,8 +68,7 @@ class Page:
 
 
 class Extent(NamedTuple):
-    """How large a history is, without reading it: of all that was ever recorded in its life, what
-    was trimmed included."""
+    """The size of a history: all that was recorded in its epoch, also what is trimmed by now."""
 
     last: EventId | None
     events: int
@@ -81,67 +80,29 @@ class History:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._pages: DataLoader[_Question, Page] = DataLoader(self._read, _AT_ONCE)
         self._answers = Answers("The history of")
-        self._extents: DataLoader[str, Extent] = DataLoader(self._measure, _MEASURED_AT_ONCE)
+        self._pages: DataLoader[_Question, Page] = DataLoader(self._read_pages, _PAGES_AT_ONCE)
+        self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
 
     async def page(
         self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_valid*: none, where they would not follow the cursor (`reset`).
+        *only_valid*: no events where they would not follow the cursor (`reset`).
 
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
         return await self._pages.ask(_Question(execution_id, cursor, only_valid))
 
-    async def _read(self, asked: Sequence[_Question]) -> dict[_Question, Page | RedisUnavailable]:
-        calls = [
-            read_call(
-                one.execution_id,
-                str(one.cursor) if one.cursor is not None else "",
-                PAGE_BYTES,
-                only_valid=one.only_valid,
-            )
-            for one in asked
-        ]
-        try:
-            answers = await scripts.run_all(self._redis, calls)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        # What is wrong with one execution is that one's alone; the others are answered.
-        return {
-            one: self._answers.decode(one.execution_id, _page, answer)
-            for one, answer in zip(asked, answers, strict=True)
-        }
-
     async def extent(self, execution_id: str) -> Extent:
-        """How large the history is, about.
+        """About how large the history is, without reading it.
 
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
         return await self._extents.ask(execution_id)
-
-    async def _measure(self, execution_ids: Sequence[str]) -> dict[str, Extent | RedisUnavailable]:
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for execution_id in execution_ids:
-                    pipeline.hmget(meta_key(execution_id), "epoch", "seq", "bytes")
-                answers = await pipeline.execute(raise_on_error=False)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        return {
-            execution_id: self._answers.decode(execution_id, _extent, answer)
-            for execution_id, answer in zip(execution_ids, answers, strict=True)
-        }
-
-    async def stop(self) -> None:
-        """Give up the reads under way."""
-        await self._pages.stop()
-        await self._extents.stop()
 
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
         """The last id of each history, in one round trip; None where there is no history. One that
@@ -150,39 +111,53 @@ class History:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for execution_id in execution_ids:
-                    pipeline.hmget(meta_key(execution_id), "epoch", "seq")
-                answers = await pipeline.execute(raise_on_error=False)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        decoded = {
-            execution_id: self._answers.decode(execution_id, _position, answer)
-            for execution_id, answer in zip(execution_ids, answers, strict=True)
-        }
-        return {
-            execution_id: last
-            for execution_id, last in decoded.items()
-            if not isinstance(last, RedisUnavailable)
-        }
+        # Without `bytes`: a foreign value there must not hide that events were missed.
+        found = await self._read_meta(execution_ids, _position, "epoch", "seq")
+        return {one: last for one, last in found.items() if not isinstance(last, RedisUnavailable)}
+
+    async def stop(self) -> None:
+        """Cancel the reads under way."""
+        await self._pages.stop()
+        await self._extents.stop()
+
+    async def _read_pages(
+        self, questions: Sequence[_Question]
+    ) -> dict[_Question, Page | RedisUnavailable]:
+        calls = [
+            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid)
+            for execution_id, cursor, only_valid in questions
+        ]
+        with redis_errors():
+            answers = await scripts.run_all(self._redis, calls)
+        pages = self._answers.decode((one.execution_id for one in questions), _page, answers)
+        return dict(zip(questions, pages, strict=True))
+
+    async def _read_extents(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, Extent | RedisUnavailable]:
+        return await self._read_meta(execution_ids, _extent, "epoch", "seq", "bytes")
+
+    async def _read_meta(
+        self, execution_ids: Sequence[str], decode: Callable[[Any], T], *fields: str
+    ) -> dict[str, T | RedisUnavailable]:
+        answers = await read_meta(self._redis, execution_ids, *fields)
+        decoded = self._answers.decode(execution_ids, decode, answers)
+        return dict(zip(execution_ids, decoded, strict=True))
 
 
 def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope | None:
-    """What *entry* of a history holds. None where it is no event: somebody else wrote it there, or
-    an older release that refused less. That is counted and logged, each time it is read."""
+    """What *entry* of a history holds; None where it is no event of ours.
+
+    Another program wrote such an entry, or an older release that refused less. It is counted and
+    logged each time it is read.
+    """
     try:
         return decode(entry.payload)
     except MessageRefused as refusal:
         metrics.events_dropped["history"] += 1
-        if (held_back := refusal_log.due()) is not None:
-            log.warning(
-                "Left out event %s of the history of %s: %s. (%d more since the last line.)",
-                entry.id,
-                execution_id,
-                refusal,
-                held_back,
-            )
+        refusal_log.warning(
+            log, "Left out event %s of the history of %s: %s.", entry.id, execution_id, refusal
+        )
         return None
 
 

@@ -163,9 +163,7 @@ class Recorder:
             unregistered_ttl_ms=self._unregistered_ttl_ms,
         )
 
-    async def _try(
-        self, parts: Sequence["_Part"], deadline: float, *, retry: bool
-    ) -> bool | None:
+    async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:
         """Ask for what is not settled; whether Redis refuses everything, or None where it is away.
         A repeated call answers what it did before."""
         refused: list[tuple[_Part, RedisError]] = []

@@ -1,20 +1,20 @@
-"""Whose execution it is: the `organization_id` that was registered for it in Redis.
+"""Which organization an execution belongs to, as registered in Redis.
 
-It answers from Redis and keeps nothing, so a registration counts from the moment it is written.
-Who may then see it is `gateway.access.policy`.
+Nothing is cached, so a registration counts from the moment it is written. Who may then watch the
+execution is decided in `gateway.access.policy`.
 """
 
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.answers import Answers
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error, is_of_one_key
+from gateway.bus.answers import Answers, read_meta
+from gateway.bus.errors import describe_redis_error, is_of_one_key, redis_errors
 from gateway.contract.keys import PROBE_PREFIX, meta_key
 from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
@@ -22,116 +22,96 @@ from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.settings import variable
 
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL = 60.0
+"""Seconds between two checks for unregistered executions, and so between two warnings."""
+
 _AT_ONCE = 256
-"""Owners asked for in one round trip."""
+"""Owners read in one round trip."""
+
+_MOST = 1000
+"""Most executions remembered, registered or not: a flood of new ids must not grow the process."""
+
+_DEFAULT_LIMITS = HistoryLimits()
 
 
 class Registry:
-    """Reads and writes registrations."""
+    """Reads registrations."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._answers = Answers("The owner of")
-        self._owners: DataLoader[str, str | None] = DataLoader(self._owners_of, _AT_ONCE)
+        self._owners: DataLoader[str, str | None] = DataLoader(self._read_owners, _AT_ONCE)
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
 
-        All who ask at the same time share a round trip: after a restart, thousands do.
+        Calls at the same time share a round trip: after a restart there are thousands.
 
         Raises:
-            RedisUnavailable: Redis could not be asked.
+            RedisUnavailable: Redis could not be asked, or the owner there is no text.
         """
         return await self._owners.ask(execution_id)
 
+    async def workflow(self, execution_id: str) -> str | None:
+        """The workflow that *execution_id* is a run of, if it was registered with one.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        with redis_errors():
+            value: object = await self._redis.hget(meta_key(execution_id), "workflow_id")
+        return value.decode(errors="replace") if isinstance(value, bytes) else None
+
+    async def keep_registered(
+        self, execution_ids: Sequence[str], limits: HistoryLimits
+    ) -> set[str]:
+        """Which of *execution_ids* are registered; they are kept for as long as *limits* say.
+
+        What was recorded before is kept too: a registration by a plain HSET does not do that.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        answers = await read_meta(self._redis, execution_ids, "organization_id")
+        registered, calls = set(), []
+        for execution_id, answer in zip(execution_ids, answers, strict=True):
+            if isinstance(answer, Exception):
+                # Nobody can have registered anything under a key of another kind.
+                if not is_of_one_key(answer):
+                    raise RedisUnavailable(describe_redis_error(answer)) from answer
+            elif answer[0] is not None:
+                registered.add(execution_id)
+                # An owner that is no name of ours can watch nothing.
+                with suppress(RegistrationRefused, UnicodeDecodeError):
+                    calls.append(Registration(execution_id, answer[0].decode()).call(limits))
+        if calls:
+            with redis_errors():
+                await scripts.run_all(self._redis, calls)
+        return registered
+
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel the reads under way."""
         await self._owners.stop()
 
-    async def workflow(self, execution_id: str) -> str | None:
-        """The workflow that *execution_id* is a run of, if whoever registered it said so.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        return await self._field(execution_id, "workflow_id")
-
-    async def _owners_of(
+    async def _read_owners(
         self, execution_ids: Sequence[str]
     ) -> dict[str, str | RedisUnavailable | None]:
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for execution_id in execution_ids:
-                    pipeline.hget(meta_key(execution_id), "organization_id")
-                values = await pipeline.execute(raise_on_error=False)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        # What is wrong with one execution is that one's alone; the others are answered.
-        return {
-            one: self._answers.decode(one, _owner, value)
-            for one, value in zip(execution_ids, values, strict=True)
-        }
-
-    async def unregistered(self, execution_ids: list[str]) -> list[str]:
-        """Those of *execution_ids* that nobody has registered, in one round trip.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for execution_id in execution_ids:
-                    pipeline.hexists(meta_key(execution_id), "organization_id")
-                answers = await pipeline.execute(raise_on_error=False)
-            for answer in answers:
-                # Where the key is of another kind, nobody has registered anything.
-                if isinstance(answer, Exception) and not is_of_one_key(answer):
-                    raise answer
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        return [one for one, known in zip(execution_ids, answers, strict=True) if known != 1]
-
-    async def keep(self, execution_ids: Collection[str], limits: HistoryLimits) -> None:
-        """Keep all of *execution_ids* that are registered for as long as *limits* say, also what
-        was recorded before: whoever registers by a plain HSET does not do that.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        owners = await asyncio.gather(*map(self.owner, execution_ids), return_exceptions=True)
-        calls = []
-        for execution_id, owner in zip(execution_ids, owners, strict=True):
-            # Who it is registered for may be no name of ours: nobody can watch it then.
-            with suppress(RegistrationRefused):
-                if isinstance(owner, str):
-                    calls.append(Registration(execution_id, owner).call(limits))
-        try:
-            if calls:
-                await scripts.run_all(self._redis, calls)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-
-    async def _field(self, execution_id: str, name: str) -> str | None:
-        try:
-            value = await self._redis.hget(meta_key(execution_id), name)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
-        return _text(value)
+        answers = await read_meta(self._redis, execution_ids, "organization_id")
+        owners = self._answers.decode(execution_ids, _owner, answers)
+        return dict(zip(execution_ids, owners, strict=True))
 
 
-def _owner(value: bytes | None) -> str | None:
+def _owner(answer: Sequence[bytes | None]) -> str | None:
     # Strictly: an owner that is no text must not look like one that is.
-    return value.decode() if value is not None else None
-
-
-def _text(value: object) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else None
+    return answer[0].decode() if answer[0] is not None else None
 
 
 async def register(
     redis: Redis, execution_id: str, organization_id: str, workflow_id: str | None = None
 ) -> None:
-    """Say whose *execution_id* is, so that this organization may watch it.
+    """Register *execution_id*, so that this organization may watch it.
 
     Raises:
         RegistrationRefused: it is registered for another organization or workflow already.
@@ -140,19 +120,8 @@ async def register(
     registration.check(await scripts.run(redis, registration.call(HistoryLimits())))
 
 
-log = logging.getLogger(__name__)
-
-CHECK_INTERVAL = 60.0
-"""Seconds between two checks, and so between two warnings."""
-
-_MOST = 1000
-"""Most executions remembered, known or not: a flood of new ids must not grow the process."""
-
-_DEFAULT_LIMITS = HistoryLimits()
-
-
 class UnregisteredWatch:
-    """Counts events of executions not known to be registered; `run` is its one task."""
+    """Warns of events of executions that are not registered; `run` is its one task."""
 
     def __init__(
         self,
@@ -165,49 +134,48 @@ class UnregisteredWatch:
         self._registry = registry
         self._interval = interval
         self._limits = limits
-        self._waiting: OrderedDict[str, None] = OrderedDict()
         self._registered: OrderedDict[str, None] = OrderedDict()
-        self._unknown: Counter[str] = Counter()
+        self._unregistered: OrderedDict[str, None] = OrderedDict()
+        self._unchecked: Counter[str] = Counter()
 
     def note_events(self, execution_id: str, events: int) -> None:
         """*events* of this execution have arrived; costs two look-ups, no I/O."""
         if execution_id in self._registered or execution_id.startswith(PROBE_PREFIX):
             return
-        if execution_id in self._unknown or len(self._unknown) < _MOST:
-            self._unknown[execution_id] += events
+        if execution_id in self._unchecked or len(self._unchecked) < _MOST:
+            self._unchecked[execution_id] += events
 
     async def run(self) -> None:
-        """Check what has been seen, for ever."""
+        """Check what has arrived, every *interval* seconds."""
         while True:
             await asyncio.sleep(self._interval)
-            if self._unknown or self._waiting:
+            if self._unchecked or self._unregistered:
                 await self._check()
 
     async def _check(self) -> None:
-        seen, self._unknown = self._unknown, Counter()
+        arrived, self._unchecked = self._unchecked, Counter()
+        execution_ids = list({**arrived, **self._unregistered})
         try:
-            asked = list({**seen, **self._waiting})
-            unregistered = await self._registry.unregistered(asked)
-            found = set(asked) - set(unregistered)
-            await self._registry.keep(found, self._limits)
+            registered = await self._registry.keep_registered(execution_ids, self._limits)
         except RedisUnavailable:
-            # Health tells of it; the question is asked again at the next check.
-            self._unknown = seen + self._unknown
+            # Health reports it; the next check asks again.
+            self._unchecked = arrived + self._unchecked
             return
-        for execution_id in found:
-            self._registered[execution_id] = None
-            self._waiting.pop(execution_id, None)
-        self._waiting.update(dict.fromkeys(unregistered))
-        for remembered in (self._registered, self._waiting):
+        for execution_id in execution_ids:
+            if execution_id in registered:
+                self._registered[execution_id] = None
+                self._unregistered.pop(execution_id, None)
+            else:
+                self._unregistered[execution_id] = None
+        for remembered in (self._registered, self._unregistered):
             while len(remembered) > _MOST:
                 remembered.popitem(last=False)
-        unregistered = [one for one in unregistered if one in seen]
-        if unregistered:
+        if unregistered := [one for one in arrived if one not in registered]:
             log.warning(
                 "%d events arrived for %d executions that nobody registered (one is %s), so nobody "
                 "can watch them. Register each execution when it starts (sse-gateway register), or "
                 "set %s=token to let any valid token watch.",
-                sum(seen[one] for one in unregistered),
+                sum(arrived[one] for one in unregistered),
                 len(unregistered),
                 unregistered[0],
                 variable("ownership"),

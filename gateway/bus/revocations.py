@@ -1,11 +1,11 @@
-"""Who was shut out before their token expires: read from Redis, and known here for every request.
+"""Revocations: who loses access before their token expires.
 
-Each gateway keeps a copy of all revocations and asks twice a second, and before each new stream,
-whether it is still the newest. So one round trip finds what was revoked anywhere, and a stream
-that is open ends within a second. While Redis is away what is known stays in force.
+They are kept in Redis. Each gateway has a copy of all, and asks twice a second and before each new
+stream whether the copy is current. So one round trip finds what was revoked anywhere, and an open
+stream ends within a second. While Redis is away, the known revocations stay in force.
 
-It does not word a refusal: see `gateway.access.policy`. Times are seconds since the epoch by
-the wall clocks of whoever revokes and of each gateway; Redis' own clock decides nothing.
+Times are seconds since the epoch by the clocks of the machine that revokes and of each gateway;
+the clock of Redis is not used.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import redis_errors
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.events.sse_encoder import CloseReason
@@ -27,45 +27,40 @@ from gateway.fanout.hub import Hub
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
 
+log = logging.getLogger(__name__)
+
 Kind = Literal["subject", "token-id", "organization", "execution"]
-"""What a revocation hits: the claims `sub` and `jti`, the organization asked for, the execution."""
+"""What a revocation is about: the claims `sub` and `jti`, the organization, the execution."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+# `!` is in no execution id, so no key of an execution can be one of these.
 MEMBERS_KEY = "sse:{!revocations}:members"
-"""`!` can stand in no execution id, so no execution's keys are ever mistaken for these."""
-
 VERSION_KEY = "sse:{!revocations}:version"
+
+INTERVAL = 0.5
+"""Seconds between two reads of the version."""
+
+_LOG_INTERVAL = 10.0
+_MEMBERS_AT_ONCE = 1000
+"""Members read in one round trip."""
+
+_SUBSCRIBERS_AT_ONCE = 1000
+"""Subscribers checked before other tasks get their turn."""
+
+InForce = Mapping[Kind, Mapping[str, float]]
+"""By kind and value, the second at which each revocation ends."""
 
 
 def member(kind: Kind, value: str) -> str:
-    """How a revocation stands in the set."""
+    """A revocation's member of the set."""
     return f"{kind}:{value}"
 
 
 def parse_member(text: str) -> tuple[Kind, str] | None:
-    """The kind and value of a member; None for one that a later version may have written."""
+    """The kind and value of a member; None for a kind of a later release."""
     name, _, value = text.partition(":")
-    for kind in KINDS:
-        if kind == name and value:
-            return kind, value
-    return None
-
-
-log = logging.getLogger(__name__)
-
-INTERVAL = 0.5
-"""Seconds between two looks for something new."""
-
-_LOG_INTERVAL = 10.0
-_PAGE = 1000
-"""Members asked for in one round trip."""
-
-_AT_ONCE = 1000
-"""Streams looked at before others get their turn."""
-
-InForce = Mapping[Kind, Mapping[str, float]]
-"""By kind and value, the second at which each revocation ends."""
+    return next(((kind, value) for kind in KINDS if kind == name and value), None)
 
 
 class Revocations:
@@ -76,27 +71,27 @@ class Revocations:
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: object = None
-        self._reads: DataLoader[None, None] = DataLoader(self._read, at_once=1)
-        self._problem_log = RateLimitedLog(_LOG_INTERVAL)
+        self._reads: DataLoader[None, None] = DataLoader(self._read, max_batch=1)
+        self._log = RateLimitedLog(_LOG_INTERVAL)
 
     def kind_of(self, principal: Principal) -> Kind | None:
-        """Which revocation hits *viewer* now, as far as is known; costs no I/O."""
-        facts: tuple[tuple[Kind, str], ...] = (
-            ("subject", principal.identity.subject),
-            ("token-id", principal.identity.token_id),
-            ("organization", principal.organization_id),
-            ("execution", principal.execution_id),
+        """The kind of the known revocation that *principal* is under now; costs no I/O."""
+        values: Mapping[Kind, str] = {
+            "subject": principal.identity.subject,
+            "token-id": principal.identity.token_id,
+            "organization": principal.organization_id,
+            "execution": principal.execution_id,
+        }
+        now = self._clock()
+        return next(
+            (kind for kind in KINDS if self._known[kind].get(values[kind], now) > now), None
         )
-        for kind, value in facts:
-            if (end := self._known[kind].get(value)) is not None and end > self._clock():
-                return kind
-        return None
 
     async def refresh(self) -> None:
         """Learn of all that was revoked before this call.
 
-        All who ask while a read is under way share the next one: the one under way may have passed
-        what they ask for already.
+        Calls during a read share the next one: the read under way may have passed already what
+        they need to know.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
@@ -104,63 +99,56 @@ class Revocations:
         await self._reads.ask(None)
 
     async def run(self, hub: Hub) -> None:
-        """Keep the copy up to date and close the streams of *hub* that are hit, for ever."""
-        walked = self._version
+        """Keep the copy current, and close the streams of *hub* that are revoked."""
+        applied = self._version
         while True:
             try:
                 await self.refresh()
             except RedisUnavailable as error:
-                self._complain(error)
-            # Not what this refresh has found: a request's may have found it before.
-            if (version := self._version) != walked:
+                self._log.warning(
+                    log,
+                    "Revocations cannot be read: %s Those known stay in force, later ones are not "
+                    "in force yet.",
+                    error,
+                )
+            # A request's refresh may have found a new version before this one.
+            if (version := self._version) != applied:
                 await self._close(hub)
-                walked = version
+                applied = version
             await asyncio.sleep(INTERVAL)
 
     async def stop(self) -> None:
-        """Give up the reads under way."""
+        """Cancel the reads under way."""
         await self._reads.stop()
 
     async def _read(self, _asked: Sequence[None]) -> dict[None, None]:
-        try:
+        with redis_errors():
             version = await self._redis.get(VERSION_KEY)
-            # Where none is, Redis was emptied, and what is known holds until its own end. That is
-            # also the beginning, before anything was ever revoked.
+            # No version: nothing was ever revoked, or Redis was emptied. What is known holds until
+            # its own end.
             if version is not None and version != self._version:
-                # After the version: what is written in between is read again the next time.
+                # The version was read first: what is written in between is read the next time.
                 self._known = await read_revocations(self._redis)
                 self._version = version
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(describe_redis_error(error)) from error
         return {None: None}
 
     async def _close(self, hub: Hub) -> None:
         for number, subscriber in enumerate(hub, start=1):
             if self.kind_of(subscriber.principal) is not None:
                 subscriber.close(CloseReason.REVOKED)
-            if number % _AT_ONCE == 0:
+            if number % _SUBSCRIBERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-    def _complain(self, error: RedisUnavailable) -> None:
-        held_back = self._problem_log.due()
-        if held_back is not None:
-            log.warning(
-                "Revocations cannot be read: %s Those known stay in force, later ones do not hold "
-                "yet. (%d more tries failed since the last line.)",
-                error,
-                held_back,
-            )
 
 
 async def read_revocations(redis: Redis) -> InForce:
-    """All revocations that Redis holds, some of which may be over.
+    """All revocations in Redis, some of which may be over.
 
     Raises what redis-py does; see `gateway.bus.errors`.
     """
     found: dict[Kind, dict[str, float]] = {kind: {} for kind in KINDS}
-    # A scan gives all that is there from its first page to its last; by rank, a member that is
-    # trimmed meanwhile would move another one out of sight.
-    async for name, end in redis.zscan_iter(MEMBERS_KEY, count=_PAGE):
+    # A scan returns all that is there from its first page to its last; by rank, a member that is
+    # trimmed meanwhile would hide another one.
+    async for name, end in redis.zscan_iter(MEMBERS_KEY, count=_MEMBERS_AT_ONCE):
         if (parsed := parse_member(name.decode(errors="replace"))) is not None:
             kind, value = parsed
             found[kind][value] = float(end)
@@ -168,36 +156,36 @@ async def read_revocations(redis: Redis) -> InForce:
 
 
 async def revoke(redis: Redis, kind: Kind, value: str, seconds: float) -> float:
-    """Shut *value* out for *seconds* from now, in place of what was said of it before.
+    """Revoke *value* for *seconds* from now, in place of an earlier revocation of it.
 
     Returns the end, in seconds since the epoch. Raises what redis-py does.
     """
     end = time.time() + seconds
-    await _change(redis, {member(kind, value): end})
+    await _set_end(redis, member(kind, value), end)
     return end
 
 
 async def restore(redis: Redis, kind: Kind, value: str) -> bool:
     """Undo a revocation; False if there was none in force. Raises what redis-py does."""
-    end = await redis.zscore(MEMBERS_KEY, member(kind, value))
-    # A change all the same: a Redis that has lost its memory knows less than its gateways.
-    await _change(redis, {member(kind, value): 0.0})
+    name = member(kind, value)
+    end = await redis.zscore(MEMBERS_KEY, name)
+    # Written in any case: a Redis that has lost its data knows less than its gateways.
+    await _set_end(redis, name, 0.0)
     return end is not None and float(end) > time.time()
 
 
-async def _change(redis: Redis, ends: Mapping[str, float]) -> None:
-    """Set the *ends* of members; those that are over are trimmed, and with the last one the set."""
+async def _set_end(redis: Redis, name: str, end: float) -> None:
+    """Set the *end* of the member *name*; trim what is over, and with the last member the set."""
 
     async def queue(pipeline: Pipeline) -> None:
-        now = time.time()
         last: Any = await pipeline.zrange(MEMBERS_KEY, -1, -1, withscores=True)
-        latest = max([*ends.values(), *(float(end) for _, end in last)])
+        latest = max([end, *(float(other) for _, other in last)])
         pipeline.multi()
-        pipeline.zadd(MEMBERS_KEY, dict(ends))
-        pipeline.zremrangebyscore(MEMBERS_KEY, "-inf", now)
-        # EXPIREAT could compare for itself (GT) from Redis 7 on; 6.2 is promised.
+        pipeline.zadd(MEMBERS_KEY, {name: end})
+        pipeline.zremrangebyscore(MEMBERS_KEY, "-inf", time.time())
+        # EXPIREAT has GT only from Redis 7 on; 6.2 is supported.
         pipeline.expireat(MEMBERS_KEY, math.ceil(latest) + 1)
         pipeline.set(VERSION_KEY, secrets.token_hex(16))
 
-    # Watched, or two who revoke at once might each take the other's end for the latest.
+    # Watched: of two that revoke at once, each might miss the other's later end.
     await redis.transaction(queue, MEMBERS_KEY)

@@ -1,7 +1,7 @@
-"""Calling the Lua scripts of `gateway.contract`, alone and many in one round trip.
+"""Calls the Lua scripts of `gateway.contract`, alone or many in one round trip.
 
-redis-py's own `Script` asks in a pipeline whether Redis knows the script, a round trip more each
-time; and a promoted replica may not know what its master knew. Neither matters here.
+redis-py's own `Script` costs a round trip more in each pipeline, to ask whether Redis knows the
+script; and a promoted replica may not know what its master knew. Neither matters here.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ async def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
             return [refusal]
     async with redis.pipeline(transaction=False) as pipeline:
         for index, (script, keys, arguments) in enumerate(calls):
-            # The first brings the script along, so that the others find it.
+            # The first call loads the script for the others.
             if index == 0:
                 pipeline.eval(script.text, len(keys), *keys, *arguments)
             else:

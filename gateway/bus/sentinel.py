@@ -1,14 +1,13 @@
-"""Finds the master through its sentinels, and leaves one that is the master no more.
+"""Finds the master through its sentinels, and follows a failover to another one.
 
-redis-py's own Sentinel pool is unbounded, and a command that is tried again on a lost connection
-goes to the old address. Here every connection asks the sentinels each time that it connects, and
-makes sure that it has come to a master.
+redis-py's own Sentinel pool is unbounded, and repeats a command after a lost connection at the old
+address. Here every connection asks the sentinels whenever it connects, and checks that it has
+reached a master.
 
-A master that dies closes its connections. One that hangs, was cut off, or was demoted by hand does
-not: it takes commands and lets its subscribers wait, while the events go to another. So the
-sentinels are asked every second too (`Master.run`), and at the first sign of another master all
-connections are given up, the subscription's like the others. What was missed is read from history
-as after any lost subscription.
+A master that dies closes its connections. One that hangs, is cut off, or was demoted by hand does
+not: it accepts commands, while the events go to another. So the sentinels are also asked every
+second (`Master.run`), and at the first sign of another master all connections are dropped, the
+subscription's included. What was missed is read from history, as after any lost subscription.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from gateway.settings.redis_url import SentinelUrl
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
-"""Seconds between two questions where the master is."""
+"""Seconds between two looks at where the master is."""
 
 SENTINEL_TIMEOUT = 1.0
 """Seconds after which the next sentinel is asked."""
@@ -57,9 +56,9 @@ class Master:
         self._asked: SingleFlight[str, Address] = SingleFlight()
         self._problem = False
         self.address: Address | None = None
-        """Where it was when a sentinel was last asked."""
+        """Where a sentinel last said that it is."""
         self.connections: WeakSet[MasterConnection] = WeakSet()
-        """All to this master, whoever uses them."""
+        """All to this master, the subscription's included."""
 
     async def find(self) -> Address:
         """Where the master is now; raises as redis-py does when no sentinel knows one."""
@@ -76,25 +75,25 @@ class Master:
         return str(host), int(port)
 
     async def leave(self) -> None:
-        """Give up every connection: whoever waits on one is told that it is lost."""
+        """Drop every connection; a read under way on one fails as lost."""
         for connection in list(self.connections):
-            await connection.give_up()
+            await connection.drop()
 
     async def run(self) -> None:
-        """Look for another master every second, for ever."""
+        """Look for another master every second."""
         while True:
             try:
                 await self.find()
                 self._problem = False
             except REDIS_ERRORS as error:
-                # The connections there are may be well all the same; health tells if not.
+                # The present connections may work all the same; health reports it if not.
                 if not self._problem:
                     log.warning("The sentinels name no master %s: %s", self._name, error)
                 self._problem = True
             await asyncio.sleep(INTERVAL)
 
     async def aclose(self) -> None:
-        """Let go of the sentinels."""
+        """Close the connections to the sentinels."""
         await self._asked.stop()
         await self._sentinels.aclose()
 
@@ -105,24 +104,24 @@ class MasterConnection(Connection):
     def __init__(self, *, master: Master, **options: Any) -> None:
         super().__init__(**options)
         self._master = master
-        self._given_up = False
+        self._dropped = False
         self._reading: asyncio.Timeout | None = None
         master.connections.add(self)
 
     async def connect(self) -> None:
-        """Connect, unless it is connected to the present master already."""
-        if self._given_up:
+        """Connect, unless it is connected to the current master already."""
+        if self._dropped:
             await self.disconnect(nowait=True)
         await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types there
 
     async def connect_check_health(
         self, check_health: bool = True, retry_socket_connect: bool = True
     ) -> None:
-        """Connect once; redis-py calls it wherever a connection is needed that is not there."""
+        """Connect once; redis-py calls it wherever it needs a connection."""
         if self.is_connected:
             return
         self.host, self.port = await self._master.find()
-        self._given_up = False
+        self._dropped = False
         await super().connect_check_health(check_health, retry_socket_connect)
         try:
             # Not ROLE: the scripts have the right to INFO already.
@@ -133,31 +132,33 @@ class MasterConnection(Connection):
             raise
         if b"role:master" not in role:
             await self.disconnect(nowait=True)
-            raise MasterNotFoundError(f"{self.host}:{self.port} is the master no more, or not yet.")
+            raise MasterNotFoundError(
+                f"{self.host}:{self.port} is not the master: it was, or will be."
+            )
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """As redis-py has it, but a connection is lost when the master is another one."""
+        """As in redis-py, but fails as lost when another server is the master."""
         try:
             return await self._read(*arguments, **options)
         except TimeoutError:
-            raise RedisConnectionError("The master is another one now.") from None
+            raise RedisConnectionError("Another server is the master now.") from None
         except ReadOnlyError:
-            # It was demoted: the subscription and all others have to leave it as well.
+            # It was demoted: the subscription and all other connections have to leave it too.
             await self._master.leave()
             raise RedisConnectionError("The former master is a replica now.") from None
 
     async def _read(self, *arguments: Any, **options: Any) -> Any:
-        async with asyncio.timeout(0 if self._given_up else None) as reading:
+        async with asyncio.timeout(0 if self._dropped else None) as reading:
             self._reading = reading
             try:
                 return await super().read_response(*arguments, **options)
             finally:
                 self._reading = None
 
-    async def give_up(self) -> None:
-        """Be lost: for whoever reads, else, in the pool, for the former master: it may stay there
-        for hours without being used. Waits for nothing."""
-        self._given_up = True
+    async def drop(self) -> None:
+        """Fail the read under way, or disconnect: an idle connection may stay in the pool for
+        hours. Waits for nothing."""
+        self._dropped = True
         if self._reading is not None:
             self._reading.reschedule(0)
         else:

@@ -1,1 +1,1 @@
-"""The `sse-gateway` command; one file a subcommand, listed in `gateway.cli.main`."""
+"""The `sse-gateway` command; `gateway.cli.main` lists its subcommands."""

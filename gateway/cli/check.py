@@ -1,4 +1,4 @@
-"""`sse-gateway check`: looks over settings, Redis, keys, this machine, and the way to browsers."""
+"""`sse-gateway check`: examines settings, Redis, keys, this machine, and the way to browsers."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.options import config_option
+from gateway.cli.options import config_option, token_option
 from gateway.cli.output import console, echo
 from gateway.contract.acl import ROLES
 from gateway.errors import ConfigurationError
@@ -37,10 +37,15 @@ _MARGIN = 3.0
 @click.option("--settings", "shows_settings", is_flag=True, help="Print all settings as they are.")
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 @click.option("--strict", is_flag=True, help="A warning is exit status 1 too.")
-@click.option("--patience", type=click.FloatRange(0), help="Seconds to watch a silent stream.")
-@click.option("--token", envvar="SSE_GATEWAY_TOKEN", show_envvar=True, help="For the streams.")
+@click.option(
+    "--patience",
+    "silence",
+    type=click.FloatRange(0),
+    help="Seconds to watch a silent stream.  [default: a heartbeat and 3 s]",
+)
+@token_option
 @click.option("--organization", metavar="ORG", help="The one that the token names.")
-@click.option("--insecure", is_flag=True, help="Any certificate will do.")
+@click.option("--insecure", is_flag=True, help="Do not verify the certificate.")
 def check(
     config_file: Path | None,
     urls: tuple[str, ...],
@@ -48,16 +53,16 @@ def check(
     shows_settings: bool,
     as_json: bool,
     strict: bool,
-    patience: float | None,
+    silence: float | None,
     token: str | None,
     organization: str | None,
     insecure: bool,
 ) -> None:
-    """Look over settings, Redis and its rights, keys, file limits and addresses; and with a URL,
-    whether a proxy holds back or cuts a stream there.
+    """Check settings, Redis and its rights, keys, file limits and addresses; and with a URL,
+    whether a proxy there buffers or cuts a stream.
 
-    Each finding says what to do. Exit status: 0 nothing is wrong (notes and warnings included), 1
-    something is, 78 the settings themselves.
+    Each finding says what to do. Exit status: 0 no errors (there may be notes and warnings), 1
+    errors, 78 the settings are wrong.
     """
     if acl:
         _print_acl(config_file)
@@ -68,13 +73,14 @@ def check(
         if not as_json:
             raise
         topic = Topic("Settings")
-        _print_json([topic.error(mistake, "Mend the setting.") for mistake in error.mistakes])
+        _print_json([topic.error(mistake, "Correct the setting.") for mistake in error.mistakes])
         sys.exit(ConfigurationError.EXIT_STATUS)
     if shows_settings:
         console().print(table(settings, sources(config_file)))
         return
-    watched = settings.heartbeat_seconds + _MARGIN if patience is None else patience
-    options = Options(watched, insecure, token, organization)
+    if silence is None:
+        silence = settings.heartbeat_seconds + _MARGIN
+    options = Options(silence, insecure, token, organization)
     findings = asyncio.run(_findings(settings, config_file, urls, options))
     show = _print_json if as_json else _print
     show(findings)
@@ -97,15 +103,15 @@ async def _findings(
 
 def _print(findings: list[Finding]) -> None:
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for _ in ("level", "about", "words"):
-        # Folded, not cut: a path or a URL is there to be found again.
+    for _ in ("level", "about", "text"):
+        # Folded, not cut: somebody may want to copy a path or a URL.
         lines.add_column(overflow="fold")
     for one in findings:
-        words = Text(harmless(one.sentence))
+        text = Text(harmless(one.sentence))
         if one.remedy:
-            words.append(f"\n{harmless(one.remedy)}", "dim")
+            text.append(f"\n{harmless(one.remedy)}", "dim")
         about = Text(harmless(one.about), "bold")
-        lines.add_row(Text(one.level, _COLOURS[one.level]), about, words)
+        lines.add_row(Text(one.level, _COLOURS[one.level]), about, text)
     console().print(lines)
 
 
@@ -118,7 +124,7 @@ def _print_json(findings: list[Finding]) -> None:
 
 
 def _print_acl(config_file: Path | None) -> None:
-    """It takes no valid settings: the rights are wanted before all is there."""
+    """Needs no valid settings: rights are granted before the rest is configured."""
     given = {name: str(value) for name, (_, value) in sources(config_file).items()}
     prefix = given.get("channel_prefix", DEFAULT_PREFIX)
     selects = names_a_database(_redis_url(given))
@@ -128,7 +134,7 @@ def _print_acl(config_file: Path | None) -> None:
 
 
 def _redis_url(given: Mapping[str, str]) -> str:
-    """The URL itself, or the content of its file; empty where neither is *given*."""
+    """The URL or the content of its file; empty where neither is *given*."""
     file = given.get("redis_url_file")
     if file is None:
         return given.get("redis_url", "")

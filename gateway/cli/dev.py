@@ -1,7 +1,6 @@
 """`sse-gateway dev`: everything one needs to see the gateway work, in one process.
 
-It only puts together what other rooms have, and says how to use it; nothing of it is for
-production.
+Not for production.
 """
 
 import asyncio
@@ -38,12 +37,12 @@ from gateway.tools.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngi
 _PORTS_TRIED = 50
 
 _SUBSCRIBED_WITHIN = 1.0
-"""Seconds to wait for Redis before the lines to paste are printed; they then work at once."""
+"""Seconds to wait for the subscription, so that the printed commands work at once."""
 
 _PASTED_TOKEN_HOURS = 12
 
 _ALWAYS = {
-    # What makes this command: every token may watch everything, and every page may read.
+    # Every token may watch every execution, and every page may read.
     "ownership": "token",
     "cors_origins": ("*",),
     "cors_credentials": False,
@@ -60,9 +59,9 @@ _ALWAYS = {
 }
 
 _UNLESS_SET = {
-    # Nobody at a desk waits for a drain.
+    # A developer does not wait for a drain.
     "drain_seconds": 0.2,
-    # Lines about each request would bury the lines to paste.
+    # A line about each request would hide the commands to paste.
     "log_level": "warning",
 }
 
@@ -80,24 +79,25 @@ _UNLESS_SET = {
     show_envvar=True,
     default=EMBEDDED_REDIS,
     show_default=True,
-    help="Redis to use, better given in the environment if it has a password. REDIS_URL does not "
-    "count: simulated events belong into no Redis that happens to be configured.",
+    help="Redis to use, better given in the environment if it has a password. REDIS_URL is not "
+    "used: it may name production's Redis, where no simulated events belong.",
 )
 @click.option(
-    "--engine/--no-engine", default=True, show_default=True, help="Play simulated executions."
+    "--engine/--no-engine", default=True, show_default=True, help="Run simulated executions."
 )
 @click.option(
     "--pace",
     type=click.FloatRange(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
-    help="How many times faster than life they go.",
+    help="Speed of the simulated executions: 2 is twice as fast.",
 )
 def dev(config_file: Path | None, engine: bool, pace: float, **given: Any) -> None:
     """Try the gateway: a private Redis, simulated executions and a page that shows them.
 
-    Not for production: every token of this gateway may watch every execution, the page gives one
-    to whoever opens it, and pages of all origins may read. Other settings are those of `serve`.
+    Not for production: every token of this gateway may watch every execution, the page gives a
+    token to everybody who opens it, and pages of all origins may read. Other settings are those of
+    `serve`.
     """
     settings = _settings(config_file, given)
     log.configure(settings.log_format, settings.log_level)
@@ -106,11 +106,11 @@ def dev(config_file: Path | None, engine: bool, pace: float, **given: Any) -> No
 
 
 def _settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
-    """The settings of a run: this command's own over the user's, and its defaults under them."""
+    """This command's own settings, above the user's, above this command's defaults."""
     chosen = _chosen(config_file)
     defaults: dict[str, Any] = dict(_UNLESS_SET)
     if not chosen & {"jwt_secret", "jwt_secret_file"}:
-        # Of this run alone: no token outlives it.
+        # For this run alone: no token outlives it.
         defaults["jwt_secret"] = secrets.token_hex(32)
     overrides = {
         **{name: value for name, value in defaults.items() if name not in chosen},
@@ -122,17 +122,17 @@ def _settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
 
 
 def _chosen(config_file: Path | None) -> set[str]:
-    """Names of the settings that the environment or the file sets."""
+    """Names of the settings that the environment or the file gives."""
     chosen = {field for field in Settings.model_fields if os.environ.get(variable(field))}
     if config_file is not None:
-        # A file that cannot be read is reported by `load`.
+        # `load` reports a file that cannot be read.
         with suppress(OSError, ValueError):
             chosen |= tomllib.loads(config_file.read_text(encoding="utf-8")).keys()
     return chosen
 
 
 def _free_port(host: str, first: int) -> int:
-    """*first*, or the next port after it that nobody listens on."""
+    """*first*, or the next free port after it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first, min(first + _PORTS_TRIED, 65536)):
         try:
@@ -141,13 +141,13 @@ def _free_port(host: str, first: int) -> int:
             if error.errno == errno.EADDRINUSE:
                 continue
         break
-    # What else is wrong with the address is said by the gateway when it starts.
+    # The gateway reports other problems of the address when it starts.
     return port
 
 
 async def _run(settings: Settings, pace: float | None) -> None:
     stopped = stop_signal()
-    async with reachable_redis(settings) as reachable, _playing(reachable, pace) as engine:
+    async with reachable_redis(settings) as reachable, _simulation(reachable, pace) as engine:
         application = create_application(reachable)
         add_control(application, engine, partial(_token, reachable), reachable.host)
         server = Server(reachable, application)
@@ -163,21 +163,21 @@ async def _run(settings: Settings, pace: float | None) -> None:
 
 
 @asynccontextmanager
-async def _playing(settings: Settings, pace: float | None) -> AsyncIterator[SimulatedEngine | None]:
+async def _simulation(
+    settings: Settings, pace: float | None
+) -> AsyncIterator[SimulatedEngine | None]:
     """The simulated engine, for as long as the block runs; none without a *pace*."""
     if pace is None:
         yield None
         return
-    redis = create_redis(settings.redis_url, max_connections=2)
-    engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
-    supervisor = Supervisor()
-    supervisor.start("simulated engine", engine.run())
-    try:
-        yield engine
-    finally:
-        await supervisor.stop()
-        await redis.aclose()
-        await redis.connection_pool.disconnect()
+    async with create_redis(settings.redis_url, max_connections=2) as redis:
+        engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
+        supervisor = Supervisor()
+        supervisor.start("simulated engine", engine.run())
+        try:
+            yield engine
+        finally:
+            await supervisor.stop()
 
 
 def _token(settings: Settings, ttl_seconds: int) -> str:
@@ -190,7 +190,7 @@ def _token(settings: Settings, ttl_seconds: int) -> str:
 
 
 def _banner(url: str, settings: Settings) -> None:
-    """What to open and what to paste. A line that was wrapped or cut could not be pasted."""
+    # A line that was wrapped or cut could not be pasted.
     screen = console(soft_wrap=True)
     screen.print(f"\nOpen {url}/ to watch executions.", style="bold")
     screen.print(
@@ -198,19 +198,19 @@ def _banner(url: str, settings: Settings) -> None:
         "open to every origin, without credentials."
     )
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
-        warning = "Whoever reaches this address gets a token from the page and may watch."
+        warning = "Everybody who can reach this address gets a token and may watch."
         screen.print(warning, style="bold red")
-    for what, line in _lines_to_paste(url, settings).items():
-        screen.print(f"\n{what}:", style="bold")
+    for purpose, line in _commands(url, settings).items():
+        screen.print(f"\n{purpose}:", style="bold")
         screen.print(f"  {harmless(line)}")
     screen.print("\nCtrl-C stops all of it.")
 
 
-def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
+def _commands(url: str, settings: Settings) -> dict[str, str]:
     stream = f"{url}/api/v1/sse/executions/{DEMO_EXECUTION}/stream"
     token = _token(settings, _PASTED_TOKEN_HOURS * 3600)
     headers = (f"Authorization: Bearer {token}", f"X-Organization-ID: {ORGANIZATION}")
-    curl = ["curl", "-N", "-H", headers[0], "-H", headers[1], stream]
+    curl = shlex.join(["curl", "-N", "-H", headers[0], "-H", headers[1], stream])
     data = '{"node_id": "hello", "node_type": "email"}'
     # Not --redis-url: other users of this machine read command lines, and the password in them.
     redis_url = f"REDIS_URL={shlex.quote(settings.redis_url)}"
@@ -218,16 +218,14 @@ def _lines_to_paste(url: str, settings: Settings) -> dict[str, str]:
     if settings.channel_prefix != Settings.model_fields["channel_prefix"].default:
         publish += ["--channel-prefix", settings.channel_prefix]
     return {
-        f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": shlex.join(
-            curl
-        ),
-        "Make an event appear there, from a third": f"{redis_url} {shlex.join(publish)}",
-        "For a producer of your own": redis_url,
+        f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": curl,
+        "Publish an event to it from a third": f"{redis_url} {shlex.join(publish)}",
+        "For your own producer": redis_url,
     }
 
 
 def _program() -> list[str]:
-    """How this program was started, as it works from any directory."""
+    """The command that started this program, so that it works in any directory."""
     started_as = Path(sys.argv[0])
     if started_as.suffix == ".py":
         return [sys.executable, "-m", "gateway.cli.main"]

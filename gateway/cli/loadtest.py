@@ -5,8 +5,9 @@ import math
 import signal
 import sys
 from collections.abc import Coroutine
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
@@ -15,29 +16,32 @@ from click.core import ParameterSource
 
 from gateway.access.tokens import issue
 from gateway.cli.options import (
-    PERCENT,
     REDIS_OF_TRIALS,
-    check_secret,
-    parse_slos,
+    claim_option,
     prefix_option,
+    secret_option,
+    token_option,
 )
 from gateway.cli.output import console, echo
+from gateway.errors import GatewayError
 from gateway.process import raise_file_limit
 from gateway.tools.loadtest import report
 from gateway.tools.loadtest.findings import Findings
 from gateway.tools.loadtest.page import render
-from gateway.tools.loadtest.plan import BadPlan, Plan, Target
+from gateway.tools.loadtest.plan import BadPlan, Plan, Slo, Target
 from gateway.tools.loadtest.private import private_gateway
-from gateway.tools.loadtest.run import LoadTest
+
+if TYPE_CHECKING:
+    from gateway.tools.loadtest.run import LoadTest
 
 _DEFAULT_EVENTS = 50
 _OTHER_FILES = 64
-"""File descriptors that the process needs beside one a tab."""
+"""File descriptors that the process needs besides one a tab."""
 
 T = TypeVar("T")
 
 _CANCEL_AGAIN = 0.5
-"""Seconds after which a load test that was interrupted and goes on is cancelled again."""
+"""Seconds after which an interrupted load test that still runs is cancelled again."""
 
 _BARS = 40
 """Of the histogram in the report."""
@@ -45,6 +49,16 @@ _BARS = 40
 _FOR_A_URL = frozenset(
     ("publish_url", "secret", "token", "organization", "claim", "channel_prefix", "insecure")
 )
+_PERCENT = click.FloatRange(0, 100)
+
+
+def _parse_slos(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[Slo, ...]:
+    try:
+        return tuple(Slo.parse(text) for text in given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -87,39 +101,24 @@ _FOR_A_URL = frozenset(
     metavar="REDIS_URL",
     help="Redis that URL listens on; better given in the environment if it has a password.",
 )
-@click.option(
-    "--secret",
-    envvar="GATEWAY_JWT_SECRET",
-    callback=check_secret,
-    help="The gateway's HS256 secret, to sign a token; better given as GATEWAY_JWT_SECRET.",
-)
-@click.option(
-    "--token",
-    envvar="SSE_GATEWAY_TOKEN",
-    show_envvar=True,
-    help="A token to use as it is, instead of --secret; better given in the environment.",
-)
+@secret_option()
+@token_option
 @click.option(
     "--organization",
     metavar="ORG",
     help="Organization that the executions are registered for; with --token, one that it names.  "
     "[default: loadtest]",
 )
-@click.option(
-    "--claim",
-    envvar="GATEWAY_ORGANIZATION_CLAIM",
-    default="organization_id",
-    show_default=True,
-    help="Claim that holds the organization in a token signed with --secret.",
-)
+@claim_option
 @prefix_option
 @click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL.")
 @click.option(
     "--patience",
+    "idle_timeout",
     type=click.FloatRange(0, min_open=True),
     default=20.0,
     show_default=True,
-    help="Seconds without any sign of life before tabs are given up.",
+    help="Seconds without any event after which the test ends.",
 )
 @click.option(
     "--ramp-up",
@@ -127,13 +126,13 @@ _FOR_A_URL = frozenset(
     default=0.0,
     help="Seconds over which the tabs open.  [default: as fast as they can]",
 )
-@click.option("--slow", type=PERCENT, default=0, help="Percent of tabs that read now and then.")
-@click.option("--frozen", type=PERCENT, default=0, help="Percent of tabs that never read.")
+@click.option("--slow", type=_PERCENT, default=0, help="Percent of tabs that read now and then.")
+@click.option("--frozen", type=_PERCENT, default=0, help="Percent of tabs that never read.")
 @click.option(
     "--reload",
-    type=PERCENT,
+    type=_PERCENT,
     default=0,
-    help="Percent of the other tabs that load their page anew, each at a random moment.",
+    help="Percent of the other tabs that reload their page, each at a random moment.",
 )
 @click.option("--storm", is_flag=True, help="Drop all tabs at once, halfway through.")
 @click.option(
@@ -141,8 +140,8 @@ _FOR_A_URL = frozenset(
     "slos",
     multiple=True,
     metavar="FIGURE=TIME",
-    callback=parse_slos,
-    help="Fail if p50, p95, p99 or max of the latency, or `first` (99 in 100 times to the first "
+    callback=_parse_slos,
+    help="Fail if p50, p95, p99 or max of the latency, or `first` (p99 of the time to the first "
     "event), is more: p99=250ms. May be given again.",
 )
 @click.option(
@@ -150,7 +149,7 @@ _FOR_A_URL = frozenset(
     "report_file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write a page with plots, which needs no other file.",
+    help="Write a self-contained page with plots.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.pass_context
@@ -165,15 +164,17 @@ def loadtest(
     """Open many tabs at the gateway at URL and check what each of them gets.
 
     Opens the tabs, publishes numbered events as workers do, and checks in every tab that each of
-    its execution's events came once, in order, and then the end. Without URL it starts a gateway
-    and a Redis of its own. Latencies count from PUBLISH to the tab, this process's share included.
+    its execution's events came once, in order, and then the end. Without URL it starts its own
+    gateway and Redis. Latencies count from PUBLISH to the tab, this process's share included.
 
-    A tab comes back as an EventSource does: with its last id, after the time that it was told.
+    A tab reconnects as an EventSource does: with its last id, after the time that `retry:` named.
 
     Exit status 0 if all was well; 1 if a tab did not open or end, or an event was lost, duplicated,
-    out of order or another execution's, or an objective (--slo) was missed; 2 if it was asked for
-    wrongly.
+    out of order or another execution's, or an objective (--slo) was missed; 2 if the options are
+    wrong.
     """
+    if find_spec("httptools") is None:
+        raise GatewayError("The load test needs httptools: pip install 'sse-gateway[loadtest]'.")
     if url is None:
         _refuse_options_of_a_url(ctx)
     if report_file is not None and not report_file.parent.is_dir():
@@ -186,7 +187,7 @@ def loadtest(
     test, findings = uvloop.run(_until_interrupted(_run(plan, target)))
     if report_file is not None:
         histogram = test.ledger.timeline.total.histogram(_BARS)
-        page = render(findings, plan, url or "a gateway of its own", histogram)
+        page = render(findings, plan, url or "its own gateway", histogram)
         report_file.write_text(page, encoding="utf-8")
     if as_json:
         echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2).decode())
@@ -196,10 +197,10 @@ def loadtest(
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
-    """What *work* gives; Ctrl-C ends it. To be run in an event loop of its own.
+    """The result of *work*, which Ctrl-C cancels.
 
     Raises:
-        click.Abort: it was interrupted, and has cleaned up after itself.
+        click.Abort: it was interrupted, and has cleaned up.
     """
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
@@ -210,12 +211,15 @@ async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
         return await task
     while not task.done():
         task.cancel()
-        # Once is not enough: a connect under way in a library may swallow a cancellation.
+        # Once is not enough: a library that is connecting may swallow a cancellation.
         await asyncio.wait([task], timeout=_CANCEL_AGAIN)
     raise click.Abort
 
 
-async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:
+async def _run(plan: Plan, target: Target | None) -> tuple["LoadTest", Findings]:
+    # Not at the top: it needs httptools, and `--help` must work without.
+    from gateway.tools.loadtest.run import LoadTest
+
     if target is None:
         async with private_gateway(plan.lifetime) as target:
             return await _run(plan, target)
@@ -226,7 +230,7 @@ async def _run(plan: Plan, target: Target | None) -> tuple[LoadTest, Findings]:
 
 
 def _plan(given: dict[str, Any]) -> Plan:
-    """How much is asked for, if this process may open that many connections."""
+    """The plan, if this process may open that many connections."""
     if given["events"] and given["duration"]:
         raise BadPlan("Give either --events or --duration.")
     events = given["events"] or _DEFAULT_EVENTS
@@ -240,19 +244,9 @@ def _plan(given: dict[str, Any]) -> Plan:
             f"{tabs} tabs need {tabs + _OTHER_FILES} open files and {limit} are allowed: raise the "
             "hard limit (`ulimit -Hn`), or ask for fewer tabs."
         )
-    return Plan(
-        tabs=tabs,
-        executions=given["executions"],
-        events=events,
-        rate=given["rate"],
-        patience=given["patience"],
-        ramp_up=given["ramp_up"],
-        slow=given["slow"] / 100,
-        frozen=given["frozen"] / 100,
-        reload=given["reload"] / 100,
-        storm=given["storm"],
-        slos=given["slos"],
-    )
+    shares = {name: given[name] / 100 for name in ("slow", "frozen", "reload")}
+    others = ("tabs", "executions", "rate", "idle_timeout", "ramp_up", "storm", "slos")
+    return Plan(events=events, **shares, **{name: given[name] for name in others})
 
 
 def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
@@ -260,13 +254,13 @@ def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
     organization, token = given["organization"], given["token"]
     if not given["publish_url"]:
         raise BadPlan(
-            f"Say with --publish or {REDIS_OF_TRIALS} which Redis the gateway at URL listens on."
+            f"Name the Redis that the gateway at URL listens on: --publish or {REDIS_OF_TRIALS}."
         )
     if token and not organization:
-        raise BadPlan("Say with --organization which organization the token is for.")
+        raise BadPlan("Name the organization that the token is for: --organization.")
     if not token:
         if not given["secret"]:
-            raise BadPlan("The gateway at URL wants a token: give --secret or --token.")
+            raise BadPlan("The gateway at URL needs a token: give --secret or --token.")
         organization = organization or "loadtest"
         token = issue(
             given["secret"],
@@ -285,7 +279,7 @@ def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
 
 
 def _refuse_options_of_a_url(ctx: click.Context) -> None:
-    """An option that would silently do nothing is a misunderstanding."""
+    """Refuse options that would do nothing: the user expects something else."""
     for option in ctx.command.params:
         source = ctx.get_parameter_source(option.name or "")
         if option.name in _FOR_A_URL and source is ParameterSource.COMMANDLINE:

@@ -1,7 +1,4 @@
-"""The `sse-gateway` command: the list of its subcommands and what they share about failing.
-
-It does nothing itself; each subcommand has a file of its own.
-"""
+"""The `sse-gateway` command: its subcommands, and how each of them reports errors."""
 
 import sys
 import traceback
@@ -16,32 +13,38 @@ from gateway.cli.output import console, echo, harmless_errors
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.harmless import harmless_lines
 
-COMMANDS = ("check", "dev", "loadtest", "publish", "register", "revoke", "serve", "status", "tail",
-            "token")  # fmt: skip
-"""Each stands in a file of its own name, under that name."""
+COMMANDS = {
+    "check": "check",
+    "dev": "dev",
+    "loadtest": "loadtest",
+    "publish": "publish",
+    "register": "registry",
+    "revoke": "access",
+    "serve": "serve",
+    "status": "registry",
+    "tail": "tail",
+    "token": "access",
+}
+"""The module of `gateway.cli` that has each subcommand, under the subcommand's name."""
 
 
 class Commands(click.Group):
-    """Imports a subcommand when it is asked for: all of them together take half a second."""
+    """Imports a subcommand only when it is needed: importing all of them takes half a second."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Called by click, for the list in `--help`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Called by click; None if there is no such subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"gateway.cli.{cmd_name}")
+        module = import_module(f"gateway.cli.{COMMANDS[cmd_name]}")
         return cast(click.Command, getattr(module, cmd_name))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Called by click, for the options before the subcommand."""
         with harmless_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Called by click, for the subcommand and its options."""
         with harmless_errors():
             return super().invoke(ctx)
 
@@ -56,26 +59,26 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: an error of ours is a sentence and an exit status, never a traceback."""
+    """The console script: a `GatewayError` becomes a sentence and an exit status."""
     sys.excepthook = _show_bug
-    # For what libraries have to say; commands that log choose their own form.
+    # For what libraries log; commands that log themselves configure it again.
     log.configure("text", "warning")
     try:
         cli()
     except ConfigurationError as error:
-        _complain("The gateway cannot start with these settings:", *error.mistakes)
+        _print_error("The gateway cannot start with these settings:", *error.mistakes)
         sys.exit(ConfigurationError.EXIT_STATUS)
     except GatewayError as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(1)
 
 
 def _show_bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
-    # What Python itself would print, of which a stranger may have chosen some words.
+    # As Python prints it, but escaped: it may quote untrusted text.
     echo("".join(traceback.format_exception(kind, bug, trace)), err=True)
 
 
-def _complain(first: str, *more: str) -> None:
+def _print_error(first: str, *more: str) -> None:
     screen = console(stderr=True, soft_wrap=True)
     screen.print(harmless_lines(first), style="bold red")
     for line in more:

@@ -1,4 +1,4 @@
-"""What several subcommands have in common: options, and a connection to Redis for one command."""
+"""What several subcommands share: options, and a connection to Redis for one command."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,6 @@ from gateway.events.envelope import EXECUTION_ID
 from gateway.settings import check_redis_url
 from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.redis_url import shown
-from gateway.tools.loadtest.findings import Slo
 
 T = TypeVar("T")
 
@@ -28,23 +27,19 @@ config_option = click.option(
 )
 
 
-def check_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    """The URL of a Redis as it was given, if it is one."""
+def _check_url(_context: click.Context, _option: click.Parameter, url: str) -> str:
     try:
-        return check_redis_url(url) if url is not None else None
+        return check_redis_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
 
-def check_secret(
+def _check_secret(
     _context: click.Context, _option: click.Parameter, secret: str | None
 ) -> str | None:
-    """A secret as it was given, if the gateway would take it."""
     least = MIN_SECRET_BYTES["HS256"]
     if secret and len(secret.encode()) < least:
-        raise click.BadParameter(
-            f"it is too short for the gateway's: that has {least} bytes or more"
-        )
+        raise click.BadParameter(f"it is too short: a gateway's secret has {least} bytes or more")
     return secret
 
 
@@ -53,15 +48,15 @@ redis_option = click.option(
     envvar="REDIS_URL",
     default="redis://localhost:6379/0",
     show_default=True,
-    callback=check_url,
+    callback=_check_url,
     show_envvar=True,
     help="The Redis that the gateway listens on; better given in the environment if it has a "
     "password.",
 )
 
 REDIS_OF_TRIALS = "SSE_GATEWAY_REDIS_URL"
-"""Where `dev` and `loadtest` put made-up events; REDIS_URL may be production's. A variable, since
-every user of the machine can read a command line with the password in it."""
+"""Where `dev` and `loadtest` publish made-up events; REDIS_URL may be production's. A variable,
+since every user of the machine can read a command line with the password in it."""
 
 prefix_option = click.option(
     "--channel-prefix",
@@ -71,19 +66,32 @@ prefix_option = click.option(
     help="Begins the channel name of every execution.",
 )
 
+claim_option = click.option(
+    "--claim",
+    envvar="GATEWAY_ORGANIZATION_CLAIM",
+    default="organization_id",
+    show_default=True,
+    help="Claim that holds the organization in the signed token.",
+)
 
-PERCENT = click.FloatRange(0, 100)
-"""A share of something."""
+token_option = click.option(
+    "--token",
+    envvar="SSE_GATEWAY_TOKEN",
+    show_envvar=True,
+    help="The token to send; better given in the environment.",
+)
 
 
-def parse_slos(
-    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> tuple[Slo, ...]:
-    """The objectives of `--slo`."""
-    try:
-        return tuple(Slo.parse(text) for text in given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def secret_option(*, required: bool = False) -> Callable[[Any], Any]:
+    """`--secret`, to sign a token with."""
+    return click.option(
+        "--secret",
+        envvar="GATEWAY_JWT_SECRET",
+        callback=_check_secret,
+        show_envvar=True,
+        required=required,
+        help="The gateway's HS256 secret, to sign a token; better given in the environment.",
+    )
 
 
 class ExecutionId(click.ParamType[str]):
@@ -101,22 +109,17 @@ execution_argument = click.argument("execution_id", metavar="ID", type=Execution
 
 
 def with_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
-    """Do *work* with a connection to *url*, for a command that then ends.
+    """Run *work* with a connection to *url*, for a command that then ends.
 
     Raises:
-        RedisUnavailable: Redis could not be asked.
+        RedisUnavailable: Redis is away, hangs or refuses.
     """
 
     async def connected() -> T:
-        redis = create_redis(url, max_connections=2)
-        try:
-            return await work(redis)
-        except REDIS_ERRORS as error:
-            raise RedisUnavailable(
-                f"{describe_redis_error(error)} (asked: {shown(url)})"
-            ) from error
-        finally:
-            await redis.aclose()
-            await redis.connection_pool.disconnect()
+        async with create_redis(url, max_connections=2) as redis:
+            try:
+                return await work(redis)
+            except REDIS_ERRORS as error:
+                raise RedisUnavailable(f"{describe_redis_error(error)} ({shown(url)})") from error
 
     return asyncio.run(connected())

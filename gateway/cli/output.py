@@ -1,8 +1,7 @@
-"""How every command writes to a terminal: nothing that it quotes is obeyed, by the terminal or by
-rich.
+"""How every command writes to a terminal: neither the terminal nor rich obeys quoted text.
 
-Commands use neither `print`, nor `click.echo`, nor a `Console` of their own. Lines and words of
-strangers inside a table or a `Text` pass `gateway.harmless` where that is put together.
+Commands use neither `print`, nor `click.echo`, nor a `Console` of their own. Untrusted text inside
+a table or a `Text` passes `gateway.harmless` where the table or `Text` is made.
 """
 
 from collections.abc import Iterator
@@ -21,21 +20,21 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    """A console that takes text as text: `[red]` and `:smile:` are words."""
+    """A console that prints `[red]` and `:smile:` as they are."""
     return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def harmless_errors() -> Iterator[None]:
-    """Shows what click complains of in this block, which quotes what was given.
+    """Print click's errors, which quote what was given, through `echo`.
 
     Raises:
-        Exit: click complained.
+        Exit: click raised an error.
     """
     try:
         yield
     except click.ClickException as error:
-        words = StringIO()
-        error.show(words)
-        echo(words.getvalue().rstrip("\n"), err=True)
+        text = StringIO()
+        error.show(text)
+        echo(text.getvalue().rstrip("\n"), err=True)
         raise click.exceptions.Exit(error.exit_code) from None

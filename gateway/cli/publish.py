@@ -1,24 +1,34 @@
 """`sse-gateway publish`: events, as a worker that uses `gateway.publisher` would publish them."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, BinaryIO, NamedTuple
 
 import click
+import orjson
 
 from gateway.cli.options import execution_argument, prefix_option, redis_option
 from gateway.cli.output import echo
-from gateway.cli.publish_events import (
-    Due,
-    Event,
-    as_it_happened,
-    at_once,
-    from_lines,
-    from_option,
-    simulated,
-)
 from gateway.publisher import EventRefused, Publisher
-from gateway.tools.dev.script import ENDINGS
+from gateway.publisher.timestamps import instant
+from gateway.tools.dev.simulation import ENDINGS, STARTABLE, Run, simulate
+
+
+class Event(NamedTuple):
+    """One event to publish; without a timestamp it gets the time of publishing."""
+
+    type: Any
+    data: Any
+    timestamp: Any = None
+    option: str = "TYPE"
+    """The option that it comes from."""
+    where: str = ""
+    """Begins an error message about it."""
+
+
+Due = tuple[Event | None, float]
+"""An event, if one is due, and the seconds until the next one."""
 
 
 @click.command(
@@ -41,12 +51,12 @@ Example: sse-gateway publish run-44 --simulate failed --organization acme"""
     "--simulate",
     "ending",
     type=click.Choice(ENDINGS),
-    help="Publish a whole made-up run that ends so.",
+    help="Publish a whole simulated run that ends like this.",
 )
 @click.option(
     "--pace",
     type=click.FloatRange(0, min_open=True),
-    help="How many times faster than life a made-up run goes (by default 1), or a file by its "
+    help="Speed: 2 is twice as fast. Of a simulated run (by default 1), or of a file by its "
     "timestamps (by default all at once).",
 )
 @click.option("--organization", help="Register the execution for this organization first.")
@@ -63,9 +73,9 @@ def publish(
     redis_url: str,
     channel_prefix: str,
 ) -> None:
-    """Publish an event of TYPE in execution ID, and print the id that history keeps it under.
+    """Publish an event of TYPE in execution ID, and print its id in history.
 
-    With --file or --simulate, publish many. Of a file with a mistake nothing is published.
+    With --file or --simulate, publish many. If a file has a mistake, nothing is published.
     """
     if [event_type, lines, ending].count(None) != 2:
         raise click.UsageError("Give one of TYPE, --file and --simulate.")
@@ -73,19 +83,19 @@ def publish(
         raise click.UsageError("--data goes with TYPE.")
     known: list[Event] = []
     if lines is not None:
-        known = from_lines(lines)
+        known = _from_lines(lines)
     elif event_type is not None:
-        known = [from_option(event_type, data or "{}")]
-    events = as_it_happened(known, pace) if pace is not None else at_once(known)
+        known = [Event(event_type, _decode((data or "{}").encode(), "--data"))]
+    events = schedule(known, pace)
     if ending is not None:
-        events = simulated(execution_id, ending, pace or 1.0)
+        events = _simulated(execution_id, ending, pace or 1.0)
 
     async def send() -> None:
         async with Publisher(redis_url, channel_prefix=channel_prefix) as publisher:
             _check(publisher, execution_id, known)
             if organization is not None:
                 await publisher.register(execution_id, organization)
-            await _play(publisher, execution_id, events)
+            await _publish(publisher, execution_id, events)
 
     asyncio.run(send())
 
@@ -99,7 +109,7 @@ def _check(publisher: Publisher, execution_id: str, events: list[Event]) -> None
             raise click.BadParameter(message, param_hint=event.option) from None
 
 
-async def _play(publisher: Publisher, execution_id: str, events: Iterator[Due]) -> None:
+async def _publish(publisher: Publisher, execution_id: str, events: Iterator[Due]) -> None:
     for event, seconds in events:
         if event is not None:
             event_id = await publisher.publish(
@@ -107,3 +117,43 @@ async def _play(publisher: Publisher, execution_id: str, events: Iterator[Due]) 
             )
             echo(f"Published {event.type} in {execution_id} as {event_id}.")
         await asyncio.sleep(seconds)
+
+
+def _from_lines(lines: Iterable[bytes]) -> list[Event]:
+    """One event a line, as `tail --json` and the gateway write them; their ids are left out."""
+    events = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            where = f"line {number}: "
+            document = _decode(line, "--file", where)
+            type_, data = document.get("type"), document.get("data", {})
+            events.append(Event(type_, data, document.get("timestamp"), "--file", where))
+    return events
+
+
+def schedule(events: list[Event], pace: float | None) -> Iterator[Due]:
+    """*events* with the time between their timestamps, *pace* times faster; None: at once."""
+    # The last event has no successor to wait for.
+    for event, after in pairwise([*events, *events[-1:]]):
+        if pace is None or event.timestamp is None or after.timestamp is None:
+            yield event, 0.0
+        else:
+            between = instant(after.timestamp) - instant(event.timestamp)
+            yield event, max(0.0, between.total_seconds() / pace)
+
+
+def _simulated(execution_id: str, ending: str, pace: float) -> Iterator[Due]:
+    workflow = STARTABLE[ending]
+    for payload, seconds in simulate(Run(execution_id, workflow.workflow_id), workflow, pace):
+        yield Event(**orjson.loads(payload)) if payload else None, seconds
+
+
+def _decode(text: bytes, option: str, where: str = "") -> Any:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        message = f"{where}it is not JSON: {error}"
+        raise click.BadParameter(message, param_hint=option) from None
+    if not isinstance(document, dict):
+        raise click.BadParameter(f"{where}it is not a JSON object", param_hint=option)
+    return document

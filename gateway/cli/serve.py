@@ -22,8 +22,8 @@ def serve(config_file: Path | None, **given: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
     Every setting is an environment variable or a line of the --config file. A wrong one stops the
-    start with exit status 78 and a list of all mistakes. An absent Redis does not: health says so,
-    and the gateway goes on trying. SIGHUP reads keys, limits and logging again.
+    start with exit status 78 and a list of all mistakes. Without Redis the gateway starts, reports
+    itself unhealthy and retries. SIGHUP reads keys, limits and logging again.
     """
     overrides = {name: value for name, value in given.items() if value is not None}
     read = partial(load, config_file, **overrides)
@@ -35,23 +35,18 @@ def serve(config_file: Path | None, **given: Any) -> None:
 
 
 def _banner(running: server.Server, settings: Settings, *, brings_redis: bool) -> None:
-    """Five lines: address, ownership, CORS, Redis, history."""
-    # A Redis of this run alone: workers need its password, and it is written nowhere else.
+    # The password of the embedded Redis is shown: workers need it, and it is written nowhere else.
     redis = settings.redis_url if brings_redis else shown(settings.redis_url)
     origins = ", ".join(settings.cors_origins) or "none: pages of this origin only"
     operators = f" (for operators: {running.admin_url})" if running.admin_url else ""
+    hours = settings.history_ttl_seconds / 3600
+    bare = "recorded" if settings.record_bare_events else "not recorded, so lost on a reconnect"
     echo(
         f"Listening on  {running.url}{operators}\n"
         f"Ownership     {settings.ownership}\n"
         f"CORS origins  {origins}\n"
         f"Redis         {redis}\n"
-        f"History       {_history(settings)}",
+        f"History       the last {settings.history_max_events} events, for {hours:g} h after the "
+        f"end; bare PUBLISHes are {bare}",
         err=True,
     )
-
-
-def _history(settings: Settings) -> str:
-    kept = f"the last {settings.history_max_events} events"
-    hours = settings.history_ttl_seconds / 3600
-    bare = "recorded" if settings.record_bare_events else "not recorded, so lost on a reconnect"
-    return f"{kept}, for {hours:g} h after the end; bare PUBLISHes are {bare}"

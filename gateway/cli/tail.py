@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from gateway.access.tokens import issue
-from gateway.cli.options import check_secret, execution_argument
+from gateway.cli.options import execution_argument, secret_option, token_option
 from gateway.cli.output import console, echo
 from gateway.events.ids import parse_id
 from gateway.harmless import harmless_json
@@ -24,19 +24,8 @@ COMPLETED, FAILED, LOST = 0, 1, 3
     "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the gateway is."
 )
 @click.option("--organization", required=True, help="The organization that the execution is of.")
-@click.option(
-    "--token",
-    envvar="SSE_GATEWAY_TOKEN",
-    show_envvar=True,
-    help="Your token; better given in the environment. Without one, one is signed with --secret.",
-)
-@click.option(
-    "--secret",
-    envvar="GATEWAY_JWT_SECRET",
-    callback=check_secret,
-    show_envvar=True,
-    help="The gateway's HS256 secret, on a developer's machine.",
-)
+@token_option
+@secret_option()
 @click.option("--from", "from_id", metavar="EVENT", help="Begin after this event.")
 @click.option("--json", "as_json", is_flag=True, help="One event a line, as it was published.")
 @click.option(
@@ -58,8 +47,8 @@ def tail(
 ) -> None:
     """Follow execution ID from its first event to its end.
 
-    Exit status: 0 it completed, 1 it failed or was canceled, 3 it was lost from sight: refused, or
-    no gateway to be reached.
+    Exit status: 0 it completed, 1 it failed or was canceled, 3 it could not be followed to its
+    end: the gateway refused, or could not be reached.
     """
     if from_id is not None and parse_id(from_id) is None:
         raise click.BadParameter("it is no event's id, like 1795377945746-3", param_hint="--from")
@@ -102,6 +91,6 @@ def _print(update: Update) -> None:
     if isinstance(update, Happened):
         body = update.body
         if update.type.startswith("stream:"):
-            # The frame's data has no type of its own.
+            # The data of these has no type of its own.
             body = b'{"type":"%b",%b' % (update.type.encode(), body[1:])
         echo(harmless_json(body))

@@ -1,31 +1,39 @@
-// How long to wait before the next try, so that thousands of tabs do not come back at one moment.
+// How long to wait before the next try, so that thousands of tabs do not return at the same moment.
 
 const CAP_MS = 30_000;
 const FIRST_MS = 1_000;
 
-/** Grows with each failure, and is drawn anew each time. */
+/** A random wait that grows with each failure. */
 export class Backoff {
   #failures = 0;
-  #asked = null;
-  #askedOnce = null;
+  /** @type {number | null} */
+  #atLeast = null;
+  /** @type {number | null} */
+  #onceAtLeast = null;
   #isSkipped = false;
 
-  /** The gateway asks whoever comes back to wait so many milliseconds (`retry:`), from now on. */
-  askedFor(ms) {
-    if (Number.isFinite(ms)) this.#asked = ms;
+  /**
+   * The gateway asks to wait this many milliseconds before each return (`retry:`), from now on.
+   * @param {unknown} ms
+   */
+  waitAtLeast(ms) {
+    if (typeof ms === "number" && Number.isFinite(ms)) this.#atLeast = ms;
   }
 
-  /** It asks for that this time (`Retry-After`). */
-  askedOnceFor(ms) {
-    if (Number.isFinite(ms)) this.#askedOnce = ms;
+  /**
+   * The gateway asks to wait this many milliseconds before the next return (`Retry-After`).
+   * @param {unknown} ms
+   */
+  waitOnceAtLeast(ms) {
+    if (typeof ms === "number" && Number.isFinite(ms)) this.#onceAtLeast = ms;
   }
 
-  /** It has worked: the next failure is the first again. */
+  /** A try was successful: the next failure counts as the first. */
   reset() {
     this.#failures = 0;
   }
 
-  /** The next try is no failure's: it may follow at once. */
+  /** The next try follows no failure: it may start at once. */
   skip() {
     this.#isSkipped = true;
   }
@@ -34,17 +42,17 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** Count a failure; the milliseconds to wait for. */
+  /** Count a failure; returns the milliseconds to wait. */
   next() {
     if (this.#isSkipped) {
       this.#isSkipped = false;
       return 0;
     }
-    const first = this.#askedOnce ?? this.#asked ?? FIRST_MS;
-    this.#askedOnce = null;
+    const first = this.#onceAtLeast ?? this.#atLeast ?? FIRST_MS;
+    this.#onceAtLeast = null;
     const longest = Math.min(Math.max(CAP_MS, first), first * 2 ** this.#failures);
     this.#failures += 1;
-    // The gateway has drawn what it asks for already: never sooner than that.
+    // What the gateway asks for is already random: never return sooner than that.
     return first + Math.random() * Math.max(longest - first, first / 2);
   }
 }

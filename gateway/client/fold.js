@@ -2,12 +2,16 @@
 // and not a log.
 //
 // It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
-// (gateway/events/run.py); both are checked with the same vectors.
+// (gateway/events/run.py); both are tested with the same vectors.
 
-import { label, milliseconds, number, object, time, trouble } from "./fields.js";
+import { label, milliseconds, number, object, problem, time } from "./fields.js";
 import { STEP_STARTED, Steps } from "./steps.js";
 
-/** The types of event that end an execution, unless its gateway is set up otherwise. */
+/** @import { ExecutionEvent, Run } from "./index.js" */
+/** @typedef {"completed" | "failed" | "canceled"} Ending */
+
+/** The types of event that end an execution, unless its gateway is configured otherwise. The same
+ * types are in gateway/events/run.py. */
 export const TERMINAL_TYPES = Object.freeze([
   "execution:completed",
   "execution:failed",
@@ -15,39 +19,58 @@ export const TERMINAL_TYPES = Object.freeze([
   "execution:cancelled",
 ]);
 
-// By the last word of a terminal type. One of somebody's own that says neither has completed.
+/** By the last word of a terminal type; any other word means completed. The same map is in
+ * gateway/events/run.py.
+ * @type {Map<string, Ending>} */
 const ENDINGS = new Map([
+  ["completed", "completed"],
   ["failed", "failed"],
   ["canceled", "canceled"],
   ["cancelled", "canceled"],
 ]);
 
-/** How a run has ended that ended with an event of this type. */
+/**
+ * How a run has ended that ended with an event of this type.
+ * @param {string} type
+ * @returns {Ending}
+ */
 export const endingOf = (type) => ENDINGS.get(type.slice(type.lastIndexOf(":") + 1)) ?? "completed";
+
+/**
+ * Whether a run with this status has ended.
+ * @param {Run["status"]} status
+ * @returns {status is Ending}
+ */
+export const isEnding = (status) => [...ENDINGS.values()].some((ending) => ending === status);
 
 /** Folds events one after the other, in their order. */
 export class RunFold {
   #terminalTypes;
   #steps = new Steps();
+  /** @type {ExecutionEvent[]} */
   #events = [];
   #hasEnded = false;
   #run = {
-    status: "pending",
-    started_at: null,
-    completed_at: null,
-    duration_ms: null,
-    error_message: null,
-    generated_document_id: null,
-    last_event_id: null,
+    status: /** @type {Run["status"]} */ ("pending"),
+    started_at: /** @type {string | null} */ (null),
+    completed_at: /** @type {string | null} */ (null),
+    duration_ms: /** @type {number | null} */ (null),
+    error_message: /** @type {string | null} */ (null),
+    generated_document_id: /** @type {string | null} */ (null),
+    last_event_id: /** @type {string | null} */ (null),
   };
 
-  constructor({ terminalTypes = TERMINAL_TYPES } = {}) {
+  /** @param {readonly string[]} terminalTypes */
+  constructor(terminalTypes = TERMINAL_TYPES) {
     this.#terminalTypes = new Set(terminalTypes);
   }
 
-  /** Take in one event; `ends`: it is the terminal one, whatever its type. */
-  add(event, { ends = false } = {}) {
-    this.#events.push(event);
+  /**
+   * Take in one event, which may be any JSON value.
+   * @param {unknown} event
+   */
+  add(event) {
+    this.#events.push(/** @type {ExecutionEvent} */ (event));
     const envelope = object(event);
     const type = label(envelope.type) ?? "";
     const data = object(envelope.data);
@@ -57,11 +80,14 @@ export class RunFold {
     this.#steps.add(type, data, at);
     if (this.#hasEnded || envelope !== event) return;
     run.started_at ??= time(data.started_at) ?? at;
-    if (ends || this.#terminalTypes.has(type)) this.#end(type, data, at);
+    if (this.#terminalTypes.has(type)) this.#end(type, data, at);
     else if (type === "execution:paused") run.status = "paused";
     else if (type === STEP_STARTED || run.status === "pending") run.status = "running";
   }
 
+  /** @param {string} type
+   * @param {Record<string, unknown>} data
+   * @param {string | null} at */
   #end(type, data, at) {
     const run = this.#run;
     this.#hasEnded = true;
@@ -69,11 +95,16 @@ export class RunFold {
     run.completed_at = time(data.completed_at) ?? at;
     run.duration_ms =
       number(data.execution_time_ms) ?? milliseconds(run.started_at, run.completed_at);
-    run.error_message = trouble(data, "error_message", "error");
+    run.error_message = problem(data, "error_message", "error");
     run.generated_document_id = label(data.generated_document_id);
   }
 
-  /** The run as it is after the events so far: a new object each time, whose parts may be shared. */
+  /**
+   * The run after the events so far: a new object each time, whose parts may be shared.
+   * @param {string} executionId
+   * @param {string} workflowId
+   * @returns {Run}
+   */
   document(executionId, workflowId) {
     const run = this.#run;
     return {
@@ -94,9 +125,13 @@ export class RunFold {
   }
 }
 
-/** The run document of all `events` of one execution, in their order. */
+/**
+ * The run document of all `events` of one execution, in their order.
+ * @param {Iterable<unknown>} events
+ * @param {{ executionId?: string, workflowId?: string, terminalTypes?: readonly string[] }} about
+ */
 export function fold(events, { executionId = "", workflowId = "", terminalTypes } = {}) {
-  const run = new RunFold({ terminalTypes });
+  const run = new RunFold(terminalTypes);
   for (const event of events) run.add(event);
   return run.document(executionId, workflowId);
 }

@@ -1,4 +1,4 @@
-// Types of the package: the events of the front-end document, a run, and how to follow it.
+// Types of the package: the events, a run, and how to follow it.
 
 // Only what says `export` is exported: without this line all would be.
 export {};
@@ -63,7 +63,7 @@ export interface StreamGap {
   missed: number;
 }
 
-/** The history has begun anew: forget what was shown; all that is kept follows. */
+/** The history has started again: forget what was shown; all that is kept follows. */
 export interface StreamReset {
   type: "stream:reset";
   reason: string;
@@ -80,8 +80,8 @@ export type KnownEvent =
   | StreamGap
   | StreamReset;
 
-/** Any other type, as its producer worded it: what is left in the `default` of a `switch`. The mark,
- * which no event has, keeps it apart from the types above; without it none of them would narrow. */
+/** Any other type, named by its producer: what is left in the `default` of a `switch`. No event has
+ * the mark `__unknown`; without it, none of the types above would narrow. */
 export type UnknownEvent = Envelope<`${string}:${string}` & { readonly __unknown: true }, unknown>;
 
 export type ExecutionEvent = KnownEvent | UnknownEvent;
@@ -98,7 +98,7 @@ export type Status =
   | "closed";
 
 export interface StatusDetail {
-  /** When the next try is, in milliseconds since the epoch; null while nothing is waited for. */
+  /** When the next try is, in milliseconds since the epoch; null while none is scheduled. */
   nextTryAt: number | null;
   /** Why it is not live; null while it is. */
   error: Error | null;
@@ -124,13 +124,13 @@ export interface Run {
   started_at: string | null;
   completed_at: string | null;
   duration_ms: number | null;
-  /** The step that runs now: the latest that began, of those that have not ended. */
+  /** The step that runs now: of those that have not ended, the one that began last. */
   current_node: string | null;
   steps_completed: number;
   error_message: string | null;
   generated_document_id: string | null;
   last_event_id: string | null;
-  /** One entry a step and attempt, in the order in which they began. */
+  /** One entry for each step and attempt, in the order in which they began. */
   execution_logs: StepLog[];
   events: ExecutionEvent[];
 }
@@ -138,13 +138,13 @@ export interface Run {
 export interface Options {
   /** Where the gateway is, without a path; by default where the module was loaded from. */
   baseUrl?: string;
-  /** A token for the next request. Called again before the last one expires, and with `fresh` when it
-   * was refused; never a second time before it has answered. */
+  /** Returns a token for the next request. Called again before the last token expires, and with
+   * `fresh` when that was refused; never twice at the same time. */
   getToken?: (asked: { fresh: boolean }) => string | Promise<string>;
   /** Instead of `getToken`: a token that cannot be renewed. */
   token?: string;
   organizationId?: string;
-  /** Polls ask for the run by its workflow; it need not be known. */
+  /** The workflow that polls name; it may be left out. */
   workflowId?: string;
   /** Called for each event once, in order, and for gaps and resets. */
   onEvent?: (event: ExecutionEvent) => void;
@@ -156,7 +156,7 @@ export interface Options {
   lastEventId?: string;
   /** The types that end an execution, where the gateway's are not the usual ones. */
   terminalTypes?: readonly string[];
-  /** Types of your own, which an EventSource has to be told; streaming fetch needs none. */
+  /** Your own event types. Only an EventSource needs this list; streaming fetch delivers all types. */
   types?: readonly string[];
   /** By default streaming fetch where the browser has it, else EventSource with a ticket. */
   transport?: "fetch" | "event-source";
@@ -178,16 +178,16 @@ export interface Subscription extends AsyncIterable<ExecutionEvent> {
   readonly lastEventId: string | null;
   readonly error: Error | null;
   readonly nextTryAt: number | null;
-  /** Resolves when it is over, however it ended. */
+  /** Resolves when it is over, for any reason. */
   readonly finished: Promise<void>;
   close(): void;
-  /** Call `watcher` after each change, until the function that this returns is called. */
+  /** Call `watcher` after each change, until the returned function is called. */
   watch(watcher: () => void): () => void;
 }
 
-/** Follow an execution to its end, through whatever happens on the way. */
+/** Follow an execution to its end, through lost connections and restarts. */
 export function subscribeToExecution(executionId: string, options: Options): Subscription;
-/** The form of the front-end document. */
+/** The legacy API: the form of the front-end document. */
 export function subscribeToExecution(
   executionId: string,
   token: string,
@@ -201,10 +201,10 @@ export function fold(
   about?: { executionId?: string; workflowId?: string; terminalTypes?: readonly string[] },
 ): Run;
 
-/** The types of event that end an execution, unless its gateway is set up otherwise. */
+/** The types of event that end an execution, unless its gateway is configured otherwise. */
 export const TERMINAL_TYPES: readonly string[];
 
-/** The gateway has refused, for good or for now. */
+/** The gateway has answered a request with an error status. */
 export class Refused extends Error {
   readonly status: number;
   readonly code: string;

@@ -11,14 +11,15 @@ export interface ExecutionStream {
   lastEventId: string | null;
 }
 
-/** What the hook of the front-end document returns: no notices, and nothing from before a reset. */
-export interface DocumentsExecutionStream {
+/** What the hook of the legacy API (the front-end document's) returns: no notices, and nothing from
+ * before a reset. */
+export interface LegacyExecutionStream {
   events: { type: string; data: any; timestamp: string }[];
   status: "connecting" | "connected" | "completed" | "failed" | "disconnected";
   error: string | null;
 }
 
-/** What a stream that is shared can be told: whoever follows sees its events in what is returned. */
+/** Options of a shared stream. It has no callbacks: its events are in what the hook returns. */
 export type StreamOptions = Omit<Options, "onEvent" | "onStatus" | "signal" | "timing">;
 
 /** Follow an execution from a component. Components that follow the same one share a stream. */
@@ -26,10 +27,10 @@ export function useExecutionStream(
   executionId: string | null,
   options: StreamOptions,
 ): ExecutionStream;
-/** The form of the front-end document. */
+/** The legacy API: the form of the front-end document. */
 export function useExecutionStream(
   executionId: string | null,
   token: string,
   organizationId: string,
   options?: StreamOptions,
-): DocumentsExecutionStream;
+): LegacyExecutionStream;

@@ -1,88 +1,133 @@
 // The React hook: one stream for all components that follow the same execution.
 //
-// Nothing happens while a component renders, which may come to nothing: streams are opened, and
-// tokens taken over, in effects. How a stream is followed is the matter of subscription.js.
+// Rendering changes nothing, since React may discard it: streams are opened, and tokens adopted, in
+// effects. How a stream is followed is in subscription.js.
 
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 
-import { documentsEvents, documentsWords } from "./document.js";
 import { subscribeToExecution } from "./index.js";
+import { legacyEvents, legacyState } from "./legacy.js";
 
-const NOTHING = Object.freeze([]);
-const FIRST = { events: NOTHING, run: null, status: "connecting", error: null, lastEventId: null };
-const CONNECTING = Object.freeze(FIRST);
-const CLOSED = Object.freeze({ ...FIRST, status: "closed" });
+/** @import { RefObject } from "react" */
+/** @import { ExecutionEvent, Options, Subscription } from "./index.js" */
+/** @import { ExecutionStream, StreamOptions } from "./react.js" */
 
-// What makes two streams different ones. The token does not: the stream goes on with a new one.
+/** What a component passed to the hook when it rendered last.
+ * @typedef {RefObject<Partial<StreamOptions>>} Latest */
+
+/** @type {readonly ExecutionEvent[]} */
+const NO_EVENTS = Object.freeze([]);
+/** @type {ExecutionStream} */
+const CONNECTING = Object.freeze({
+  events: NO_EVENTS,
+  run: null,
+  status: "connecting",
+  error: null,
+  lastEventId: null,
+});
+/** @type {ExecutionStream} */
+const CLOSED = Object.freeze({ ...CONNECTING, status: "closed" });
+
+// Calls that differ in one of these need another stream. The token is not among them: the stream
+// continues with a new one.
 const KEY = [
-  "executionId", "baseUrl", "organizationId", "workflowId", "lastEventId", "terminalTypes", "types",
+  "executionId",
+  "baseUrl",
+  "organizationId",
+  "workflowId",
+  "lastEventId",
+  "terminalTypes",
+  "types",
   "transport",
 ];
 
-// By key. An entry is there for as long as a component follows it.
+/** By key. A store is here as long as a component follows it.
+ * @type {Map<string, Store>} */
 const stores = new Map();
 
 class Store {
   snapshot = CONNECTING;
   #key;
+  /** @type {Subscription} */
   #subscription;
-  // Whom to tell, by the ref that holds what the component gave when it rendered last.
+  /** What renders each component again.
+   * @type {Map<Latest, () => void>} */
   #components = new Map();
-  // The ref whose token is used: that of the component that rendered last.
+  /** Of the component that rendered last: its token is used.
+   * @type {Latest} */
   #latest;
 
-  constructor(key) {
+  /**
+   * @param {string} key
+   * @param {Latest} latest
+   */
+  constructor(key, latest) {
     this.#key = key;
-    this.#open();
+    this.#latest = latest;
+    this.#subscription = this.#open();
   }
 
+  /**
+   * @param {Latest} latest
+   * @param {() => void} notify
+   */
   join(latest, notify) {
     this.#components.set(latest, notify);
     this.rendered(latest);
     return () => this.#leave(latest);
   }
 
+  /** @param {Latest} latest */
   rendered(latest) {
     if (this.#components.has(latest)) this.#latest = latest;
   }
 
-  /** There may be a better token: a stream that was given up for want of one begins anew. */
+  /** There may be a better token: a stream that was given up without one is opened again. */
   tryAgain() {
-    if (this.snapshot.status === "closed") this.#open();
+    if (this.snapshot.status === "closed") this.#subscription = this.#open();
   }
 
   #open() {
     const { executionId, ...options } = JSON.parse(this.#key);
-    const getToken = (asked) => {
-      const { getToken: ask, token } = this.#latest.current;
-      return ask ? ask(asked) : token;
+    /** @type {NonNullable<Options["getToken"]>} */
+    const getToken = (request) => {
+      const { getToken: own, token } = this.#latest.current;
+      return own ? own(request) : /** @type {string} */ (token);
     };
     const subscription = subscribeToExecution(executionId, { ...options, getToken });
     subscription.watch(() => subscription === this.#subscription && this.#changed());
-    this.#subscription = subscription;
     this.#show(CONNECTING);
+    return subscription;
   }
 
   #changed() {
-    const { run, status, error, lastEventId, events: seen } = this.#subscription;
-    const before = this.snapshot.events;
-    // Its own list grows; React tells by another one that there is more.
-    const events = seen.length === before.length ? before : [...seen];
-    const now = { events, run, status, error, lastEventId };
-    // Heartbeats change nothing: nothing is rendered for them.
-    const isNew = Object.keys(now).some((name) => now[name] !== this.snapshot[name]);
-    if (isNew) this.#show(Object.freeze(now));
+    const { run, status, error, lastEventId, events } = this.#subscription;
+    const before = this.snapshot;
+    /** @type {ExecutionStream} */
+    const now = {
+      // The subscription's own list grows; React needs another one to see that there is more.
+      events: events.length === before.events.length ? before.events : [...events],
+      run,
+      status,
+      error,
+      lastEventId,
+    };
+    // Heartbeats change nothing, and render nothing.
+    const names = /** @type {(keyof ExecutionStream)[]} */ (Object.keys(now));
+    if (names.some((name) => now[name] !== before[name])) this.#show(Object.freeze(now));
   }
 
+  /** @param {ExecutionStream} snapshot */
   #show(snapshot) {
     this.snapshot = snapshot;
     for (const notify of [...this.#components.values()]) notify();
   }
 
+  /** @param {Latest} latest */
   #leave(latest) {
     this.#components.delete(latest);
     this.#latest = [...this.#components.keys()].at(-1) ?? this.#latest;
-    // Not at once: StrictMode and a change of page leave and come back in the same breath.
+    // Not at once: StrictMode and a change of page leave and join again within a moment.
     setTimeout(() => this.#components.size || this.#close());
   }
 
@@ -92,32 +137,49 @@ class Store {
   }
 }
 
+/**
+ * @param {string} key
+ * @param {Latest} latest
+ * @param {() => void} notify
+ */
 function join(key, latest, notify) {
-  if (!stores.has(key)) stores.set(key, new Store(key));
-  return stores.get(key).join(latest, notify);
+  const store = stores.get(key) ?? new Store(key, latest);
+  stores.set(key, store);
+  return store.join(latest, notify);
 }
 
-/** Follow an execution from a component; null follows nothing. See react.d.ts for both forms. */
+/** @param {string | null} key */
+const storeOf = (key) => (key === null ? undefined : stores.get(key));
+
+/**
+ * Follow an execution from a component; an id of null follows nothing. See react.d.ts for both forms.
+ * @param {string | null} executionId
+ * @param {[options: StreamOptions]
+ *   | [token: string, organizationId: string, options?: StreamOptions]} given
+ */
 export function useExecutionStream(executionId, ...given) {
-  const isDocuments = given.length > 1 || typeof given[0] === "string";
-  const [token, organizationId, more] = given;
-  const options = isDocuments ? { ...more, token, organizationId } : { ...given[0] };
+  const [first, organizationId, more] = given;
+  const isLegacy = given.length > 1 || typeof first === "string";
+  const options = isLegacy
+    ? { ...more, token: /** @type {string} */ (first), organizationId }
+    : { .../** @type {StreamOptions} */ (first) };
   const key = executionId ? JSON.stringify({ ...options, executionId }, KEY) : null;
+  /** @type {Latest} */
   const latest = useRef(options);
-  // Before the store is joined: effects run in the order in which they stand here.
+  // Before the store is joined: effects run in the order of this text.
   useEffect(() => {
     latest.current = options;
-    stores.get(key)?.rendered(latest);
+    storeOf(key)?.rendered(latest);
   });
   const subscribe = useCallback(
-    (notify) => (key === null ? () => {} : join(key, latest, notify)),
+    (/** @type {() => void} */ notify) => (key === null ? () => {} : join(key, latest, notify)),
     [key],
   );
   const before = key === null ? CLOSED : CONNECTING;
-  const now = () => stores.get(key)?.snapshot ?? before;
+  const now = () => storeOf(key)?.snapshot ?? before;
   const snapshot = useSyncExternalStore(subscribe, now, () => before);
-  useEffect(() => stores.get(key)?.tryAgain(), [key, options.token]);
+  useEffect(() => storeOf(key)?.tryAgain(), [key, options.token]);
   const { events } = snapshot;
-  const documents = useMemo(() => isDocuments && documentsEvents(events), [isDocuments, events]);
-  return isDocuments ? { events: documents, ...documentsWords(snapshot) } : snapshot;
+  const legacy = useMemo(() => (isLegacy ? legacyEvents(events) : []), [isLegacy, events]);
+  return isLegacy ? { events: legacy, ...legacyState(snapshot) } : snapshot;
 }

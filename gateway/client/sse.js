@@ -1,14 +1,20 @@
 // Event streams by the standard (WHATWG HTML, section 9.2.6): text in, messages out.
 
+/** @typedef {{ event: string, data: string, id?: string, retry?: number }} Message */
+
 const LINE_END = /\r\n|\r|\n/;
 
-/** Feed it the text of a stream as it comes; a message is `{event, data, id, retry}`. */
+/** Takes the text of a stream in any pieces, and returns its messages. */
 export class SseParser {
   #rest = "";
-  #began = false;
+  #hasBegun = false;
+  /** @type {Partial<Message>} */
   #fields = {};
 
-  /** The messages that `text` completes. */
+  /**
+   * The messages that `text` completes.
+   * @param {string} text
+   */
   push(text) {
     // A CR at the end may be half of a line end: it waits for what follows.
     const all = this.#rest + text;
@@ -18,21 +24,24 @@ export class SseParser {
     return lines.map((line) => this.#line(line)).filter((message) => message !== null);
   }
 
+  /** @param {string} raw */
   #line(raw) {
-    const line = this.#began ? raw : raw.replace(/^\uFEFF/, "");
-    this.#began = true;
+    const line = this.#hasBegun ? raw : raw.replace(/^\uFEFF/, "");
+    this.#hasBegun = true;
     if (line === "") return this.#dispatch();
     const colon = line.indexOf(":");
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     const fields = this.#fields;
-    if (name === "data") fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
-    else if (name === "event") fields.event = value;
+    if (name === "data") {
+      fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
+    } else if (name === "event") fields.event = value;
     else if (name === "id" && !value.includes("\0")) fields.id = value;
     else if (name === "retry" && /^\d+$/.test(value)) fields.retry = Number(value);
     return null;
   }
 
+  /** @returns {Message | null} */
   #dispatch() {
     const { event, data, id, retry } = this.#fields;
     this.#fields = {};

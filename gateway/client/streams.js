@@ -1,12 +1,17 @@
-// The two ways to read an event stream: streaming fetch, with the token in a header; and, where that
-// is missing, EventSource with a ticket, so that no token stands in a URL.
+// The two ways to read an event stream: streaming fetch, with the token in a header; and, where the
+// browser lacks that, EventSource with a ticket, so that no token is in a URL.
 //
-// Both are async generators of lists of messages, one list for all that arrived at once, also an
-// empty one: something was heard. They end when the stream ends, throw `Refused`, or whatever the
-// network throws. Trying again is the matter of subscription.js.
+// Both are async generators of lists of messages: one list for all messages that arrived together,
+// empty if only a part of one did. They end when the stream ends, and throw `Refused` or the
+// network's error. When to try again is decided in connection.js.
 
+import { Refused, refusalOf } from "./http_error.js";
 import { SseParser } from "./sse.js";
-import { Refused, refusalOf } from "./trouble.js";
+
+/** @import { Message } from "./sse.js" */
+/** @typedef {{ headers: Record<string, string>, lastEventId: string | null, signal: AbortSignal,
+ *   types: readonly string[] }} StreamRequest */
+/** @typedef {(url: string, request: StreamRequest) => AsyncGenerator<Message[] | null>} OpenStream */
 
 /** Whether this browser can read a response while it arrives. */
 export const canStream = () =>
@@ -15,8 +20,12 @@ export const canStream = () =>
   typeof Response === "function" &&
   "body" in Response.prototype;
 
-/** Reads the stream at `url`; `null` is yielded for one that says that the end was seen (204). */
+/**
+ * Reads the stream at `url`. Yields `null` if the answer is 204: this reader has already seen the end.
+ * @type {OpenStream}
+ */
 export async function* byFetch(url, { headers, lastEventId, signal }) {
+  /** @type {Record<string, string>} */
   const all = { ...headers, Accept: "text/event-stream" };
   if (lastEventId !== null) all["Last-Event-ID"] = lastEventId;
   const response = await fetch(url, { headers: all, signal, cache: "no-store" });
@@ -25,8 +34,10 @@ export async function* byFetch(url, { headers, lastEventId, signal }) {
     return;
   }
   if (!response.ok) throw await refusalOf(response);
-  if (!(response.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) {
-    throw new Refused(response.status, "no_stream", "The answer is no event stream: a proxy's page?");
+  const type = response.headers.get("Content-Type") ?? "";
+  if (!type.startsWith("text/event-stream") || response.body === null) {
+    const message = "The answer is not an event stream. Does a proxy answer with its own page?";
+    throw new Refused(response.status, "no_stream", message);
   }
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const parser = new SseParser();
@@ -37,41 +48,45 @@ export async function* byFetch(url, { headers, lastEventId, signal }) {
   }
 }
 
-/** The same over EventSource, which knows only the `types` that it is told, and no status. */
+/**
+ * The same over EventSource, which delivers only the listed `types`, and shows no HTTP status.
+ * @type {OpenStream}
+ */
 export async function* byEventSource(url, { headers, lastEventId, signal, types }) {
-  const asked = await fetch(url.replace(/stream$/, "ticket"), { method: "POST", headers, signal });
-  if (!asked.ok) throw await refusalOf(asked);
-  const query = new URLSearchParams({ ticket: (await asked.json()).ticket });
+  const answer = await fetch(url.replace(/stream$/, "ticket"), { method: "POST", headers, signal });
+  if (!answer.ok) throw await refusalOf(answer);
+  const query = new URLSearchParams({ ticket: (await answer.json()).ticket });
   if (lastEventId !== null) query.set("last_event_id", lastEventId);
   const source = new EventSource(`${url}?${query}`);
-  const heard = [];
+  /** @type {Message[]} */
+  const arrived = [];
   let wake = () => {};
-  let lost = false;
-  const hear = (message) => {
-    heard.push(message);
-    wake();
-  };
-  // What EventSource itself has to say, a lost connection, has no data.
+  let isLost = false;
+  /** @type {() => Promise<void>} */
+  const arrival = () => new Promise((resolve) => (wake = resolve));
   for (const type of types) {
     source.addEventListener(type, ({ data, lastEventId: id }) => {
-      if (data !== undefined) hear({ event: type, data, id });
+      // EventSource's own event for a lost connection has no data.
+      if (data === undefined) return;
+      arrived.push({ event: type, data, id });
+      wake();
     });
   }
   const lose = () => {
-    lost = true;
+    isLost = true;
     wake();
   };
-  // A producer may call an event "error" too.
-  source.addEventListener("error", ({ data }) => data === undefined && lose());
+  // A producer may name an event "error" too.
+  source.addEventListener("error", (event) => "data" in event || lose());
   signal.addEventListener("abort", lose);
   try {
     for (;;) {
-      if (heard.length) yield heard.splice(0);
-      else if (lost) return;
-      else await new Promise((resolve) => (wake = resolve));
+      if (arrived.length) yield arrived.splice(0);
+      else if (isLost) return;
+      else await arrival();
     }
   } finally {
-    // It would try again with the ticket that is used up.
+    // It would try again with the ticket, which works only once.
     source.close();
   }
 }

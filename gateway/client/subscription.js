@@ -1,44 +1,54 @@
-// One subscription as the page sees it: its events, its run, and an honest word for its state.
+// One subscription as the page sees it: its events, its run, and its status.
 
 import { Connection } from "./connection.js";
 import { Credentials } from "./credentials.js";
 import { TERMINAL_TYPES } from "./fold.js";
-import { Poll } from "./poll.js";
-import { Record } from "./record.js";
+import { RunState } from "./run_state.js";
+
+/** @import { GetToken } from "./credentials.js" */
+/** @import { ExecutionEvent, Options, Status, Subscription as Declared } from "./index.js" */
 
 const DOCUMENTED = ["step:started", "step:completed", "step:failed", "execution:paused"];
-// Stands for whichever workflow an execution belongs to.
+// Matches any workflow that an execution belongs to.
 const ANY_WORKFLOW = "-";
 
+/** @implements {Declared} */
 export class Subscription {
-  #record;
+  #state;
   #connection;
   #onEvent;
   #onStatus;
-  #told = 0;
+  // How many events `onEvent` was called for.
+  #notified = 0;
   #isClosed = false;
   #hasConnected = false;
+  // The status, next try and error that `onStatus` was called with last.
   #shown = "";
+  /** @type {Set<() => void>} */
   #watchers = new Set();
 
-  /** `connecting`, `live`, `catching-up`, `reconnecting`, `polling`, `completed`, `failed`, `paused`
-   * or `closed`. */
+  /** @type {Status} */
   status = "connecting";
-  /** Resolves when it is over, however it ended. */
+  /** Resolves when it is over, for any reason.
+   * @type {Promise<void>} */
   finished;
 
+  /**
+   * @param {string} executionId
+   * @param {Omit<Options, "getToken"> & { baseUrl: string, getToken: GetToken | string }} options
+   */
   constructor(executionId, options) {
     const { baseUrl, terminalTypes = TERMINAL_TYPES, workflowId = ANY_WORKFLOW, signal } = options;
     this.executionId = executionId;
     this.#onEvent = options.onEvent;
     this.#onStatus = options.onStatus;
-    this.#record = new Record({ ...options, executionId, workflowId, terminalTypes });
+    this.#state = new RunState({ ...options, executionId, workflowId, terminalTypes });
     const [id, workflow] = [executionId, workflowId].map(encodeURIComponent);
     this.#connection = new Connection({
-      url: `${baseUrl}/api/v1/sse/executions/${id}/stream`,
-      poll: new Poll(`${baseUrl}/api/v1/workflows/${workflow}/runs/${id}`),
+      streamUrl: `${baseUrl}/api/v1/sse/executions/${id}/stream`,
+      runUrl: `${baseUrl}/api/v1/workflows/${workflow}/runs/${id}`,
       credentials: new Credentials(options.getToken, options.organizationId),
-      record: this.#record,
+      state: this.#state,
       types: [...DOCUMENTED, ...terminalTypes, ...(options.types ?? [])],
       transport: options.transport,
       timing: options.timing,
@@ -50,26 +60,26 @@ export class Subscription {
     this.finished = Promise.resolve().then(() => this.#follow());
   }
 
-  /** All events seen so far, in order, `stream:gap` and `stream:reset` among them. */
+  /** All events so far, in order, with `stream:gap` and `stream:reset`. */
   get events() {
-    return this.#record.seen;
+    return this.#state.events;
   }
 
   /** The run document: the same object until something changes. */
   get run() {
-    return this.#record.run;
+    return this.#state.run;
   }
 
   get lastEventId() {
-    return this.#record.lastEventId;
+    return this.#state.lastEventId;
   }
 
-  /** Why it is not live, as an Error; null while it is, and when all went well. */
+  /** Why it is not live; null while it is, and after a normal end. */
   get error() {
     return this.#connection.error;
   }
 
-  /** When the next try is, in milliseconds since the epoch; null while nothing is waited for. */
+  /** When the next try is, in milliseconds since the epoch; null while none is scheduled. */
   get nextTryAt() {
     return this.#connection.nextTryAt;
   }
@@ -81,16 +91,22 @@ export class Subscription {
     this.#changed();
   }
 
-  /** Call `watcher` after each change, until the function that this returns is called. */
+  /**
+   * Call `watcher` after each change, until the returned function is called.
+   * @param {() => void} watcher
+   */
   watch(watcher) {
     this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
   }
 
-  /** All events from the first one on; ends with the execution or with `close`, and throws what it
-   * was given up for. */
+  /** All events from the first one on. Ends with the execution or with `close`; throws `error` if the
+   * gateway refuses access. */
   async *[Symbol.asyncIterator]() {
-    for (let next = 0; ; ) {
+    let next = 0;
+    for (;;) {
       if (next < this.events.length) yield this.events[next++];
       else if (this.#isOver) break;
       else await this.#change();
@@ -103,7 +119,7 @@ export class Subscription {
   }
 
   #change() {
-    return new Promise((resolve) => {
+    return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       const stop = this.watch(() => {
         stop();
         resolve();
@@ -117,8 +133,8 @@ export class Subscription {
   }
 
   #changed() {
-    this.#tellEvents();
-    this.status = this.#word();
+    this.#notifyEvents();
+    this.status = this.#currentStatus();
     const { status, nextTryAt, error } = this;
     const shown = `${status} ${nextTryAt} ${error?.message}`;
     if (shown !== this.#shown) {
@@ -128,18 +144,19 @@ export class Subscription {
     for (const watcher of [...this.#watchers]) safely(watcher);
   }
 
-  #tellEvents() {
-    while (this.#told < this.events.length && !this.#isClosed) {
-      const event = this.events[this.#told++];
+  #notifyEvents() {
+    while (this.#notified < this.events.length && !this.#isClosed) {
+      const event = this.events[this.#notified++];
       safely(() => this.#onEvent?.(event));
     }
   }
 
-  #word() {
-    const { connected, isCatchingUp, isPolling, givenUp } = this.#connection;
-    const { ending } = this.#record;
+  /** @returns {Status} */
+  #currentStatus() {
+    const { ending } = this.#state;
     if (ending !== null) return ending === "completed" ? "completed" : "failed";
-    if (this.#isClosed || givenUp) return "closed";
+    if (this.#isClosed || this.#connection.givenUp) return "closed";
+    const { connected, isCatchingUp, isPolling } = this.#connection;
     this.#hasConnected ||= connected;
     if (isCatchingUp) return "catching-up";
     if (connected) return this.run.status === "paused" ? "paused" : "live";
@@ -148,12 +165,14 @@ export class Subscription {
   }
 }
 
-// A page's own mistake must not end its stream.
+/** An error in the page's own callback must not end its stream.
+ * @param {() => void} call */
 function safely(call) {
   try {
     call();
   } catch (error) {
     if (typeof reportError === "function") reportError(error);
+    // eslint-disable-next-line no-console -- Node has no reportError.
     else console.error(error);
   }
 }

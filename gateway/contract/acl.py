@@ -1,84 +1,54 @@
-"""The least rights in Redis of whoever takes part, as lines of its access-control list (ACL).
+"""The least rights in Redis of each kind of user, as lines of its access-control list (ACL).
 
-Redis checks what a script calls as if the user had sent it, so what the scripts need stands here
-too. `sse-gateway check --acl` prints these lines, and the gateways of the tests log in with them.
-Nothing here talks to Redis.
+Redis checks what a script calls as if the user had sent it, so the scripts' commands are included.
+`sse-gateway check --acl` prints these lines, and the gateways of the tests log in with them.
 """
 
 from dataclasses import dataclass
 
 from gateway.contract.keys import channel_pattern
 
-_APPEND = frozenset(
-    [
-        "EVAL",
-        "EVALSHA",
-        "TIME",
-        "INFO",
-        "EXISTS",
-        "PEXPIRE",
-        "PTTL",
-        "HSET",
-        "HSETNX",
-        "HMGET",
-        "HEXISTS",
-        "XADD",
-        "XRANGE",
-        "XREVRANGE",
-        "XTRIM",
-    ]
-)
-"""`append.lua`, and what calls it."""
-
+# `append.lua`, and what calls it.
+_APPEND = frozenset([
+    "EVAL", "EVALSHA", "TIME", "INFO", "EXISTS", "PEXPIRE", "PTTL", "HSET", "HSETNX", "HMGET",
+    "HEXISTS", "XADD", "XRANGE", "XREVRANGE", "XTRIM",
+])  # fmt: skip
 _PUBLISH = _APPEND | {"GET", "SET", "PUBLISH"}
-_REGISTER = frozenset(
-    ["EVAL", "EVALSHA", "HMGET", "HSET", "PTTL", "PEXPIRE", "HSETNX", "HGET"],
-)
-"""`register.lua`; and the last two, by which publishers before it registered."""
+# The last two are for publishers of releases before `register.lua`.
+_REGISTER = frozenset(["EVAL", "EVALSHA", "HMGET", "HSET", "PTTL", "PEXPIRE", "HSETNX", "HGET"])
+_REVOKE = frozenset([
+    "WATCH", "MULTI", "EXEC", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE", "ZSCORE", "ZSCAN", "EXPIREAT",
+    "SET",
+])  # fmt: skip
 
 WITHOUT = {
     "PTTL": "what nobody has registered is kept as long as any other execution",
-    "XLEN": "some events are read for their ids alone, which takes time in Redis where they are "
+    "XLEN": "some events are read only for their ids, which takes Redis longer where they are "
     "large",
 }
-"""Commands that the scripts do without where they are refused, as to users who were given their
-rights before these were needed; and what it costs."""
-
-_REVOKE = frozenset(
-    [
-        "WATCH",
-        "MULTI",
-        "EXEC",
-        "ZADD",
-        "ZRANGE",
-        "ZREMRANGEBYSCORE",
-        "ZSCORE",
-        "ZSCAN",
-        "EXPIREAT",
-        "SET",
-    ]
-)
+"""Commands that the scripts can do without, since earlier releases did not ask for them; and what
+happens then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One way to take part, and all that it takes."""
+    """One kind of user, and all the rights that it needs."""
 
     name: str
-    """Also the name that its user is given."""
+    """Also the name of its user in Redis."""
     purpose: str
     commands: frozenset[str]
     keys: tuple[str, ...]
     """Patterns of keys."""
 
     def commands_for(self, *, selects: bool) -> list[str]:
-        """Its commands in order; *selects*: where the URL names another database than 0."""
+        """Its commands, sorted; *selects*: where the URL names another database than 0."""
         return sorted(self.commands | ({"SELECT"} if selects else set()))
 
     def rules(self, channel_prefix: str, *, selects: bool = False) -> list[str]:
-        """What `ACL SETUSER` takes after the user's name and password; of Redis 6.2 or later."""
+        """What `ACL SETUSER` takes after the user's name and password; for Redis 6.2 or later."""
         return [
-            # A new user of Redis 6.2 may use every channel unless told otherwise.
+            # A new user of Redis 6.2 may use every channel by default.
             "resetchannels",
             *(f"~{pattern}" for pattern in self.keys),
             f"&{channel_pattern(channel_prefix)}",
@@ -86,7 +56,7 @@ class Role:
         ]
 
     def acl_line(self, channel_prefix: str, *, selects: bool = False) -> str:
-        """The whole line, for redis-cli's prompt; the password is left to whoever pastes it."""
+        """The whole line, for redis-cli's prompt; the user replaces PASSWORD."""
         rules = " ".join(self.rules(channel_prefix, selects=selects))
         return f"ACL SETUSER {self.name} reset on >PASSWORD {rules}"
 

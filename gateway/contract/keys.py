@@ -1,16 +1,17 @@
-"""Names of Redis keys and channels, each in one place (CONTRACT.md).
+"""Names of Redis keys and channels (CONTRACT.md).
 
-The braces around the execution id are a hash tag: all keys of an execution live on one node of a
-cluster. Ids are validated before they become part of a name.
+The braces around the execution id are a hash tag: all keys of an execution are on one node of a
+cluster. `!` is in no execution id, so a name with it belongs to no execution. Ids are validated
+before they become part of a name.
 """
 
 import re
 
 CANARY_MARK = "!canary:"
-"""Begins the canary's place in the channel name; `!` can stand in no execution id."""
+"""Begins the canary's part of the channel name."""
 
 PROBE_PREFIX = "sse-gateway-check-"
-"""Begins the id of an execution that `sse-gateway check` makes up, and removes at once."""
+"""Begins the id of an execution that the gateway or `sse-gateway check` makes up for a test."""
 
 
 def channel(prefix: str, execution_id: str) -> str:
@@ -19,7 +20,7 @@ def channel(prefix: str, execution_id: str) -> str:
 
 
 def channel_pattern(prefix: str) -> str:
-    """What PSUBSCRIBE takes to hear every execution. A user's rights must hold it to the letter."""
+    """The pattern for PSUBSCRIBE to every execution. A user's rights must have exactly this one."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", prefix) + "*"
 
 
@@ -29,17 +30,17 @@ def canary_channel(prefix: str, instance: str) -> str:
 
 
 def meta_key(execution_id: str) -> str:
-    """The hash that says whose execution it is."""
+    """A hash: whose execution it is, and the state of its history."""
     return f"sse:{{{execution_id}}}:meta"
 
 
 def events_key(execution_id: str) -> str:
-    """The stream that holds its history."""
+    """The stream that is its history."""
     return f"sse:{{{execution_id}}}:events"
 
 
 def once_key(execution_id: str, idempotency_key: str) -> str:
-    """Remembers the id that an idempotency key was given."""
+    """The event id that this idempotency key was given."""
     return f"sse:{{{execution_id}}}:once:{idempotency_key}"
 
 
@@ -54,10 +55,10 @@ def order_key(execution_id: str) -> str:
 
 
 def answer_key(execution_id: str, instance: str) -> str:
-    """What the recorder last answered one instance."""
+    """The last answer of `record.lua` to one instance."""
     return f"sse:{{{execution_id}}}:answer:{instance}"
 
 
 def ticket_key(digest: str) -> str:
-    """What a ticket is good for, by the ticket's digest; `!` can stand in no execution id."""
+    """What a ticket is valid for, by the ticket's digest."""
     return f"sse:{{!ticket:{digest}}}"

@@ -1,7 +1,7 @@
 -- Appends one event and publishes it with its id, in one step. Returns the id.
 --
--- KEYS: events, meta, and the key of this event's idempotency. A call whose idempotency key was
--- seen returns the id that it was given then: the answer to the first call may have been lost.
+-- KEYS: events, meta, and the key of this event's idempotency key, which keeps the id: a repeated
+-- call returns it again, since the answer to the first call may have been lost.
 
 local once = KEYS[3]
 local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARGV[9]

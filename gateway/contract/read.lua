@@ -1,20 +1,20 @@
--- Reads a page of an execution's history after a cursor, and says what the cursor is worth.
+-- Reads a page of an execution's history after a cursor.
 --
--- KEYS: events, meta. ARGV: cursor ('' for none), bytes of ids and payloads that a page may hold,
--- '1' where the entries are wanted only if the cursor is valid.
--- Returns: verdict, first kept id, terminal id, terminal type, whether the terminal event is kept
--- (1/0), whether more follows (1/0), last id, then id and payload of each entry. The verdict is `start` (no
--- cursor), `valid` (the entries follow it), `gap` (it lies before what is kept), or `reset` (it
--- belongs to another life). A page never goes beyond the terminal event.
+-- KEYS: events, meta. ARGV: cursor ('' for none), most bytes of ids and payloads in a page, '1' for
+-- entries only if the cursor is valid.
+-- Returns: cursor status, first kept id, terminal id, terminal type, whether the terminal event is
+-- kept (1/0), whether more follows (1/0), last id, then id and payload of each entry. The status is
+-- `start` (no cursor), `valid` (the entries follow it), `gap` (it is before what is kept), or
+-- `reset` (it is of another epoch). A page never goes beyond the terminal event.
 --
--- XRANGE copies whole payloads, while everybody else waits. So ids are told by counting: those of a
--- life have no holes, and what is no longer kept is missing at the front. Only of a life before the
--- present one an entry is read for its id alone.
+-- XRANGE copies whole payloads, while all other clients wait. So ids are found by counting: those
+-- of an epoch have no holes, and what is no longer kept is missing at the front. Only in an epoch
+-- before the current one an entry is read just for its id.
 
 local events, meta = KEYS[1], KEYS[2]
 local cursor, max_bytes, only_valid = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 
--- 15 digits: Lua's numbers are exact up to there.
+-- A number from Redis, or nil for text that we have not written: 15 digits are exact in Lua.
 local function number(text)
   return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
@@ -29,18 +29,18 @@ local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
 end
--- XLEN is not among the rights that were asked for at first: without it nothing can be counted.
+-- Earlier releases did not ask for the right to XLEN: without it nothing can be counted.
 local length = redis.pcall('XLEN', events)
 if type(length) == 'table' then
   if string.find(length.err, 'WRONGTYPE', 1, true) then return length end
   length = nil
 end
-local present = { epoch = number(known[3]), seq = number(known[4]), bytes = number(known[5]) }
-if not length or not present.epoch or not present.seq then present = nil end
+local current = { epoch = number(known[3]), seq = number(known[4]), bytes = number(known[5]) }
+if not length or not current.epoch or not current.seq then current = nil end
 
 local function is_kept(id)
   local epoch, seq = parts(id)
-  if present and epoch == present.epoch and seq > present.seq - length and seq <= present.seq then
+  if current and epoch == current.epoch and seq > current.seq - length and seq <= current.seq then
     return seq > 0
   end
   -- Costs a payload only where there is one.
@@ -48,8 +48,8 @@ local function is_kept(id)
 end
 
 local function first_kept()
-  if present and length > 0 and length <= present.seq then
-    return known[3] .. '-' .. string.format('%.0f', present.seq - length + 1)
+  if current and length > 0 and length <= current.seq then
+    return known[3] .. '-' .. string.format('%.0f', current.seq - length + 1)
   end
   local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
   return first and first[1] or ''
@@ -57,7 +57,7 @@ end
 
 local terminal_kept = terminal ~= '' and is_kept(terminal)
 
--- In another life than the terminal event's, but after it: such a reader never saw the end.
+-- Of another epoch than the terminal event, but after it: its reader never saw the end.
 local function is_beyond_the_end()
   return terminal_kept and parts(cursor) > parts(terminal)
 end
@@ -71,18 +71,18 @@ local function payload_of(entry)
   for index = 1, #fields, 2 do
     if fields[index] == 'event' then return fields[index + 1] end
   end
-  -- Nobody of us wrote it, and whoever reads it takes it for no event.
+  -- A foreign entry; its reader takes it for no event.
   return ''
 end
 
--- How many to read after `entry`: all, if they are sure to fit. `bytes` of an entry is the sum of
--- all payloads up to it, so what follows is known; how it is spread is not, hence one by one else.
-local function count_after(entry, room)
+-- How many to read after `entry`: all, if they fit into `left` bytes for sure; else one, since
+-- `bytes`, the sum of all payloads up to an entry, tells only the size of all that follow.
+local function count_after(entry, left)
   local epoch, seq = parts(entry[1])
   local sum = entry[2][3] == 'bytes' and number(entry[2][4])
-  if not present or not present.bytes or epoch ~= present.epoch or not sum then return 1 end
-  local follow, size = present.seq - seq, present.bytes - sum
-  local fits = size >= 0 and size + follow * #entry[1] <= room
+  if not current or not current.bytes or epoch ~= current.epoch or not sum then return 1 end
+  local follow, size = current.seq - seq, current.bytes - sum
+  local fits = size >= 0 and size + follow * #entry[1] <= left
   return fits and math.max(1, follow) or 1
 end
 

@@ -5,16 +5,16 @@
 -- really published twice is kept twice.
 --
 -- KEYS: events, meta, seen (payload digest -> its occurrences), order (digests by age), answer
--- (what this instance was told last). ARGV[6..] instance, since, batch, ttl, remembered, how many
--- milliseconds an execution is kept for that no organization was registered for (0: as long as any
--- other), then for each message payload, digest, terminal type.
+-- (the last answer to this instance). ARGV[6..] instance, since, batch, ttl, remembered, how many
+-- milliseconds an execution without an organization is kept (0: as long as any other), then for
+-- each message payload, digest, terminal type.
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local remembered, unregistered_ttl = tonumber(ARGV[10]), tonumber(ARGV[11])
 local first_message = 12
 
--- What was packed, if it is a table: what somebody else has written here counts as nothing.
+-- The packed table; nil for a foreign value.
 local function unpacked(packed)
   if not packed then return nil end
   local is_packed, value = pcall(cmsgpack.unpack, packed)
@@ -25,11 +25,11 @@ end
 local last = unpacked(redis.call('GET', answer))
 if last and last.batch == batch and type(last.ids) == 'table' then return last.ids end
 
--- Refused here if it is none of ours, and not when events have been appended.
+-- Fails for a foreign value here, before events are appended.
 redis.call('LLEN', order)
 
--- Nobody may ever come for it: it is kept for a short time, though never for less than is left.
--- PTTL is not among the rights that were asked for at first: without it all are kept as usual.
+-- An execution that may never be registered is kept for a short time, though not shorter than it
+-- would be already. Earlier releases did not ask for the right to PTTL: without it, as usual.
 local function time_left(key)
   local left = redis.pcall('PTTL', key)
   return type(left) == 'number' and left or nil
@@ -59,8 +59,7 @@ local function is_sound(known)
 end
 
 -- `gone` occurrences are forgotten, `ids` and `times` follow; `counts` is by instance.
--- Each is read once, and written once at the end: else the same payload over and over would cost
--- more each time.
+-- Each is read once and written once, at the end: a repeated payload would else cost more each time.
 local opened = {}
 local function occurrences(digest)
   if not opened[digest] then
@@ -81,7 +80,7 @@ local function save_occurrences()
   end
 end
 
--- Where an instance begins to count: what was recorded before it subscribed, it cannot have seen.
+-- Where an instance begins to count: it cannot have seen what was recorded before it subscribed.
 local function first_count(known)
   local count = known.gone
   for _, recorded in ipairs(known.times) do
@@ -102,7 +101,7 @@ end
 local function record(payload, digest, terminal_type)
   local known = occurrences(digest)
   local count = (known.counts[instance] or first_count(known)) + 1
-  -- Forgotten long ago: this instance is too far behind to tell, and history has it anyway.
+  -- Forgotten long ago: this instance is far behind, and history has the event anyway.
   if count <= known.gone then return '' end
   known.counts[instance] = count
   local id = known.ids[count - known.gone]

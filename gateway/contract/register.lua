@@ -1,9 +1,9 @@
--- Says whose an execution is, all or nothing. Repeating is harmless.
+-- Registers an execution for an organization. Repeating is harmless.
 --
 -- KEYS: events, meta. ARGV: organization, workflow ('' for none), milliseconds that an open
--- execution is kept for, and after its end its history and its `meta`.
--- Returns: `registered`; `same`, if that organization has it already; or, and then nothing is
--- written, which field has another value: `organization_id`, `workflow_id`.
+-- execution is kept, and after its end its history and its `meta`.
+-- Returns: `registered`; `same`, if that organization has it already; or the field that has another
+-- value (`organization_id`, `workflow_id`), and then nothing is written.
 
 local events, meta = KEYS[1], KEYS[2]
 local organization, workflow = ARGV[1], ARGV[2]
@@ -13,8 +13,8 @@ local known = redis.call('HMGET', meta, 'organization_id', 'workflow_id', 'termi
 if known[1] and known[1] ~= organization then return 'organization_id' end
 if workflow ~= '' and known[2] and known[2] ~= workflow then return 'workflow_id' end
 
--- Kept for as long as any other from now on, also what was recorded before and is kept for a short
--- time. Never for less than is left; without the right to PTTL nobody knows.
+-- What was recorded before the registration may be kept for a short time: from now on it is kept as
+-- long as any other, and never shorter than already. Without the right to PTTL that is unknown.
 local function keep(key, usual)
   local left = redis.pcall('PTTL', key)
   if type(left) ~= 'number' or left < tonumber(usual) then redis.call('PEXPIRE', key, usual) end

@@ -1,7 +1,7 @@
-"""The Lua scripts that keep history, and their arguments in one place.
+"""The Lua scripts that keep history, and their arguments.
 
-Any language may call them; the gateway and `gateway.publisher` do so through these builders. They
-run on Redis 6.2 and later and on Valkey. Nothing here talks to Redis.
+Any language may call them; the gateway and `gateway.publisher` use these builders. The scripts run
+on Redis 6.2 and later and on Valkey. Nothing here talks to Redis.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from typing import NamedTuple
 from gateway.contract import keys
 
 META_TTL_AFTER_END_MS = 7 * 24 * 3600 * 1000
-"""How long `meta` remembers an execution that has ended, so that late tabs learn its end."""
+"""How long `meta` is kept after the end of an execution, so that late tabs learn of the end."""
 
 ONCE_TTL_MS = 5 * 60 * 1000
-"""How long an idempotency key is remembered."""
+"""How long an idempotency key is kept."""
 
 UNREGISTERED_TTL_MS = 3600 * 1000
 """How long an execution that was not registered yet is kept, under ownership `registry`."""
 
 _SEEN_TTL_MS = 3600 * 1000
 _SEEN_REMEMBERED = 2000
-"""Bare messages an execution remembers: an instance lags behind another by far less."""
+"""Bare messages remembered for an execution: one instance is behind another by far less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,22 @@ class HistoryLimits:
     history_ttl_ms: int = 24 * 3600 * 1000
 
     def arguments(self) -> list[bytes | str | int]:
-        """What bounds a history, as `append.lua` takes it."""
+        """All of it, as `append.lua` takes it."""
         return [self.max_events, self.max_bytes, *self.ttls()]
 
     def ttls(self) -> list[bytes | str | int]:
         """How long an open execution, a history after the end, and then its `meta` are kept."""
-        # `meta` outlives the history, else its end would be forgotten while events are kept.
+        # `meta` outlives the history: else the end would be forgotten while events are kept.
         meta_ttl = max(META_TTL_AFTER_END_MS, self.history_ttl_ms * 2)
         return [self.open_ttl_ms, self.history_ttl_ms, meta_ttl]
 
 
 class Script:
-    """A Lua script and the digest by which a Redis that has seen it knows it."""
+    """A Lua script, and its digest for EVALSHA."""
 
     def __init__(self, *names: str) -> None:
-        room = files("gateway.contract")
-        self.text = "\n".join(room.joinpath(name).read_text(encoding="utf-8") for name in names)
+        package = files("gateway.contract")
+        self.text = "\n".join(package.joinpath(name).read_text(encoding="utf-8") for name in names)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -78,9 +78,9 @@ def publish_call(
     terminal_type: str,
     limits: HistoryLimits,
 ) -> Call:
-    """Append and publish; answers with the id. *terminal_type* is empty unless it ends the run.
+    """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
 
-    *payload* is a JSON object without `id`, beginning with its brace.
+    *payload* is a JSON object without `id` or leading white space.
     """
     return Call(
         PUBLISH,
@@ -111,11 +111,12 @@ def record_call(
     limits: HistoryLimits,
     unregistered_ttl_ms: int = 0,
 ) -> Call:
-    """Record bare messages; answers with one id each, empty for one too old to tell.
+    """Record bare messages; the answer has one id each, empty for a message that is too old.
 
-    *instance* names one life of one subscription, *since* is the Redis TIME in microseconds taken
-    before it, *batch* the number that a repeated call repeats. *unregistered_ttl_ms*: how long what
-    no organization is registered for is kept, in milliseconds; 0 for as long as any other.
+    *instance* names one subscription session, *since* is the Redis TIME in microseconds taken
+    before it began. *batch* is the number of this call; a repeated call has the same.
+    *unregistered_ttl_ms*: how long an execution without an organization is kept, in milliseconds;
+    0 for as long as any other.
     """
     arguments: list[bytes | str | int] = [
         *limits.arguments(), instance, since, batch, _SEEN_TTL_MS, _SEEN_REMEMBERED,
@@ -139,7 +140,7 @@ def record_call(
 def read_call(execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_valid*: without the events, where they do not follow the cursor.
+    *only_valid*: no events where they would not follow the cursor.
     """
     return Call(
         READ,

@@ -1,8 +1,8 @@
-"""From the bytes of a Redis message to an event, or a sentence why it is none.
+"""Turns the bytes of a Redis message into an event, or refuses them with a sentence.
 
 The producer's JSON is never re-encoded: that would turn 1.10 into 1.1 and break big integers. It
-is parsed only to learn `type` and `id`, and its bytes go to the browser as they came, without the
-raw CR and LF that JSON allows between tokens and SSE does not. It does not know Redis or HTTP.
+is parsed only for `type` and `id`; its bytes go to the browser as they came, without the raw CR and
+LF that JSON allows between tokens and SSE does not.
 """
 
 import re
@@ -17,25 +17,33 @@ from gateway.events.json_edit import without_member
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
 
+
+def execution_id_problem(value: object) -> str | None:
+    """Why *value* is no execution id, as a sentence; None if it is one."""
+    if isinstance(value, str) and EXECUTION_ID.fullmatch(value):
+        return None
+    return f"{value!r:.200} is not an execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -"
+
+
 MAX_TYPE_LENGTH = 128
 
-# The gateway speaks to clients under these names; a producer's event must not pass for one.
+# The gateway's own events; a producer's event must not look like one.
 _RESERVED_TYPES = frozenset({"connected", "heartbeat"})
 _RESERVED_PREFIX = "stream:"
 
-# JSON may escape half a surrogate pair, browsers accept that, and orjson does not.
+# JSON may escape half a surrogate pair; browsers accept that, orjson does not.
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-# Named tuples: a frozen dataclass takes three times as long to make, and every event is two.
+# Named tuples: a frozen dataclass takes three times as long to create.
 class Envelope(NamedTuple):
     """A message as it was published."""
 
     type: str
     id: EventId | None
-    """Set when the message was recorded before it was published; None makes it a bare one."""
+    """None for a bare message, which was not recorded before it was published."""
     body: bytes
-    """Its JSON on one line; it has a member `id` only where `id` is set."""
+    """Its JSON on one line, with a member `id` only where `id` is set."""
 
 
 class Event(NamedTuple):
@@ -43,7 +51,7 @@ class Event(NamedTuple):
 
     type: str
     id: EventId | None
-    """None only where recording is off or was refused: such an event is delivered live alone."""
+    """None only where recording is off or was refused: such an event is only delivered live."""
     frame: bytes
     """The whole SSE frame, blank line included."""
 
@@ -51,8 +59,8 @@ class Event(NamedTuple):
 def decode(payload: bytes) -> Envelope:
     """Read a producer's message.
 
-    An `id` that is not of the form of ours would silence or crash a stream, so it is taken out and
-    the message is a bare one (DELIVERY.md, rule 2).
+    An `id` that is not of our form is removed, and the message is a bare one (DELIVERY.md, rule 2):
+    it would break the stream.
 
     Raises:
         MessageRefused: it is not a JSON object with a usable `type`.
@@ -67,7 +75,7 @@ def decode(payload: bytes) -> Envelope:
 
 
 def one_line(payload: bytes) -> bytes:
-    """*payload* without the line ends and spaces that JSON allows around and between tokens."""
+    """*payload* without white space around it and line ends between its tokens."""
     body = payload.strip()
     if b"\n" in body or b"\r" in body:
         body = body.replace(b"\n", b"").replace(b"\r", b"")
@@ -75,19 +83,19 @@ def one_line(payload: bytes) -> bytes:
 
 
 def with_id(body: bytes, event_id: EventId) -> bytes:
-    """The envelope of a recorded event: *body*, a JSON object without `id`, with its id first."""
+    """*body*, a JSON object without `id`, with *event_id* first."""
     return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
 
 
 def live(envelope: Envelope) -> Event:
-    """The event of a message that came with its id, or that has none."""
+    """The event of a message as it came, with its id or without."""
     event_id = envelope.id
     line = b"" if event_id is None else b"id: %d-%d\n" % event_id
     return _event(envelope.type, event_id, line, envelope.body)
 
 
 def recorded(event_type: str, body: bytes, event_id: EventId) -> Event:
-    """The event of a *body* without id that history holds under *event_id*."""
+    """The event of a *body* without `id` that history has under *event_id*."""
     return _event(event_type, event_id, b"id: %d-%d\n" % event_id, with_id(body, event_id))
 
 
@@ -109,7 +117,8 @@ def _parse(payload: bytes) -> dict[str, Any]:
 
 
 def _parse_with_surrogates(payload: bytes) -> Any:
-    # Only this copy loses the escapes; a type that held one is refused by `_usable_type`.
+    # Only this copy loses the escapes. `_usable_type` refuses a type that had one. Not
+    # `json_edit.parse`, which is much slower for a payload made of escapes.
     try:
         return orjson.loads(_ESCAPED_SURROGATE.sub(rb"\\u0000", payload))
     except orjson.JSONDecodeError as error:
@@ -117,19 +126,18 @@ def _parse_with_surrogates(payload: bytes) -> Any:
 
 
 def _usable_type(value: object) -> str:
-    """The type, if it can stand in an `event:` line.
+    """*value*, if it may be in an `event:` line.
 
-    Only printable text can: CR and LF would end the line (WHATWG HTML, section 9.2.6), and U+2028
-    and its like do so in client libraries that split lines more freely than the standard. Some of
-    these also strip the name of an event: a space before `stream:closing` would not keep a
-    producer's event apart from the gateway's.
+    Only printable text may: CR and LF end the line (WHATWG HTML, section 9.2.6), and some client
+    libraries also split at U+2028 and the like, or strip the name: ` stream:closing` would look
+    like the gateway's own event.
     """
     if not isinstance(value, str) or not value:
         raise MessageRefused("its type is missing or not a text")
     if len(value) > MAX_TYPE_LENGTH:
         raise MessageRefused(f"its type is longer than {MAX_TYPE_LENGTH} characters")
     if not value.isprintable():
-        raise MessageRefused("its type has a character that cannot stand in an event line")
+        raise MessageRefused("its type has a character that is not printable")
     if value != value.strip():
         raise MessageRefused("its type begins or ends with white space")
     if value in _RESERVED_TYPES or value.startswith(_RESERVED_PREFIX):

@@ -1,27 +1,27 @@
 """Reads single fields of producers' events, which may hold anything or be missing.
 
-Each reader returns what a field is good for, or None; none of them raises, and none guesses. The
-rules are plain enough to be written again in JavaScript, with the same results.
+A reader returns None for a value that is not usable; none raises. The JavaScript client has the
+same rules, with the same results.
 """
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-# ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. Not all that `fromisoformat`
-# takes: another language's parser would not agree about the rest.
+# ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. `fromisoformat` accepts more,
+# about which JavaScript would not agree.
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]"
     r"([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
     r"(?:Z|([+-][0-9]{2}):?([0-9]{2}))?"
 )
 _LARGEST = 2**53
-"""Above it JavaScript no longer tells integers apart."""
+"""Above it JavaScript cannot tell integers apart."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time(value: object) -> str | None:
-    """The time that *value* is, with its zone: one without is UTC, as today's producers mean it.
+    """*value* as a time with its zone; without one it is UTC.
 
     The digits stay as the producer wrote them; only the zone is added, as `Z`.
     """
@@ -33,7 +33,7 @@ def time(value: object) -> str | None:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        # The 30th of February, or 25 o'clock.
+        # Such as the 30th of February.
         return None
     return text
 
@@ -41,7 +41,7 @@ def time(value: object) -> str | None:
 def milliseconds(begin: str | None, end: str | None) -> int | None:
     """Milliseconds from *begin* to *end*, both as `time` gives them; never negative.
 
-    Both are cut to the millisecond first, the precision that JavaScript has.
+    Both are cut to the millisecond first, as in JavaScript.
     """
     if begin is None or end is None:
         return None
@@ -52,8 +52,13 @@ def _since_epoch(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
+def stamp(moment: datetime) -> str:
+    """A UTC time as events have it: `2025-01-31T12:00:00.000Z`."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def number(value: object) -> int | float | None:
-    """A count or a measure: a number that is not negative."""
+    """*value* if it is a number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= _LARGEST else None
@@ -67,8 +72,7 @@ def label(value: object) -> str | None:
 
 
 def error_text(data: Mapping[str, object], *names: str) -> str | None:
-    """What went wrong, in words: the first of *names* that holds text, or an object with a text
-    `message`."""
+    """The first of the fields *names* that is text, or the `message` of an object there."""
     for name in names:
         value = data.get(name)
         if isinstance(value, dict):

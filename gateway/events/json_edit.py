@@ -1,7 +1,7 @@
-"""Takes one member out of a JSON object without touching a byte of the others.
+"""Parses producers' JSON, and removes a member without changing a byte of the others.
 
-Needed for producers that put an `id` of their own into the envelope: decoding and encoding again
-would alter numbers. It trusts that the bytes are valid JSON.
+Producers may put an `id` of their own into an event; decoding and encoding again would change
+numbers.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-# JSON may escape half a surrogate pair, browsers accept that, and orjson does not. An escaped
-# backslash is matched so that what follows it is not taken for an escape.
+# JSON may escape half a surrogate pair; browsers accept that, orjson does not. An escaped backslash
+# is matched so that what follows it is not taken for an escape.
 _ESCAPE = re.compile(
     rb"\\\\|\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -19,7 +19,7 @@ _ESCAPE = re.compile(
 
 
 def parse(payload: bytes) -> Any:
-    """*payload* as objects; half a surrogate pair becomes U+FFFD, as a browser would show it.
+    """*payload* decoded; half a surrogate pair becomes U+FFFD, as a browser shows it.
 
     Raises:
         orjson.JSONDecodeError: it is not JSON.
@@ -31,7 +31,7 @@ def parse(payload: bytes) -> Any:
 
 
 def parse_object(payload: bytes) -> dict[str, Any]:
-    """The JSON object that *payload* is, as `parse` reads it; an empty one for anything else."""
+    """*payload* as `parse` decodes it if it is a JSON object; an empty one for anything else."""
     try:
         document = parse(payload)
     except orjson.JSONDecodeError:
@@ -75,6 +75,6 @@ def _name_of(member: bytes) -> str | None:
     try:
         name = orjson.loads(key.group()) if key is not None else None
     except orjson.JSONDecodeError:
-        # Half a surrogate pair: no name that anybody looks for.
+        # Half a surrogate pair: not the name of any member of ours.
         return None
     return name if isinstance(name, str) else None

@@ -1,17 +1,16 @@
-"""The run document: what a run looks like now, folded from the events of its history.
+"""The run document: the state of a run, folded from the events of its history.
 
-Pure, and as forgiving as producers are sloppy: whatever JSON an event holds, it never raises. The
-browser client folds in the same way, and both are checked with the vectors in
-`tests/events/vectors`. How the document travels is `gateway.http.runs`.
+Whatever JSON an event holds, nothing here raises. The browser client has the same rules, and both
+are checked with the vectors in `tests/events/vectors`.
 
 - Any event makes a pending run `running`; `execution:paused` makes it `paused`, and only a
   `step:started` makes it `running` again: steps beside the paused one may still end.
-- The first terminal event settles the run. What comes after it still shows among the events and
-  in the logs, so that a step whose end was late does not look as if it ran for ever.
-- Of a history whose beginning is no longer kept, the run shows what the rest tells.
+- The first terminal event ends the run. Later events are still among the events and in the logs,
+  so that a step whose end came late does not stay `running`.
+- Where the start of a history is no longer kept, the run shows what the rest says.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from gateway.events import fields
@@ -19,15 +18,7 @@ from gateway.events.steps import STEP_STARTED, Pack, StepLog, Steps
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "canceled"]
 
-TERMINAL_TYPES = frozenset(
-    {
-        "execution:completed",
-        "execution:failed",
-        "execution:canceled",
-        "execution:cancelled",
-    }
-)
-# By the last word of a terminal type. One of somebody's own that says neither has completed.
+# By the last word of a terminal type; any other word means `completed`.
 _ENDINGS: Mapping[str, RunStatus] = {
     "failed": "failed",
     "canceled": "canceled",
@@ -45,33 +36,33 @@ class RunDocument(TypedDict):
     completed_at: str | None
     duration_ms: int | float | None
     current_node: str | None
-    """The step that runs now: the latest that began, of those that have not ended."""
+    """The step that started last, of those that have not ended."""
     steps_completed: int
     """Attempts that ended in success."""
     error_message: str | None
     generated_document_id: str | None
     last_event_id: str | None
-    """Where a stream goes on, as `Last-Event-ID`, and the next poll, as `after`."""
+    """Continue from here: a stream with `Last-Event-ID`, the next poll with `after`."""
     execution_logs: NotRequired[list[StepLog]]
     events: NotRequired[list[Any]]
     more: NotRequired[bool]
-    """With a limit of events: whether others follow these."""
+    """Where events were limited: whether more follow."""
 
 
 class RunFold:
     """Folds events one after the other, in the order of their history.
 
-    Without logs it holds a few values and the steps that are open, however long the history.
+    Without logs it keeps a few values and the open steps, however long the history.
     """
 
     def __init__(
         self,
+        terminal_types: Collection[str],
         *,
         keep_logs: bool = False,
-        terminal_types: Collection[str] = TERMINAL_TYPES,
         pack: Pack = lambda output: output,
     ) -> None:
-        """*pack* makes of a step's output what the log holds."""
+        """*pack* encodes a step's output for the log."""
         self._terminal_types = terminal_types
         self._steps = Steps(keep_logs=keep_logs, pack=pack)
         self._status: RunStatus = "pending"
@@ -84,8 +75,8 @@ class RunFold:
         self._last_event_id: str | None = None
 
     def add(self, envelope: object, *, ends: bool = False) -> StepLog | None:
-        """Take in one envelope, parsed; *ends*: it is the terminal event, whatever its type.
-        Returns the step that it began or ended."""
+        """Add one parsed envelope; *ends*: it is the terminal event, whatever its type. Returns
+        the step that it started or ended."""
         if not isinstance(envelope, dict):
             return None
         event_type = fields.label(envelope.get("type")) or ""
@@ -104,13 +95,13 @@ class RunFold:
         return step
 
     def end(self, event_type: str, event_id: str) -> None:
-        """The run has ended with this event, and history no longer holds it."""
+        """The run has ended with this event, which history no longer keeps."""
         if not self._has_ended:
             self._last_event_id = self._last_event_id or event_id
             self._end(event_type, {}, None)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
-        """The run as it is after the events so far; `events` are the caller's to add."""
+        """The run after the events so far; the caller adds `events`."""
         document = RunDocument(
             id=execution_id,
             workflow_id=workflow_id,
@@ -143,22 +134,3 @@ class RunFold:
             self._duration_ms = fields.milliseconds(self._started_at, self._completed_at)
         self._error_message = fields.error_text(data, "error_message", "error")
         self._generated_document_id = fields.label(data.get("generated_document_id"))
-
-
-def fold(
-    events: Iterable[object],
-    *,
-    execution_id: str,
-    workflow_id: str,
-    include_logs: bool = False,
-    terminal_types: Collection[str] = TERMINAL_TYPES,
-) -> RunDocument:
-    """The run document of all *events* of one execution, parsed envelopes in their order."""
-    envelopes = list(events)
-    run = RunFold(keep_logs=include_logs, terminal_types=terminal_types)
-    for envelope in envelopes:
-        run.add(envelope)
-    document = run.document(execution_id, workflow_id)
-    if include_logs:
-        document["events"] = envelopes
-    return document

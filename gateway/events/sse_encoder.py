@@ -1,15 +1,17 @@
-"""The frames that the gateway itself sends (CONTRACT.md): none of them has an id.
+"""Encodes the gateway's own events (CONTRACT.md): none of them has an id.
 
-Every frame carries a `data` line holding a JSON object, since an EventSource never dispatches an
-event without data. It does not encode the producers' events: see `gateway.events.envelope`.
+Every frame has a `data` line with a JSON object, since an EventSource dispatches no event without
+data. Producers' events are encoded in `gateway.events.envelope`.
 """
 
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import orjson
 
+from gateway.events.fields import stamp
 from gateway.events.ids import EventId
 
 
@@ -17,7 +19,7 @@ class CloseReason(StrEnum):
     """The `reason` of `stream:closing`."""
 
     DRAIN = "drain"
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a word of the contract, no secret
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - not a secret
     REVOKED = "revoked"
     SLOW_READER = "slow_reader"
     HISTORY_LOST = "history_lost"
@@ -25,6 +27,15 @@ class CloseReason(StrEnum):
     ADMIN = "admin"
     UNAVAILABLE = "unavailable"
     LIMIT = "limit"
+
+
+RETRY_MS = (1000, 3000)
+"""Range of every `retry:` in milliseconds: tabs that were closed together come back apart."""
+
+
+def jittered_retry_ms() -> int:
+    """Milliseconds after which a client should reconnect (CONTRACT.md)."""
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -> bytes:
@@ -43,11 +54,10 @@ def connected(
     last: EventId | None = None,
     status: str | None = None,
 ) -> bytes:
-    """What every stream begins with.
+    """The first event of every stream.
 
-    *heartbeat_seconds*: the longest silence of a connection that is well. *last*: up to this event
-    the reader catches up; None where nothing has happened that it has not seen. *status* tells how
-    an execution ended that has ended.
+    *heartbeat_seconds*: the longest silence of a working connection. *last*: the reader catches up
+    to this event; None where it has missed nothing. *status*: how the execution ended, if it has.
     """
     data: dict[str, object] = {"execution_id": execution_id, "heartbeat_seconds": heartbeat_seconds}
     if last is not None:
@@ -59,36 +69,32 @@ def connected(
 
 def heartbeat(now: datetime | None = None) -> bytes:
     """A named event, because JavaScript cannot see comments."""
-    return frame("heartbeat", {"timestamp": _stamp(now or datetime.now(UTC))})
+    return frame("heartbeat", {"timestamp": stamp(now or datetime.now(UTC))})
 
 
 def closing(reason: CloseReason, retry_ms: int) -> bytes:
-    """Told before the gateway ends a stream that has not reached its end; *retry_ms* jittered."""
+    """Sent before the gateway closes a stream whose execution goes on."""
     return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms)
 
 
 def expiring(expires_at: float, now: float) -> bytes:
-    """Told before the token expires, so that the page can get a new one and open a new stream.
+    """Sent before the token expires, so that the page can get a new one and open a new stream.
 
-    Both in seconds since the epoch; *expires_at* is near enough for a four-digit year.
+    Both times are in seconds since the epoch; the year of *expires_at* has four digits.
     """
     data = {
-        "expires_at": _stamp(datetime.fromtimestamp(expires_at, UTC)),
+        "expires_at": stamp(datetime.fromtimestamp(expires_at, UTC)),
         "expires_in_seconds": max(0, round(expires_at - now)),
     }
     return frame("stream:expiring", data)
 
 
 def gap(first: EventId, last: EventId) -> bytes:
-    """Events *first* to *last*, both of one life, were asked for and are no longer kept."""
+    """Events *first* to *last*, of one epoch, are missing: they are no longer kept."""
     missed = last.seq - first.seq + 1
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
 
 
 def reset(reason: CloseReason) -> bytes:
-    """The cursor belongs to another life of the history; the whole kept history follows."""
+    """The cursor belongs to another epoch of the history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The steps of a run, folded from its `step:*` events: one entry a step and attempt.
+"""The steps of a run, folded from its `step:*` events: one entry for each attempt of a step.
 
-Without logs it holds only the steps that have begun and not ended. It says what the events say and
-nothing more: an attempt that was begun anew without having ended stays `running` in the log.
+Without logs only the steps that have started and not ended are kept. An attempt that was started
+again without having ended stays `running` in the log, as the events say.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ STEP_STARTED = "step:started"
 _ENDED: Mapping[str, StepStatus] = {"step:completed": "success", "step:failed": "error"}
 
 Pack = Callable[[object], Any]
-"""How a step's output is kept; a server keeps it encoded, which takes a tenth of the memory."""
+"""Encodes a step's output for the log, where encoded output takes a tenth of the memory."""
 
 
 class StepLog(TypedDict):
@@ -40,27 +40,27 @@ class Steps:
         """Attempts that ended in success."""
         self.logs: list[StepLog] | None = [] if keep_logs else None
         self._pack = pack
-        # By node, the latest attempt: dictionaries keep the order in which the steps began.
+        # The latest attempt of each node, in the order in which they started.
         self._open: dict[str | None, StepLog] = {}
 
     @property
     def current_node(self) -> str | None:
-        """The node that began last among those that have not ended."""
+        """The node that started last, of those that have not ended."""
         return next(reversed(self._open), None)
 
     def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
-        """Take in one event, published *at* this time, and return the step that it began or ended;
-        other types than a step's do nothing."""
+        """Add one event, published *at* this time, and return the step that it started or ended;
+        other types have no effect."""
         if event_type == STEP_STARTED:
-            return self._begin(data, at)
+            return self._start(data, at)
         if event_type in _ENDED:
             return self._end(_ENDED[event_type], data, at)
         return None
 
-    def _begin(self, data: Mapping[str, object], at: str | None) -> StepLog:
+    def _start(self, data: Mapping[str, object], at: str | None) -> StepLog:
         step = self._new(data)
         step["started_at"] = step["started_at"] or at
-        # Taken out first, so that a new attempt stands last.
+        # Removed first, so that a new attempt is the last one.
         self._open.pop(step["node_id"], None)
         self._open[step["node_id"]] = step
         return step
@@ -68,13 +68,14 @@ class Steps:
     def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> StepLog:
         step = self._open.pop(fields.label(data.get("node_id")), None)
         if step is None:
-            # Its beginning was never published, or is no longer kept.
+            # Its start was never published, or is no longer kept.
             step = self._new(data)
         else:
             step["node_type"] = fields.label(data.get("node_type")) or step["node_type"]
             step["position"] = _first(fields.number(data.get("position")), step["position"])
             step["started_at"] = fields.time(data.get("started_at")) or step["started_at"]
-        step["status"] = _ended_status(data.get("status")) or status
+        given = data.get("status")
+        step["status"] = given if given in ("success", "error") else status
         step["completed_at"] = fields.time(data.get("completed_at")) or at
         step["duration_ms"] = _first(
             fields.number(data.get("duration_ms")),
@@ -101,13 +102,6 @@ class Steps:
         if self.logs is not None:
             self.logs.append(step)
         return step
-
-
-def _ended_status(given: object) -> StepStatus | None:
-    """The producer's word, if it is one that an ended step can have."""
-    if given == "success":
-        return "success"
-    return "error" if given == "error" else None
 
 
 def _first(one: int | float | None, other: int | float | None) -> int | float | None:

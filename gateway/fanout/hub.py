@@ -20,9 +20,7 @@ from gateway.fanout.kept import KeptBound
 from gateway.fanout.log import Log
 from gateway.fanout.reads import Reads
 from gateway.fanout.stalls import StallWatch
-from gateway.fanout.state import RETRY_MS as RETRY_MS
 from gateway.fanout.state import Permit
-from gateway.fanout.state import jittered_retry_ms as jittered_retry_ms
 from gateway.fanout.subscriber import Subscriber
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics

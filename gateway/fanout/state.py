@@ -1,6 +1,5 @@
 """The states of a stream, why it ends, and what is shown of it."""
 
-import random
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -11,14 +10,6 @@ COMPLETED = "completed"
 """The end of a stream whose execution has ended."""
 GONE = "gone"
 """The end of a stream whose reader has left; every other end is a CloseReason."""
-
-RETRY_MS = (1000, 3000)
-"""Range from which every `retry:` is drawn, so that tabs closed together come back apart."""
-
-
-def jittered_retry_ms() -> int:
-    """Milliseconds after which a reader should come back (design, section 2)."""
-    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 class State(Enum):

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason, closing, reset
+from gateway.events.sse_encoder import CloseReason, closing, jittered_retry_ms, reset
 from gateway.fanout.catch_up import CatchUp
 from gateway.fanout.log import Log
-from gateway.fanout.state import COMPLETED, GONE, Permit, Snapshot, State, jittered_retry_ms
+from gateway.fanout.state import COMPLETED, GONE, Permit, Snapshot, State
 from gateway.log import event
 from gateway.principal import Principal
 

@@ -1,1 +1,1 @@
-"""The HTTP side: routes, the stream, health, errors as JSON, CORS. Only this room knows aiohttp."""
+"""The HTTP side: routes, streams, polls, health, errors, CORS. Only this package uses aiohttp."""

@@ -1,7 +1,7 @@
-"""What is logged about requests and streams: never the query, which may hold a token.
+"""The access log and request ids: never the query, which may hold a token.
 
-aiohttp's own access log prints the whole request line, and its server log prints the malformed
-line of a request that it could not parse. Both are replaced here.
+aiohttp's own access log has the whole request line, and its server log the malformed line of a
+request that it could not parse. Both are replaced here.
 """
 
 import logging
@@ -18,13 +18,13 @@ from gateway.log import event
 REQUEST_ID_HEADER = "X-Request-ID"
 
 _USABLE = re.compile(r"[A-Za-z0-9_.:=+/-]{1,128}")
-"""What stands in a log as it came; anything else is taken for none."""
+"""A client's id that may be logged; any other is replaced."""
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """The id of *request*: the same one however often it is asked for."""
+    """The id of *request*: the client's, or a random one."""
     known = request.get(_REQUEST_ID)
     if known is None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
@@ -62,7 +62,7 @@ class AccessLogger(AbstractAccessLogger):
 
 
 class _WithoutRequestLine(logging.Filter):
-    """Keeps a malformed request's own bytes out of the log; strangers choose those."""
+    """Keeps the bytes of a malformed request out of the log: clients choose them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

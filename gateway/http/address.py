@@ -1,7 +1,7 @@
 """Which client a request comes from, also behind proxies, for the limit of streams per address.
 
-`X-Forwarded-For` is believed only as far as trusted proxies wrote it, so nobody chooses an address.
-It is a key to count by and nothing else: no right hangs on an address.
+`X-Forwarded-For` is believed only as far as trusted proxies wrote it, so no client chooses its
+address. The address is only a key to count by: no right depends on it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,13 @@ Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
 
 UNIX = "unix"
-"""Stands for all who came by a unix socket without a usable `X-Forwarded-For`."""
+"""For all clients of a unix socket without a usable `X-Forwarded-For`."""
 
 UNKNOWN = "unknown"
-"""Stands for a peer that has gone before its address was read."""
+"""For a peer that left before its address was read."""
 
 _MOST_HOPS = 16
-"""A longer chain of trusted proxies is not followed; strangers choose how long the header is."""
+"""A longer chain of trusted proxies is not followed: a client chooses how long the header is."""
 
 _LONGEST = 45
 """Characters of the longest textual IPv6 address (with a dotted quad at its end)."""
@@ -32,10 +32,9 @@ _CUSTOMER_BITS = 64
 def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
     """The address to count *request* by: an IPv4 address, or the /64 of an IPv6 one.
 
-    From the peer to the left through `X-Forwarded-For`, as long as the hop is in *trusted* or came
-    by a unix socket: the first one that is not counts. An entry that is no plain address (a port,
-    brackets, `unknown`, anything else) ends the walk, and the hop that wrote it counts. Never
-    raises.
+    Walks from the peer to the left through `X-Forwarded-For`, as long as the hop is in *trusted* or
+    a unix socket; the first other hop counts. At an entry that is no plain address (with a port or
+    brackets, `unknown`, anything else), the hop that wrote it counts. Never raises.
     """
     if request.remote is None:
         return UNKNOWN
@@ -52,7 +51,7 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
 
 
 def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
-    """The entries of all `X-Forwarded-For` lines, last first, without splitting a long one whole.
+    """The entries of all `X-Forwarded-For` lines, last first, at most `_MOST_HOPS`.
 
     Several lines are one list (RFC 9110, section 5.3).
     """
@@ -66,7 +65,7 @@ def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
 
 
 def _parse(text: str) -> _Address | None:
-    # Before anything is remembered: an entry may be as long as a header.
+    # Before the cache: an entry may be as long as a header.
     return None if len(text) > _LONGEST else _parse_short(text)
 
 
@@ -77,7 +76,7 @@ def _parse_short(text: str) -> _Address | None:
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        # A socket that listens for both families shows IPv4 peers like this.
+        # A socket for both families shows IPv4 peers like this.
         return address.ipv4_mapped
     return address
 
@@ -86,5 +85,5 @@ def _parse_short(text: str) -> _Address | None:
 def _key(address: _Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
-    # From the number, which leaves out a scope (`%eth0`): that is free text.
+    # From the number: a scope (`%eth0`) is free text, and is left out.
     return str(IPv6Network((int(address), _CUSTOMER_BITS), strict=False))

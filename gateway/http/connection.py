@@ -1,9 +1,8 @@
-"""What a client's connection may do before anybody knows who it is.
+"""What a client's connection may do before the gateway knows who it is.
 
-aiohttp sets no limit to the time that a connection takes for its first request, nor to how many
-there are, and keeps what it cannot parse. All that is set right here, together with
-`gateway.http.screen`. What a parsed request may contain is decided by
-`gateway.http.request_limits`.
+aiohttp limits neither the time that a connection takes for its first request nor the number of
+connections, and keeps what it cannot parse. Both are limited here and in `gateway.http.screen`.
+What a parsed request may contain is decided by `gateway.http.request_limits`.
 """
 
 import asyncio
@@ -12,129 +11,110 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 
 from aiohttp import web
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
-from gateway.http.refusal import on_the_wire, refusal
-from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen
+from gateway.http.responses import INTERNAL_ERROR, error_response, final_error
+from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen, raw_answer
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 75.0
-"""Seconds that a connection may be idle, or busy with the next request's headers, after a response.
-Longer than nginx keeps one to its upstream (60), so that nginx never sends a request into a
-connection that is just being closed, which would be a 502."""
+"""Seconds that a connection may be idle, or take for the next request's headers, after a response.
+Longer than nginx keeps one to its upstream (60): else nginx could send a request on a connection
+that is just being closed, and answer 502."""
 
 LINGER_SECONDS = 1.0
-"""Seconds for which a refused body is still read, since closing at once would let the kernel
-discard the refusal before the client has read it."""
+"""Seconds for which a refused body is still read: if the connection were closed at once, the kernel
+would discard the refusal before the client has read it."""
 
 _CHECKS = 10
 """Checks per header timeout: a connection is cut at most a tenth of it late."""
 
-
 _LOG_SECONDS = 60.0
-"""Seconds between two lines about connections that were cut or refused."""
+"""Seconds between two log lines about connections that were cut or refused."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How many connections may be open at once, since each takes a file descriptor."""
+class ConnectionLimit:
+    """How many connections may be open at once: each takes a file descriptor."""
 
     most: int
     streams: Callable[[], int]
-    """How many of them are streams, which count although they are no `Connection` any more."""
+    """How many are open streams: these count, although they are no `Connection` any more."""
 
 
 class Connections:
-    """Makes the protocol of each connection, and cuts those that bring no request in time.
-
-    An open stream is none of them any more, and costs nothing here. `run` is the one task for all.
-    """
+    """All connections but the open streams: cuts those that bring no request in time, and the
+    longest idle one when there are too many. `run` is its one task."""
 
     def __init__(
         self,
         header_timeout: float,
-        keepalive_timeout: float = KEEPALIVE_SECONDS,
         set_options: Callable[[socket.socket], None] | None = None,
-        room: Room | None = None,
+        limit: ConnectionLimit | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """Both in seconds: for the headers of the first request, and between two requests.
-
-        *set_options* is given each socket; None where the listening one has passed its options on.
-        *room*: None for any number of connections. *metrics* counts refusals.
+        """*header_timeout*: seconds for the headers of the first request. *set_options* is called
+        with each socket; None where the listening one passes its options on. *limit*: None for any
+        number of connections. *metrics* counts refusals.
         """
         self._header_timeout = header_timeout
-        self.keepalive_timeout = keepalive_timeout
         self._set_options = set_options
-        self._room = room
+        self._limit = limit
         self._metrics = metrics or Metrics()
-        self._garbage = RateLimitedLog(_LOG_SECONDS)
-        self._crowd = RateLimitedLog(_LOG_SECONDS)
+        self._fault_log = RateLimitedLog(_LOG_SECONDS)
+        self._limit_log = RateLimitedLog(_LOG_SECONDS)
         self._open: set[Connection] = set()
-        # Those without a request under way, the one that has been so for longest first.
+        # Those without a request under way; the one that has been idle for longest comes first.
         self._idle: dict[Connection, None] = {}
-        # In the order of their deadlines, since all get the same time.
+        # Those without a first request.
         self._deadlines: dict[Connection, float] = {}
-        self._all_arrived = asyncio.Event()
+        self._none_awaited = asyncio.Event()
 
     def __len__(self) -> int:
-        """How many have not brought a request yet."""
+        """How many have not sent a request yet."""
         return len(self._deadlines)
 
-    def began(self, connection: "Connection", transport: asyncio.BaseTransport) -> None:
+    def __contains__(self, connection: object) -> bool:
+        """Whether *connection* has not sent a request yet."""
+        return connection in self._deadlines
+
+    def opened(self, connection: "Connection", transport: asyncio.BaseTransport) -> None:
         """*connection* was accepted."""
         if self._set_options is not None:
             self._set_options(transport.get_extra_info("socket"))
         now = asyncio.get_running_loop().time()
         self._deadlines[connection] = now + self._header_timeout
-        self._all_arrived.clear()
+        self._none_awaited.clear()
         self._open.add(connection)
         self._idle[connection] = None
-        room = self._room
-        if room is not None and len(self._open) + room.streams() > room.most:
-            self._make_room(room.most)
+        limit = self._limit
+        if limit is not None and len(self._open) + limit.streams() > limit.most:
+            self._cut_longest_idle(limit.most)
 
-    def _make_room(self, most: int) -> None:
-        """Cut the connection that has asked for nothing for longest: maybe the newest one."""
-        oldest = next(iter(self._idle))
-        self.gone(oldest)
-        oldest.cut()
-        self._metrics.refusals["connection_limit"] += 1
-        if (held_back := self._crowd.due()) is not None:
-            log.warning(
-                "%d connections are open, as many as the limit of open files allows: for each new "
-                "one the one that has been idle for longest is cut (%d more since the last line). "
-                "Raise LimitNOFILE.",
-                most,
-                held_back,
-            )
-
-    def busy(self, connection: "Connection") -> None:
-        """*connection* has brought a request."""
-        self.has_request(connection)
+    def request_received(self, connection: "Connection") -> None:
+        """The head of a request has arrived."""
+        self._stop_waiting(connection)
         self._idle.pop(connection, None)
 
-    def free(self, connection: "Connection") -> None:
-        """*connection* has been answered."""
+    def all_answered(self, connection: "Connection") -> None:
+        """*connection* has no request under way any more."""
         if connection in self._open:
             self._idle[connection] = None
 
-    def gone(self, connection: "Connection") -> None:
-        """*connection* has ended, or is a stream now; it may be told more than once."""
-        self.has_request(connection)
-        self._idle.pop(connection, None)
+    def closed(self, connection: "Connection") -> None:
+        """*connection* has ended, or is a stream now; calling it again changes nothing."""
+        self.request_received(connection)
         self._open.discard(connection)
 
     def refused(self, connection: "Connection", fault: Fault) -> None:
-        """*connection* has sent what is no request."""
+        """*connection* has sent something that is no valid request."""
         self._metrics.refusals[fault.value] += 1
-        if (held_back := self._garbage.due()) is not None:
+        if (held_back := self._fault_log.due()) is not None:
             peer = connection.peername
             server_log.info(
                 "A connection from %a sent what is no valid request (%s); it is closed (%d more "
@@ -144,39 +124,46 @@ class Connections:
                 held_back,
             )
 
-    def __contains__(self, connection: object) -> bool:
-        """Whether *connection* has not brought a request yet."""
-        return connection in self._deadlines
-
-    def has_request(self, connection: "Connection") -> None:
-        """Watch *connection* no longer; it may be told more than once."""
-        self._deadlines.pop(connection, None)
-        if not self._deadlines:
-            self._all_arrived.set()
-
     async def wait_idle(self, seconds: float) -> None:
-        """Wait until all have brought their requests, at most *seconds*; none is accepted now."""
+        """Wait at most *seconds* until each has sent its first request; none is accepted now."""
         if self._deadlines:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._all_arrived.wait()
+                    await self._none_awaited.wait()
 
     async def run(self) -> None:
-        """Cut those that are overdue, for ever."""
+        """Cut connections that are overdue, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._header_timeout / _CHECKS)
-            for connection in self._overdue(loop.time()):
-                self.has_request(connection)
+            now = loop.time()
+            overdue = [one for one, deadline in self._deadlines.items() if deadline <= now]
+            for connection in overdue:
+                self._stop_waiting(connection)
                 connection.cut()
 
-    def _overdue(self, now: float) -> list["Connection"]:
-        begun = takewhile(lambda entry: entry[1] <= now, self._deadlines.items())
-        return [connection for connection, _ in begun]
+    def _stop_waiting(self, connection: "Connection") -> None:
+        self._deadlines.pop(connection, None)
+        if not self._deadlines:
+            self._none_awaited.set()
+
+    def _cut_longest_idle(self, most: int) -> None:
+        oldest = next(iter(self._idle))
+        self.closed(oldest)
+        oldest.cut()
+        self._metrics.refusals["connection_limit"] += 1
+        if (held_back := self._limit_log.due()) is not None:
+            log.warning(
+                "%d connections are open, as many as the limit of open files allows: for each new "
+                "one the one that has been idle for longest is cut (%d more since the last line). "
+                "Raise LimitNOFILE.",
+                most,
+                held_back,
+            )
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol of one connection, with our limits and our form of a refusal."""
+    """aiohttp's protocol of one connection, with our limits and our form of errors."""
 
     __slots__ = ("_connections", "_screen", "_stopped", "_unanswered")
 
@@ -184,14 +171,14 @@ class Connection(web.RequestHandler):
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=connections.keepalive_timeout,
+            keepalive_timeout=KEEPALIVE_SECONDS,
             # Inherited from the listening socket, which saves two system calls a connection.
             tcp_keepalive=False,
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
-            # A body of a few bytes could otherwise unfold to any size.
+            # A body of a few bytes could otherwise decompress to any size.
             auto_decompress=False,
             access_log_class=AccessLogger,
             access_log=access_log,
@@ -205,61 +192,60 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         super().connection_made(transport)
-        self._connections.began(self, transport)
+        self._connections.opened(self, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
-        self._connections.gone(self)
+        self._connections.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop; and by aiohttp, with nothing, to go on with what it has."""
+        """Called by the event loop; also by aiohttp, without data, to go on with what it has."""
         if not data:
             super().data_received(data)
         for begin in range(0, len(data), PIECE_BYTES):
             if self._stopped:
                 return
             piece = data[begin : begin + PIECE_BYTES]
-            seen = self._screen.look(piece)
-            if seen.fault is not None:
-                self._refuse(seen.fault)
+            parsed = self._screen.feed(piece)
+            if parsed.fault is not None:
+                self._refuse(parsed.fault)
                 return
-            if seen.requests:
-                self._unanswered += seen.requests
-                self._connections.busy(self)
-            super().data_received(piece[: seen.length])
-            if seen.length < len(piece):
+            if parsed.requests:
+                self._unanswered += parsed.requests
+                self._connections.request_received(self)
+            super().data_received(piece[: parsed.length])
+            if parsed.length < len(piece):
                 # Another protocol, which we do not speak, or a CONNECT: answered, and no more.
                 self._stop()
 
     def _stop(self) -> None:
-        """Take no more: what was asked is answered, then aiohttp ends the connection."""
+        """Read no more: aiohttp answers the requests so far, then ends the connection."""
         self._stopped = True
         super().close()
 
     def _refuse(self, fault: Fault) -> None:
-        """Answer what is no request, and end the connection."""
         self._connections.refused(self, fault)
         transport = self.transport
         if self._unanswered or transport is None:
-            # An answer is under way, which ours would get into the middle of.
+            # Ours would get into the middle of an answer that is under way.
             self._stop()
             return
         self._stopped = True
         transport.pause_reading()
-        transport.write(on_the_wire(fault))
+        transport.write(raw_answer(fault))
         self.force_close()
 
     def close(self) -> None:
-        """Called by aiohttp when the gateway begins to stop: who has nothing to ask is let go.
+        """Called by aiohttp when the gateway begins to stop: ends the connection if it is idle.
 
-        Who has just connected is about to ask, and would lose a request that is on its way.
+        A new connection is about to send its first request, which would be lost.
         """
         if self not in self._connections:
             super().close()
 
     def cut(self) -> None:
-        """End it at once, without a word: whoever is that slow has no use for one."""
+        """End the connection at once, without an answer: its client is too slow to read one."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -273,30 +259,29 @@ class Connection(web.RequestHandler):
         """The answer to what failed outside of all middlewares; then the connection is closed.
 
         Raises:
-            ConnectionError: an answer was begun already.
+            ConnectionError: an answer has already begun.
         """
         # For its log line, and to raise.
         super().handle_error(request, status, exc, message)
-        return refusal(status, "internal_error", "The gateway failed; its log says why.")
+        return final_error(error_response(status, "internal_error", INTERNAL_ERROR))
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Called by aiohttp with each answer, also with those that no middleware has seen."""
         if isinstance(resp, web.HTTPException) and resp.status == 417:
-            resp = refusal(
-                417, "expectation_failed", "Only `Expect: 100-continue` can be met: leave it out."
-            )
+            message = "Only `Expect: 100-continue` is supported: leave out any other expectation."
+            resp = final_error(error_response(417, "expectation_failed", message))
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
             self._unanswered -= 1
             if not self._unanswered:
-                self._connections.free(self)
+                self._connections.all_answered(self)
 
 
 class ProtocolFactory:
-    """What an event loop calls for each connection that it accepts on behalf of *server*."""
+    """What an event loop calls for each connection that it accepts for *server*."""
 
     def __init__(self, server: web.Server, connections: Connections) -> None:
         self._server = server

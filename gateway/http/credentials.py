@@ -1,7 +1,7 @@
 """Where a request carries its credentials: headers, or the query for a native EventSource.
 
-It only finds them; whether they are any good is `gateway.access`. What is given twice in one place
-is refused: a proxy or a log that looks at the other one would have seen another caller.
+`gateway.access` checks them. What is given twice in one place is refused: a proxy or a log that
+reads the other value would see another caller.
 """
 
 from aiohttp import web
@@ -16,18 +16,18 @@ _BEARER = "bearer "
 
 _HEADERS = ("Authorization", "X-Organization-ID", "Last-Event-ID")
 _PARAMETERS = ("Authorization", "organization_id", "ticket", "last_event_id")
-"""The latter by these very letters: parameters are case-sensitive, headers are not."""
+"""In exactly this case: parameters are case-sensitive, headers are not."""
 
 
 def read_credentials(request: web.Request) -> Credentials:
-    """The credentials of *request*; headers win over the query (CONTRACT.md). Only a bearer
-    token in the header does: the `Authorization: Basic` of a site behind a password is another's.
+    """The credentials of *request*; headers override the query (CONTRACT.md), but only a bearer
+    token does: the `Authorization: Basic` of a site with a password is for another server.
 
     Raises:
         MalformedRequest: one is given twice, or a ticket along with a token.
     """
     headers = request.headers
-    # A request without a query, as our client's, need not have one parsed.
+    # Saves the parsing for requests without a query, as our client's are.
     query = request.query if request.rel_url.raw_query_string else _NO_QUERY
     _refuse_repeated(headers, _HEADERS)
     _refuse_repeated(query, _PARAMETERS)
@@ -35,7 +35,7 @@ def read_credentials(request: web.Request) -> Credentials:
     token = _bearer(headers.get("Authorization")) or _bearer(query.get("Authorization"))
     ticket = query.get("ticket")
     if token is not None and ticket is not None:
-        raise _duplicate("Both a token and a ticket are given: send one of them.")
+        raise _duplicate("The request has both a token and a ticket: send only one of them.")
     return Credentials(token, organization, ticket)
 
 
@@ -55,5 +55,5 @@ def _bearer(authorization: str | None) -> str | None:
     """The token of an `Authorization` value (RFC 6750, section 2.1); None if it holds none."""
     if authorization is None or not authorization.lower().startswith(_BEARER):
         return None
-    # The white space of HTTP and no other: a token with any character beside it is malformed.
+    # Only the white space of HTTP: a token with any other character beside it is malformed.
     return authorization[len(_BEARER) :].strip(" \t") or None

@@ -1,7 +1,6 @@
-"""What every request must keep to, whoever sends it: no stray body, a short query.
+"""Limits of every request, checked before its credentials: no unexpected body, a short query.
 
-It comes before credentials are looked at. What arrives before a request is complete is the matter
-of `gateway.http.connection`.
+What arrives before a request is complete is limited by `gateway.http.connection`.
 """
 
 import asyncio
@@ -15,18 +14,17 @@ MAX_PARAMETERS = 16
 """Most parameters of a query; the contract knows five. Its bytes are limited with the target's."""
 
 MAX_BODY_BYTES = 1024
-"""Most bytes of a POST's body; the contract knows none that says anything."""
+"""Most bytes of a POST's body; the contract has no use for any."""
 
 
 def request_limits_middleware(body_timeout: float) -> Middleware:
-    """Refuses unclean requests; *body_timeout*: seconds that a POST's body may take to arrive."""
+    """Refuses requests beyond the limits; *body_timeout*: seconds for a POST's body to arrive."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_query_string.count("&") >= MAX_PARAMETERS:
             raise MalformedRequest(
-                f"The query has more than {MAX_PARAMETERS} parameters: leave out what the "
-                "contract does not name.",
+                f"The query has more than {MAX_PARAMETERS} parameters: send only those of the API.",
                 "too_many_parameters",
             )
         if request.body_exists:
@@ -37,17 +35,17 @@ def request_limits_middleware(body_timeout: float) -> Middleware:
 
 
 async def _read_body(request: web.Request, timeout: float) -> None:
-    """Take in the body, which aiohttp keeps for the handler.
+    """Read the body; aiohttp keeps it for the handler.
 
     Raises:
-        MalformedRequest: there must be none.
+        MalformedRequest: the method must have no body.
         BodyTooLarge: it has more than `MAX_BODY_BYTES`.
         RequestTimedOut: it did not arrive in time, or not in valid chunks.
     """
     if request.method != "POST":
-        # RFC 9110, section 9.3.1: a body in a GET has no meaning, and is how requests are smuggled.
+        # RFC 9110, section 9.3.1: a body in a GET has no meaning, and can smuggle a request.
         raise MalformedRequest(
-            f"A {request.method} request must have no body here: leave it out.", "body_not_allowed"
+            f"A {request.method} request must not have a body: leave it out.", "body_not_allowed"
         )
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise BodyTooLarge(MAX_BODY_BYTES)
@@ -61,11 +59,11 @@ async def _read_body(request: web.Request, timeout: float) -> None:
 
 
 def end_with_body(request: web.Request, response: web.StreamResponse) -> None:
-    """End the connection of a refused request that has a body, before its headers are written.
+    """Close the connection after a refused request with a body: before its headers are written.
 
-    Nothing of the body can then be taken for the next request.
+    So nothing of the body can be parsed as the next request.
     """
     if request.body_exists and response.status >= 400:
         response.force_close()
-        # aiohttp has chosen it already when the signal `on_response_prepare` is sent.
+        # aiohttp has already set it when the signal `on_response_prepare` is sent.
         response.headers["Connection"] = "close"

@@ -1,6 +1,6 @@
-"""Every refusal on the wire: one JSON form, and for an EventSource a 200 when trouble is passing.
+"""Answers: the headers of all of them, and one JSON form of every error.
 
-It words nothing itself: the sentences stand in `gateway.errors` and where they are raised.
+An EventSource gets a temporary refusal inside a 200: any other status ends it for good.
 """
 
 import logging
@@ -11,12 +11,13 @@ from aiohttp.typedefs import Handler, Middleware
 from multidict import istr
 
 from gateway.errors import RequestRefused
-from gateway.events.sse_encoder import CloseReason, closing
-from gateway.fanout.hub import jittered_retry_ms
+from gateway.events.sse_encoder import CloseReason, closing, jittered_retry_ms
 from gateway.metrics import Metrics
 
+log = logging.getLogger(__name__)
+
 # `istr`: multidict would fold the case of a plain name for every answer.
-_UNLESS_SET = {
+_DEFAULT_HEADERS = {
     # An answer is what its Content-Type says: an event that looks like HTML is not run.
     istr("X-Content-Type-Options"): "nosniff",
     # Nothing here is a page: opened as one it runs nothing, loads nothing, and is framed nowhere.
@@ -24,29 +25,17 @@ _UNLESS_SET = {
     istr("X-Frame-Options"): "DENY",
     # The query may hold a token, and must not travel on as a Referer.
     istr("Referrer-Policy"): "no-referrer",
-    # No page may embed an answer without CORS (as a script or an image) and so draw it into its
-    # own process. Whatever asks by CORS, as EventSource, fetch and modules do, is not affected.
+    # No page may embed an answer without CORS (as a script or an image) and so load it into its
+    # own process. What uses CORS, as EventSource, fetch and modules do, is not affected.
     istr("Cross-Origin-Resource-Policy"): "same-origin",
 }
 
-_ALWAYS = {
-    # aiohttp-cors does not add it, and a shared cache would hand one origin's answer to another.
+_FIXED_HEADERS = {
+    # aiohttp-cors does not add it, and a shared cache would give one origin's answer to another.
     istr("Vary"): "Origin",
-    # The default tells strangers the versions of Python and aiohttp.
+    # The default shows everybody the versions of Python and aiohttp.
     istr("Server"): "sse-gateway",
 }
-
-
-def add_common_headers(response: web.StreamResponse) -> None:
-    """Add them to *response*; a handler's own choice stands, but for `Vary` and `Server`."""
-    headers = response.headers
-    for name, value in _UNLESS_SET.items():
-        headers.setdefault(name, value)
-    for name, value in _ALWAYS.items():
-        headers[name] = value
-
-
-log = logging.getLogger(__name__)
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream",
@@ -56,6 +45,17 @@ STREAM_HEADERS = {
 }
 
 _RETRY_AFTER_SECONDS = "3"
+
+INTERNAL_ERROR = "The gateway failed: its log has the error."
+
+
+def add_common_headers(response: web.StreamResponse) -> None:
+    """Add the headers of every answer; a handler's own values stay, but for `Vary` and `Server`."""
+    headers = response.headers
+    for name, value in _DEFAULT_HEADERS.items():
+        headers.setdefault(name, value)
+    for name, value in _FIXED_HEADERS.items():
+        headers[name] = value
 
 
 def json_response(
@@ -68,6 +68,21 @@ def json_response(
         content_type="application/json",
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def error_response(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """The JSON form of an error."""
+    return json_response({"error": code, "message": message}, status, headers)
+
+
+def final_error(response: web.Response) -> web.Response:
+    """*response* as the answer to what no middleware sees; it ends the connection."""
+    # No signal of the application is sent for a request that could not be parsed.
+    add_common_headers(response)
+    response.force_close()
+    return response
 
 
 def error_middleware(metrics: Metrics) -> Middleware:
@@ -84,15 +99,36 @@ def error_middleware(metrics: Metrics) -> Middleware:
             if error.status < 400:
                 raise
             metrics.refusals["http"] += 1
-            return _plain_http(error)
+            return _http_error(error)
         except ConnectionResetError:
-            # The reader has left; there is nobody to answer.
+            # The reader has left: nobody is there to answer.
             raise
         except Exception:
             log.exception("A request for %a failed.", request.path)
-            return _error(500, "internal_error", "The gateway failed; its log says why.")
+            return error_response(500, "internal_error", INTERNAL_ERROR)
 
     return middleware
+
+
+def add_fallback(application: web.Application) -> None:
+    """Answer 404 or 405 to what no other route of *application* takes; add it last.
+
+    aiohttp's own way makes a route for each such request, which refers to itself and to the error
+    that it raises: 2 KiB each would stay until the garbage collector runs.
+    """
+    catch_all = application.router.add_resource("/{any:.*}")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        allowed: set[str] = set()
+        for resource in application.router.resources():
+            if resource is not catch_all:
+                _, methods = await resource.resolve(request)
+                allowed |= methods
+        if allowed:
+            raise web.HTTPMethodNotAllowed(request.method, allowed)
+        raise web.HTTPNotFound
+
+    catch_all.add_route("*", handle)
 
 
 def _refuse(request: web.Request, refusal: RequestRefused) -> web.StreamResponse:
@@ -105,21 +141,15 @@ def _refuse(request: web.Request, refusal: RequestRefused) -> web.StreamResponse
         headers["Retry-After"] = _RETRY_AFTER_SECONDS
     if refusal.status == 401:
         # RFC 6750, section 3.
-        challenge = "" if refusal.code == "token_missing" else ' error="invalid_token"'
-        headers["WWW-Authenticate"] = (
-            f'Bearer realm="sse-gateway"{"," if challenge else ""}{challenge}'
-        )
-    return _error(refusal.status, refusal.code, str(refusal), headers)
+        error = "" if refusal.code == "token_missing" else ', error="invalid_token"'
+        headers["WWW-Authenticate"] = f'Bearer realm="sse-gateway"{error}'
+    return error_response(refusal.status, refusal.code, str(refusal), headers)
 
 
-def _plain_http(error: web.HTTPException) -> web.Response:
-    """aiohttp's own 404, 405 and the like, in our form; a 405 keeps its `Allow`."""
+def _http_error(error: web.HTTPException) -> web.Response:
+    """aiohttp's own 404, 405 and the like in our form; a 405 keeps its `Allow`."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = error.reason.lower().replace(" ", "_")
-    return _error(error.status, code, f"{error.reason}: see the paths in the README.", headers)
-
-
-def _error(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> web.Response:
-    return json_response({"error": code, "message": message}, status, headers)
+    return error_response(
+        error.status, code, f"{error.reason}: see the paths in the README.", headers
+    )

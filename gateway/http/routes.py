@@ -1,4 +1,4 @@
-"""The table of paths, and CORS for all of them."""
+"""The paths of the API with CORS, and the small handlers: health and tickets."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from gateway.http.responses import add_common_headers, json_response
 
 
 def health_handler(health: Health) -> Handler:
-    """200 while events can be trusted to arrive, else 503 with the reason in words."""
+    """200 while the gateway delivers all events, else 503 with the reasons."""
 
     async def handle(_: web.Request) -> web.Response:
         status = health.status()
@@ -36,18 +36,18 @@ def health_handler(health: Health) -> Handler:
 
 @dataclass(frozen=True, slots=True)
 class TicketHandler:
-    """Gives tickets to whoever may watch."""
+    """Issues tickets to clients that may watch."""
 
     policy: Policy
     quota: Quota
-    office: Tickets
+    tickets: Tickets
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One ticket; nothing in the body is looked at."""
+        """One ticket; the body is ignored."""
         if any(name in request.query for name in ("Authorization", "organization_id", "ticket")):
             raise MalformedRequest(
-                "A ticket is there so that no token stands in a URL: send Authorization and "
-                "X-Organization-ID as headers.",
+                "Credentials in the query are not accepted here: send them in the headers "
+                "Authorization and X-Organization-ID.",
                 "credentials_in_query",
             )
         principal = await self.policy.identify(
@@ -55,7 +55,7 @@ class TicketHandler:
         )
         self.quota.ticket(principal)
         await self.policy.admit(principal)
-        ticket = await self.office.issue(principal)
+        ticket = await self.tickets.issue(principal)
         return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})
 
 
@@ -86,8 +86,8 @@ def add_routes(
     health: Handler,
     client: Handler,
 ) -> None:
-    """Everything that the contract names."""
-    # HEAD would run the stream handler, whose body then corrupts the connection's next response.
+    """Add every path of the contract."""
+    # HEAD would run the stream handler, and its body would corrupt the connection's next response.
     application.router.add_get(STREAM_PATH, stream, allow_head=False)
     application.router.add_post(TICKET_PATH, ticket)
     application.router.add_get(RUNS_PATH, runs)
@@ -96,10 +96,10 @@ def add_routes(
 
 
 def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:
-    """Let pages of *origins* use every route added so far, by the methods that it has.
+    """Allow pages of *origins* to use every route added so far; `*` means every origin.
 
-    `*` stands for every origin. *credentials*: pages of listed origins may send cookies along;
-    never those of `*`, since any page could then read as its visitor.
+    *credentials*: pages of listed origins may send cookies. Those of `*` never may: else any page
+    could read with the rights of its visitor.
     """
     options = {
         origin: aiohttp_cors.ResourceOptions(

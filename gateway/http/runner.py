@@ -1,7 +1,4 @@
-"""aiohttp's runner with the gateway's own connections, whoever listens: `serve`, or Gunicorn.
-
-It runs an application and stops it; what happens to open streams then is the application's matter.
-"""
+"""aiohttp's runner with the gateway's own connections, for `serve` and for Gunicorn."""
 
 from typing import cast
 
@@ -12,7 +9,7 @@ from gateway.http.connection import Connections, ProtocolFactory
 from gateway.tasks import Supervisor
 
 FORCED_AFTER = 0.5
-"""Seconds that are left to a request or a stream, after the drain, before its connection is cut."""
+"""Seconds that a request or a stream has after the drain before its connection is cut."""
 
 
 class Runner(web.AppRunner):
@@ -25,11 +22,10 @@ class Runner(web.AppRunner):
         supervisor: Supervisor,
         watch: str,
     ) -> None:
-        """*supervisor* keeps the task, called *watch*, that cuts connections which bring no
-        request."""
+        """*supervisor* runs the task, named *watch*, that cuts connections without a request."""
         super().__init__(
             application,
-            # aiohttp does not cancel a handler whose reader has left unless told to.
+            # Not aiohttp's default: cancel a handler whose client has left.
             handler_cancellation=True,
             shutdown_timeout=FORCED_AFTER,
             access_log_class=AccessLogger,
@@ -39,19 +35,19 @@ class Runner(web.AppRunner):
         self._connections = connections
         self._supervisor = supervisor
         self._watch = watch
-        self._accepting: ProtocolFactory | None = None
+        self._factory: ProtocolFactory | None = None
 
     async def setup(self) -> None:
-        """Start the application, and watch over its connections."""
+        """Start the application and the task that cuts connections."""
         await super().setup()
         server = super().server
         assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
-        self._accepting = ProtocolFactory(server, self._connections)
+        self._factory = ProtocolFactory(server, self._connections)
         self._supervisor.start(self._watch, self._connections.run())
 
     async def shutdown(self) -> None:
-        """Called by `cleanup`, once nothing more is accepted: end the streams, and hear whoever was
-        accepted just before, so that a restart breaks no request off."""
+        """Called by `cleanup`, once nothing more is accepted: end the streams, then wait for
+        requests of new connections, so that a restart loses none."""
         await super().shutdown()
         await self._connections.wait_idle(FORCED_AFTER)
 
@@ -59,7 +55,7 @@ class Runner(web.AppRunner):
     def server(self) -> web.Server | None:
         """What makes the protocol of each connection; None before `setup`.
 
-        aiohttp's own would make connections that know no limits but aiohttp's. Sites only call it,
-        and the Gunicorn worker reads its count.
+        aiohttp's own would make connections with only aiohttp's limits. Sites only call it, and
+        Gunicorn's worker reads its count.
         """
-        return cast(web.Server, self._accepting)
+        return cast(web.Server, self._factory)

@@ -1,17 +1,18 @@
 """`GET /api/v1/workflows/{workflow_id}/runs/{execution_id}`: a run as one JSON document.
 
-For those who cannot hold a stream open. It is folded from the history that the streams are served
-from, so that either goes on where the other stopped (`gateway.http.run_reading`), held within
-bounds (`gateway.http.run_documents`) and written within others (`gateway.http.run_answer`).
+For clients that cannot keep a stream open. It is folded from the history that streams are served
+from, so a client can change from one to the other at any event.
 
-The validator is the ids of the first and the last event that are kept. It is weak: gateways of two
-versions may word the same history differently (RFC 9110, section 8.8.1). A poll that brings it is
-answered by asking whether anything follows, without reading the history again. Credentials come
-first: a 304 tells as much as a 200.
+The validator is the ids of the first and the last event that are kept. It is weak: two versions of
+the gateway may encode one history differently (RFC 9110, section 8.8.1). A poll that sends it is
+answered without reading the history again if nothing follows. Credentials are checked first: a 304
+says as much as a 200.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -20,30 +21,51 @@ from gateway.access.quota import Quota
 from gateway.bus.registry import Registry
 from gateway.errors import ExecutionNotFound, MalformedRequest, RedisUnavailable, Unavailable
 from gateway.events.ids import parse_id
+from gateway.fanout.stalls import StallWatch
 from gateway.http.credentials import read_credentials
-from gateway.http.run_answer import Answers
-from gateway.http.run_documents import Documents, Key
-from gateway.http.run_reading import Asked, Reading, State
+from gateway.http.poll_budget import Budget, Charge, Payer
+from gateway.http.run_cache import Documents, Key
+from gateway.http.run_document import HistoryRange, Query
+from gateway.log import RateLimitedLog
+from gateway.metrics import Metrics
 
-__all__ = ["Asked", "Reading", "RunsHandler"]
+log = logging.getLogger(__name__)
+
+Chunk = bytes | bytearray
 
 ANY_WORKFLOW = "-"
-"""In the place of a workflow's id: whichever the execution belongs to. Who follows an execution
-need not know; the execution's own id is what access goes by."""
+"""As a workflow's id: the one that the execution belongs to. A client that follows an execution
+need not know it; access is decided by the execution's own id."""
 
-MOST_EVENTS = 10_000
+MAX_LIMIT = 10_000
 """The largest `limit`."""
+
+_WRITE_BYTES = 64 * 1024
+"""Bytes that are written at a time, and then waited for."""
+
+_BUFFER_BYTES = 3 * _WRITE_BYTES
+"""What one reader may take beside its document: what is written, and what aiohttp and the event
+loop keep of it and of the write before."""
+
+STALLED = "stalled"
+SLOW = "slow"
+CUT_REASONS = (STALLED, SLOW)
+"""Why a poll is cut while it is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunsHandler:
-    """Serves run documents."""
+    """Serves run documents; *seconds*: how long writing one may take."""
 
     policy: Policy
     quota: Quota
     registry: Registry
     documents: Documents
-    answers: Answers
+    budget: Budget
+    stalls: StallWatch
+    metrics: Metrics
+    seconds: float
+    _cut_log: RateLimitedLog = field(default_factory=lambda: RateLimitedLog(60.0))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One poll; HEAD gets the headers that GET would (RFC 9110, section 9.3.2)."""
@@ -52,7 +74,7 @@ class RunsHandler:
         principal = await self.policy.identify(execution_id, read_credentials(request))
         self.quota.poll(principal)
         await self.policy.admit(principal)
-        key = Key(principal.organization_id, execution_id, _asked(request))
+        key = Key(principal.organization_id, execution_id, _query(request))
         try:
             registered = await self.registry.workflow(execution_id)
             if workflow_id == ANY_WORKFLOW:
@@ -68,52 +90,130 @@ class RunsHandler:
     async def _answer(self, request: web.Request, key: Key, workflow_id: str) -> web.StreamResponse:
         # Weak comparison, as If-None-Match demands (RFC 9110, section 13.1.2).
         tags = [tag.value for tag in request.if_none_match or ()]
-        known = _known_state(tags, key.asked)
+        known = _known_range(tags, key.query)
         if known is not None and await self.documents.is_current(key.execution_id, known):
-            return _not_modified(known.tag(key.asked))
-        async with self.documents.read(key) as reader:
-            tag = reader.document.state.tag(key.asked)
+            return web.Response(status=304, headers=_headers(known.tag(key.query)))
+        async with self.documents.read(key) as document:
+            tag = document.range.tag(key.query)
             if tag in tags or "*" in tags:
-                return _not_modified(tag)
-            return await self.answers.write(
-                request, key.organization_id, reader, workflow_id, _headers(tag)
+                return web.Response(status=304, headers=_headers(tag))
+            chunks: list[Chunk] = [document.head(workflow_id), *document.chunks]
+            response = web.StreamResponse(headers=_headers(tag))
+            response.content_type = "application/json"
+            response.content_length = sum(map(len, chunks))
+            buffer = Charge(Payer(key.organization_id, is_reader=True))
+            await self.budget.take(buffer, _BUFFER_BYTES)
+            try:
+                await self._write(request, response, chunks)
+            finally:
+                self.budget.release(buffer)
+            return response
+
+    async def _write(
+        self, request: web.Request, response: web.StreamResponse, chunks: Sequence[Chunk]
+    ) -> None:
+        """Write all *chunks*; returns when the kernel has taken them.
+
+        Raises:
+            ConnectionResetError: the reader has gone, or was cut.
+        """
+        if request.transport is None:
+            raise ConnectionResetError
+        writer = _Writer(request.transport, self._count_cut)
+        try:
+            async with asyncio.timeout(self.seconds):
+                await response.prepare(request)
+                if request.method != "HEAD":
+                    self.stalls.behind(writer)
+                    await writer.write(response, chunks)
+        except TimeoutError:
+            writer.cut(SLOW)
+            raise ConnectionResetError from None
+        finally:
+            self.stalls.even(writer)
+
+    def _count_cut(self, reason: str) -> None:
+        self.metrics.polls_cut[reason] += 1
+        if (held_back := self._cut_log.due()) is not None:
+            log.warning(
+                "A poll was cut because its client did not read the answer in time (%s). %d more "
+                "since the last such line.",
+                reason,
+                held_back,
             )
 
 
-def _asked(request: web.Request) -> Asked:
-    with_logs = request.query.get("include_logs", "").lower() in ("true", "1")
-    if not with_logs:
-        return Asked(with_logs, None)
-    return Asked(with_logs, parse_id(request.query.get("after")), _limit(request))
+class _Writer:
+    """Writes one answer; the stall watch cuts it as it cuts a stream."""
+
+    def __init__(self, transport: asyncio.Transport, count_cut: Callable[[str], None]) -> None:
+        self._transport = transport
+        self._count_cut = count_cut
+        self._written = 0
+        # Paused as soon as one byte is left over: else nobody would watch over the last bytes.
+        transport.set_write_buffer_limits(high=0)
+
+    @property
+    def taken(self) -> int:
+        """See `stalls.Writer`."""
+        return self._written - self._transport.get_write_buffer_size()
+
+    def stalled(self) -> None:
+        """See `stalls.Writer`."""
+        self.cut(STALLED)
+
+    def cut(self, reason: str) -> None:
+        """End the connection at once."""
+        self._count_cut(reason)
+        self._transport.abort()
+
+    async def write(self, response: web.StreamResponse, chunks: Sequence[Chunk]) -> None:
+        """All *chunks*, `_WRITE_BYTES` at a time."""
+        if sum(map(len, chunks)) <= _WRITE_BYTES:
+            chunks = [b"".join(chunks)]
+        *parts, last = [
+            memoryview(chunk)[start : start + _WRITE_BYTES]
+            for chunk in chunks
+            for start in range(0, len(chunk), _WRITE_BYTES)
+        ]
+        for part in parts:
+            self._written += len(part)
+            await response.write(part)
+            # A quick reader must not keep the event loop from all others.
+            await asyncio.sleep(0)
+        self._written += len(last)
+        await response.write_eof(bytes(last))
+
+
+def _query(request: web.Request) -> Query:
+    if request.query.get("include_logs", "").lower() not in ("true", "1"):
+        return Query(with_logs=False)
+    return Query(True, parse_id(request.query.get("after")), _limit(request))
 
 
 def _limit(request: web.Request) -> int | None:
     given = request.query.get("limit")
     if given is None:
         return None
-    if given.isascii() and given.isdigit() and len(given) <= len(str(MOST_EVENTS)):
+    if given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT)):
         limit = int(given)
-        if 1 <= limit <= MOST_EVENTS:
+        if 1 <= limit <= MAX_LIMIT:
             return limit
     raise MalformedRequest(
-        f"The limit is malformed: give a number of events from 1 to {MOST_EVENTS}, or leave it out "
-        "for all.",
+        f"The limit is malformed: send a number of events from 1 to {MAX_LIMIT}, or leave it out "
+        "to get all events.",
         "malformed_limit",
     )
 
 
-def _known_state(tags: Collection[str], asked: Asked) -> State | None:
-    """The state that the reader's document was folded from, if a tag of ours tells it."""
+def _known_range(tags: Collection[str], query: Query) -> HistoryRange | None:
+    """What the client's document was folded from, if one of *tags* is ours."""
     for tag in tags:
         first, _, rest = tag.partition(".")
-        state = State(parse_id(first), parse_id(rest.partition(".")[0]))
-        if state.tag(asked) == tag:
-            return state
+        known = HistoryRange(parse_id(first), parse_id(rest.partition(".")[0]))
+        if known.tag(query) == tag:
+            return known
     return None
-
-
-def _not_modified(tag: str) -> web.Response:
-    return web.Response(status=304, headers=_headers(tag))
 
 
 def _headers(tag: str) -> dict[str, str]:

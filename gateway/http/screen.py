@@ -1,12 +1,12 @@
-"""What a client sends, parsed before aiohttp's own protocol sees it, so that garbage stops here.
+"""Parses what a client sends before aiohttp's own protocol sees it, and answers what is no request.
 
-aiohttp words a parse error with all that it had read and keeps it in a cycle of references (the
-error, its trace, the frame that caught it), one for each further read, until the collector comes.
-The same parser in front of it fails first, on a few KiB, and the error is dropped at once. That
-costs 5 microseconds a request.
+aiohttp puts all that it has read into a parse error, and keeps that in a reference cycle for each
+further read until the garbage collector runs. The same parser in front of it fails first, on a few
+KiB, and the error is freed at once. That costs 5 microseconds a request.
 """
 
 import asyncio
+from email.utils import formatdate
 from enum import Enum
 from typing import NamedTuple
 
@@ -15,16 +15,14 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from gateway.http.responses import error_response, final_error
+
 MAX_LINE_BYTES = 8192
 """Most bytes of a request's target, and of one header's value: a token of many claims takes 4 KiB,
 in the header or in the query; nginx by default passes on no more either."""
 
 MAX_HEADERS = 64
 """Most headers of a request: browsers send some 20, and proxies add a few."""
-
-MAX_SLASHES = 64
-"""Most slashes of a target's path; ours have seven. At each of them aiohttp looks for a route, and
-copies the path."""
 
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
@@ -33,8 +31,8 @@ PIECE_BYTES = 8192
 """Bytes that are parsed at once: what a parse error repeats."""
 
 _NEVER_FULL = 2**30
-"""Bytes that a body may wait here. It is thrown away piece by piece; aiohttp's own protocol is the
-one that makes a client wait."""
+"""Bytes of a body that may wait here. They are thrown away piece by piece; it is aiohttp's own
+protocol that makes a client wait."""
 
 
 class Fault(Enum):
@@ -42,21 +40,49 @@ class Fault(Enum):
 
     MALFORMED = "malformed_request"
     TOO_LONG = "headers_too_large"
-    NO_ROUTE = "not_found"
 
 
-class Seen(NamedTuple):
+_ANSWERS = {
+    Fault.MALFORMED: (
+        "400 Bad Request",
+        "The request is not valid HTTP: correct the client that sent it.",
+    ),
+    # RFC 6585, section 5.
+    Fault.TOO_LONG: (
+        "431 Request Header Fields Too Large",
+        "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
+    ),
+}
+
+
+def raw_answer(fault: Fault) -> bytes:
+    """The whole answer as bytes: without a request there is nothing that aiohttp could answer."""
+    status, message = _ANSWERS[fault]
+    response = final_error(error_response(int(status[:3]), fault.value, message))
+    body = response.body
+    assert isinstance(body, bytes)  # noqa: S101 - for the type checker: `error_response` made it
+    headers = {
+        **response.headers,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Date": formatdate(usegmt=True),
+    }
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Parsed(NamedTuple):
     """What a piece holds."""
 
     requests: int
     """How many heads of requests end in it."""
     length: int
     """How many of its bytes belong to HTTP: less than all where another protocol begins."""
-    fault: Fault | None
+    fault: Fault | None = None
 
 
 class Screen:
-    """Looks at all that one client sends."""
+    """Parses all that one client sends."""
 
     __slots__ = ("_body", "_head_bytes", "_parser")
 
@@ -73,21 +99,19 @@ class Screen:
         self._body: StreamReader = EMPTY_PAYLOAD
         self._head_bytes = 0
 
-    def look(self, piece: bytes) -> Seen:
-        """Look at the next *piece*, at most `PIECE_BYTES`; never again after a fault."""
+    def feed(self, piece: bytes) -> Parsed:
+        """Parse the next *piece*, at most `PIECE_BYTES`; never again after a fault."""
         try:
             messages, upgraded, tail = self._parser.feed_data(piece)
         except LineTooLong:
-            return Seen(0, 0, Fault.TOO_LONG)
+            return Parsed(0, 0, Fault.TOO_LONG)
         except HttpProcessingError:
-            return Seen(0, 0, Fault.MALFORMED)
-        if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
-            return Seen(0, 0, Fault.NO_ROUTE)
+            return Parsed(0, 0, Fault.MALFORMED)
         if messages:
             self._body = messages[-1][1]
         in_body = not self._body.is_eof()
         self._body.read_nowait()
         self._head_bytes = 0 if messages or in_body else self._head_bytes + len(piece)
         if self._head_bytes > MAX_HEAD_BYTES:
-            return Seen(0, 0, Fault.TOO_LONG)
-        return Seen(len(messages), len(piece) - len(tail) if upgraded else len(piece), None)
+            return Parsed(0, 0, Fault.TOO_LONG)
+        return Parsed(len(messages), len(piece) - len(tail) if upgraded else len(piece))

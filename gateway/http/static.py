@@ -1,7 +1,6 @@
-"""The page that shows executions live, at `/`: its files, with headers that let nothing else run.
+"""Static files: the browser client, and the page at `/` that shows executions live.
 
-Whoever opens it needs a token like any reader; `sse-gateway dev` gives it one. What it draws is
-written in `gateway/page`.
+The page needs a token like any client; `sse-gateway dev` gives it one.
 """
 
 import hashlib
@@ -13,12 +12,12 @@ from aiohttp.typedefs import Handler
 
 _TYPES = {".js": "text/javascript", ".ts": "text/plain"}
 _IMPORT = re.compile(rb'(from\s+"\./[\w-]+\.js)(")')
-_FOR_EVER = "public, max-age=31536000, immutable"
-_ASKED_ANEW = "public, no-cache"
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATED = "public, no-cache"
 
 
 def client_handler() -> Handler:
-    """Serves the modules of the package and their type declarations."""
+    """Serves the modules of the browser client and their type declarations."""
     sources = {
         file.name: file.read_bytes()
         for file in files("gateway").joinpath("client").iterdir()
@@ -36,8 +35,8 @@ def client_handler() -> Handler:
         name = request.match_info["name"]
         if name not in modules:
             raise web.HTTPNotFound
-        keep = _FOR_EVER if request.query.get("v") == version else _ASKED_ANEW
-        headers = {"ETag": tag, "Cache-Control": keep}
+        caching = _IMMUTABLE if request.query.get("v") == version else _REVALIDATED
+        headers = {"ETag": tag, "Cache-Control": caching}
         if version in {known.value for known in request.if_none_match or ()}:
             return web.Response(status=304, headers=headers)
         content_type = _TYPES[name[name.rindex(".") :]]
@@ -51,9 +50,9 @@ def client_handler() -> Handler:
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 _HEADERS = {
-    # A new version of the gateway shows its own page, not the last one's.
+    # After an upgrade the page is the new one.
     "Cache-Control": "no-cache",
-    # Whatever an event holds, nothing but these files runs, and nothing leaves this origin.
+    # Whatever is in an event: only these files run, and they connect only to this origin.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",

@@ -17,10 +17,10 @@ from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId, parse_id
-from gateway.events.sse_encoder import connected
+from gateway.events.sse_encoder import connected, jittered_retry_ms
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
-from gateway.fanout.hub import Hub, jittered_retry_ms
+from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.access_log import request_id
 from gateway.http.address import Network, client_address

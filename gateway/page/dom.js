@@ -1,10 +1,26 @@
-// Small words for the document. Whatever an event holds enters it as text, never as HTML.
+// Helpers for the document. Values of events always enter it as text, never as HTML.
 
-// So many characters of a name or a reason are shown; the log has all of them.
+// A longer name or reason is cut after so many characters; the log has all of them.
 const LONGEST = 500;
 
-export const byId = (id) => document.getElementById(id);
+/**
+ * The element with this id; index.html has it.
+ * @param {string} id
+ */
+export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
+/**
+ * The form field with this id.
+ * @param {string} id
+ */
+export const field = (id) => /** @type {HTMLInputElement | HTMLSelectElement} */ (byId(id));
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {string} className
+ * @param {(Node | string)[]} content
+ */
 export function element(name, className = "", ...content) {
   const made = document.createElement(name);
   made.className = className;
@@ -12,19 +28,31 @@ export function element(name, className = "", ...content) {
   return made;
 }
 
-/** Set the text of `node`, unless it is that already: it would lose a selection, or be read out anew. */
-export function write(node, words) {
-  if (node.textContent !== words) node.textContent = words;
+/**
+ * Set the text of `node` if it is another one: else a selection would be lost, and a screen reader
+ * would read it again.
+ * @param {Node} node
+ * @param {string} text
+ */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
-/** Do `change`, after which `list` shows its end if it did so before. */
+/**
+ * Do `change`, after which `list` shows its end if it did so before.
+ * @param {HTMLElement} list
+ * @param {() => void} change
+ */
 export function stayingAtEnd(list, change) {
   const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
   change();
   if (isAtEnd) list.scrollTop = list.scrollHeight;
 }
 
-/** How long, for people. */
+/**
+ * A duration for people.
+ * @param {number | null} milliseconds
+ */
 export function lasted(milliseconds) {
   if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
   const seconds = Math.max(0, milliseconds) / 1000;
@@ -34,31 +62,45 @@ export function lasted(milliseconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
-/** What a producer has sent in place of a text, as text: what is none as JSON, a long one cut.
- * `String` would run into members of the value that are called `toString`. */
+/**
+ * A producer's value where a text is expected, as text: other values as JSON, a long text cut.
+ * `String` would call members of the value that are named `toString`.
+ * @param {unknown} value
+ */
 export function shown(value) {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
-/** Milliseconds since 1970 of a time, one without a zone being UTC; NaN for none. */
+/**
+ * Milliseconds since 1970 of a time; one without a zone is UTC. NaN if it is not a time.
+ * @param {unknown} time
+ */
 export function moment(time) {
   if (typeof time !== "string") return NaN;
   return Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
 }
 
-// Made once: to make one takes as long as to draw a row.
+/** Made only once: to make a format takes as long as to draw a row.
+ * @param {3} [digits] */
 const format = (digits) =>
   new Intl.DateTimeFormat("en-GB", {
-    hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: digits,
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    fractionalSecondDigits: digits,
   });
 const TO_THE_SECOND = format();
 const TO_THE_MILLISECOND = format(3);
 
-const spoken = (time, { format }) => (Number.isFinite(time) ? format(time) : "");
+/**
+ * The local time of day, of milliseconds since 1970; empty for NaN.
+ * @param {number} time
+ */
+export const clock = (time) => (Number.isFinite(time) ? TO_THE_SECOND.format(time) : "");
 
-/** The time of day here, of milliseconds since 1970; empty for none. */
-export const clock = (time) => spoken(time, TO_THE_SECOND);
-
-/** The same to the millisecond. */
-export const exactClock = (time) => spoken(time, TO_THE_MILLISECOND);
+/**
+ * The same to the millisecond.
+ * @param {number} time
+ */
+export const exactClock = (time) => (Number.isFinite(time) ? TO_THE_MILLISECOND.format(time) : "");

@@ -1,15 +1,18 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
-import { subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, clock, element, lasted, moment, shown, write } from "./dom.js";
+import { Refused, subscribeToExecution } from "/api/v1/sse/client/index.js";
+import { byId, clock, element, field, lasted, moment, shown, write } from "./dom.js";
 import { beginList, isSimulated, showStarted, showStatus } from "./list.js";
 import { drawLog } from "./log.js";
 import { begin, signOut } from "./session.js";
 import { drawTimeline } from "./timeline.js";
 
+/** @import { ExecutionPaused, Run, Subscription } from "/api/v1/sse/client/index.js" */
+
 // Bars grow between events too.
 const EVERY_MS = 250;
 
+/** @type {Record<string, string>} */
 const WORDS = {
   connecting: "connecting",
   live: "live",
@@ -21,35 +24,38 @@ const WORDS = {
 };
 
 const session = await begin();
+/** @type {Subscription | null} */
 let subscription = null;
 let isDrawingSoon = false;
 
+/** @param {string} id */
 function follow(id) {
   subscription?.close();
-  const mine = (subscription = subscribeToExecution(id, {
+  const own = subscribeToExecution(id, {
     getToken: session.getToken,
     organizationId: session.organizationId,
-  }));
-  mine.watch(() => mine === subscription && drawSoon());
+  });
+  subscription = own;
+  own.watch(() => own === subscription && drawSoon());
   byId("none").hidden = true;
   byId("run").hidden = false;
   byId("chosen-title").textContent = id;
-  byId("filter").value = "";
-  draw();
+  field("filter").value = "";
+  draw(own);
 }
 
-// Once a frame: a burst of events would else draw all of the run for each of them.
+// Once a frame: else a burst of events would draw the whole run for each of them.
 function drawSoon() {
   if (isDrawingSoon) return;
   isDrawingSoon = true;
   requestAnimationFrame(() => {
     isDrawingSoon = false;
-    draw();
+    if (subscription) draw(subscription);
   });
 }
 
-function draw() {
-  const { run, events, executionId } = subscription;
+/** @param {Subscription} subscription */
+function draw({ run, events, executionId }) {
   byId("status").textContent = run.status;
   byId("status").className = run.status;
   byId("outcome").replaceChildren(...outcome(run));
@@ -63,78 +69,91 @@ function draw() {
 
 function tick() {
   if (!subscription) return;
-  if (["running", "paused"].includes(subscription.run.status)) drawTimeline(subscription.run, Date.now());
+  const { run } = subscription;
+  if (["running", "paused"].includes(run.status)) drawTimeline(run, Date.now());
   showConnection();
 }
 
-// What came of it: how long it took, what it waits for, what went wrong, where the result is.
+/** How long it took, what it waits for, what went wrong, and where the result is.
+ * @param {Run} run */
 function outcome(run) {
   const parts = [];
   if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
   if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
-  if (run.error_message) parts.push(element("span", "trouble", shown(run.error_message)));
+  if (run.error_message) parts.push(element("span", "problem", shown(run.error_message)));
   if (run.generated_document_id) parts.push(result(run));
   return parts;
 }
 
+/** @param {Run} run */
 function waitsFor(run) {
-  const { data, timestamp } = run.events.findLast((event) => event.type === "execution:paused");
+  const paused = run.events.findLast((event) => event.type === "execution:paused");
+  const { data, timestamp } = /** @type {Partial<ExecutionPaused>} */ (paused);
   return `Waits for ${shown(data?.reason ?? "somebody")}, since ${clock(moment(timestamp))}.`;
 }
 
+/** @param {Run} run */
 function result(run) {
-  const made = run.execution_logs.map((step) => step.output).findLast((output) => isWeb(output?.file_url));
-  const words = `Result: ${shown(run.generated_document_id)}`;
-  if (!made) return words;
-  const link = element("a", "", words);
-  link.href = made.file_url;
+  const urls = run.execution_logs.map(
+    ({ output }) => /** @type {{ file_url?: unknown } | null} */ (output)?.file_url,
+  );
+  const url = urls.findLast(isWeb);
+  const text = `Result: ${shown(run.generated_document_id)}`;
+  if (url === undefined) return text;
+  const link = element("a", "", text);
+  link.href = url;
   link.rel = "noopener noreferrer";
   link.target = "_blank";
   return link;
 }
 
-// A link that a producer has sent leads to the web, or nowhere.
+/** A link that a producer has sent must lead to the web.
+ * @param {unknown} url
+ * @returns {url is string} */
 const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
 
 function showConnection() {
-  const status = subscription?.status ?? "connecting";
-  let words = subscription ? WORDS[status] : "no execution is chosen";
+  const { status, nextTryAt, error } = subscription ?? { status: "connecting" };
+  if (error instanceof Refused && error.status === 401 && !session.isDev) signOut();
+  let text = subscription ? WORDS[status] : "no execution is chosen";
   if (status === "reconnecting") {
-    const left = Math.ceil((subscription.nextTryAt - Date.now()) / 1000);
-    words = left > 0 ? `reconnecting in ${left} s` : "reconnecting";
+    const left = Math.ceil(((nextTryAt ?? 0) - Date.now()) / 1000);
+    text = left > 0 ? `reconnecting in ${left} s` : "reconnecting";
   }
-  if (status === "closed") words = subscription.error?.message ?? "closed";
-  if (subscription?.error?.status === 401 && !session.isDev) signOut();
-  write(byId("connection-words"), words);
+  if (status === "closed") text = error?.message ?? "closed";
+  write(byId("connection-words"), text);
   byId("connection").dataset.status = status;
 }
 
-// Tell the engine something; null where it did not take it, which is said.
+/** Send an order to the engine. Returns its answer; null if it refused, and then the page shows why.
+ * @param {string} path
+ * @param {object} body */
 async function order(path, body) {
-  let trouble = "";
+  let problem = "";
   try {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
     const document = await response.json();
     if (response.ok) return document;
-    trouble = document.message;
+    problem = document.message;
   } catch {
-    trouble = "The gateway does not answer: try again.";
+    problem = "The gateway does not answer: try again.";
   } finally {
-    byId("order-trouble").textContent = trouble;
+    byId("order-problem").textContent = problem;
   }
   return null;
 }
 
 byId("start").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const started = await order("/dev/executions", { ending: byId("ending").value });
+  const started = await order("/dev/executions", { ending: field("ending").value });
   if (started) showStarted(started.id);
 });
-for (const what of ["pause", "approve"]) {
-  byId(what).addEventListener("click", () =>
-    order(`/dev/executions/${encodeURIComponent(subscription.executionId)}/${what}`, {}),
-  );
+for (const action of ["pause", "approve"]) {
+  byId(action).addEventListener("click", () => {
+    if (!subscription) return;
+    order(`/dev/executions/${encodeURIComponent(subscription.executionId)}/${action}`, {});
+  });
 }
 
 byId("main").hidden = false;

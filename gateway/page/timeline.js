@@ -1,16 +1,49 @@
-// The run as bars on a time axis: a bar a step, and one for each wait.
+// The run as bars on a time axis: a bar for each step, and one for each wait.
 
 import { byId, clock, element, lasted, moment, shown, stayingAtEnd, write } from "./dom.js";
 
-// Room for a label of the axis, in CSS pixels.
+/** @import { Run, StepLog } from "/api/v1/sse/client/index.js" */
+/** Times in milliseconds since 1970, NaN where unknown.
+ * @typedef {{ name: string, state: keyof typeof WORDS, from: number, to: number,
+ *   duration?: number | null, problem?: string | null, details: Record<string, unknown> }} Row */
+/** What the axis shows, and the last moment that is known of the run.
+ * @typedef {{ from: number, to: number, last: number }} Times */
+
+// Space for a label of the axis, in CSS pixels.
 const LABEL = 72;
 // More rows than this scroll.
 const MANY = 20;
 // What people count in, in seconds.
-const NICE = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
+const DAY = 86400;
+const NICE = [
+  0.1,
+  0.2,
+  0.5,
+  1,
+  2,
+  5,
+  10,
+  15,
+  30,
+  60,
+  120,
+  300,
+  600,
+  900,
+  1800,
+  3600,
+  7200,
+  21600,
+  43200,
+  DAY,
+];
 const WORDS = { running: "runs", success: "done", error: "failed", waiting: "waits" };
 
-/** Draw `run` as it is `now` (milliseconds since 1970). */
+/**
+ * Draw `run` as it is `now` (milliseconds since 1970).
+ * @param {Run} run
+ * @param {number} now
+ */
 export function drawTimeline(run, now) {
   const rows = inOrder([...run.execution_logs.map(stepRow), ...waits(run)]);
   const ended = moment(run.completed_at);
@@ -24,16 +57,26 @@ export function drawTimeline(run, now) {
   byId("axis").replaceChildren(...ticks(to - from));
 }
 
+/**
+ * @param {Row[]} rows
+ * @param {Times} times
+ */
 function drawRows(rows, times) {
   const timeline = byId("timeline");
-  while (timeline.children.length > rows.length) timeline.lastChild.remove();
+  while (timeline.children.length > rows.length) timeline.lastChild?.remove();
   while (timeline.children.length < rows.length) timeline.append(line());
-  // Kept and not made anew: the pointer may be over one, or the focus on it.
-  rows.forEach((row, n) => fill(timeline.children[n], row, times));
+  // Rows are kept: the pointer may be over one, or the focus on it.
+  const items = [.../** @type {Iterable<HTMLElement>} */ (timeline.children)];
+  rows.forEach((row, n) => fill(items[n], row, times));
 }
 
-const inOrder = (rows) => rows.sort((one, other) => (one.from || 0) - (other.from || 0));
+const inOrder = (/** @type {Row[]} */ rows) =>
+  rows.sort((one, other) => (one.from || 0) - (other.from || 0));
 
+/**
+ * @param {StepLog} step
+ * @returns {Row}
+ */
 function stepRow(step) {
   return {
     name: shown(step.node_type ?? step.node_id ?? "step"),
@@ -41,22 +84,29 @@ function stepRow(step) {
     from: moment(step.started_at),
     to: moment(step.completed_at),
     duration: step.duration_ms,
-    trouble: step.error && shown(step.error),
+    problem: step.error && shown(step.error),
     details: { node: step.node_id, output: step.output && shown(step.output) },
   };
 }
 
-// From each pause to the step that ended it.
+/** From each pause to the step that ended it.
+ * @param {Run} run */
 function waits(run) {
+  /** @type {Row[]} */
   const rows = [];
+  /** @type {Row | null} */
   let open = null;
   for (const event of run.events) {
-    const at = moment(event.timestamp);
+    const { timestamp } = /** @type {{ timestamp?: unknown }} */ (event);
+    const at = moment(timestamp);
     if (event.type === "execution:paused") {
-      const asked = event.data?.waiting_for && shown(event.data.waiting_for);
+      const waitingFor = event.data?.waiting_for && shown(event.data.waiting_for);
       open = {
         name: `waits for ${shown(event.data?.reason ?? "somebody")}`,
-        state: "waiting", from: at, to: NaN, details: { "waiting for": asked },
+        state: "waiting",
+        from: at,
+        to: NaN,
+        details: { "waiting for": waitingFor },
       };
       rows.push(open);
     } else if (open && /^(step:started|execution:)/.test(event.type)) {
@@ -68,48 +118,83 @@ function waits(run) {
 }
 
 function line() {
-  const item = element("li", "", element("span", "name"), element("div", "track", element("div", "bar")),
-    element("span", "lasted"), element("span", "trouble"), element("dl", "details"));
+  const item = element(
+    "li",
+    "",
+    element("span", "name"),
+    element("div", "track", element("div", "bar")),
+    element("span", "lasted"),
+    element("span", "problem"),
+    element("dl", "details"),
+  );
   item.tabIndex = 0;
   return item;
 }
 
-function fill(item, row, { from, to, last }) {
-  const [name, track, lasting, trouble, details] = item.children;
-  const begin = row.from || from;
-  const end = row.to || last;
+/**
+ * @param {HTMLElement} item as `line` makes it
+ * @param {Row} row
+ * @param {Times} times
+ */
+function fill(item, row, times) {
+  const [name, track, lasting, problem, details] = /** @type {Iterable<HTMLElement>} */ (
+    item.children
+  );
+  const begin = row.from || times.from;
+  const end = row.to || times.last;
   const took = lasted(row.duration ?? end - begin);
-  const bar = track.firstChild;
-  bar.className = `bar ${row.state}`;
-  // Set by script, which the page's policy allows, unlike a style in the markup.
-  bar.style.left = `${(100 * (begin - from)) / (to - from)}%`;
-  bar.style.width = `${(100 * Math.max(0, end - begin)) / (to - from)}%`;
+  place(/** @type {HTMLElement} */ (track.firstChild), row.state, { begin, end }, times);
   write(name, row.name);
   write(lasting, took);
-  write(trouble, row.trouble ?? "");
+  write(problem, row.problem ?? "");
   item.dataset.state = row.state;
-  item.setAttribute("aria-label", [row.name, WORDS[row.state], took, row.trouble].filter(Boolean).join(", "));
+  item.setAttribute(
+    "aria-label",
+    [row.name, WORDS[row.state], took, row.problem].filter(Boolean).join(", "),
+  );
   fillDetails(details, {
-    state: WORDS[row.state], began: clock(row.from), ended: clock(row.to), took, ...row.details,
+    state: WORDS[row.state],
+    began: clock(row.from),
+    ended: clock(row.to),
+    took,
+    ...row.details,
   });
 }
 
+/**
+ * @param {HTMLElement} bar
+ * @param {string} state
+ * @param {{ begin: number, end: number }} span
+ * @param {Times} times
+ */
+function place(bar, state, { begin, end }, { from, to }) {
+  bar.className = `bar ${state}`;
+  // By script: the page's policy does not allow a style in the markup.
+  bar.style.left = `${(100 * (begin - from)) / (to - from)}%`;
+  bar.style.width = `${(100 * Math.max(0, end - begin)) / (to - from)}%`;
+}
+
+/**
+ * @param {HTMLElement} list
+ * @param {Record<string, unknown>} details
+ */
 function fillDetails(list, details) {
   const known = Object.entries(details).filter(([, value]) => value);
-  const words = JSON.stringify(known);
-  if (list.dataset.words === words) return;
-  list.dataset.words = words;
+  const text = JSON.stringify(known);
+  if (list.dataset.text === text) return;
+  list.dataset.text = text;
   list.replaceChildren(
     ...known.flatMap(([key, value]) => [element("dt", "", key), element("dd", "", String(value))]),
   );
 }
 
-// A label at each round number of seconds, as many as there is room for.
+/** A label at each round number of seconds, as many as fit.
+ * @param {number} span */
 function ticks(span) {
   const width = byId("axis").clientWidth;
   const wanted = Math.max(1, Math.floor(width / LABEL));
   // Whole days beyond that: a producer's clock may be wrong by thousands of years.
-  const days = Math.ceil(span / 1000 / wanted / NICE.at(-1)) * NICE.at(-1);
+  const days = Math.ceil(span / 1000 / wanted / DAY) * DAY;
   const step = (NICE.find((one) => span / 1000 / one <= wanted) ?? days) * 1000;
   const marks = [];
   for (let at = 0; at <= span && (at / span) * width <= width - LABEL / 2; at += step) {
@@ -120,6 +205,7 @@ function ticks(span) {
   return marks;
 }
 
+/** @param {number} milliseconds */
 function shortly(milliseconds) {
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;

@@ -1,9 +1,8 @@
-"""The publisher of asyncio programs, and its buffer. Both belong to the loop they are used in."""
+"""The publisher for asyncio, and its buffer. Both belong to the loop that uses them."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gateway.bus import scripts
@@ -26,7 +25,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
     """Publishes events from asyncio; awaiting a method gives the event's id."""
 
     buffered: "AsyncBuffer"
-    """The same methods for code that must not wait: they only put the event into a buffer."""
+    """The same methods for code that must not wait: they only add the event to a buffer."""
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
         self._redis = create_redis(redis_url, max_connections=CONNECTIONS)
@@ -35,11 +34,11 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
     async def register(
         self, execution_id: str, organization_id: str, workflow_id: str | None = None
     ) -> None:
-        """Say whose execution it is; only this organization may watch it. Repeating is harmless.
+        """Register an execution: only this organization may watch it. Repeating is harmless.
 
         Raises:
             RegistrationRefused: it is registered for another organization or workflow.
-            PublishFailed: Redis did not take it before the deadline.
+            PublishFailed: Redis did not accept it before the deadline.
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
@@ -52,15 +51,15 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
 
         Raises:
-            PublishFailed: events still wait; they are still being tried.
+            PublishFailed: some events still wait; the buffer goes on trying.
         """
         await self.buffered.flush(timeout)
 
     async def close(self, timeout: float | None = None) -> None:
-        """Flush the buffer, stop it, and let go of Redis.
+        """Flush the buffer, stop it, and close the connections to Redis.
 
         Raises:
-            PublishFailed: events still waited after *timeout* seconds; they are lost.
+            PublishFailed: some events still waited after *timeout* seconds; they are lost.
         """
         try:
             await self.buffered.close(timeout)
@@ -70,12 +69,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def _deliver(self, event: Outgoing) -> str:
@@ -100,7 +94,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
 
 
 class AsyncBuffer(Buffer):
-    """Sends in a task that lives while events wait. Its methods return at once, with nothing."""
+    """Sends in a task that runs while events wait. Its methods return None at once."""
 
     def __init__(
         self,
@@ -121,7 +115,7 @@ class AsyncBuffer(Buffer):
             raise self._unsent()
 
     async def close(self, timeout: float | None = None) -> None:
-        """Flush, then end; takes no more events."""
+        """Flush and stop; no more events are accepted."""
         self._closed = True
         try:
             await self.flush(timeout)
@@ -132,7 +126,7 @@ class AsyncBuffer(Buffer):
             self._waiting.clear()
 
     def _deliver(self, event: Outgoing) -> None:
-        self._take(event)
+        self._add(event)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
 
@@ -146,6 +140,6 @@ class AsyncBuffer(Buffer):
                 else:
                     self._sent()
         finally:
-            # `close` tells its caller; a loop that ends without it would tell nobody.
+            # `close` raises to its caller; when the loop just ends, only the log can tell.
             if self._waiting and not self._closed:
                 log.error("%d events are not sent: close a publisher before its loop.", len(self))

@@ -1,4 +1,4 @@
-"""What both publishers are made from: their settings, and the bounded buffer without its worker."""
+"""What both publishers share: their settings, and the bounded buffer without its worker."""
 
 import logging
 from abc import abstractmethod
@@ -11,7 +11,7 @@ from gateway.errors import ConfigurationError
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.events import EventMethods, R
-from gateway.publisher.retry import Backoff, BufferFull, PublishFailed
+from gateway.publisher.retry import BufferFull, PublishFailed, backoff
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _DEFAULT_LIMITS = HistoryLimits()
 
 
 class Producer(EventMethods[R]):
-    """A publisher of events: each call of a method sends its event before it returns."""
+    """A publisher of events: each method sends its event before it returns."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Producer(EventMethods[R]):
         limits: HistoryLimits = _DEFAULT_LIMITS,
         event_max_bytes: int = 1024 * 1024,
     ) -> None:
-        """Nothing is connected yet.
+        """It connects at the first event.
 
         *deadline*: seconds after which a call gives up, however often it has tried by then.
-        *buffer_events*: most events that `buffered` holds. All after it must be as the gateway has
-        it, and is so by default.
+        *buffer_events*: most events in `buffered`. The others must be as in the gateway's settings,
+        and by default are.
 
         Raises:
-            ConfigurationError: *redis_url* is none, *deadline* or *buffer_events* is not positive.
+            ConfigurationError: *redis_url*, *deadline* or *buffer_events* is not valid.
         """
         mistakes = [
             f"{name} is {value}: make it more than 0."
@@ -68,9 +68,9 @@ class Producer(EventMethods[R]):
 
 
 class Buffer(EventMethods[None]):
-    """Takes events at once and sends them in the background, in order, for as long as it takes.
+    """Accepts events at once and sends them in the background, in order, however long it takes.
 
-    What can be no event is refused at once, as by the publisher itself. `len` is how many wait.
+    Events that are not valid are refused at once, as by the publisher. `len` is how many wait.
     """
 
     def __init__(self, composer: Composer, max_events: int, deadline: float) -> None:
@@ -80,18 +80,18 @@ class Buffer(EventMethods[None]):
         self._waiting: deque[Outgoing] = deque()
         self._closed = False
         self._problem = ""
-        self._pauses = Backoff()
+        self._backoff = backoff()
         self._log = RateLimitedLog(LOG_INTERVAL)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def _take(self, event: Outgoing) -> None:
+    def _add(self, event: Outgoing) -> None:
         if self._closed:
             raise PublishFailed("Not published: this publisher is closed.", event.idempotency_key)
         if len(self._waiting) >= self._max_events:
             raise BufferFull(
-                f"{self._max_events} events wait already, so this one was not taken. "
+                f"{self._max_events} events wait already, so this one was not added. "
                 f"{self._problem or 'Redis is slower than the producer.'}"
             )
         self._waiting.append(event)
@@ -99,14 +99,13 @@ class Buffer(EventMethods[None]):
     def _sent(self) -> None:
         self._waiting.popleft()
         self._problem = ""
-        self._pauses = Backoff()
+        self._backoff.reset()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""
         self._problem = describe_redis_error(error)
-        if self._log.due() is not None:
-            log.warning("%d events wait. %s (%s)", len(self), self._problem, error)
-        return next(self._pauses)
+        self._log.warning(log, "%d events wait. %s (%s)", len(self), self._problem, error)
+        return self._backoff.next()
 
     def _unsent(self) -> PublishFailed:
         return PublishFailed(f"{len(self)} events are not sent yet. {self._problem}".strip())

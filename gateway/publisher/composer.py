@@ -1,7 +1,6 @@
-"""From a type and data to the one script call that records and publishes them, or a refusal.
+"""Makes the script call that records and publishes an event of a type and data.
 
-Everything that can be wrong with an event is found here, before anything is sent. Pure but for the
-random idempotency key and the clock of an event that brings no time.
+Everything that can be wrong with an event is found here, before anything is sent.
 """
 
 import math
@@ -16,19 +15,20 @@ import orjson
 from gateway.contract.keys import channel
 from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
-from gateway.events.envelope import EXECUTION_ID, decode
+from gateway.events.envelope import decode, execution_id_problem
+from gateway.events.fields import stamp
 from gateway.publisher.retry import EventRefused, EventTooLarge
-from gateway.publisher.timestamps import Moment, instant, stamp
+from gateway.publisher.timestamps import Moment, instant
 
 MAX_KEY_LENGTH = 256
 """Most characters of an idempotency key: Redis keeps each for five minutes."""
 
-_ID_ROOM = len(b'"id":"-",') + 2 * 20
-"""Bytes that the id adds: the gateway's limit counts them."""
+_ID_BYTES = len(b'"id":"-",') + 2 * 20
+"""Most bytes that the id adds: the gateway's limit counts them."""
 
 
 class Outgoing(NamedTuple):
-    """One event, ready to be sent as often as it takes: repeating the call does not double it."""
+    """One event, ready to be sent; repeating the call does not double it."""
 
     idempotency_key: str
     call: Call
@@ -55,9 +55,10 @@ class Composer:
         """The event; without a *timestamp* it happens now.
 
         Raises:
-            EventRefused: it can be no event.
+            EventRefused: it is no valid event.
         """
-        _check_execution_id(execution_id)
+        if (problem := execution_id_problem(execution_id)) is not None:
+            raise EventRefused(problem)
         _check_type(event_type)
         key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
         payload = self._payload(event_type, data, stamp(instant(timestamp)))
@@ -74,36 +75,29 @@ class Composer:
     def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
         fragment = orjson.Fragment(_encoded(data))
         payload = orjson.dumps({"type": event_type, "data": fragment, "timestamp": timestamp})
-        size = len(payload) + _ID_ROOM
+        size = len(payload) + _ID_BYTES
         if size > self.event_max_bytes:
             raise EventTooLarge(
                 f"The event {event_type!r} has {size} bytes, {self.event_max_bytes} are allowed: "
-                "publish where its data is, instead of the data."
+                "store its data elsewhere, and publish a link to it."
             )
         return payload
 
 
-def _check_execution_id(execution_id: object) -> None:
-    if not isinstance(execution_id, str) or not EXECUTION_ID.fullmatch(execution_id):
-        raise EventRefused(
-            f"{_short(execution_id)} is no execution id: 1 to 128 letters, digits and any of "
-            "_ . : - make one."
-        )
-
-
 def _check_type(event_type: object) -> None:
     try:
-        # The gateway's own judgement, so that it never drops what was published here.
+        # The gateway's own check, so that it never drops what was published here.
         decode(orjson.dumps({"type": event_type}))
     except (MessageRefused, TypeError) as error:
         raise EventRefused(f"The event {_short(event_type)} is refused: {error}.") from None
 
 
 def _checked_key(key: object) -> str:
-    # Half a surrogate pair is not printable either; Redis could not be sent one.
+    # Half a surrogate pair is not printable either, and cannot be sent to Redis.
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
         raise EventRefused(
-            f"{_short(key)} is no idempotency key: give 1 to {MAX_KEY_LENGTH} printable characters."
+            f"{_short(key)} is not an idempotency key: give 1 to {MAX_KEY_LENGTH} printable "
+            "characters."
         )
     return key
 
@@ -118,7 +112,9 @@ def _encoded(data: object) -> bytes:
     except TypeError as error:
         raise EventRefused(f"The event's data is not JSON: {error}.") from None
     if not encoded.startswith(b"{"):
-        raise EventRefused(f"The event's data is no JSON object but {_short(data)}: give a dict.")
+        raise EventRefused(
+            f"The event's data is not a JSON object but {_short(data)}: give a dict."
+        )
     # orjson writes null for NaN and the infinities, which would hide a mistake.
     if b"null" in encoded and _has_non_finite(data):
         raise EventRefused("The event's data is not JSON: it holds NaN or an infinite number.")
@@ -132,7 +128,7 @@ def _encode_other(value: object) -> object:
         case Mapping():
             return dict(value)
         case _:
-            raise TypeError  # orjson says of which type it is
+            raise TypeError  # orjson adds the type
 
 
 def _has_non_finite(value: object) -> bool:

@@ -1,38 +1,38 @@
-"""A method for each event that the front-end document describes, the same for every publisher.
+"""A method for each event of the contract, the same for every publisher.
 
-Each event has every field that the document shows for it. A time may be a datetime or ISO 8601
-text (without a zone: UTC) and is now where none is given; durations are whole milliseconds and
-computed where none is given. The methods differ between publishers only in what they return.
+A time may be a datetime or ISO 8601 text (without a zone: UTC), by default now; durations are whole
+milliseconds, by default computed. The methods of publishers differ only in what they return.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
+from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.timestamps import Moment, instant, milliseconds, stamp
+from gateway.publisher.timestamps import Moment, instant, milliseconds
 
 R = TypeVar("R")
 
 
 class Sending(TypedDict, total=False):
-    """What every event method takes besides the event's own fields."""
+    """Options of every event method."""
 
     timestamp: Moment | None
     """The envelope's time; now by default."""
     idempotency_key: str | None
-    """Within five minutes, a second event with the key of a first is taken for the first."""
+    """A second event with the same key within five minutes is not published again."""
 
 
 class EventMethods(ABC, Generic[R]):
-    """Publishes events; what a method returns (R) is the publisher's to say."""
+    """Publishes events; R is what a method of this publisher returns."""
 
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
 
     @abstractmethod
     def _deliver(self, event: Outgoing) -> R:
-        """Send *event*, or see to it that it will be."""
+        """Send *event*, or buffer it."""
 
     def publish(
         self,
@@ -43,15 +43,15 @@ class EventMethods(ABC, Generic[R]):
         timestamp: Moment | None = None,
         idempotency_key: str | None = None,
     ) -> R:
-        """Publish an event of any type; see `Sending` for the last two.
+        """Publish an event of any type; `Sending` describes the last two arguments.
 
-        *data* is what JSON can hold; a datetime in it becomes UTC text, a UUID its text.
+        *data* is a JSON object as a dict; a datetime in it becomes UTC text, a UUID its text.
 
         Raises:
-            EventRefused: it can be no event; nothing was sent.
-            EventTooLarge: the same, because of its size.
-            PublishFailed: Redis did not take it (a publisher).
-            BufferFull: it was not taken (a buffer).
+            EventRefused: it is no valid event; nothing was sent.
+            EventTooLarge: it has too many bytes; nothing was sent.
+            PublishFailed: Redis did not accept it (a publisher).
+            BufferFull: the buffer did not accept it (a buffer).
         """
         event = self._composer.compose(
             execution_id, type, data, timestamp=timestamp, idempotency_key=idempotency_key
@@ -79,7 +79,7 @@ class EventMethods(ABC, Generic[R]):
         started_at: Moment | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """A step begins; *position* is its place in the workflow."""
+        """A step starts; *position* is its number in the workflow."""
         data = {
             "node_id": node_id,
             "node_type": node_type,
@@ -102,7 +102,7 @@ class EventMethods(ABC, Generic[R]):
         output: Mapping[str, Any] | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """A step has succeeded; *output* is what it made."""
+        """A step has succeeded; *output* is its result."""
         data = {
             "node_id": node_id,
             "node_type": node_type,
@@ -126,7 +126,7 @@ class EventMethods(ABC, Generic[R]):
         position: int | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """A step has failed; people read *error*."""
+        """A step has failed; *error* is shown to people."""
         data = {
             "node_id": node_id,
             "node_type": node_type,
@@ -168,7 +168,7 @@ class EventMethods(ABC, Generic[R]):
         execution_time_ms: int | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """The execution has failed, and nothing follows; people read *error_message*."""
+        """The execution has failed, and nothing follows; *error_message* is shown to people."""
         data = {
             **_ended(execution_id, "failed", started_at, completed_at, execution_time_ms),
             "error_message": error_message,
@@ -185,7 +185,7 @@ class EventMethods(ABC, Generic[R]):
         execution_time_ms: int | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """Somebody has canceled the execution, and nothing follows."""
+        """The execution was canceled, and nothing follows."""
         data = {
             **_ended(execution_id, "canceled", started_at, completed_at, execution_time_ms),
             **_known(reason=reason),
@@ -200,7 +200,7 @@ class EventMethods(ABC, Generic[R]):
         waiting_for: Mapping[str, Any] | None = None,
         **sending: Unpack[Sending],
     ) -> R:
-        """The execution waits; *reason* is a word like `approval`, *waiting_for* tells more."""
+        """The execution waits; *reason* is a word like `approval`, *waiting_for* has details."""
         data = {
             "execution_id": execution_id,
             "reason": reason,
@@ -210,7 +210,7 @@ class EventMethods(ABC, Generic[R]):
 
 
 def _known(**fields: object) -> dict[str, object]:
-    """Those of *fields* that were given: the document shows none of them as null."""
+    """The *fields* that were given: these are left out rather than null."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

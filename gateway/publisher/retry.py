@@ -1,7 +1,5 @@
-"""How often to try again, and when to give up: the same for all publishers. It neither waits nor
-sends."""
+"""The errors of publishers, and when a publisher tries again and when it gives up."""
 
-import random
 import re
 import time
 
@@ -9,21 +7,22 @@ from redis.exceptions import AuthenticationError, DataError, ResponseError
 
 from gateway.bus.errors import describe_redis_error
 from gateway.errors import GatewayError
+from gateway.retry import Backoff
 
 
 class EventRefused(GatewayError):
-    """What was given can be no event; `str(error)` says why. Nothing was sent."""
+    """The arguments are no valid event; `str(error)` says why. Nothing was sent."""
 
 
 class EventTooLarge(EventRefused):
-    """The event has more bytes than the gateway lets through. Nothing was sent."""
+    """The event has more bytes than the gateway allows. Nothing was sent."""
 
 
 class PublishFailed(GatewayError):
-    """Redis did not take what was sent, or its answer was lost.
+    """Redis did not accept what was sent, or its answer was lost.
 
-    The event may have got through all the same. Publishing it again with the `idempotency_key` of
-    this error within five minutes does not double it.
+    The event may have been published all the same. Publishing it again with the `idempotency_key`
+    of this error within five minutes does not double it.
     """
 
     def __init__(self, message: str, idempotency_key: str | None = None) -> None:
@@ -32,59 +31,46 @@ class PublishFailed(GatewayError):
 
 
 class BufferFull(GatewayError):
-    """The buffer holds as many events as it may. This one was not taken."""
+    """The buffer is full. This event was not added."""
 
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
-
-# A reply of Redis with one of these words goes away by itself, after a failover for example.
+# A reply of Redis with one of these words is temporary, after a failover for example.
 _TEMPORARY = re.compile(
     r"\b(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
 )
 
 
-def attempt_seconds(deadline: float) -> float:
-    """How long one attempt may take.
+def backoff() -> Backoff:
+    """The pauses between attempts to publish: at most a second each."""
+    return Backoff(0.05, 1.0)
 
-    A part of *deadline*: a connection that is dead without having been closed is given up early
-    enough for another one.
-    """
+
+def attempt_seconds(deadline: float) -> float:
+    """How long one attempt may take: a part of *deadline*, so that there is time for another one
+    after a connection that is dead without having been closed."""
     return deadline / 4
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether the same call may succeed in a moment, though it met *error*."""
+    """Whether the same call may succeed soon, though it met *error*."""
     match error:
         case AuthenticationError() | DataError():
             return False
         case ResponseError():
-            # redis-py takes the leading word out of the text where it knows it.
+            # redis-py removes the first word from the text where it knows it.
             return _TEMPORARY.search(f"{error.status_code} {error}") is not None
         case _:
             return True
 
 
-class Backoff:
-    """Pauses in seconds between attempts: longer and longer, and never the same twice."""
-
-    def __init__(self) -> None:
-        self._next = _FIRST_PAUSE
-
-    def __next__(self) -> float:
-        pause, self._next = self._next, min(self._next * 2, _LONGEST_PAUSE)
-        # All workers lose Redis at the same moment; they should not come back at the same one.
-        return random.uniform(pause / 2, pause)  # noqa: S311 - spreads load
-
-
 class RetryDeadline:
-    """One call's time until its deadline (seconds)."""
+    """The time that one call has left (seconds)."""
 
     def __init__(self, deadline: float, idempotency_key: str | None = None) -> None:
         self._deadline = deadline
         self._last_attempt = time.monotonic() + deadline - attempt_seconds(deadline)
         self._idempotency_key = idempotency_key
-        self._pauses = Backoff()
+        self._backoff = backoff()
 
     def pause_after(self, error: Exception) -> float:
         """How many seconds to wait before the next attempt.
@@ -97,7 +83,7 @@ class RetryDeadline:
             raise self._failed("Not published", error) from error
         if left <= 0:
             raise self._failed(f"Not published within {self._deadline:g} s", error) from error
-        return min(next(self._pauses), left)
+        return min(self._backoff.next(), left)
 
     def _failed(self, what: str, error: Exception) -> PublishFailed:
         return PublishFailed(f"{what}. {describe_redis_error(error)}", self._idempotency_key)

@@ -1,7 +1,7 @@
-"""The publisher of Flask, Celery and plain threads, and its buffer.
+"""The publisher for Flask, Celery and plain threads, and its buffer.
 
-Any number of threads may share one. After a fork the child opens connections of its own, and its
-buffer is empty: what waited there is the parent's to send.
+Any number of threads may share one. After a fork the child opens its own connections, and its
+buffer is empty: the parent sends what waited there.
 """
 
 import atexit
@@ -11,44 +11,94 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from redis import Connection, ConnectionPool, Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
-from gateway.publisher.blocking import connect
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.retry import RetryDeadline, attempt_seconds
+from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
 
 T = TypeVar("T")
+
+
+def _create_redis(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
+    """A client for *url*, and what closes it; it connects at the first command.
+
+    *timeout*: seconds for a connect and for an answer. Raises ValueError as `create_redis` does.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        # The publisher retries itself.
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+    }
+    if is_tls_url(url):
+        options["redis_connect_func"] = _greet
+    # As many connections as threads publish at the same time: none waits for a free one.
+    if not is_sentinel_url(url):
+        redis = Redis.from_pool(ConnectionPool.from_url(url, **options))
+        return redis, redis.close
+    # This pool asks for the master whenever it connects, which is enough here: a call that meets
+    # the wrong server, or none, is repeated.
+    given = parse_sentinel_url(url)
+    asking = {**options, **given.sentinel_options, "ssl": given.tls}
+    sentinels = Sentinel(given.sentinels, sentinel_kwargs=asking)
+    pool = SentinelConnectionPool(
+        given.master, sentinels, ssl=given.tls, **{**options, **given.options}
+    )
+    redis = Redis.from_pool(pool)
+
+    def close() -> None:
+        redis.close()
+        sentinels.close()
+
+    return redis, close
+
+
+def _greet(connection: Connection) -> None:
+    """Read one answer on each new TLS connection.
+
+    TLS 1.3 sends session tickets after the handshake. redis-py takes waiting bytes for the rest of
+    an earlier answer and drops such a connection. Reading an answer reads the tickets too.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()
 
 
 class SyncPublisher(Producer[str]):
     """Publishes events from threads; a method returns the event's id."""
 
     buffered: "SyncBuffer"
-    """The same methods for code that must not wait: they only put the event into a buffer.
+    """The same methods for code that must not wait: they only add the event to a buffer.
 
-    A program that ends without `close` still flushes it, unless it is killed or ends by `os._exit`,
-    as children of a Celery pool do.
+    A program that ends without `close` still flushes it, unless it is killed or ends with
+    `os._exit`, as children of a Celery pool do.
     """
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
-        self._redis, self._let_go = connect(redis_url, attempt_seconds(self._deadline))
+        self._redis, self._close_redis = _create_redis(redis_url, attempt_seconds(self._deadline))
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
     def register(
         self, execution_id: str, organization_id: str, workflow_id: str | None = None
     ) -> None:
-        """Say whose execution it is; only this organization may watch it. Repeating is harmless.
+        """Register an execution: only this organization may watch it. Repeating is harmless.
 
         Raises:
             RegistrationRefused: it is registered for another organization or workflow.
-            PublishFailed: Redis did not take it before the deadline.
+            PublishFailed: Redis did not accept it before the deadline.
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
@@ -58,30 +108,25 @@ class SyncPublisher(Producer[str]):
         """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
 
         Raises:
-            PublishFailed: events still wait; they are still being tried.
+            PublishFailed: some events still wait; the buffer goes on trying.
         """
         self.buffered.flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
-        """Flush the buffer, stop it, and let go of Redis.
+        """Flush the buffer, stop it, and close the connections to Redis.
 
         Raises:
-            PublishFailed: events still waited after *timeout* seconds; they are lost.
+            PublishFailed: some events still waited after *timeout* seconds; they are lost.
         """
         try:
             self.buffered.close(timeout)
         finally:
-            self._let_go()
+            self._close_redis()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _deliver(self, event: Outgoing) -> str:
@@ -110,7 +155,7 @@ class SyncPublisher(Producer[str]):
 
 
 class SyncBuffer(Buffer):
-    """Sends in a thread that lives while events wait. Its methods return at once, with nothing."""
+    """Sends in a thread that runs while events wait. Its methods return None at once."""
 
     def __init__(
         self,
@@ -121,19 +166,19 @@ class SyncBuffer(Buffer):
     ) -> None:
         super().__init__(composer, max_events, deadline)
         self._send = send
-        self._begin()
+        self._reset()
         _buffers.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         """Guards the events and the thread; notified when an event has been sent."""
 
-    def _forget(self) -> None:
-        """Be empty in a child process, whatever the parent's threads were doing at the fork."""
+    def _empty_in_child(self) -> None:
+        # New locks: the parent's threads may have held the old ones at the fork.
         self._waiting.clear()
-        self._begin()
+        self._reset()
 
     def flush(self, timeout: float | None = None) -> None:
         """See `SyncPublisher.flush`."""
@@ -143,7 +188,7 @@ class SyncBuffer(Buffer):
                 raise self._unsent()
 
     def close(self, timeout: float | None = None) -> None:
-        """Flush, then end; takes no more events."""
+        """Flush and stop; no more events are accepted."""
         with self._changed:
             self._closed = True
         try:
@@ -159,7 +204,7 @@ class SyncBuffer(Buffer):
 
     def _deliver(self, event: Outgoing) -> None:
         with self._changed:
-            self._take(event)
+            self._add(event)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._drain, name="publisher-buffer", daemon=True
@@ -178,7 +223,7 @@ class SyncBuffer(Buffer):
                     self._changed.notify_all()
 
     def _next(self) -> Outgoing | None:
-        """The event to send now; None ends the thread."""
+        """The event to send; None ends the thread."""
         with self._changed:
             if self._waiting and not self._stopped.is_set():
                 return self._waiting[0]
@@ -189,9 +234,9 @@ class SyncBuffer(Buffer):
 _buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
 
 
-def _forget_in_child() -> None:
+def _empty_in_child() -> None:
     for buffer in list(_buffers):
-        buffer._forget()
+        buffer._empty_in_child()
 
 
 def _flush_at_exit() -> None:
@@ -202,4 +247,4 @@ def _flush_at_exit() -> None:
 
 atexit.register(_flush_at_exit)
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_forget_in_child)
+    os.register_at_fork(after_in_child=_empty_in_child)

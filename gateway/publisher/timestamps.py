@@ -1,18 +1,18 @@
-"""Times as the events carry them: UTC with `Z`, to the millisecond."""
+"""Times as events have them: UTC with `Z`, to the millisecond."""
 
 from datetime import UTC, datetime, timedelta
 
 from gateway.publisher.retry import EventRefused
 
 Moment = datetime | str
-"""A time as producers may give it: a datetime or ISO 8601 text. Without a zone it is UTC."""
+"""A time from a producer: a datetime or ISO 8601 text. Without a zone it is UTC."""
 
 
 def instant(moment: Moment | None) -> datetime:
     """*moment* with its zone; None is now.
 
     Raises:
-        EventRefused: it is no time.
+        EventRefused: it is not a time.
     """
     if moment is None:
         return datetime.now(UTC)
@@ -21,13 +21,8 @@ def instant(moment: Moment | None) -> datetime:
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise EventRefused(
-            f"{moment!r} is no time: give a datetime, or text like 2025-01-31T12:00:00.000Z."
+            f"{moment!r} is not a time: give a datetime, or text like 2025-01-31T12:00:00.000Z."
         ) from None
-
-
-def stamp(moment: datetime) -> str:
-    """The text of an `instant`."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def milliseconds(begin: datetime, end: datetime) -> int:

@@ -1,8 +1,4 @@
-"""Every setting of the gateway: the table (`table`, `access`) and how it is read (`reading`).
-
-A value comes from the environment, else from the TOML file, else from the default. Nothing here
-acts on any setting.
-"""
+"""Every setting of the gateway: the table (`table`, `access`) and how it is read (`reading`)."""
 
 from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.reading import load, sources

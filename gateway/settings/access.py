@@ -1,7 +1,6 @@
-"""The settings of who may watch: keys, organizations, ownership, limits, origins.
+"""The settings of access: keys, organizations, ownership, limits, origins.
 
-A weak choice is a mistake like any other: the gateway does not start with it, and the sentence
-says what mends it.
+The gateway does not start with a weak choice, and the message says what to do.
 """
 
 from ipaddress import IPv4Network, IPv6Network
@@ -9,14 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from gateway.settings.checks import (
     Networks,
@@ -49,7 +41,7 @@ class AccessSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     jwt_secret_file: Path | None = Field(
-        None, description="File that holds the HS secret, for systemd credentials."
+        None, description="File with the HS secret, for systemd credentials."
     )
     jwt_public_key_file: Path | None = Field(
         None, description="PEM file with the issuer's public key, or several; read again on SIGHUP."
@@ -72,15 +64,15 @@ class AccessSettings(BaseModel):
     )
     ownership: Annotated[Literal["registry", "backend", "token"], Word] = Field(
         "registry",
-        description="Who decides whose execution it is: what was registered, your backend, or "
-        "any valid token.",
+        description="What decides who may see an execution: its registration, your backend, or any "
+        "valid token.",
     )
     ownership_wait_seconds: Seconds = Field(
         5.0, description="How long a request waits for a registration, or for Redis."
     )
     organization_claim: str = Field(
         "organization_id",
-        description="Claim that holds the organization, or a list of them; a.b looks for b in a. "
+        description="Claim with the organization, or a list of them; a.b looks for b in a. "
         "Empty: the backend decides.",
     )
     backend_url: str | None = Field(
@@ -104,7 +96,7 @@ class AccessSettings(BaseModel):
         description="Pages of those origins may send cookies along; impossible with *.",
     )
     max_connections: Limit = Field(
-        0, description="Most streams at once; 0 for as many as there are file descriptors."
+        0, description="Most streams at once; 0 for as many as file descriptors allow."
     )
     max_streams_per_organization: Limit = Field(
         0, description="Most streams of one organization, over all gateways; 0 for any number."
@@ -126,8 +118,7 @@ class AccessSettings(BaseModel):
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Networks] = Field(
         (),
-        description="Networks whose X-Forwarded-For is believed; whoever comes by a unix socket "
-        "is always believed.",
+        description="Networks whose X-Forwarded-For is believed; over a unix socket it always is.",
     )
     header_timeout_seconds: Seconds = Field(
         10.0, description="How long a new connection may take to send its request's headers."
@@ -140,7 +131,7 @@ class AccessSettings(BaseModel):
             check_url(value)
             parts = urlsplit(value)
             if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-                raise ValueError("on the way anybody could put keys of their own in: use https://")
+                raise ValueError("anyone on the network path could replace the keys: use https://")
         return value
 
     @field_validator("jwt_secret")
@@ -170,7 +161,7 @@ class AccessSettings(BaseModel):
     def _check_algorithms(
         cls, value: tuple[Algorithm, ...], info: ValidationInfo
     ) -> tuple[Algorithm, ...]:
-        """Algorithms of the one kind of key that there is (RFC 8725, section 3.1)."""
+        """Only algorithms of the kind of key that is set (RFC 8725, section 3.1)."""
         secret: SecretStr | None = info.data.get("jwt_secret")
         if "jwt_secret" not in info.data:
             return value
@@ -178,8 +169,8 @@ class AccessSettings(BaseModel):
         if secret is None:
             if not value or symmetric:
                 raise ValueError(
-                    "name the algorithms that your issuer signs with, such as RS256; the HS ones "
-                    "would take the public key for a secret"
+                    "name the algorithms that your issuer signs with, such as RS256; HS algorithms "
+                    "would use the public key as a secret"
                 )
             return value
         if set(value) - symmetric:
@@ -197,8 +188,8 @@ class AccessSettings(BaseModel):
     def _check_claim(cls, value: str, info: ValidationInfo) -> str:
         if not value and info.data.get("ownership", "backend") != "backend":
             raise ValueError(
-                "empty, so nobody would decide who belongs to an organization: name the claim, or "
-                f"set {variable('ownership')}=backend"
+                "it is empty, so nothing would decide on organizations: name the claim, or set "
+                f"{variable('ownership')}=backend"
             )
         return value
 
@@ -208,12 +199,12 @@ class AccessSettings(BaseModel):
         if value is None:
             if info.data.get("ownership") == "backend":
                 raise ValueError(
-                    "not set, and ownership `backend` has nobody to ask: set it like "
+                    "ownership `backend` needs it: set it like "
                     "https://app.example.com/may-watch/{execution_id}"
                 )
             return None
         if "{execution_id}" not in value:
-            raise ValueError("{execution_id} must stand in it, or every execution were the same")
+            raise ValueError("it must contain {execution_id}")
         try:
             check_url(value.format(execution_id="x", organization_id="x"))
         except (LookupError, AttributeError):
@@ -229,7 +220,9 @@ class AccessSettings(BaseModel):
                 parts.scheme in ("http", "https") and origin == f"{parts.scheme}://{parts.netloc}"
             )
             if origin != "*" and not exact:
-                raise ValueError(f"{origin!r} is no origin: write it like https://app.example.com")
+                raise ValueError(
+                    f"{origin!r} is not an origin: write it like https://app.example.com"
+                )
         if "*" in value and len(value) > 1:
             raise ValueError("* allows every origin already: write it alone, or list the origins")
         return value
@@ -239,7 +232,7 @@ class AccessSettings(BaseModel):
     def _check_credentials(cls, value: bool, info: ValidationInfo) -> bool:
         if value and "*" in info.data.get("cors_origins", ()):
             raise ValueError(
-                f"with * in {variable('cors_origins')} any page could read with its visitor's "
+                f"with * in {variable('cors_origins')} any page could use its visitor's "
                 "credentials: list the exact origins, or set this to false"
             )
         return value

@@ -1,4 +1,4 @@
-"""What the checks of several settings share."""
+"""What several settings and their checks share."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,12 +16,12 @@ def variable(field: str) -> str:
 
 
 def lower(value: object) -> object:
-    """A word that may be written in capitals."""
+    """*value* in lower case, if it is text."""
     return value.lower() if isinstance(value, str) else value
 
 
 def words(value: object) -> object:
-    """A comma-separated list in the environment, an array in the file."""
+    """The items of a comma-separated list; a file has an array instead."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return value
@@ -33,7 +33,7 @@ def port_or_off(value: object) -> object:
 
 
 def networks(value: object) -> object:
-    """As `words`, and each is text: a number would be taken for an address."""
+    """As `words`; each must be text, since a number would be read as an address."""
     found = words(value)
     if isinstance(found, list | tuple) and any(isinstance(one, int) for one in found):
         raise ValueError('write each network as text, like "10.0.0.0/8"')
@@ -46,36 +46,32 @@ Networks = BeforeValidator(networks)
 
 
 def read_text(file: Path) -> str:
-    """The content of *file*, without the white space around it.
+    """The content of *file*, without surrounding white space.
 
     Raises:
-        ValueError: it cannot be read; says why, and nothing of what it holds.
+        ValueError: it cannot be read; the message does not quote the content.
     """
     try:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"the file {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"the file {file} cannot be read: it is no text") from None
+        raise ValueError(f"the file {file} cannot be read: it is not text") from None
 
 
 def check_url(url: str) -> None:
-    """Whether *url* can be asked over HTTP.
-
-    Raises:
-        ValueError: it cannot.
-    """
+    """Raise ValueError if *url* cannot be requested over HTTP."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("begin it with https:// and the name of a host")
+        raise ValueError("start it with https:// and a host name")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* is this machine by its name alone."""
+    """Whether *host* is a loopback address, or `localhost`."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,75 +1,78 @@
-"""Reads the settings: environment over TOML file over systemd's credentials over default.
-
-All mistakes are reported together.
-"""
+"""Reads the settings: environment over TOML file over systemd's credentials over default."""
 
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
 from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
 from gateway.settings.table import Settings
 
 CREDENTIALS = ("jwt_secret", "redis_url")
-"""Settings that systemd may hand over as files (`LoadCredential=` of the unit), by these names."""
+"""Settings that systemd may pass as files (`LoadCredential=` of the unit), by these names."""
 
 _MAY_BE_EMPTY = {"organization_claim"}
-"""Settings whose empty variable is a value; any other one that is empty counts as not set."""
+"""Settings for which an empty variable is a value; another empty variable counts as not set."""
 
 
 def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     """Read the settings; *overrides* (of the command line, by field name) win over all else.
 
-    *config_file* defaults to the one named by GATEWAY_CONFIG. An empty variable counts as not set.
+    *config_file* defaults to the one named by GATEWAY_CONFIG.
 
     Raises:
-        ConfigurationError: with every mistake, each naming its variable.
+        ConfigurationError: lists every mistake, each with its variable.
     """
     if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
         config_file = Path(named)
     mistakes: list[str] = []
-    given = {
-        **_known(_read_file(config_file, mistakes), str(config_file), mistakes),
-        **_known(_read_environment(os.environ), "the environment", mistakes),
-        **overrides,
-    }
-    given = {**_credentials(os.environ, given, mistakes), **given}
+    given = _read(config_file, overrides, mistakes)
+    # A misspelt setting that does nothing could open access.
+    unknown = sorted(given.keys() - Settings.model_fields.keys())
+    mistakes += [_unknown(name, given.pop(name)[0]) for name in unknown]
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate({name: value for name, (_, value) in given.items()})
     except ValidationError as error:
-        mistakes += [_sentence(detail) for detail in error.errors()]
+        for detail in error.errors():
+            # Only the message: the input may be a secret.
+            message = detail["msg"].removeprefix("Value error, ")
+            mistakes.append(f"{variable(str(detail['loc'][0]))}: {message}.")
     if mistakes:
         raise ConfigurationError(mistakes)
     return settings
 
 
 def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
-    """Of each setting that is not left at its default: where it comes from, and what stands there,
-    which is not checked.
+    """Each setting that is not left at its default: where it comes from, and its unchecked value.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read.
     """
     mistakes: list[str] = []
-    given = {
-        name: (str(config_file), one) for name, one in _read_file(config_file, mistakes).items()
-    }
+    given = _read(config_file, {}, mistakes)
     if mistakes:
         raise ConfigurationError(mistakes)
-    for name, one in _read_environment(os.environ).items():
-        given[name] = ("environment", one)
-    said = {name: one for name, (_, one) in given.items()}
-    # What is wrong with a credential is for `load` to say.
-    for name, file in _credentials(os.environ, said, []).items():
-        given[name] = ("systemd", file)
     return given
+
+
+def _read(
+    config_file: Path | None, overrides: Mapping[str, Any], mistakes: list[str]
+) -> dict[str, tuple[str, Any]]:
+    """The source and the value of each setting, by field name."""
+    given: dict[str, tuple[str, Any]] = {}
+    for source, values in (
+        (str(config_file), _read_file(config_file, mistakes)),
+        ("environment", _read_environment(os.environ)),
+        ("command line", overrides),
+    ):
+        given |= {name: (source, value) for name, value in values.items()}
+    credentials = _credentials(os.environ, given, mistakes)
+    return given | {name: ("systemd", file) for name, file in credentials.items()}
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -78,10 +81,8 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         for name, value in environment.items()
         if name.startswith(PREFIX) and name != CONFIG_VARIABLE
     }
-    given = {name: value for name, value in given.items() if value or name in _MAY_BE_EMPTY}
-    if url := environment.get("REDIS_URL"):
-        given["redis_url"] = url
-    return given
+    given["redis_url"] = environment.get("REDIS_URL", "")
+    return {name: value for name, value in given.items() if value or name in _MAY_BE_EMPTY}
 
 
 def _read_file(config_file: Path | None, mistakes: list[str]) -> dict[str, Any]:
@@ -97,28 +98,29 @@ def _read_file(config_file: Path | None, mistakes: list[str]) -> dict[str, Any]:
 
 
 def _credentials(
-    environment: Mapping[str, str], given: Mapping[str, Any], mistakes: list[str]
-) -> dict[str, Any]:
-    """What systemd has handed over and is not *given*: an empty credential is none."""
+    environment: Mapping[str, str], given: Collection[str], mistakes: list[str]
+) -> dict[str, Path]:
+    """The files that systemd has passed for settings that are not *given*."""
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return {}
     files = {name: Path(directory) / name for name in CREDENTIALS}
-    files = {name: file for name, file in files.items() if _says_something(file, mistakes)}
-    if "jwt_secret" in files and (keys := given.keys() & {"jwt_public_key_file", "jwks_url"}):
+    files = {name: file for name, file in files.items() if _has_content(file, mistakes)}
+    if "jwt_secret" in files and (keys := {"jwt_public_key_file", "jwks_url"}.intersection(given)):
         mistakes.append(
-            f"{variable(min(keys))} is set, and systemd hands over the credential jwt_secret; "
+            f"{variable(min(keys))} is set, and systemd passes the credential jwt_secret; "
             "tokens are checked with one kind of key: remove one of the two."
         )
         del files["jwt_secret"]
     return {
         f"{name}_file": file
         for name, file in files.items()
-        if not given.keys() & {name, f"{name}_file"}
+        if name not in given and f"{name}_file" not in given
     }
 
 
-def _says_something(file: Path, mistakes: list[str]) -> bool:
+def _has_content(file: Path, mistakes: list[str]) -> bool:
+    # The unit passes an empty credential if there is no file.
     try:
         return bool(file.read_bytes().strip())
     except FileNotFoundError:
@@ -128,16 +130,7 @@ def _says_something(file: Path, mistakes: list[str]) -> bool:
         return False
 
 
-def _known(given: dict[str, Any], source: str, mistakes: list[str]) -> dict[str, Any]:
-    """*given* without unknown names: a misspelt setting that does nothing can open a door."""
-    for field in [field for field in given if field not in Settings.model_fields]:
-        del given[field]
-        near = difflib.get_close_matches(field, Settings.model_fields, n=1)
-        hint = f"; did you mean {variable(near[0])}?" if near else "."
-        mistakes.append(f"{variable(field)} in {source} is no setting of this version{hint}")
-    return given
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    # Only the message: the input may be a secret.
-    return f"{variable(str(detail['loc'][0]))}: {detail['msg'].removeprefix('Value error, ')}."
+def _unknown(name: str, source: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    hint = f"; did you mean {variable(near[0])}?" if near else "."
+    return f"{variable(name)} ({source}) is not a setting of this version{hint}"

@@ -1,8 +1,7 @@
-"""What REDIS_URL may be, and what the Sentinel form of it says.
+"""The checks of REDIS_URL, and the parser of its Sentinel form, which redis-py does not have.
 
-All mistakes are found here, before anything is connected, and told without any part of the URL
-that may be a password. The forms that name a server are read by redis-py itself; it knows none
-for Sentinel. It connects nothing: see `gateway.bus.connection`.
+All mistakes are found before the first connection, and no message quotes a part of the URL that may
+be a password.
 """
 
 import os
@@ -35,22 +34,22 @@ _TLS_PARAMETERS = {
     "ssl_min_version",
     "ssl_password",
 }
-# Not all that redis-py takes: decode_responses or protocol would change what it answers.
+# Not all of redis-py's: decode_responses and protocol would change its answers.
 _PARAMETERS = {"client_name", "db", "health_check_interval", "password", "username"}
 
 _ESCAPE = (
-    "it is no URL: write it like redis://user:password@host:6379/0, with % and two hexadecimal "
+    "it is not a URL: write it like redis://user:password@host:6379/0, with % and two hexadecimal "
     "digits for each special character of the password"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """What a Sentinel URL says; *options* are redis-py's for a connection."""
+    """A parsed Sentinel URL; *options* are redis-py's for a connection."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str
-    """The name under which the sentinels watch it."""
+    """The name by which the sentinels know it."""
     tls: bool
     options: Mapping[str, Any] = field(repr=False)
     """For connections to the master."""
@@ -59,15 +58,14 @@ class SentinelUrl:
 
 
 def check_redis_url(url: str) -> str:
-    """*url*, if it is one of a Redis (not `embedded://`, which starts one).
+    """*url*, if it is valid (`embedded://` is not: it has no server).
 
     Raises:
-        ValueError: it cannot; says why, and shows nothing of the URL but names of parameters and
-            files.
+        ValueError: says why; quotes only names of parameters and files.
     """
     parts = _split(url)
     if parts.scheme not in _SCHEMES:
-        raise ValueError(f"begin it with one of {', '.join(_SCHEMES)} and ://")
+        raise ValueError(f"start it with one of {', '.join(_SCHEMES)} and ://")
     if parts.scheme in _SENTINEL:
         sentinel = parse_sentinel_url(url)
         _check_parameters(parts.scheme, {**sentinel.options, **sentinel.sentinel_options})
@@ -106,7 +104,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
             "name the master after the sentinels: redis+sentinel://host:26379/MASTER/0"
         )
     _check_database(database)
-    # The rest is as redis-py has it for a server.
+    # The rest is as for a server.
     options = dict(parse_url(f"redis://{login}{at}/{database}?{parts.query}"))
     shared = {name: value for name, value in options.items() if name in _TLS_PARAMETERS}
     asked = {name: options.pop(name) for name in _SENTINEL_PARAMETERS & options.keys()}
@@ -121,7 +119,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
 
 
 def shown(url: str) -> str:
-    """*url* without whatever may be a password: for a banner or an error."""
+    """*url* without any part that may be a password, for messages."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
@@ -130,25 +128,25 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
-        # What it says may quote the password.
+        # Its message may quote the password.
         raise ValueError(_ESCAPE) from None
 
 
 def _address(host: str, port: int) -> tuple[str, int]:
-    """Host and port of *host*, by default *port*."""
+    """Host and port; *port* is the default."""
     try:
         parts = urlsplit(f"//{host}")
         if parts.hostname and parts.netloc == host and parts.port != 0:
             return parts.hostname, parts.port or port
     except ValueError:
         pass
-    # A password with a slash in it looks like a host with a wrong port.
+    # A password with a slash looks like a host with a wrong port.
     raise ValueError(_ESCAPE)
 
 
 def _check_database(database: str) -> None:
     if database and not (database.isascii() and database.isdigit()):
-        raise ValueError("its path ends with the number of a database, like /0")
+        raise ValueError("its path must end with the number of a database, like /0")
 
 
 def _check_parameters(scheme: str, options: Mapping[str, Any]) -> None:
@@ -156,13 +154,13 @@ def _check_parameters(scheme: str, options: Mapping[str, Any]) -> None:
     if scheme in _TLS:
         known |= _TLS_PARAMETERS
     if unknown := sorted(options.keys() - known):
-        raise ValueError(f"it has parameters that mean nothing there: {', '.join(unknown)}")
+        raise ValueError(f"it has parameters that are not supported there: {', '.join(unknown)}")
     if scheme in _TLS:
         _check_tls({name: options[name] for name in _TLS_PARAMETERS & options.keys()})
 
 
 def _check_tls(options: Mapping[str, Any]) -> None:
-    """Build what redis-py will build: files that are missing or do not fit show at the start."""
+    """Build what redis-py will build, to find missing or wrong files at the start."""
     for name in ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"):
         if name in options and not os.access(options[name], os.R_OK):
             raise ValueError(f"{name} names {options[name]}, which cannot be read")

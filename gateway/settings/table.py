@@ -1,8 +1,4 @@
-"""The one typed table of settings: name, type, bounds, default, meaning.
-
-pydantic checks, since it is maintained and collects every mistake by itself. Who may watch is set
-in `gateway.settings.access`, a part of this table.
-"""
+"""The typed table of settings: name, type, bounds, default, meaning; access: `settings.access`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,14 +26,13 @@ class Settings(AccessSettings):
     redis_url: str = Field(
         LOCAL_REDIS,
         validate_default=True,
-        # It may hold a password.
-        repr=False,
+        repr=False,  # it may hold a password
         description="Where Redis is: redis://, rediss:// (TLS), unix://, redis+sentinel:// or "
         "rediss+sentinel:// with the sentinels and the name of the master, or embedded:// for a "
-        "private Valkey that lives and dies with this process.",
+        "private Valkey that starts and ends with this process.",
     )
     redis_pool_size: int = Field(
-        8, ge=2, le=1000, description="Most connections to Redis beside the subscription's."
+        8, ge=2, le=1000, description="Most connections to Redis, besides the subscription's."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -56,14 +51,14 @@ class Settings(AccessSettings):
     )
     admin_hosts: Annotated[tuple[str, ...], Words] = Field(
         (),
-        description="Names by which operators may ask that port (a proxy's), beside localhost and "
-        "IP addresses.",
+        description="Host names that requests to that port may have (a proxy's), besides localhost "
+        "and IP addresses.",
     )
     page: bool = Field(
-        False, description="Serve a page at / that shows executions to whoever has a token."
+        False, description="Serve a page at / that shows executions to users with a token."
     )
     channel_prefix: str = Field(
-        "execution:", min_length=1, description="Begins the channel name of every execution."
+        "execution:", min_length=1, description="Prefix of the channel name of every execution."
     )
     terminal_types: Annotated[tuple[str, ...], Words] = Field(
         TERMINAL_TYPES, min_length=1, description="Types of event that end an execution."
@@ -73,8 +68,8 @@ class Settings(AccessSettings):
     )
     record_bare_events: bool = Field(
         True,
-        description="Record events that were only PUBLISHed; without it they are delivered live "
-        "alone, and lost to whoever is not connected.",
+        description="Record events that were only PUBLISHed; otherwise they are delivered live, "
+        "and lost for readers that are not connected.",
     )
     history_max_events: int = Field(
         1000, ge=10, description="Events of an execution that history keeps, about."
@@ -87,7 +82,7 @@ class Settings(AccessSettings):
     )
     open_ttl_seconds: Seconds = Field(
         30 * 86_400.0,
-        description="How long history is kept after the last event of one that has not ended.",
+        description="How long history is kept after the last event of an execution without an end.",
     )
     heartbeat_seconds: Seconds = Field(
         15.0, description="A stream silent for this long gets a heartbeat."
@@ -123,7 +118,7 @@ class Settings(AccessSettings):
         description="Kernel send buffer of a stream: what a frozen reader can tie up.",
     )
     peer_timeout_seconds: Seconds = Field(
-        30.0, description="A peer that acknowledges nothing for this long has vanished."
+        30.0, description="A peer that acknowledges nothing for this long is gone."
     )
     max_stream_seconds: float = Field(
         0.0, ge=0, description="A stream older than this is asked to reconnect; 0 for never."
@@ -140,7 +135,7 @@ class Settings(AccessSettings):
 
     @property
     def most_poll_bytes(self) -> int:
-        """`poll_bytes`, or what it is where nobody set it."""
+        """`poll_bytes`, or its default."""
         return self.poll_bytes or max(10 * self.history_max_bytes, 64 * 1024 * 1024)
 
     @field_validator("redis_url")

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.access.keys import FixedKeys, Key, public_key, secret_keys
-from gateway.access.tokens import TokenRules, TokenVerifier
+from gateway.access.tokens import TokenVerifier
+from gateway.settings.access import AccessSettings
 from tests.support import SECRET
 
 SYMMETRIC = ("HS256", "HS384", "HS512")
@@ -79,8 +80,10 @@ def jwk(algorithm: str, number: int = 0, **members: Any) -> dict[str, Any]:
     return {"kid": f"{algorithm}-{number}", "use": "sig", **found, **members}
 
 
-def rules(*algorithms: str, **others: Any) -> TokenRules:
-    return TokenRules("organization_id", algorithms or ("HS256",), **others)
+def rules(*algorithms: str, **others: Any) -> AccessSettings:
+    """Settings of what is required of a token; nothing else of them is set."""
+    values = {"jwt_algorithms": algorithms or ("HS256",), "jwt_leeway_seconds": 0.0, **others}
+    return AccessSettings.model_construct(**values)
 
 
 def verifier(algorithm: str, *, keys: Any = None, **others: Any) -> TokenVerifier:

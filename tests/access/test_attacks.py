@@ -104,9 +104,9 @@ async def _has_ended(redis: Redis, key: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_stream(strict: RunningGateway, name: str) -> None:
-    """A stream of another organization's execution is refused, and nothing of it is told; its own
-    organization gets it, asked for in the same manner."""
+async def test_attack_opens_no_stream(strict: RunningGateway, name: str) -> None:
+    """A stream of another organization's execution is refused, and the answer shows nothing of it;
+    its own organization gets it, asked for in the same way."""
     attack, status, own = ATTACKS[name]
     async with strict.session.get(strict.stream_url(RUN), **attack.filled()) as response:
         assert response.status == status
@@ -117,7 +117,7 @@ async def test_stream(strict: RunningGateway, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_poll(strict: RunningGateway, name: str) -> None:
+async def test_attack_gets_no_poll(strict: RunningGateway, name: str) -> None:
     """A poll is refused alike."""
     url = f"{strict.url}/api/v1/workflows/any/runs/{RUN}"
     attack, status, own = ATTACKS[name]
@@ -130,7 +130,7 @@ async def test_poll(strict: RunningGateway, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_ticket(strict: RunningGateway, name: str) -> None:
+async def test_attack_gets_no_ticket(strict: RunningGateway, name: str) -> None:
     """Neither is there a ticket for it; for one's own execution there is, by header alone."""
     url = f"{strict.url}/api/v1/sse/executions/{RUN}/ticket"
     attack, status, own = ATTACKS[name]
@@ -141,7 +141,7 @@ async def test_ticket(strict: RunningGateway, name: str) -> None:
         assert response.status == (400 if own.query else 200)
 
 
-async def test_cursor(strict: RunningGateway) -> None:
+async def test_a_cursor_of_another_execution_shows_nothing_of_it(strict: RunningGateway) -> None:
     """The position of another organization's execution shows nothing of it: at most it is no
     position of one's own."""
     async with strict.session.get(strict.stream_url(RUN), headers=credentials()) as response:
@@ -153,7 +153,7 @@ async def test_cursor(strict: RunningGateway) -> None:
     assert told == {"of globex"}
 
 
-async def test_ticket_for_another(strict: RunningGateway) -> None:
+async def test_a_ticket_is_for_its_execution_only(strict: RunningGateway) -> None:
     """A ticket of one's own opens neither another execution nor another organization."""
     for execution_id, query, status in (
         (RUN, {}, 401),

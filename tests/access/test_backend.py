@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.access.backend import BackendOwnership
+from gateway.access.ownership import BackendOwnership
 from gateway.access.tokens import issue
 from gateway.errors import ExecutionNotFound, Unavailable
 from gateway.principal import Identity, Principal
@@ -24,9 +24,9 @@ async def backend(aiohttp_server: Any) -> Backend:
 
 @pytest.fixture
 async def ownership(backend: Backend) -> Any:
-    one = BackendOwnership(backend.url, timeout=0.3, remember=5.0, wait=WAIT)
+    one = BackendOwnership(backend.url, timeout=0.3, cache_seconds=5.0, wait=WAIT)
     yield one
-    await one.close()
+    await one.stop()
 
 
 def asker(
@@ -36,7 +36,9 @@ def asker(
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-async def test_yes(backend: Backend, ownership: BackendOwnership, status: int) -> None:
+async def test_2xx_admits_with_the_callers_credentials(
+    backend: Backend, ownership: BackendOwnership, status: int
+) -> None:
     """2xx is a yes. The caller's own credentials reach the backend, and the ids are encoded."""
     backend.status = status
     await ownership.admit(asker("run:1", "a/b c?", "the.callers.token"))
@@ -47,7 +49,9 @@ async def test_yes(backend: Backend, ownership: BackendOwnership, status: int) -
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_no(backend: Backend, ownership: BackendOwnership, status: int) -> None:
+async def test_401_403_404_are_not_found_after_the_wait(
+    backend: Backend, ownership: BackendOwnership, status: int
+) -> None:
     """401, 403 and 404 are a no, each after the same wait: it may only mean "not yet"."""
     backend.status = status
     begun = time.monotonic()
@@ -56,20 +60,22 @@ async def test_no(backend: Backend, ownership: BackendOwnership, status: int) ->
     assert time.monotonic() - begun >= WAIT * 0.9
 
 
-async def test_not_yet(backend: Backend) -> None:
+async def test_a_no_may_become_a_yes(backend: Backend) -> None:
     """A no that becomes a yes within the wait lets in."""
     backend.status = 404
-    ownership = BackendOwnership(backend.url, timeout=0.3, remember=0.0, wait=5.0)
+    ownership = BackendOwnership(backend.url, timeout=0.3, cache_seconds=0.0, wait=5.0)
     admitted = asyncio.ensure_future(ownership.admit(asker()))
     while not backend.asked:
         await asyncio.sleep(0.01)
     backend.status = 200
     await admitted
-    await ownership.close()
+    await ownership.stop()
 
 
 @pytest.mark.parametrize("status", [302, 400, 429, 500, 503])
-async def test_trouble(backend: Backend, ownership: BackendOwnership, status: int) -> None:
+async def test_other_answers_are_unavailable(
+    backend: Backend, ownership: BackendOwnership, status: int
+) -> None:
     """Anything else is no answer: unavailable. A redirect is not followed, or any open redirect of
     the backend would be a yes."""
     backend.status = status
@@ -79,46 +85,49 @@ async def test_trouble(backend: Backend, ownership: BackendOwnership, status: in
     await ownership.admit(asker())
 
 
-async def test_slow(backend: Backend, ownership: BackendOwnership) -> None:
+async def test_a_slow_backend_is_unavailable(backend: Backend, ownership: BackendOwnership) -> None:
     """A backend that takes too long is unavailable."""
     backend.delay = 5.0
     with pytest.raises(Unavailable):
         await ownership.admit(asker())
 
 
-async def test_needs_a_moment(backend: Backend) -> None:
+async def test_a_slow_no_is_a_no(backend: Backend) -> None:
     """A no that takes a while is a no, also where the wait ends in the middle of a question. One
     that stops answering after its no is unavailable: the answer may have changed."""
     backend.status = 404
     for backend.delay in (0.05, 0.1, 0.15, 0.2):
-        slow = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=0.5)
+        slow = BackendOwnership(backend.url, timeout=10.0, cache_seconds=0.0, wait=0.5)
         with pytest.raises(ExecutionNotFound):
             await slow.admit(asker())
-        await slow.close()
+        await slow.stop()
 
     backend.delay = 0.0
     backend.asked.clear()
-    mute = BackendOwnership(backend.url, timeout=10.0, remember=0.0, wait=2.0)
+    mute = BackendOwnership(backend.url, timeout=10.0, cache_seconds=0.0, wait=2.0)
     admitted = asyncio.ensure_future(mute.admit(asker()))
     await eventually(lambda: backend.asked)
     backend.delay = 30.0
     with pytest.raises(Unavailable):
         await admitted
-    await mute.close()
+    await mute.stop()
 
 
-async def test_away() -> None:
-    """So is one that does not listen; the sentence holds no credentials."""
-    away = BackendOwnership("http://127.0.0.1:1/{execution_id}", timeout=1, remember=1, wait=WAIT)
+async def test_a_backend_that_is_down_is_unavailable() -> None:
+    """A backend that does not listen is unavailable; the message has no credentials in it."""
+    nowhere = "http://127.0.0.1:1/{execution_id}"
+    away = BackendOwnership(nowhere, timeout=1, cache_seconds=1, wait=WAIT)
     with pytest.raises(Unavailable) as caught:
         await away.admit(asker(token="hush"))
     assert "hush" not in str(caught.value)
-    await away.close()
+    await away.stop()
 
 
-async def test_single_flight(backend: Backend, ownership: BackendOwnership) -> None:
-    """200 tabs of one viewer at once are one request, and the answer is remembered; another
-    viewer, organization or execution is asked about anew."""
+async def test_equal_questions_share_one_request(
+    backend: Backend, ownership: BackendOwnership
+) -> None:
+    """200 tabs of one user at once are one request, and the answer is cached; for another user,
+    organization or execution the backend is asked again."""
     backend.delay = 0.1
     await asyncio.gather(*[ownership.admit(asker()) for _ in range(200)])
     await ownership.admit(asker())
@@ -128,7 +137,7 @@ async def test_single_flight(backend: Backend, ownership: BackendOwnership) -> N
     assert len(backend.asked) == 4
 
 
-async def test_first_asker_leaves(backend: Backend, ownership: BackendOwnership) -> None:
+async def test_the_first_asker_may_leave(backend: Backend, ownership: BackendOwnership) -> None:
     """When the one whose question it was leaves, the others get their answer all the same."""
     backend.delay = 0.2
     first = asyncio.ensure_future(ownership.admit(asker()))
@@ -141,11 +150,11 @@ async def test_first_asker_leaves(backend: Backend, ownership: BackendOwnership)
     assert len(backend.asked) == 1
 
 
-async def test_forgotten(backend: Backend) -> None:
-    """A yes is remembered for its time only; a no for a second at most."""
+async def test_answers_expire(backend: Backend) -> None:
+    """A yes is cached for its time only; a no for a second at most."""
     now = [0.0]
     ownership = BackendOwnership(
-        backend.url, timeout=0.3, remember=5.0, wait=WAIT, clock=lambda: now[0]
+        backend.url, timeout=0.3, cache_seconds=5.0, wait=WAIT, clock=lambda: now[0]
     )
     await ownership.admit(asker())
     now[0] = 4.9
@@ -157,11 +166,13 @@ async def test_forgotten(backend: Backend) -> None:
     backend.status = 200
     now[0] = 6.2
     await ownership.admit(asker())
-    await ownership.close()
+    await ownership.stop()
 
 
 @pytest.mark.parametrize("execution_id", [".", ".."])
-async def test_dots(backend: Backend, ownership: BackendOwnership, execution_id: str) -> None:
+async def test_dot_ids_are_not_asked_about(
+    backend: Backend, ownership: BackendOwnership, execution_id: str
+) -> None:
     """An id that a path would take for a step up is never asked about."""
     with pytest.raises(ExecutionNotFound):
         await ownership.admit(asker(execution_id))
@@ -179,7 +190,9 @@ async def gateway_of(start_gateway: StartGateway, backend: Backend) -> RunningGa
     )
 
 
-async def test_stream(gateway_of: RunningGateway, backend: Backend) -> None:
+async def test_stream_with_the_callers_credentials(
+    gateway_of: RunningGateway, backend: Backend
+) -> None:
     """A stream opens on the backend's yes, whatever the token says of organizations. On its no the
     answer is the one 404."""
     await gateway_of.open("run-1")
@@ -209,7 +222,9 @@ async def test_foreign_is_unknown(gateway_of: RunningGateway, backend: Backend) 
     assert seen[0] == seen[1] == seen[2]
 
 
-async def test_ticket(gateway_of: RunningGateway, backend: Backend) -> None:
+async def test_ticket_opens_without_a_question(
+    gateway_of: RunningGateway, backend: Backend
+) -> None:
     """A ticket is given on the backend's yes alone, and opens the stream without asking again."""
     url = f"{gateway_of.url}/api/v1/sse/executions/run-1/ticket"
     backend.status = 403
@@ -218,7 +233,7 @@ async def test_ticket(gateway_of: RunningGateway, backend: Backend) -> None:
     backend.status = 200
 
     async def ticket_given() -> object:
-        # The no is remembered for a moment.
+        # The no is cached for a moment.
         async with gateway_of.session.post(url, headers=credentials()) as response:
             return (await response.json()).get("ticket")
 

@@ -7,7 +7,7 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
-from gateway.access.backend import SHARE
+from gateway.access.ownership import SHARE
 from tests.access.backend_server import Backend, start_backend
 from tests.access.issuers import claims
 from tests.conftest import RunningGateway, StartGateway, credentials
@@ -137,10 +137,10 @@ async def test_a_new_history_is_not_shown_by_ticket(
     assert closing.json()["reason"] == "unavailable"
 
 
-async def test_a_remembered_yes_is_not_for_a_new_history(
+async def test_a_cached_yes_is_not_for_a_new_history(
     start: StartGateway, backend: Backend, redis: Redis
 ) -> None:
-    """The backend is asked again when history begins again, though its yes is still remembered."""
+    """The backend is asked again when history begins again, though its yes is still cached."""
     gateway = await start(backend_cache_seconds=300, ownership_wait_seconds=0.5)
     await append(redis, "run-1", n=0)
     stream = SseReader(await ask(gateway, "run-1", VICTIM))

@@ -20,7 +20,7 @@ async def issuer(aiohttp_server: Any) -> Issuer:
     return await start_issuer(aiohttp_server)
 
 
-async def test_issuer_at_a_url(start_gateway: StartGateway, issuer: Issuer) -> None:
+async def test_keys_from_a_url(start_gateway: StartGateway, issuer: Issuer) -> None:
     """With GATEWAY_JWKS_URL alone a stream opens for a token of the issuer; a token that is signed
     with one of its keys as a secret is refused."""
     gateway = await start_gateway(
@@ -41,7 +41,7 @@ async def test_issuer_at_a_url(start_gateway: StartGateway, issuer: Issuer) -> N
     assert await gateway.healthy()
 
 
-async def test_no_keys(start_gateway: StartGateway, issuer: Issuer) -> None:
+async def test_unfetched_keys_are_unavailable(start_gateway: StartGateway, issuer: Issuer) -> None:
     """While the issuer's keys could not be fetched at all a token is neither good nor bad: 503,
     and inside a 200 for an EventSource, which comes back."""
     issuer.fail()
@@ -57,7 +57,7 @@ async def test_no_keys(start_gateway: StartGateway, issuer: Issuer) -> None:
         assert closing.json()["reason"] == "unavailable"
 
 
-async def test_redis_away(
+async def test_redis_away_is_unavailable(
     start_gateway: StartGateway, redis_process: Callable[..., RedisProcess]
 ) -> None:
     """While Redis is away a ticket is neither given nor spent, and says that this may pass."""
@@ -80,7 +80,9 @@ async def test_redis_away(
 
 
 @pytest.mark.parametrize("organization", ["a" * 257, "a\tb", "a\u2028b"])
-async def test_malformed_organization(start_gateway: StartGateway, organization: str) -> None:
+async def test_malformed_organization_is_refused(
+    start_gateway: StartGateway, organization: str
+) -> None:
     """An organization that can be none is refused as such; a usual one is not."""
     gateway = await start_gateway(ownership="token")
     for asked, expected in ((organization, "malformed_organization"), ("acme", None)):
@@ -118,7 +120,7 @@ async def test_reload_takes_the_algorithms_along(
     assert await status("run-2") == 404
 
 
-async def test_reload_of_another_url(
+async def test_another_jwks_url_needs_a_restart(
     start_gateway: StartGateway, make_settings: MakeSettings
 ) -> None:
     """To change between a secret and an issuer's URL takes a restart, and says so."""

@@ -1,4 +1,4 @@
-"""Turns for the backend: nobody's questions stand in front of somebody else's."""
+"""Turns for the backend: no subject's questions delay those of another."""
 
 import asyncio
 from contextlib import suppress
@@ -61,7 +61,7 @@ async def test_a_flood_leaves_the_others_their_turns() -> None:
     assert len(stage.turns) == 0
 
 
-async def test_who_wait_take_turns() -> None:
+async def test_waiting_payers_take_turns() -> None:
     """Where all turns are taken, one with a single question waits for one turn of each other."""
     stage = Stage()
     tasks = [stage.start(who) for who in ("a", "a", "b", "b", "c", "c", "c", "d")]
@@ -77,7 +77,7 @@ async def test_who_wait_take_turns() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_too_many_wait() -> None:
+async def test_a_payers_queue_is_bounded() -> None:
     """One payer's queue is bounded; the others' have room."""
     stage = Stage()
     tasks = [stage.start("flood") for _ in range(SHARE + WAITING)]
@@ -98,9 +98,10 @@ STEPS = st.sampled_from(["ask", "cancel", "end", "pause"])
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 9))))
 def test_no_turn_is_lost(steps: list[tuple[str, int]]) -> None:
-    """No matter who leaves when, the bounds hold, nothing stays, and all turns can be had again."""
+    """In any order of arrivals and cancellations, the bounds are kept, no state is left, and all
+    turns are free again."""
 
-    async def play() -> None:
+    async def run() -> None:
         stage = Stage()
         tasks: list[asyncio.Task[None]] = []
         for step, number in steps:
@@ -125,4 +126,4 @@ def test_no_turn_is_lost(steps: list[tuple[str, int]]) -> None:
             task.cancel()
         await asyncio.gather(*again, return_exceptions=True)
 
-    asyncio.run(play())
+    asyncio.run(run())

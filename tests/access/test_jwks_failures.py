@@ -87,7 +87,7 @@ FAILURES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
-async def test_fetch_fails(
+async def test_a_failed_fetch_keeps_the_keys(
     issuer: Issuer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -130,7 +130,9 @@ UNUSABLE: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("published", "why"), UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_unusable_key(published: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unusable_key_is_logged(
+    published: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A key that cannot be used is passed over with a line in the log; the one beside it is not."""
     (key,) = read_jwks([published, jwk("RS256")])
     assert key.kid == "RS256-0"
@@ -141,7 +143,7 @@ def test_unusable_key(published: Any, why: str, caplog: pytest.LogCaptureFixture
         assert secret not in line
 
 
-def test_weak_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_weak_key_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
     """An RSA key under 2048 bits is passed over."""
     weak = jwk("RS256") | _numbers(pair("weak RSA"))
     assert read_jwks([weak]) == ()
@@ -165,7 +167,9 @@ members = st.dictionaries(
 
 
 @given(st.lists(members | st.none() | st.text(), max_size=4), st.sampled_from(ASYMMETRIC), members)
-def test_any_keys(published: list[Any], algorithm: str, changes: dict[str, Any]) -> None:
+def test_any_jwk_set_is_read_or_refused(
+    published: list[Any], algorithm: str, changes: dict[str, Any]
+) -> None:
     """Whatever an issuer publishes is read or passed over, and the good key in it is found."""
     logging.disable()
     try:

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.access.control import create_keys, create_verifier
+from gateway.access.control import create_keys
 from gateway.access.jwks import JwksKeys
 from gateway.access.keys import MAX_TRIED
+from gateway.access.tokens import TokenVerifier
 from gateway.errors import ConfigurationError, Unauthenticated
 from gateway.settings import Settings, load
 from tests.access.issuers import ASYMMETRIC, pair, pem, signed, signing_key
@@ -30,30 +31,34 @@ def pem_settings(file: Path, *blocks: str, algorithms: str = ALL, **others: Any)
     return load(None, **values)
 
 
+def verifier(settings: Settings) -> TokenVerifier:
+    return TokenVerifier(settings, create_keys(settings))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "issuer.pem"
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
-async def test_pem_file(file: Path, algorithm: str) -> None:
+async def test_a_pem_file_verifies_every_algorithm(file: Path, algorithm: str) -> None:
     """The key in a PEM file verifies what its other half has signed, by its own algorithm."""
     settings = pem_settings(file, pem(signing_key(algorithm)), algorithms=algorithm)
-    access = create_verifier(settings)
+    access = verifier(settings)
     assert (await access.verify(signed(algorithm))).subject == "ada"
     with pytest.raises(Unauthenticated):
         await access.verify(signed(algorithm, 1))
 
 
-async def test_several_in_a_file(file: Path) -> None:
-    """A file may hold several keys, of several kinds, with text about them between."""
+async def test_several_keys_in_a_file(file: Path) -> None:
+    """A file may have several keys, of several kinds, with text between them."""
     blocks = (
         "The old one",
         pem(pair("RSA", 0), PublicFormat.PKCS1),
         "and the new",
         pem(pair("RSA", 1)),
     )
-    access = create_verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
+    access = verifier(pem_settings(file, *blocks, pem(pair("P-256"))))
     for token in (signed("RS256", 0), signed("PS256", 1), signed("ES256")):
         assert (await access.verify(token)).subject == "ada"
     with pytest.raises(Unauthenticated):
@@ -89,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize(("content", "why"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_file(file: Path, content: Callable[[], str], why: str) -> None:
+def test_a_bad_file_is_refused(file: Path, content: Callable[[], str], why: str) -> None:
     """A file with anything but sound public keys is a mistake that names the setting; with sound
     ones it is not."""
     with pytest.raises(ConfigurationError, match=why) as caught:
@@ -100,14 +105,14 @@ def test_refused_file(file: Path, content: Callable[[], str], why: str) -> None:
     create_keys(pem_settings(file, good()))
 
 
-def test_key_that_no_algorithm_uses(file: Path) -> None:
-    """A key for algorithms that are not allowed is a mistake: nobody would get in with it."""
-    with pytest.raises(ConfigurationError, match="ES256, which is not among"):
+def test_a_key_without_an_allowed_algorithm_is_refused(file: Path) -> None:
+    """A key for algorithms that are not allowed is a mistake: no token could use it."""
+    with pytest.raises(ConfigurationError, match="ES256, which is not allowed"):
         create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
     create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
 
 
-def test_missing_file(file: Path) -> None:
+def test_a_missing_file_is_refused(file: Path) -> None:
     """A file that is not there is a mistake like any other, also when it is read again."""
     settings = pem_settings(file, good())
     create_keys(settings)
@@ -116,10 +121,10 @@ def test_missing_file(file: Path) -> None:
         create_keys(settings)
 
 
-async def test_read_again(file: Path) -> None:
+async def test_a_reload_reads_the_file_again(file: Path) -> None:
     """With the file read again only its new key counts; a broken file changes nothing."""
     settings = pem_settings(file, good())
-    access = create_verifier(settings)
+    access = verifier(settings)
     assert (await access.verify(signed("RS256"))).subject == "ada"
 
     file.write_text("")
@@ -134,7 +139,7 @@ async def test_read_again(file: Path) -> None:
         await access.verify(signed("RS256"))
 
 
-async def test_secret() -> None:
+async def test_a_secret_verifies_hs_algorithms() -> None:
     """A secret is good for the HS algorithms that are allowed, and that it is long enough for."""
     (key,) = await create_keys(load(None, jwt_secret=SECRET)).candidates("HS256", None)
     assert key.algorithms == {"HS256"}
@@ -143,21 +148,21 @@ async def test_secret() -> None:
     assert SECRET not in repr(key)
 
 
-def test_public_key_for_a_secret() -> None:
-    """A public key is no secret; what to do stands in the mistake, and the key does not."""
+def test_a_public_key_is_not_a_secret() -> None:
+    """A public key is not a secret; the message says what to do, and does not quote the key."""
     with pytest.raises(ConfigurationError, match=r"GATEWAY_JWT_SECRET: .*openssl rand") as caught:
         create_keys(load(None, jwt_secret=good()))
     assert "BEGIN" not in str(caught.value)
     create_keys(load(None, jwt_secret=SECRET))
 
 
-async def test_settings_reach_the_rules(file: Path) -> None:
+async def test_settings_are_required_of_tokens(file: Path) -> None:
     """Issuer, audience, leeway, claim and ownership of the settings are what tokens must meet."""
     settings = pem_settings(
         file, good(), algorithms="RS256", jwt_issuer="ours", jwt_audience="us",
         organization_claim="app.tenant", ownership="token",
     )  # fmt: skip
-    access = create_verifier(settings)
+    access = verifier(settings)
     claims: dict[str, Any] = {
         "iss": "ours",
         "aud": "us",
@@ -168,7 +173,7 @@ async def test_settings_reach_the_rules(file: Path) -> None:
     assert identity.organizations == {"globex"}
     assert identity.executions == {"x"}
     await access.verify(signed("RS256", **claims, exp=int(time.time()) - 5))
-    registry = create_verifier(settings.model_copy(update={"ownership": "registry"}))
+    registry = verifier(settings.model_copy(update={"ownership": "registry"}))
     assert (await registry.verify(signed("RS256", **claims))).executions is None
     for wrong in ({"iss": "theirs"}, {"aud": "them"}):
         with pytest.raises(Unauthenticated):
@@ -177,7 +182,7 @@ async def test_settings_reach_the_rules(file: Path) -> None:
         await access.verify(signed("PS256", **claims))
 
 
-def test_jwks_url() -> None:
+def test_a_jwks_url_makes_fetched_keys() -> None:
     """A JWKS URL makes keys that are fetched."""
     settings = load(None, jwks_url="https://issuer.example/jwks.json", jwt_algorithms="RS256")
     assert isinstance(create_keys(settings), JwksKeys)

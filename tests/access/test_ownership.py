@@ -31,7 +31,7 @@ def bearing(**claims: object) -> dict[str, str]:
         ({"executions": {"run-1": True}}, set()),
     ],
 )
-async def test_executions_claim(
+async def test_executions_claim_narrows_a_token(
     gateway: RunningGateway, claims: dict[str, object], seen: set[str]
 ) -> None:
     """Under `token` a valid token is enough; where it lists executions, only for those. A list
@@ -41,7 +41,7 @@ async def test_executions_claim(
             assert response.status == (200 if execution_id in seen else 404)
 
 
-async def test_executions_claim_elsewhere(start_gateway: StartGateway) -> None:
+async def test_executions_claim_is_ignored_elsewhere(start_gateway: StartGateway) -> None:
     """Under `registry` that claim is somebody else's."""
     gateway = await start_gateway(ownership="registry")
     await register(gateway.components.redis, "run-2", "acme")
@@ -49,7 +49,9 @@ async def test_executions_claim_elsewhere(start_gateway: StartGateway) -> None:
         assert response.status == 200
 
 
-async def test_warning(start_gateway: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_ownership_token_warns_at_start(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     """The start under `token` warns once; under `registry` it does not."""
     caplog.set_level(logging.WARNING)
     gateway = await start_gateway(ownership="token")

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.access import tokens
 from gateway.access.keys import MAX_TRIED, FixedKeys
+from gateway.access.lru_cache import LruCache
 from gateway.access.policy import Credentials
-from gateway.access.remembered import Remembered
 from gateway.access.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from gateway.errors import Unauthenticated
 from tests.access.issuers import (
@@ -33,12 +33,12 @@ MANY = [f"o{number}" for number in range(850)]
 """As many organizations as one token has room for."""
 
 
-async def test_remembered_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens with as many organizations as fit, some 77 KiB of memory each, take no more in all
-    than is stated; the smaller the tokens, the more are remembered."""
+    than is stated; the smaller the tokens, the more are cached."""
     most = 2 * 1024 * 1024
-    assert most < tokens.CACHED_BYTES
-    monkeypatch.setattr(tokens, "CACHED_BYTES", most)
+    assert most < tokens.CACHE_BYTES
+    monkeypatch.setattr(tokens, "CACHE_BYTES", most)
     access = verifier("HS256")
     large = [signed("HS256", jti=str(number), organization_id=MANY) for number in range(60)]
     assert MAX_TOKEN_BYTES * 0.9 < len(large[0]) <= MAX_TOKEN_BYTES
@@ -53,21 +53,21 @@ async def test_remembered_tokens_take_bounded_memory(monkeypatch: pytest.MonkeyP
     assert most * 0.8 < taken < most * 1.1
 
 
-def test_remembered_is_bounded() -> None:
+def test_the_cache_is_bounded() -> None:
     """What was not used for longest goes first, until what is left fits; an entry that is put
-    again counts once, and one that is too large alone is not remembered."""
-    remembered: Remembered[str] = Remembered(10, len)
+    again counts once, and one that is too large is not cached."""
+    cache: LruCache[str] = LruCache(10, len)
     for name in ("aaa", "bbb", "ccc"):
-        remembered.put(name.encode(), name)
-    assert remembered.get(b"aaa") == "aaa"
-    remembered.put(b"ccc", "cccc")
-    remembered.put(b"ddd", "ddd")
-    assert [remembered.get(name) for name in (b"aaa", b"bbb", b"ccc", b"ddd")] == [
+        cache.put(name.encode(), name)
+    assert cache.get(b"aaa") == "aaa"
+    cache.put(b"ccc", "cccc")
+    cache.put(b"ddd", "ddd")
+    assert [cache.get(name) for name in (b"aaa", b"bbb", b"ccc", b"ddd")] == [
         "aaa", None, "cccc", "ddd",
     ]  # fmt: skip
-    assert (len(remembered), remembered.bytes) == (3, 10)
-    remembered.put(b"e", "e" * 11)
-    assert (len(remembered), remembered.bytes) == (0, 0)
+    assert (len(cache), cache.bytes) == (3, 10)
+    cache.put(b"e", "e" * 11)
+    assert (len(cache), cache.bytes) == (0, 0)
 
 
 async def test_a_stream_keeps_its_own_organization(gateway: RunningGateway) -> None:

@@ -1,19 +1,19 @@
-"""The rate of openings: a second's worth at once, no more over time, and nothing kept of those
-who have gone."""
+"""The rate of openings: a second's worth at once, no more over time, and idle subjects are
+forgotten."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.quota import OpenRate
+from gateway.access.quota import RateLimiter
 
 WHO = "user-1"
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 0.3), min_size=1, max_size=200))
-def test_rate(per_second: int, pauses: list[float]) -> None:
+def test_rate_is_kept_in_every_window(per_second: int, pauses: list[float]) -> None:
     """In no window of time does one subject open more than a second's worth and what the window
-    allows; and whoever waits long enough gets in."""
-    rate, now, taken = OpenRate(per_second), 0.0, []
+    allows; and a subject that waits long enough may open again."""
+    rate, now, taken = RateLimiter(per_second), 0.0, []
     for pause in pauses:
         now += pause
         if rate.take(WHO, now):
@@ -25,16 +25,16 @@ def test_rate(per_second: int, pauses: list[float]) -> None:
     assert rate.take(WHO, now + 1.1)
 
 
-def test_burst() -> None:
+def test_a_seconds_worth_may_come_at_once() -> None:
     """A second's worth may come at once, and not one more."""
-    rate = OpenRate(5)
+    rate = RateLimiter(5)
     assert [rate.take(WHO, 10.0) for _ in range(6)] == [True] * 5 + [False]
     assert rate.take("user-2", 10.0)
 
 
-def test_forgets() -> None:
-    """Subjects that came once are not remembered."""
-    rate = OpenRate(5)
+def test_idle_subjects_take_no_memory() -> None:
+    """Subjects that came once are dropped."""
+    rate = RateLimiter(5)
     for number in range(10_000):
         rate.take(f"user-{number}", number * 0.1)
     assert len(rate) <= 30

@@ -227,7 +227,7 @@ async def strict(start_gateway: StartGateway) -> RunningGateway:
 @pytest.mark.fuzz
 @given(world=worlds())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_no_event_crosses(strict: RunningGateway, world: World) -> None:
+async def test_no_event_reaches_another_organization(strict: RunningGateway, world: World) -> None:
     """Every request gets the status of the model, and every event that arrives anywhere is of the
     execution asked for and of the organization that it was shown to."""
     await Tenants(strict, world).play()

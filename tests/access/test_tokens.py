@@ -38,7 +38,7 @@ async def refused(token: str, algorithm: str, **others: Any) -> str:
     access = verifier(algorithm, **others)
     with pytest.raises(Unauthenticated) as caught:
         await access.verify(token)
-    genuine = signed(algorithm, iss=others.get("issuer"), aud=others.get("audience"))
+    genuine = signed(algorithm, iss=others.get("jwt_issuer"), aud=others.get("jwt_audience"))
     assert (await access.verify(genuine)).subject == "ada"
     # The attack has not been learnt from the genuine one either.
     with pytest.raises(Unauthenticated):
@@ -48,7 +48,7 @@ async def refused(token: str, algorithm: str, **others: Any) -> str:
 
 
 @every_algorithm
-async def test_genuine(algorithm: str) -> None:
+async def test_a_genuine_token_passes(algorithm: str) -> None:
     """A genuine token says who its bearer is, and until when."""
     expires_at = int(time.time()) + 60
     token = signed(algorithm, exp=expires_at, jti="one", organization_id=["acme", "globex"])
@@ -93,23 +93,23 @@ ATTACKS: dict[str, Callable[[str], str]] = {
 
 @every_algorithm
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_attack(algorithm: str, attack: Callable[[str], str]) -> None:
+async def test_an_attack_is_refused(algorithm: str, attack: Callable[[str], str]) -> None:
     """No attack on the signature, the header or the times of a token passes."""
     assert await refused(attack(algorithm), algorithm) == "invalid_token"
 
 
 @every_algorithm
-async def test_expired(algorithm: str) -> None:
+async def test_an_expired_token_is_refused(algorithm: str) -> None:
     """An expired token is refused with a code of its own, for a new one to be fetched."""
     token = signed(algorithm, exp=int(time.time()) - 1)
     assert await refused(token, algorithm) == "token_expired"
 
 
 @every_algorithm
-async def test_leeway(algorithm: str) -> None:
+async def test_leeway_bounds_clock_differences(algorithm: str) -> None:
     """Times that are off by less than the leeway pass, in both directions; by more they do not."""
     now = int(time.time())
-    access = verifier(algorithm, leeway_seconds=30.0)
+    access = verifier(algorithm, jwt_leeway_seconds=30.0)
     await access.verify(signed(algorithm, exp=now - 10))
     await access.verify(signed(algorithm, nbf=now + 10, iat=now + 10))
     for token in (signed(algorithm, exp=now - 40), signed(algorithm, nbf=now + 60)):
@@ -120,22 +120,22 @@ async def test_leeway(algorithm: str) -> None:
 @every_algorithm
 @pytest.mark.parametrize("claim", ["iss", "aud"])
 @pytest.mark.parametrize("value", [None, "eve", ["eve"], [], "", 1, {"ours": 1}])
-async def test_issuer_and_audience(algorithm: str, claim: str, value: Any) -> None:
+async def test_wrong_issuer_or_audience_is_refused(algorithm: str, claim: str, value: Any) -> None:
     """A token of another issuer or for another audience is refused, and one that names none."""
     # Not by PyJWT's own encoder, which would refuse some of them.
     token = raw_claims(payload(**{"iss": "ours", "aud": "ours", claim: value}), algorithm)
-    await refused(token, algorithm, issuer="ours", audience="ours")
+    await refused(token, algorithm, jwt_issuer="ours", jwt_audience="ours")
 
 
-async def test_audience_in_a_list() -> None:
+async def test_audience_may_be_in_a_list() -> None:
     """A token for several audiences is good if ours is among them."""
-    access = verifier("HS256", audience="ours")
+    access = verifier("HS256", jwt_audience="ours")
     assert (await access.verify(signed("HS256", aud=["theirs", "ours"]))).subject == "ada"
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
 @pytest.mark.parametrize("symmetric", SYMMETRIC)
-async def test_public_key_as_secret(algorithm: str, symmetric: str) -> None:
+async def test_a_public_key_is_not_used_as_a_secret(algorithm: str, symmetric: str) -> None:
     """The issuer's public key is no secret, though it be written as the text that everybody has,
     and not even if the HS algorithms were allowed beside the others by mistake."""
     public = pem(signing_key(algorithm))
@@ -150,7 +150,7 @@ async def test_public_key_as_secret(algorithm: str, symmetric: str) -> None:
 
 @every_algorithm
 @pytest.mark.parametrize("other", ALGORITHMS)
-async def test_algorithm_that_is_not_allowed(algorithm: str, other: str) -> None:
+async def test_an_algorithm_that_is_not_allowed_is_refused(algorithm: str, other: str) -> None:
     """Only the allowed algorithm passes, also where the key would be good for another one."""
     if other == algorithm:
         assert (await verifier(algorithm).verify(signed(other))).subject == "ada"
@@ -159,7 +159,7 @@ async def test_algorithm_that_is_not_allowed(algorithm: str, other: str) -> None
 
 
 @pytest.mark.parametrize(("claimed", "real"), [("ES256", "ES384"), ("ES384", "ES256")])
-async def test_curve_of_another_algorithm(claimed: str, real: str) -> None:
+async def test_an_algorithm_needs_its_curve(claimed: str, real: str) -> None:
     """An ES algorithm is good with its own curve alone, though both be allowed."""
     token = raw(f'{{"alg":"{claimed}"}}', payload(), real)
     both = FixedKeys([verifying_key("ES256"), verifying_key("ES384")])
@@ -177,7 +177,7 @@ async def test_kid_means_nothing_without_names(algorithm: str) -> None:
     assert (await verifier(algorithm).verify(token)).subject == "ada"
 
 
-async def test_several_keys() -> None:
+async def test_any_of_several_keys_verifies() -> None:
     """While an issuer changes keys, tokens of both are good, and of no third one."""
     keys = FixedKeys([verifying_key("RS256", 0), verifying_key("RS256", 1)])
     for number in (0, 1):
@@ -187,7 +187,7 @@ async def test_several_keys() -> None:
         await verifier("RS256", keys=keys).verify(signed("RS256", 2))
 
 
-async def test_key_of_one_algorithm() -> None:
+async def test_a_key_of_one_algorithm_verifies_no_other() -> None:
     """A key that its issuer has narrowed to one algorithm is good for no other."""
     whole = verifying_key("RS256")
     narrowed = FixedKeys([Key(whole.material, frozenset({"PS256"}))])
@@ -197,7 +197,7 @@ async def test_key_of_one_algorithm() -> None:
         await access.verify(signed("RS256"))
 
 
-async def test_key_offered_for_too_much() -> None:
+async def test_a_key_for_the_wrong_algorithm_verifies_nothing() -> None:
     """A key is used for what it is good for, though it be offered for something else."""
 
     class Careless(FixedKeys):
@@ -211,7 +211,7 @@ async def test_key_offered_for_too_much() -> None:
         await access.verify(signed("RS256"))
 
 
-async def test_longest_token() -> None:
+async def test_a_longer_token_is_refused() -> None:
     """A token of 8 KiB is read, a longer one is refused, though it be genuine."""
     token = signed("HS256", pad="")
     room = (MAX_TOKEN_BYTES - len(token)) * 3 // 4

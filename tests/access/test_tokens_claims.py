@@ -9,14 +9,14 @@ import pytest
 
 from gateway.access import tokens
 from gateway.access.keys import Key, Keys, secret_keys
-from gateway.access.tokens import TokenRules, TokenVerifier, issue
+from gateway.access.tokens import TokenVerifier, issue
 from gateway.errors import Forbidden, Unauthenticated
 from tests.access.issuers import payload, raw_claims, rules, signed, verifier, verifying_keys
 from tests.support import SECRET
 
 
 def access(claim: str = "organization_id", **others: Any) -> TokenVerifier:
-    return TokenVerifier(TokenRules(claim, ("HS256",), **others), verifying_keys("HS256"))
+    return TokenVerifier(rules(organization_claim=claim, **others), verifying_keys("HS256"))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def access(claim: str = "organization_id", **others: Any) -> TokenVerifier:
         ("https://acme.example/org", {"https://acme.example/org": "acme"}),
     ],
 )
-async def test_organization(claim: str, claims: dict[str, Any]) -> None:
+async def test_organization_is_found_by_name_or_path(claim: str, claims: dict[str, Any]) -> None:
     """The organization is found by name, the whole name first, else by the path."""
     identity = await access(claim).verify(signed("HS256", **{"organization_id": None, **claims}))
     assert identity.organizations == {"acme"}
@@ -52,7 +52,7 @@ async def test_organization(claim: str, claims: dict[str, Any]) -> None:
         ("tenant", {"tenant": [["acme"]]}),
     ],
 )
-async def test_no_organization(claim: str, claims: dict[str, Any]) -> None:
+async def test_a_token_without_organization_is_refused(claim: str, claims: dict[str, Any]) -> None:
     """A token without an organization where it is looked for is refused, and told where."""
     with pytest.raises(Forbidden, match=f"'{claim}'") as caught:
         await access(claim).verify(signed("HS256", **claims))
@@ -60,7 +60,7 @@ async def test_no_organization(claim: str, claims: dict[str, Any]) -> None:
     assert "acme" not in str(caught.value)
 
 
-async def test_backend_decides() -> None:
+async def test_an_empty_claim_name_reads_no_organization() -> None:
     """With an empty claim name no organization is read, and none is claimed to have been."""
     assert (await access("").verify(signed("HS256"))).organizations is None
     assert (await access().verify(signed("HS256"))).organizations == {"acme"}
@@ -78,20 +78,22 @@ async def test_backend_decides() -> None:
         ({"executions": False}, set()),
     ],
 )
-async def test_executions(claims: dict[str, Any], executions: set[str] | None) -> None:
+async def test_executions_claim_is_read(
+    claims: dict[str, Any], executions: set[str] | None
+) -> None:
     """The claim `executions` narrows a token; a malformed one leaves nothing of it."""
     token = signed("HS256", **claims)
-    assert (await access(reads_executions=True).verify(token)).executions == executions
+    assert (await access(ownership="token").verify(token)).executions == executions
     assert (await access().verify(token)).executions is None
 
 
-async def test_executions_null() -> None:
+async def test_executions_null_allows_none() -> None:
     """Null is a malformed claim, not an absent one."""
     token = raw_claims(payload()[:-1] + ',"executions":null}')
-    assert (await access(reads_executions=True).verify(token)).executions == frozenset()
+    assert (await access(ownership="token").verify(token)).executions == frozenset()
 
 
-async def test_without_subject() -> None:
+async def test_a_token_may_have_no_subject() -> None:
     """A token may name no subject and no id."""
     identity = await access().verify(signed("HS256", sub=None))
     assert (identity.subject, identity.token_id) == ("", "")
@@ -119,7 +121,7 @@ class Clock:
         return time.time() + self.offset
 
 
-async def test_reconnect_storm() -> None:
+async def test_a_reconnect_storm_verifies_once() -> None:
     """Ten thousand reconnects with one token verify one signature; another token's is verified."""
     keys = Counting(verifying_keys("RS256"))
     access = verifier("RS256", keys=keys)
@@ -131,8 +133,8 @@ async def test_reconnect_storm() -> None:
     assert keys.asked == 2
 
 
-async def test_known_token_does_not_wait() -> None:
-    """A token that is remembered is answered without giving the loop away."""
+async def test_a_cached_token_does_not_wait() -> None:
+    """A cached token is answered without an await."""
     access = verifier("HS256")
     token = signed("HS256")
     known = await access.verify(token)
@@ -142,10 +144,10 @@ async def test_known_token_does_not_wait() -> None:
     assert answered.value.value == known
 
 
-async def test_remembered_until_it_expires() -> None:
-    """A remembered token ends with its expiry and the leeway, without being verified again."""
+async def test_a_cached_token_expires() -> None:
+    """A cached token ends with its expiry and the leeway, without being verified again."""
     keys, clock = Counting(verifying_keys("HS256")), Clock()
-    access = TokenVerifier(rules(leeway_seconds=10.0), keys, clock)
+    access = TokenVerifier(rules(jwt_leeway_seconds=10.0), keys, clock)
     token = signed("HS256", exp=int(time.time()) + 60)
     await access.verify(token)
     clock.offset = 65
@@ -158,7 +160,7 @@ async def test_remembered_until_it_expires() -> None:
     assert keys.asked == 1
 
 
-async def test_refusals_are_not_remembered() -> None:
+async def test_refusals_are_not_cached() -> None:
     """A token that was refused passes once its key is there."""
     access = verifier("RS256", keys=verifying_keys("RS256", 1))
     token = signed("RS256")
@@ -168,8 +170,8 @@ async def test_refusals_are_not_remembered() -> None:
     assert (await access.verify(token)).subject == "ada"
 
 
-async def test_removed_key() -> None:
-    """What a removed key has signed is refused, though it was remembered."""
+async def test_tokens_of_a_removed_key_are_refused() -> None:
+    """A token of a removed key is refused, though it was cached."""
     access = verifier("RS256")
     token = signed("RS256")
     await access.verify(token)
@@ -179,28 +181,24 @@ async def test_removed_key() -> None:
     assert (await access.verify(signed("RS256", 1))).subject == "ada"
 
 
-@pytest.mark.parametrize("how", ["forget", "generation"])
-async def test_forget(how: str) -> None:
-    """Forgotten tokens are verified again: on demand, and when the keys say they have changed."""
+async def test_changed_keys_verify_every_token_again() -> None:
+    """The cache is dropped when the keys say that they have changed."""
     keys = Counting(verifying_keys("HS256"))
     access = verifier("HS256", keys=keys)
     token = signed("HS256")
     for _ in range(2):
         await access.verify(token)
     assert keys.asked == 1
-    if how == "forget":
-        access.forget()
-    else:
-        keys.generation += 1
+    keys.generation += 1
     for _ in range(2):
         await access.verify(token)
     assert keys.asked == 2
 
 
-async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tokens not used for longest are forgotten first."""
+async def test_the_least_recently_used_token_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens not used for longest are dropped first."""
     # Room for three that are like these.
-    monkeypatch.setattr(tokens, "CACHED_BYTES", 2900)
+    monkeypatch.setattr(tokens, "CACHE_BYTES", 2900)
     keys = Counting(verifying_keys("HS256"))
     access = verifier("HS256", keys=keys)
     ada, *others = (signed("HS256", sub=name) for name in ("ada", "bob", "cy", "dan"))
@@ -214,9 +212,9 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("claim", ["organization_id", "app.tenant", "https://acme.example/org"])
-async def test_issue(claim: str) -> None:
+async def test_an_issued_token_is_valid(claim: str) -> None:
     """A token for development is found good under the same name of the claim."""
-    access = TokenVerifier(TokenRules(claim, ("HS256",)), secret_keys(SECRET))
+    access = TokenVerifier(rules(organization_claim=claim), secret_keys(SECRET))
     token = issue(SECRET, organization_id="acme", subject="ada", claim=claim)
     identity = await access.verify(token)
     assert identity.organizations == {"acme"}

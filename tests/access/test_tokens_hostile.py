@@ -37,7 +37,7 @@ PAYLOADS = [
 @pytest.mark.parametrize(
     "payload", PAYLOADS, ids=lambda payload: repr(payload).replace(str(SOON), "soon")[:60]
 )
-async def test_signed_nonsense(payload: bytes | str) -> None:
+async def test_signed_nonsense_is_refused(payload: bytes | str) -> None:
     """Claims that make no sense are refused even with a genuine signature."""
     access = verifier("HS256")
     good = raw_claims(f'{{{ACME},"exp":{SOON}}}')
@@ -57,7 +57,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: repr(header)[:60])
-async def test_nonsense_in_the_header(header: bytes | str) -> None:
+async def test_a_nonsense_header_is_refused(header: bytes | str) -> None:
     """A header that makes no sense is refused even with a genuine signature."""
     access = verifier("HS256")
     payload = json.dumps(claims())
@@ -69,7 +69,7 @@ async def test_nonsense_in_the_header(header: bytes | str) -> None:
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "...", "a.b.c", "é.é.é", "\ud800", "\0", " ", "a" * 8192, "." * 8192]
 )
-async def test_no_token_at_all(token: str) -> None:
+async def test_text_that_is_no_token_is_refused(token: str) -> None:
     """Text that is no token is refused; the same door lets a genuine one in."""
     access = verifier("HS256")
     with pytest.raises(Unauthenticated):
@@ -109,7 +109,7 @@ async def _only_refused(token: str, **others: Any) -> None:
 
 @pytest.mark.fuzz
 @given(st.text() | st.text("eyJ.-_=AZaz09"))
-async def test_any_text(token: str) -> None:
+async def test_any_text_is_refused(token: str) -> None:
     """Any text is refused."""
     with pytest.raises(Unauthenticated):
         await verifier("HS256").verify(token)
@@ -117,23 +117,23 @@ async def test_any_text(token: str) -> None:
 
 @pytest.mark.fuzz
 @given(header=headers, payload=payloads)
-async def test_any_header(header: dict[str, Any], payload: dict[str, Any]) -> None:
+async def test_any_header_is_refused(header: dict[str, Any], payload: dict[str, Any]) -> None:
     """Any header above a genuine signature is refused, or passes as a good token."""
     await _only_refused(raw(json.dumps(header), json.dumps(payload), "HS256"))
 
 
 @pytest.mark.fuzz
 @given(payload=payloads)
-async def test_any_claims(payload: dict[str, Any]) -> None:
+async def test_any_claims_pass_or_are_refused(payload: dict[str, Any]) -> None:
     """Any claims under a genuine signature are refused, or make an identity of sound values."""
     token = raw_claims(json.dumps(payload))
     await _only_refused(token, reads_executions=True)
-    await _only_refused(token, issuer="ours", audience="ours")
+    await _only_refused(token, jwt_issuer="ours", jwt_audience="ours")
 
 
 @pytest.mark.fuzz
 @given(st.binary(), st.binary())
-async def test_any_bytes(header: bytes, payload: bytes) -> None:
+async def test_any_bytes_are_refused(header: bytes, payload: bytes) -> None:
     """Any bytes where JSON should be are refused."""
     access = verifier("HS256")
     for token in (raw(header, payload, "HS256"), raw_claims(payload)):
@@ -143,7 +143,7 @@ async def test_any_bytes(header: bytes, payload: bytes) -> None:
 
 @pytest.mark.fuzz
 @given(st.data())
-async def test_any_change_of_a_genuine_token(data: st.DataObject) -> None:
+async def test_any_change_of_a_genuine_token_is_refused(data: st.DataObject) -> None:
     """A genuine token with one character changed is refused, and untouched it passes."""
     token = signed("HS256")
     # Of the last character two bits mean nothing, which PyJWT's floor version lets pass.
@@ -156,8 +156,8 @@ async def test_any_change_of_a_genuine_token(data: st.DataObject) -> None:
     assert (await access.verify(token)).subject == "ada"
 
 
-async def test_nothing_is_told() -> None:
-    """Neither the token nor the secret stands in a refusal or in what anything shows of itself."""
+async def test_all_refusals_say_the_same() -> None:
+    """Neither the token nor the secret is in a refusal or in a repr."""
     access = verifier("HS256")
     token = signed("HS256", 1)
     with pytest.raises(Unauthenticated) as caught:

@@ -15,7 +15,7 @@ from gateway.bus import recorder as recording
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.redis_process import RedisProcess
-from tests.support import eventually, producer_message
+from tests.support import cancel_task, eventually, producer_message
 
 
 async def ask(gateway: RunningGateway, path: str) -> tuple[int, Any]:
@@ -79,7 +79,7 @@ async def test_redis_away(
 async def test_dead_task(watched: RunningGateway) -> None:
     """A background task that has died is neither ready nor live, and is named."""
     assert await ask(watched, "/live") == (200, {"status": "live"})
-    watched.components.supervisor.cancel("feed")
+    cancel_task("feed")
 
     async def dead() -> bool:
         status, document = await ask(watched, "/live")

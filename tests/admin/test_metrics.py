@@ -14,7 +14,7 @@ from gateway import __version__
 from gateway.events.sse_encoder import CloseReason
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET, eventually, producer_message
+from tests.support import SECRET, cancel_task, eventually, producer_message
 
 Figures = dict[str, float]
 
@@ -86,11 +86,11 @@ async def test_bytes_of_open_streams(watched: RunningGateway, redis: Redis) -> N
 
 
 async def test_refusals(watched: RunningGateway) -> None:
-    """Refusals count by error code, and what a stranger makes up is no label."""
+    """Refusals count by error code, and what a client makes up is no label."""
     for _ in range(2):
         await watched.session.get(watched.stream_url("run-1"))
     await watched.get("run-1", X_Organization_ID="other")
-    await watched.session.get(f"{watched.url}/made-up-by-a-stranger")
+    await watched.session.get(f"{watched.url}/made-up-by-a-client")
     found = await figures(watched)
     refused = {name: value for name, value in found.items() if name.startswith("refusals_total")}
     assert refused == {
@@ -150,8 +150,12 @@ async def test_health_as_figures(watched: RunningGateway) -> None:
     [build] = [name for name in found if name.startswith("build_info")]
     assert f'version="{__version__}"' in build
     assert found["process_open_fds"] > 5
-    await eventually(lambda: watched.components.metrics.loop_lag.sum > 0)
-    watched.components.supervisor.cancel("feed")
+
+    async def loop_was_measured() -> bool:
+        return (await figures(watched))["loop_lag_seconds_sum"] > 0
+
+    await eventually(loop_was_measured)
+    cancel_task("feed")
 
     async def dead() -> bool:
         found = await figures(watched)
@@ -161,7 +165,7 @@ async def test_health_as_figures(watched: RunningGateway) -> None:
 
 
 async def test_openmetrics(watched: RunningGateway) -> None:
-    """Whoever asks for OpenMetrics gets it, and it is valid."""
+    """A scrape that accepts OpenMetrics gets it, and it is valid."""
     headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
     url = f"{watched.server.admin_url}/metrics"
     async with watched.session.get(url, headers=headers) as response:

@@ -14,7 +14,7 @@ REDIS = "redis://:hush@127.0.0.1:6379/0"
 
 @pytest.fixture
 def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of a service to which both were handed over."""
+    """The directory of a service to which both were passed by systemd."""
     directory = tmp_path / "credentials"
     directory.mkdir()
     (directory / "jwt_secret").write_text(SECRET + "\n")
@@ -28,9 +28,9 @@ def secret(settings: Settings) -> str:
     return settings.jwt_secret.get_secret_value()
 
 
-def test_used(credentials: Path) -> None:
-    """Where nothing else is said, the secret and the URL of Redis are those handed over; other
-    files there mean nothing."""
+def test_credentials_are_used(credentials: Path) -> None:
+    """The secret and the URL of Redis that systemd passes are used, if nothing else is set; other
+    files there are ignored."""
     (credentials / "port").write_text("1")
     settings = load()
     assert (secret(settings), settings.redis_url, settings.port) == (SECRET, REDIS, 8080)
@@ -38,12 +38,12 @@ def test_used(credentials: Path) -> None:
 
 @pytest.mark.usefixtures("credentials")
 def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment wins over the file, and the file over what is handed over, whether they give
+    """The environment wins over the file, and the file over what systemd passes, whether they give
     the value or another file."""
-    held = tmp_path / "held"
-    held.write_text(OTHER)
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(OTHER)
     config = tmp_path / "gateway.toml"
-    config.write_text(f'jwt_secret_file = "{held}"\nredis_url = "redis://file"\n')
+    config.write_text(f'jwt_secret_file = "{secret_file}"\nredis_url = "redis://file"\n')
     settings = load(config)
     assert (secret(settings), settings.redis_url) == (OTHER, "redis://file")
     monkeypatch.setenv("REDIS_URL", "redis://environment")
@@ -52,7 +52,7 @@ def test_file_and_environment_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert secret(load()) == OTHER
 
 
-def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_credential_is_none(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty line, which the unit gives where there is no file, is no credential."""
     for name in ("jwt_secret", "redis_url"):
         (credentials / name).write_text("\n")
@@ -63,7 +63,9 @@ def test_empty(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("keys", ["GATEWAY_JWKS_URL", "GATEWAY_JWT_PUBLIC_KEY_FILE"])
-def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_kinds_of_key_are_a_mistake(
+    credentials: Path, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A secret beside public keys is a mistake, said once, that names where each comes from;
     without the secret the same settings are none."""
     monkeypatch.setenv(keys, "https://login.example/keys")
@@ -71,20 +73,20 @@ def test_two_kinds_of_key(credentials: Path, keys: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as caught:
         load()
     [mistake] = caught.value.mistakes
-    assert mistake.startswith(f"{keys} is set, and systemd hands over the credential jwt_secret")
+    assert mistake.startswith(f"{keys} is set, and systemd passes the credential jwt_secret")
     (credentials / "jwt_secret").unlink()
     assert load().jwt_secret is None
 
 
-def test_too_short(credentials: Path) -> None:
-    """What is handed over is checked like anything else, and no mistake repeats it."""
+def test_a_credential_is_checked(credentials: Path) -> None:
+    """What is passed by systemd is checked like anything else, and no mistake repeats it."""
     (credentials / "jwt_secret").write_text("hush")
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET: the secret is sh") as caught:
         load()
     assert "hush" not in str(caught.value)
 
 
-def test_unreadable(credentials: Path) -> None:
+def test_an_unreadable_credential_is_named(credentials: Path) -> None:
     """A credential that cannot be read is named, and why."""
     (credentials / "redis_url").unlink()
     (credentials / "redis_url").mkdir()

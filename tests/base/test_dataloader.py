@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.dataloader import DISTANCE, DataLoader
+from gateway.dataloader import PAUSE, DataLoader
 from tests.support import eventually
 
 
@@ -29,14 +29,14 @@ class Oracle:
         return {key: ValueError(key) if key == "bad" else number for key in keys}
 
 
-async def test_together() -> None:
+async def test_simultaneous_questions_share_a_batch() -> None:
     """All who ask at the same time share a trip, and a key that is asked twice is asked once."""
     oracle = Oracle()
     assert await asyncio.gather(*map(oracle.trips.ask, ["a", "b", "a"])) == [1, 1, 1]
     assert oracle.asked == [["a", "b"]]
 
 
-async def test_never_older_than_its_question() -> None:
+async def test_an_answer_is_never_older_than_its_question() -> None:
     """Who asks while a trip is under way waits for the next one, even for the same key."""
     oracle = Oracle()
     oracle.go.clear()
@@ -48,39 +48,39 @@ async def test_never_older_than_its_question() -> None:
     assert await asyncio.gather(first, second) == [1, 2]
 
 
-async def test_bounded() -> None:
+async def test_a_batch_is_bounded() -> None:
     """A trip takes so many keys and no more; the others go with the next ones."""
     oracle = Oracle(at_once=2)
     assert await asyncio.gather(*map(oracle.trips.ask, "abcde")) == [1, 1, 2, 2, 3]
 
 
-async def test_distance() -> None:
+async def test_batches_keep_a_pause() -> None:
     """Trips one after the other keep a distance, so that they fill; a first one goes at once."""
     oracle = Oracle(at_once=1)
     asked = asyncio.get_running_loop().time()
     await asyncio.gather(*map(oracle.trips.ask, "abc"))
     first, second, third = oracle.began
-    assert first - asked < DISTANCE
-    assert min(second - first, third - second) >= DISTANCE * 0.9
+    assert first - asked < PAUSE
+    assert min(second - first, third - second) >= PAUSE * 0.9
 
 
-async def test_trouble_of_one_and_of_all() -> None:
+async def test_errors_of_one_key_and_of_a_batch() -> None:
     """What is refused for one key is raised to who asked for that one; a trip that fails, to all
-    who went with it, and to nobody after it."""
+    who went with it, and to none after it."""
     oracle = Oracle()
     good, bad = await asyncio.gather(
         oracle.trips.ask("good"), oracle.trips.ask("bad"), return_exceptions=True
     )
     assert good == 1
     assert isinstance(bad, ValueError)
-    troubles = await asyncio.gather(
+    errors = await asyncio.gather(
         oracle.trips.ask("a"), oracle.trips.ask("all"), return_exceptions=True
     )
-    assert [type(one) for one in troubles] == [OSError, OSError]
+    assert [type(one) for one in errors] == [OSError, OSError]
     assert await oracle.trips.ask("a") == 3
 
 
-async def test_who_gives_up_harms_no_other() -> None:
+async def test_a_cancelled_question_harms_no_other() -> None:
     """A request that is cancelled while it waits leaves the others their answer."""
     oracle = Oracle()
     oracle.go.clear()
@@ -93,8 +93,8 @@ async def test_who_gives_up_harms_no_other() -> None:
         await leaving
 
 
-async def test_stop() -> None:
-    """What is under way is given up, and who waits for it is told."""
+async def test_stop_cancels_all_questions() -> None:
+    """What is under way is cancelled, and those who wait get that."""
     oracle = Oracle(at_once=1)
     oracle.go.clear()
     waiting = [asyncio.ensure_future(oracle.trips.ask(key)) for key in "ab"]

@@ -25,8 +25,8 @@ LEAKS = [
 
 # By number: the token is another one each second, and all workers of xdist need the same names.
 @pytest.mark.parametrize("line", LEAKS, ids=range(len(LEAKS)))
-def test_redact(line: str) -> None:
-    """No part of a token's payload or signature survives, however it stands in the line."""
+def test_tokens_are_redacted(line: str) -> None:
+    """No part of a token's payload or signature survives, wherever it is in the line."""
     _, payload, signature = TOKEN.split(".")
     shown = redact(line)
     assert payload not in shown
@@ -34,8 +34,8 @@ def test_redact(line: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["opaque-123", "s3cr3t"])
-def test_redact_what_is_no_jwt(secret: str) -> None:
-    """Credentials that are no JWT are taken out too, and what stands beside them stays."""
+def test_opaque_credentials_are_redacted(secret: str) -> None:
+    """Credentials that are not a JWT are removed too, and the text around them stays."""
     line = redact(f"GET /x?Authorization=Bearer%20{secret}&organization_id=acme HTTP/1.1")
     assert secret not in line
     assert line.endswith("&organization_id=acme HTTP/1.1")
@@ -48,7 +48,7 @@ def record(message: str, error: Exception | None = None) -> logging.LogRecord:
     return logging.LogRecord("gateway.x", logging.WARNING, "", 0, message, (), info)
 
 
-def test_json() -> None:
+def test_json_lines() -> None:
     """As JSON each line is one object, exceptions and line ends included, tokens not."""
     line = JsonFormatter().format(record(f"two\nlines {TOKEN}", ValueError(TOKEN)))
     assert "\n" not in line
@@ -90,7 +90,7 @@ def test_configure(form: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_sometimes() -> None:
-    """A rate-limited line comes once an interval and says how many were held back."""
+    """A rate-limited line comes once an interval and says how many were suppressed."""
     now = [0.0]
     sometimes = RateLimitedLog(10, clock=lambda: now[0])
     assert [sometimes.due() for _ in range(4)] == [0, None, None, None]

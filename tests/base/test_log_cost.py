@@ -98,7 +98,7 @@ def test_long_values_show_how_long_they_were(formatter: logging.Formatter) -> No
     assert f"({SIZE + 11} characters)" in line
 
 
-# What stands before and behind a token in a line.
+# The text before and after a token in a line.
 _AROUND = st.text(st.sampled_from("ab /.:=&'\"?\n"), max_size=3)
 _BEFORE = ("", "bearer ", "Authorization: Bearer ", "token=", "?Authorization=Bearer%20", "r://u:")
 

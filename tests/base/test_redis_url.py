@@ -26,15 +26,15 @@ RIGHT = [
 ]
 
 WRONG = [
-    ("localhost:6379", "begin it with one of"),
-    ("http://user:hush@localhost", "begin it with one of"),
+    ("localhost:6379", "start it with one of"),
+    ("http://user:hush@localhost", "start it with one of"),
     ("redis://:hush/pssst@localhost/0", "special character of the password"),
     ("redis://:[hush@localhost/0", "special character of the password"),
     ("redis://localhost:hush/0", "special character of the password"),
     ("redis://localhost:6379/hush", "number of a database"),
-    ("redis://localhost/0?protocol=3", "mean nothing there: protocol"),
-    ("redis://localhost/0?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
-    ("redis://localhost/0?sentinel_password=hush", "mean nothing there: sentinel_password"),
+    ("redis://localhost/0?protocol=3", "not supported there: protocol"),
+    ("redis://localhost/0?ssl_ca_certs=/nowhere", "not supported there: ssl_ca_certs"),
+    ("redis://localhost/0?sentinel_password=hush", "not supported there: sentinel_password"),
     ("redis://localhost/0?health_check_interval=hush", "health_check_interval"),
     ("rediss://:hush@localhost?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
     ("rediss://:hush@localhost?ssl_cert_reqs=some", "ssl_cert_reqs"),
@@ -45,20 +45,22 @@ WRONG = [
     ("redis+sentinel://:hush@one:26379/events/pssst", "number of a database"),
     ("redis+sentinel://:hush@one:26379,/events", "special character of the password"),
     ("redis+sentinel://:hush@one:port/events", "special character of the password"),
-    ("redis+sentinel://:hush@one/events?sentinel=pssst", "mean nothing there: sentinel"),
-    ("redis+sentinel://one/events?ssl_ca_certs=/nowhere", "mean nothing there: ssl_ca_certs"),
+    ("redis+sentinel://:hush@one/events?sentinel=pssst", "not supported there: sentinel"),
+    ("redis+sentinel://one/events?ssl_ca_certs=/nowhere", "not supported there: ssl_ca_certs"),
     ("rediss+sentinel://:hush@one/events?ssl_ca_certs=/nowhere", "ssl_ca_certs names /nowhere"),
 ]
 
 
 @pytest.mark.parametrize("url", RIGHT)
-def test_right(url: str) -> None:
+def test_valid_urls_are_accepted(url: str) -> None:
     """Each form that is promised is taken as it is."""
     assert load(None, redis_url=url, jwt_secret=SECRET).redis_url == url
 
 
 @pytest.mark.parametrize(("url", "remedy"), WRONG)
-def test_wrong(url: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_url_is_explained_without_its_password(
+    url: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A mistake is one of the settings, names REDIS_URL and what to do, and shows no password."""
     monkeypatch.setenv("REDIS_URL", url)
     with pytest.raises(ConfigurationError) as caught:
@@ -69,7 +71,7 @@ def test_wrong(url: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(secret in mistake for secret in SECRETS)
 
 
-def test_certificate_that_is_none(tmp_path: Path) -> None:
+def test_a_bad_certificate_is_found_at_the_start(tmp_path: Path) -> None:
     """A file that is no certificate is found at the start, not at the first connection."""
     file = tmp_path / "authority.pem"
     file.write_text("nothing\n")
@@ -77,7 +79,7 @@ def test_certificate_that_is_none(tmp_path: Path) -> None:
         load(None, redis_url=f"rediss://localhost?ssl_ca_certs={file}", jwt_secret=SECRET)
 
 
-def test_sentinel() -> None:
+def test_sentinel_url_is_parsed() -> None:
     """A Sentinel URL says where the sentinels are and who may ask them, and nothing that is meant
     for them goes to the master, nor the other way round."""
     url = parse_sentinel_url(
@@ -101,7 +103,7 @@ def test_sentinel() -> None:
     assert not any(secret in repr(url) for secret in SECRETS)
 
 
-def test_shown() -> None:
+def test_messages_show_no_password() -> None:
     """What a banner shows says where Redis is, and no secret."""
     assert shown("unix://user:hush@/run/redis.sock?password=pssst") == "unix:///run/redis.sock"
     assert shown("redis+sentinel://:hush@one,two/events?sentinel_password=pssst") == (

@@ -29,7 +29,7 @@ WRONG = [
 ]
 
 WEAK = [
-    # What is set beside a good secret, and the words of the sentence that mends it.
+    # What is set beside a good secret, and the words of the sentence that says what to do.
     ({"GATEWAY_JWT_SECRET": "x" * 31}, "openssl rand -hex 32"),
     ({"GATEWAY_JWT_SECRET": ""}, "GATEWAY_JWT_SECRET_FILE, GATEWAY_JWT_PUBLIC_KEY_FILE"),
     ({"GATEWAY_JWT_ALGORITHMS": "HS256, HS512"}, "openssl rand -hex 64"),
@@ -48,10 +48,10 @@ WEAK = [
 ]
 WEAK_WITH_PUBLIC_KEYS = [
     ({}, "such as RS256"),
-    ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "for a secret"),
+    ({"GATEWAY_JWT_ALGORITHMS": "RS256, HS256"}, "as a secret"),
     ({"GATEWAY_JWKS_URL": "http://login.example/keys"}, "use https://"),
     ({"GATEWAY_JWKS_URL": "HTTP://login.example/keys"}, "use https://"),
-    ({"GATEWAY_JWKS_URL": "login.example/keys"}, "begin it with https://"),
+    ({"GATEWAY_JWKS_URL": "login.example/keys"}, "start it with https://"),
 ]
 
 
@@ -87,7 +87,7 @@ def test_environment_over_file_over_default(
     assert load(file, port=3333).port == 3333
 
 
-def test_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_in_environment_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list is comma-separated in the environment and an array in the file."""
     file = tmp_path / "gateway.toml"
     file.write_text('terminal_types = ["done", "over"]\n')
@@ -106,7 +106,9 @@ def test_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("environment", "named"), WRONG)
-def test_wrong(environment: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_named(
+    environment: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong setting stops the start with a sentence that names it."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -115,31 +117,33 @@ def test_wrong(environment: dict[str, str], named: str, monkeypatch: pytest.Monk
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize(("environment", "mended_by"), WEAK)
-def test_weak(environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A weak configuration stops the start, each with the sentence that mends it."""
+@pytest.mark.parametrize(("environment", "remedy"), WEAK)
+def test_a_weak_setting_stops_the_start(
+    environment: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weak configuration stops the start, each with the sentence that says what to do."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=mended_by):
+    with pytest.raises(ConfigurationError, match=remedy):
         load()
 
 
-@pytest.mark.parametrize(("environment", "mended_by"), WEAK_WITH_PUBLIC_KEYS)
-def test_weak_with_public_keys(
-    environment: dict[str, str], mended_by: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("environment", "remedy"), WEAK_WITH_PUBLIC_KEYS)
+def test_a_weak_setting_with_public_keys_stops_the_start(
+    environment: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With public keys the algorithms must be named, all asymmetric, and nobody on the way may
-    put keys of their own in."""
+    """With public keys the algorithms must be named, all asymmetric, and a JWKS URL must be
+    encrypted."""
     monkeypatch.delenv("GATEWAY_JWT_SECRET")
     monkeypatch.setenv("GATEWAY_JWKS_URL", "https://login.example/keys")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=mended_by):
+    with pytest.raises(ConfigurationError, match=remedy):
         load()
 
 
-def test_strong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same settings, mended, are taken: every refusal above has its counterpart."""
+def test_strong_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same settings, corrected, are accepted: every refusal above has its counterpart."""
     secret = "x" * 64
     for environment in (
         {"GATEWAY_JWT_SECRET": secret, "GATEWAY_JWT_ALGORITHMS": "HS256,HS384,HS512"},
@@ -168,8 +172,8 @@ def test_strong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.jwt_algorithms == ("HS256",)
 
 
-def test_redis_url_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The URL of Redis may stand in a file, since it may hold a password; it shows nowhere."""
+def test_redis_url_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL of Redis may be in a file, since it may have a password; no repr shows it."""
     file = tmp_path / "redis_url"
     file.write_text("redis://:hush@localhost:6379/0\n")
     monkeypatch.setenv("GATEWAY_REDIS_URL_FILE", str(file))
@@ -181,7 +185,7 @@ def test_redis_url_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         load()
 
 
-def test_all_mistakes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every mistake is listed at once, whichever source it comes from."""
     file = tmp_path / "gateway.toml"
     file.write_text('hots = "x"\nqueue_events = 0\n')
@@ -197,7 +201,7 @@ def test_all_mistakes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("content", [b"port = ", b"\xff\xfe"])
-def test_broken_file(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     """A file that is not TOML is named."""
     file = tmp_path / "gateway.toml"
     file.write_bytes(content)
@@ -205,7 +209,7 @@ def test_broken_file(tmp_path: Path, content: bytes) -> None:
         load(file)
 
 
-def test_secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret may stand in a file, with a line end; both places at once are refused."""
     file = tmp_path / "secret"
     file.write_text(SECRET + "\n")
@@ -227,8 +231,8 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any key the start is refused with the sentence that mends it."""
+def test_no_key_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any key the start is refused with the sentence that says what to do."""
     monkeypatch.delenv("GATEWAY_JWT_SECRET")
     with pytest.raises(ConfigurationError, match="GATEWAY_JWT_SECRET_FILE"):
         load()

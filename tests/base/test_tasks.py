@@ -23,7 +23,9 @@ async def fails() -> None:
 @pytest.mark.parametrize(
     ("task", "how"), [(ends, "ended without an error"), (fails, "ValueError: a bug")]
 )
-async def test_a_task_that_ends(task: object, how: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_ends_is_reported(
+    task: object, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A task that ends, with or without an error, is a failure with its name, and is logged."""
     supervisor = Supervisor()
     supervisor.start("well", endless())
@@ -35,7 +37,7 @@ async def test_a_task_that_ends(task: object, how: str, caplog: pytest.LogCaptur
     await supervisor.stop()
 
 
-async def test_stop(caplog: pytest.LogCaptureFixture) -> None:
+async def test_stop_ends_all_tasks(caplog: pytest.LogCaptureFixture) -> None:
     """Stopping cancels every task, waits for it, and is no failure."""
     supervisor = Supervisor()
     cleaned = []
@@ -55,7 +57,7 @@ async def test_stop(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
-async def test_swallowed_cancellation() -> None:
+async def test_a_swallowed_cancellation_is_repeated() -> None:
     """A task whose library swallows a cancellation is cancelled again, so that stopping ends."""
     supervisor = Supervisor()
     swallowed = []

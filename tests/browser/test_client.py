@@ -73,7 +73,7 @@ async def test_event_source(
 
 
 async def test_killed(redis_url: str, redis: Redis, origin: str, tab: Tab) -> None:
-    """The gateway is killed and started anew in the middle of a run: the page says that it
+    """The gateway is killed and started again in the middle of a run: the page says that it
     reconnects, and when, and then has every event once."""
     settings = {
         "REDIS_URL": redis_url,
@@ -119,8 +119,7 @@ async def test_token_renewed(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
     """A token that expires is replaced before that, and the stream goes on with the new one. One
-    that has expired, or is refused, is asked for anew, once; then the page is told why it is
-    over."""
+    that has expired, or is refused, is replaced once; then the page shows why it is over."""
     gateway = await start_gateway(ownership="token", cors_origins=origin, jwt_leeway_seconds=0)
     await tab.page.goto(origin)
     page = Follower(tab)
@@ -145,8 +144,8 @@ async def test_token_renewed(
 async def test_proxy_that_swallows(
     start_gateway: StartGateway, redis: Redis, origin: str, tab: Tab
 ) -> None:
-    """Behind a proxy that passes nothing on before the end the page polls after the wait, without
-    being told to, and has a stream again when the proxy is mended: each event once."""
+    """Behind a proxy that passes nothing on before the end, the page begins to poll after the wait
+    by itself, and has a stream again when the proxy works: each event once."""
     gateway = await start_gateway(ownership="token", cors_origins=origin)
     async with proxy_before(gateway.url, "swallows") as proxy:
         await tab.page.goto(origin)

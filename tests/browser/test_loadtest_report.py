@@ -32,7 +32,7 @@ async def test_report(window: BrowserContext, tmp_path: Path) -> None:
     box = await page.locator("svg").first.bounding_box()
     assert box is not None
     assert box["height"] > 100
-    assert await page.locator(".verdict.good").is_visible()
+    assert await page.locator(".result.good").is_visible()
     overflows = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     for width in (1280, 390):
         await page.set_viewport_size({"width": width, "height": 800})

@@ -151,7 +151,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-async def test_delivers(
+async def test_events_arrive_over_every_kind_of_connection(
     kind: Callable[[Permit], str], place: Permit, start_gateway: StartGateway
 ) -> None:
     """An event of `Publisher`, one of `SyncPublisher`, one of the command and a bare one reach a
@@ -234,7 +234,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("kind", "remedy"), WRONG, ids=[kind.__name__ for kind, _ in WRONG])
-async def test_says_what_to_do(
+async def test_health_says_what_to_do(
     kind: Callable[[Permit], str],
     remedy: str,
     place: Permit,

@@ -30,7 +30,7 @@ async def failure(process: RedisProcess) -> BaseException:
         await client.aclose()
 
 
-def test_killed(redis_process: Callable[..., RedisProcess]) -> None:
+def test_a_killed_redis_raises_what_tasks_catch(redis_process: Callable[..., RedisProcess]) -> None:
     """A command whose Redis was killed raises what every task takes for Redis being away; anything
     else would end the task for good."""
     assert isinstance(uvloop.run(failure(redis_process())), REDIS_ERRORS)

@@ -16,6 +16,7 @@ from gateway.bus.registry import Registry, register
 from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
 from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
+from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.history_support import append, ids, payload, record
@@ -110,7 +111,7 @@ class Bystander:
                 await self._redis.execute_command(command, key, *arguments)
             except ResponseError:
                 continue
-        # Nobody new gets in while revocations cannot be read; whoever is in stays.
+        # No stream opens while revocations cannot be read; open ones stay.
         unread = any(write[1] in (MEMBERS_KEY, VERSION_KEY) for write in writes)
         await self._go_on(allowed={200, 503} if unread else {200})
         await self._redis.delete(MEMBERS_KEY, VERSION_KEY, stream_counts_key("other"))
@@ -175,7 +176,7 @@ async def bystander(
     start_gateway: StartGateway, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Bystander:
     monkeypatch.setattr(registry.UnregisteredWatch.__init__, "__defaults__", (0.05,))
-    gateway = await start_gateway(ownership_wait_seconds=0.1, max_opens_per_second=1000)
+    gateway = await start_gateway(ownership_wait_seconds=0.3, max_opens_per_second=1000)
     await register(redis, GOOD, "acme")
     return Bystander(gateway, redis, await gateway.open(GOOD))
 
@@ -188,27 +189,31 @@ async def bystander(
     max_examples=settings().max_examples // 4,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-async def test_any_garbage(bystander: Bystander, writes: list[tuple[Any, ...]]) -> None:
+async def test_garbage_harms_no_other_organization(
+    bystander: Bystander, writes: list[tuple[Any, ...]]
+) -> None:
     """Whatever stands in the keys of one execution, and in those of its organization: no background
     task dies, no request is a 500, and another organization's stream and poll are served."""
     await bystander.stand(writes)
 
 
-async def test_every_key_of_another_kind(bystander: Bystander) -> None:
+async def test_keys_of_another_kind_harm_no_other(bystander: Bystander) -> None:
     """Each key alone, as a string, a list and a hash."""
     for key in KEYS:
         for write in (("SET", key, b"abc"), ("RPUSH", key, b"1"), ("HSET", key, "a", "b")):
             await bystander.stand([("DEL", key), write])
 
 
-async def test_every_field(bystander: Bystander) -> None:
+async def test_foreign_meta_fields_harm_no_other(bystander: Bystander) -> None:
     """Each field of `meta` alone."""
     for field in META_FIELDS:
         for value in (b"abc", b"\xff\xfe", b"9" * 30, b"-1"):
             await bystander.stand([("HSET", META, field, value)])
 
 
-async def test_position_that_is_none(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_foreign_position_is_refused_alone(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of the executions compared in one round trip, the one whose `meta` makes no sense is refused
     alone, and the log says which and why, once."""
     last = await append(redis, GOOD)
@@ -223,8 +228,8 @@ async def test_position_that_is_none(redis: Redis, caplog: pytest.LogCaptureFixt
     assert "delete or correct" in line
 
 
-async def test_owner_that_is_no_text(redis: Redis) -> None:
-    """An owner that is no UTF-8 is nobody's, not that of whoever is named like its repair."""
+async def test_an_owner_that_is_no_text_is_nobody(redis: Redis) -> None:
+    """An owner that is no UTF-8 is not taken for the organization named like its repaired text."""
     await redis.hset(META, "organization_id", b"acme\xff")
     registry = Registry(redis)
     with pytest.raises(RedisUnavailable):
@@ -232,16 +237,16 @@ async def test_owner_that_is_no_text(redis: Redis) -> None:
     await registry.stop()
 
 
-async def test_unregistered_of_another_kind(redis: Redis) -> None:
+async def test_a_key_of_another_kind_is_not_registered(redis: Redis) -> None:
     """A key of another kind keeps none of those asked for along with it from their answer."""
     await register(redis, GOOD, "acme")
     await redis.set(META, "abc")
-    assert await Registry(redis).unregistered([BAD, GOOD, "none"]) == [BAD, "none"]
+    assert await Registry(redis).keep_registered([BAD, GOOD, "none"], HistoryLimits()) == {GOOD}
 
 
 @pytest.mark.parametrize("field", ["epoch", "seq", "bytes"])
-async def test_append_over_garbage(redis: Redis, field: str) -> None:
-    """A number in `meta` that is none begins a new life, and nothing that was kept is lost."""
+async def test_append_over_a_foreign_number_loses_nothing(redis: Redis, field: str) -> None:
+    """A number in `meta` that is none begins a new epoch, and nothing that was kept is lost."""
     first = await append(redis, BAD)
     await redis.hset(META, field, "1e308")
     second = await append(redis, BAD)
@@ -249,8 +254,8 @@ async def test_append_over_garbage(redis: Redis, field: str) -> None:
     assert await ids(redis, BAD) == [str(first), str(second)]
 
 
-async def test_append_after_an_entry_of_somebody_else(redis: Redis) -> None:
-    """An entry that somebody else has added with a later id does not end the recording: a life
+async def test_append_after_a_foreign_entry_begins_an_epoch(redis: Redis) -> None:
+    """An entry that somebody else has added with a later id does not end the recording: an epoch
     after it begins, once. Behind the last possible id there is no room, and the error says so."""
     first = await append(redis, BAD)
     await redis.xadd(EVENTS, {"x": "y"}, id=f"{first.epoch + 5_000_000}-1")
@@ -271,7 +276,7 @@ async def test_recorded_once_where_the_order_is_foreign(redis: Redis) -> None:
     assert await ids(redis, BAD) == []
 
 
-async def test_trimmed_over_entries_of_somebody_else(redis: Redis) -> None:
+async def test_foreign_entries_are_trimmed_first(redis: Redis) -> None:
     """Entries without the field `bytes` do not keep a history from being trimmed: they go first."""
     for number in range(3):
         await redis.xadd(EVENTS, {"x": "y"}, id=f"5-{number + 1}")
@@ -287,8 +292,8 @@ async def ids_of_all(redis: Redis) -> list[str]:
     return [event_id.decode() for event_id, _ in entries]
 
 
-async def test_one_census_of_another_kind(redis: Redis) -> None:
+async def test_a_foreign_lease_is_not_counted(redis: Redis) -> None:
     """A lease that no gateway has given is not counted: nobody is kept out by it."""
     await redis.hset(stream_counts_key("other"), "x", "99999:9999999999999999")
-    call = stream_counts_call("other", instance="i", held=0, wanted=2, limit=5, lease_ms=15_000)
+    call = stream_counts_call("other", instance="i", streams=0, wanted=2, limit=5, lease_ms=15_000)
     assert await scripts.run(redis, call) == 2

@@ -95,7 +95,7 @@ async def test_closed_on_all_gateways(kind: Kind, redis: Redis, redis_url: str) 
             assert one.revocations.kind_of(OTHER) is None
 
 
-async def test_values_are_whole(redis: Redis, redis_url: str) -> None:
+async def test_values_are_compared_whole(redis: Redis, redis_url: str) -> None:
     """A value is compared whole and within its kind, whatever it is made of; and a token without
     `sub` or `jti` is hit by nothing that names one."""
     async with gateway(redis_url, running=False) as one:
@@ -108,7 +108,7 @@ async def test_values_are_whole(redis: Redis, redis_url: str) -> None:
             assert await known(one, principal(subject=value)) == "subject"
 
 
-async def test_expiry(redis: Redis, redis_url: str) -> None:
+async def test_a_revocation_ends_at_its_time(redis: Redis, redis_url: str) -> None:
     """A revocation holds until its end by the gateway's own clock, then the viewer is free again;
     and the set is gone with its last member."""
     async with gateway(redis_url, running=False) as one:
@@ -139,14 +139,14 @@ async def test_the_set_outlives_its_last_member(redis: Redis) -> None:
     assert await redis.ttl(VERSION_KEY) == -1
 
 
-async def test_trimmed_by_whoever_writes(redis: Redis) -> None:
+async def test_every_change_trims_what_is_over(redis: Redis) -> None:
     """Members that are over are taken out at the next change."""
     await redis.zadd(MEMBERS_KEY, {f"subject:{n}": time.time() - 1 for n in range(100)})
     await revoke(redis, "subject", "user-7", 600)
     assert await redis.zrange(MEMBERS_KEY, 0, -1) == [b"subject:user-7"]
 
 
-async def test_undo(redis: Redis, redis_url: str) -> None:
+async def test_an_undone_revocation_ends(redis: Redis, redis_url: str) -> None:
     """What was undone holds no longer; what was not, does."""
     async with gateway(redis_url, running=False) as one:
         await revoke(redis, "subject", "user-7", 600)
@@ -158,7 +158,7 @@ async def test_undo(redis: Redis, redis_url: str) -> None:
         assert await known(one, OTHER) == "execution"
 
 
-async def test_the_last_word_holds(redis: Redis, redis_url: str) -> None:
+async def test_the_last_revocation_counts(redis: Redis, redis_url: str) -> None:
     """Revoked again, somebody is shut out until the new end, be it later or sooner."""
     async with gateway(redis_url, running=False) as one:
         await revoke(redis, "subject", "user-7", 600)
@@ -167,7 +167,7 @@ async def test_the_last_word_holds(redis: Redis, redis_url: str) -> None:
         await eventually(lambda: one.revocations.kind_of(HIT) is None)
 
 
-async def test_many(redis: Redis, redis_url: str) -> None:
+async def test_many_revocations_are_all_read(redis: Redis, redis_url: str) -> None:
     """A set of many pages is read whole."""
     members = {f"subject:s{n}": time.time() + 600 for n in range(5000)}
     await redis.zadd(MEMBERS_KEY, members)
@@ -178,7 +178,7 @@ async def test_many(redis: Redis, redis_url: str) -> None:
             assert one.revocations.kind_of(principal(subject=f"s{number}")) == "subject"
 
 
-async def test_nothing_new_is_one_look(redis: Redis, redis_url: str) -> None:
+async def test_an_unchanged_set_costs_one_get(redis: Redis, redis_url: str) -> None:
     """While nothing changes, and when hundreds ask at once, a look is one GET, not the set."""
     await revoke(redis, "subject", "user-7", 600)
     async with gateway(redis_url, running=False) as one:
@@ -190,7 +190,7 @@ async def test_nothing_new_is_one_look(redis: Redis, redis_url: str) -> None:
         assert after["cmdstat_zscan"] == before["cmdstat_zscan"]
 
 
-async def test_found_by_a_request(redis: Redis, redis_url: str) -> None:
+async def test_what_a_request_found_closes_streams(redis: Redis, redis_url: str) -> None:
     """What a request's look has found closes streams too, though the task then finds no news."""
     async with gateway(redis_url) as one:
         with one.streams(HIT) as [subscriber]:
@@ -200,7 +200,7 @@ async def test_found_by_a_request(redis: Redis, redis_url: str) -> None:
             await eventually(lambda: subscriber.reason, WITHIN)
 
 
-async def test_failover_sets_it_back(redis: Redis, redis_url: str) -> None:
+async def test_a_replica_that_missed_a_change_is_read_again(redis: Redis, redis_url: str) -> None:
     """A replica that had missed a change, and then got another one, is not taken for known."""
     async with gateway(redis_url, running=False) as one:
         await revoke(redis, "subject", "user-8", 600)
@@ -213,7 +213,7 @@ async def test_failover_sets_it_back(redis: Redis, redis_url: str) -> None:
         assert await known(one) == "subject"
 
 
-async def test_redis_killed(
+async def test_known_revocations_stay_in_force_without_redis(
     redis_process: Callable[..., RedisProcess], caplog: pytest.LogCaptureFixture
 ) -> None:
     """While Redis is away, and when it comes back empty, what is known stays in force and the log
@@ -240,7 +240,7 @@ async def test_redis_killed(
     assert caplog.text.count("Revocations cannot be read") == 1
 
 
-async def test_never_the_read_under_way(
+async def test_a_read_under_way_answers_no_later_request(
     redis: Redis, redis_server: RedisProcess, redis_url: str
 ) -> None:
     """Who asks while a read is under way is not answered by it: Redis may have given that answer
@@ -261,7 +261,9 @@ async def test_never_the_read_under_way(
         await first
 
 
-async def test_who_asked_first_leaves(redis: Redis, redis_url: str) -> None:
+async def test_a_cancelled_request_does_not_cancel_the_shared_read(
+    redis: Redis, redis_url: str
+) -> None:
     """A request that is given up does not take the read of the others with it."""
     await revoke(redis, "subject", "user-7", 600)
     async with gateway(redis_url, running=False) as one:
@@ -281,7 +283,7 @@ async def test_who_asked_first_leaves(redis: Redis, redis_url: str) -> None:
         ("execution", 404, "execution_not_found"),
     ],
 )
-def test_refusal(kind: Kind, status: int, code: str) -> None:
+def test_each_kind_has_its_refusal(kind: Kind, status: int, code: str) -> None:
     """Each kind has its answer, and that of an execution is the one of an unknown one."""
     with pytest.raises(RequestRefused) as caught:
         refuse_revoked(kind)

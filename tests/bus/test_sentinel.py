@@ -74,7 +74,9 @@ async def subscribed(client: Redis) -> AsyncIterator["asyncio.Task[object]"]:
         await connection.disconnect(nowait=True)
 
 
-async def test_gateway_moves(masters: Masters, start_gateway: StartGateway) -> None:
+async def test_the_gateway_follows_the_master(
+    masters: Masters, start_gateway: StartGateway
+) -> None:
     """A gateway leaves a master that is alive and well when the sentinel names another one: streams
     get the events of that one, health recovers, and nothing is left at the former one."""
     gateway = await start_gateway(ownership="token", redis_url=masters.url)
@@ -91,7 +93,9 @@ async def test_gateway_moves(masters: Masters, start_gateway: StartGateway) -> N
     await eventually(lambda: not _clients(masters.first) & clients)
 
 
-async def test_gateway_stays(masters: Masters, start_gateway: StartGateway) -> None:
+async def test_the_gateway_stays_without_sentinels(
+    masters: Masters, start_gateway: StartGateway
+) -> None:
     """A gateway whose sentinels are away, or know of no change, keeps its connections."""
     gateway = await start_gateway(ownership="token", redis_url=masters.url)
     clients = _clients(masters.first)
@@ -113,9 +117,9 @@ def _clients(server: RedisProcess) -> set[bytes]:
     return {line.split()[0] for line in listed.splitlines() if b" name=gateway " in line}
 
 
-async def test_demoted(masters: Masters, client: Redis) -> None:
-    """READONLY from a demoted master: nobody stays there, neither the command nor whoever waits for
-    messages, also while the sentinel has not seen it yet; then commands go to the new one."""
+async def test_a_demoted_master_is_left(masters: Masters, client: Redis) -> None:
+    """READONLY from a demoted master: nothing stays there, neither the command nor the
+    subscription, also while the sentinel has not seen it yet; then commands go to the new one."""
     assert await client.get("who") == b"first"
     async with subscribed(client) as reading:
         masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
@@ -129,7 +133,7 @@ async def test_demoted(masters: Masters, client: Redis) -> None:
     assert masters.second.command("GET", "written") == b"here"
 
 
-async def test_tried_again_elsewhere(masters: Masters, client: Redis) -> None:
+async def test_a_retry_goes_to_the_new_master(masters: Masters, client: Redis) -> None:
     """A command that is tried again after READONLY is tried where the master is by now."""
     assert await client.get("who") == b"first"
     masters.first.command("REPLICAOF", "127.0.0.1", str(masters.second.port))
@@ -138,7 +142,7 @@ async def test_tried_again_elsewhere(masters: Masters, client: Redis) -> None:
     assert masters.second.command("GET", "written") == b"here"
 
 
-async def test_idle_connections(masters: Masters, client: Redis) -> None:
+async def test_idle_connections_leave_the_former_master(masters: Masters, client: Redis) -> None:
     """Once the new master is known, nothing is written at the former one, whatever connections to
     it wait in the pool."""
     await asyncio.gather(*[client.incr("written") for _ in range(4)])
@@ -151,7 +155,7 @@ async def test_idle_connections(masters: Masters, client: Redis) -> None:
     assert masters.second.command("GET", "written") == b"4"
 
 
-async def test_hanging(masters: Masters, client: Redis) -> None:
+async def test_a_hanging_master_is_left(masters: Masters, client: Redis) -> None:
     """A command that waits for a master that hangs goes to the new one as soon as that is known,
     not only when it would have been given up; so do the connections that wait in the pool."""
     await asyncio.gather(*[client.get("who") for _ in range(4)])
@@ -169,16 +173,16 @@ async def test_hanging(masters: Masters, client: Redis) -> None:
     assert loop.time() - asked < COMMAND_TIMEOUT
 
 
-async def test_not_yet_promoted(masters: Masters, client: Redis) -> None:
+async def test_a_replica_is_not_used_as_master(masters: Masters, client: Redis) -> None:
     """A replica that a sentinel calls the master is not asked anything: what it has is old."""
     masters.first.command("REPLICAOF", "127.0.0.1", str(free_port()))
-    with pytest.raises(MasterNotFoundError, match="not yet"):
+    with pytest.raises(MasterNotFoundError, match="not the master"):
         await client.get("who")
     masters.first.command("REPLICAOF", "NO", "ONE")
     assert await client.get("who") == b"first"
 
 
-async def test_bounded(masters: Masters, client: Redis) -> None:
+async def test_the_pool_is_bounded(masters: Masters, client: Redis) -> None:
     """Fifty commands at once take no more connections than the pool may have."""
     assert await asyncio.gather(*[client.get("who") for _ in range(50)]) == [b"first"] * 50
     assert 1 < len(_clients(masters.first)) <= 4

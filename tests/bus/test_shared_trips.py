@@ -12,7 +12,7 @@ from gateway.errors import RedisUnavailable
 from tests.history_support import append
 
 
-async def test_owners(redis: Redis) -> None:
+async def test_a_foreign_owner_is_refused_alone(redis: Redis) -> None:
     """An execution whose key is of another kind is refused, and those asked for along with it are
     answered."""
     await register(redis, "run-1", "acme")
@@ -26,7 +26,7 @@ async def test_owners(redis: Redis) -> None:
     await registry.stop()
 
 
-async def test_pages(redis: Redis) -> None:
+async def test_an_unreadable_history_is_refused_alone(redis: Redis) -> None:
     """A history that cannot be read is refused, and those read along with it are not."""
     first = await append(redis, "run-1")
     await redis.set(events_key("run-2"), "somebody else's")

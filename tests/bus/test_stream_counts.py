@@ -1,4 +1,4 @@
-"""The census: an organization's streams over all instances, right again after every loss."""
+"""An organization's streams over all instances, counted right again after every failure."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
 
 @asynccontextmanager
 async def instance(url: str, limit: int = 2) -> AsyncIterator[StreamCounts]:
-    """One gateway's census; at the end it is as if the process had been killed."""
+    """One gateway's stream counts; at the end it is as if the process had been killed."""
     redis = create_redis(url, max_connections=2)
     stream_counts = StreamCounts(redis, limit, 1.0, TIMES)
     running = asyncio.create_task(stream_counts.run())
@@ -49,9 +49,8 @@ async def may(stream_counts: StreamCounts) -> bool:
         return granted
 
 
-async def test_killed(redis_url: str) -> None:
-    """An instance that dies without a word stops counting when its lease ends; one that lives is
-    counted on."""
+async def test_a_killed_instance_is_not_counted_after_its_lease(redis_url: str) -> None:
+    """An instance that dies is no longer counted when its lease ends; a living one is."""
     async with instance(redis_url) as living, AsyncExitStack() as stack:
         assert await stack.enter_async_context(stream(living))
         async with instance(redis_url) as dying:
@@ -64,7 +63,7 @@ async def test_killed(redis_url: str) -> None:
                 assert not await may(strict)
 
 
-async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
+async def test_counts_return_after_redis_lost_its_data(redis: Redis, redis_url: str) -> None:
     """A Redis that comes back empty knows the count again after the next renewal."""
     async with instance(redis_url, 1) as stream_counts, stream(stream_counts) as granted:
         assert granted
@@ -82,8 +81,8 @@ async def test_redis_loses_its_memory(redis: Redis, redis_url: str) -> None:
         assert await is_counted()
 
 
-async def test_redis_away(redis_process: object) -> None:
-    """While Redis is away an opening is held, then refused as unavailable; afterwards the count
+async def test_an_opening_waits_then_is_refused_without_redis(redis_process: object) -> None:
+    """While Redis is away an opening waits, then is refused as unavailable; afterwards the count
     is right."""
     server: RedisProcess = redis_process()  # type: ignore[operator]
     async with instance(server.url, 2) as stream_counts, stream(stream_counts) as granted:
@@ -105,7 +104,7 @@ async def test_redis_away(redis_process: object) -> None:
             assert not await may(stream_counts)
 
 
-async def test_given_up(redis_url: str) -> None:
+async def test_a_cancelled_opening_is_not_counted(redis_url: str) -> None:
     """An opening that is cancelled leaves no trace, at whatever moment: before it is asked for, on
     the way, or in the same breath as its answer."""
     chance = random.Random(7)
@@ -122,7 +121,7 @@ async def test_given_up(redis_url: str) -> None:
         await eventually(lambda: len(stream_counts) == 0)
 
 
-async def test_leave(redis: Redis, redis_url: str) -> None:
+async def test_a_stopped_instance_is_not_counted(redis: Redis, redis_url: str) -> None:
     """An instance that stops in good order is counted no more at once."""
     async with instance(redis_url) as stream_counts, stream(stream_counts):
         await stream_counts.leave()

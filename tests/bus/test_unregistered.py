@@ -1,6 +1,7 @@
 """Events of executions that nobody registered are told, once a minute at most."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -8,13 +9,14 @@ from redis.asyncio import Redis
 from gateway.bus import registry
 from gateway.bus.registry import CHECK_INTERVAL, Registry, UnregisteredWatch, register
 from gateway.contract.keys import events_key, meta_key
+from gateway.contract.scripts import HistoryLimits
 from tests.conftest import StartGateway
 from tests.history_support import payload, record
 from tests.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
 
-async def test_warning(
+async def test_the_warning_names_number_id_and_remedies(
     start_gateway: StartGateway,
     redis: Redis,
     caplog: pytest.LogCaptureFixture,
@@ -36,12 +38,12 @@ async def test_warning(
     assert "GATEWAY_OWNERSHIP=token" in line
 
 
-def test_at_most_once_a_minute() -> None:
+def test_warnings_are_a_minute_apart() -> None:
     """Checks, and so warnings, are a minute apart."""
     assert CHECK_INTERVAL == 60
 
 
-async def test_bounded(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_flood_of_ids_is_bounded(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """A flood of new ids neither grows the process nor hides those seen first."""
     for number in range(0, 1500, 2):
         await register(redis, f"run-{number}", "acme")
@@ -54,17 +56,21 @@ async def test_bounded(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     checking.cancel()
 
 
-async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_is_forgotten_without_redis(
+    redis_process: object, caplog: pytest.LogCaptureFixture
+) -> None:
     """While Redis cannot be asked nothing is said and nothing forgotten."""
     process = redis_process()  # type: ignore[operator]
     assert isinstance(process, RedisProcess)
     tries = 0
 
     class Counted(Registry):
-        async def unregistered(self, execution_ids: list[str]) -> list[str]:
+        async def keep_registered(
+            self, execution_ids: Sequence[str], limits: HistoryLimits
+        ) -> set[str]:
             nonlocal tries
             tries += 1
-            return await super().unregistered(execution_ids)
+            return await super().keep_registered(execution_ids, limits)
 
     async with Redis.from_url(process.url) as client:
         watch = UnregisteredWatch(Counted(client), 0.05)
@@ -79,7 +85,9 @@ async def test_redis_away(redis_process: object, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["before a check", "after a check"])
-async def test_plain_hset(redis: Redis, caplog: pytest.LogCaptureFixture, is_late: bool) -> None:
+async def test_a_plain_hset_keeps_the_history_too(
+    redis: Redis, caplog: pytest.LogCaptureFixture, is_late: bool
+) -> None:
     """What was recorded before a plain HSET of the organization is kept as long as any other
     execution, though nothing comes after it; one whose owner is no name is left alone."""
     for execution_id in ("run-1", "run-2"):

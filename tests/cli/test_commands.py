@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -27,6 +29,22 @@ def test_help(name: str) -> None:
         before = words.index("sse-gateway")
         assert words[before + 1] == name
         command.make_parser(click.Context(command)).parse_args(words[before + 2 :])
+
+
+_LOADED = """
+import sys
+import gateway.cli.{name}
+print(*sorted(name for name in sys.modules if name.startswith("gateway.")))
+"""
+
+
+@pytest.mark.parametrize("name", ["register", "revoke", "serve", "status", "token"])
+def test_a_command_does_not_import_the_tools(name: str) -> None:
+    """They take a second to import, and `status` must answer at once."""
+    script = _LOADED.format(name=name)
+    loaded = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    assert f"gateway.cli.{name}" in loaded
+    assert [module for module in loaded if module.startswith("gateway.tools")] == []
 
 
 async def test_list() -> None:

@@ -18,7 +18,7 @@ from gateway.cli.output import console, echo
 from gateway.contract.keys import meta_key
 from gateway.harmless import harmless, harmless_json, harmless_lines
 from gateway.tools.loadtest import report
-from gateway.tools.loadtest.findings import Course, sum_up
+from gateway.tools.loadtest.findings import RunStats, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.tail.follow import Happened, Waiting
 from gateway.tools.tail.view import View
@@ -92,7 +92,7 @@ def test_consoles(capsys: pytest.CaptureFixture[str], text: str) -> None:
     account = Account("run-1", 5, problem=text)
     ledger = Ledger([account])
     ledger.interruptions[text] = 2
-    report.show(sum_up(ledger, Course(5, 0, 0.0, 1.0)), console())
+    report.show(sum_up(ledger, RunStats(5, 0, 0.0, 1.0)), console())
     out, err = capsys.readouterr()
     assert_harmless(out)
     assert_harmless(err)
@@ -133,7 +133,7 @@ ASKING_REDIS = (
 
 @pytest.mark.parametrize("words", ASKING_REDIS, ids=" ".join)
 async def test_a_redis_of_somebody_else(words: tuple[str, ...]) -> None:
-    """Whoever answers at the address of Redis puts nothing but words on the terminal."""
+    """A program that answers at the address of Redis puts nothing but words on the terminal."""
     async with answering(b"-ERR " + NASTY.replace("\r", "").encode() + b"\r\n") as address:
         code, out, err = await run(*words, REDIS_URL=f"redis://{address}/0")
     assert code == 1
@@ -170,7 +170,7 @@ HOSTILE_ANSWERS = {
 
 @pytest.mark.parametrize("kind", HOSTILE_ANSWERS)
 async def test_a_gateway_of_somebody_else(kind: str, redis_url: str) -> None:
-    """Whoever answers at the address of the gateway puts nothing but words on the terminal, and
+    """A program that answers at the address of the gateway puts only words on the terminal, and
     makes no command fail with a traceback."""
     async with answering(HOSTILE_ANSWERS[kind]) as address:
         url = f"http://{address}"
@@ -235,8 +235,8 @@ def test_no_other_way() -> None:
     """No command writes to the terminal by another way than `gateway.cli.output`."""
     package = Path(gateway.__file__).parent
     pattern = re.compile(r"(?<![\w.])print\(|click\.s?echo\(|(?<!\w)Console\(")
-    for room in ("cli", "check", "tail"):
-        for file in (package / room).glob("*.py"):
+    for folder in ("cli", "tools/check", "tools/tail"):
+        for file in (package / folder).glob("*.py"):
             if file.name != "output.py":
                 found = pattern.findall(file.read_text())
                 assert not found, f"{file} uses {found}"

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cli.publish_events import Event, as_it_happened
+from gateway.cli.publish import Event, schedule
 from gateway.contract.keys import events_key
 from tests.conftest import RunningGateway, StartGateway
 from tests.process.programs import run
@@ -36,7 +36,7 @@ async def test_publish(gateway: RunningGateway, redis_url: str) -> None:
 
 
 async def test_publish_to_nobody(start_gateway: StartGateway, redis_url: str) -> None:
-    """An event that nobody hears now is kept for whoever comes later."""
+    """An event without a subscriber is kept for later ones."""
     status, _, _ = await run("publish", "run-1", "step:started", REDIS_URL=redis_url)
     assert status == 0
     gateway = await start_gateway(ownership="token")
@@ -70,8 +70,8 @@ def test_intervals() -> None:
     events = [
         Event("a:b", {}, minute and f"2025-12-23T{minute}:00", "--file", "") for minute in minutes
     ]
-    assert [seconds for _, seconds in as_it_happened(events, 120)] == [0.5, 0, 0, 0, 0]
-    assert list(as_it_happened([], 1)) == []
+    assert [seconds for _, seconds in schedule(events, 120)] == [0.5, 0, 0, 0, 0]
+    assert list(schedule([], 1)) == []
 
 
 async def test_pace(gateway: RunningGateway, redis_url: str, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_pace(gateway: RunningGateway, redis_url: str, tmp_path: Path) -> 
         (b"[]", "line 2: it is not a JSON object"),
         (b'{"data": {}}', "line 2: The event None is refused"),
         (b'{"type": "heartbeat"}', "line 2: The event 'heartbeat' is refused"),
-        (b'{"type": "a:b", "data": []}', "line 2: The event's data is no JSON object"),
+        (b'{"type": "a:b", "data": []}', "line 2: The event's data is not a JSON object"),
         (b'{"type": "a:b", "timestamp": "soon"}', "line 2: "),
     ],
 )

@@ -82,7 +82,7 @@ async def test_no_credentials() -> None:
 
 
 async def test_through_a_kill(redis_url: str, redis: Redis) -> None:
-    """A gateway that is killed and started anew costs no event, and the wait is told."""
+    """A gateway that is killed and restarted loses no event, and the wait is shown."""
     settings = {
         "REDIS_URL": redis_url,
         "GATEWAY_OWNERSHIP": "token",

@@ -1,4 +1,4 @@
-// A page's subscription, with what it was told.
+// A page's subscription, with what its callbacks received.
 
 import { subscribeToExecution } from "../../gateway/client/index.js";
 

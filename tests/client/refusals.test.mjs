@@ -7,7 +7,7 @@ import { connected, frame, happened, refuse, serve } from "./server.mjs";
 
 const END = happened("5-9", "execution:completed");
 
-test("a refused token is asked for anew, once; then the refusal is final", async () => {
+test("a refused token is replaced once; a second refusal is final", async () => {
   for (const status of [401, 403, 404]) {
     const server = await serve({ stream: (request, response) => refuse(response, status, "no") });
     const asked = [];
@@ -23,7 +23,7 @@ test("a refused token is asked for anew, once; then the refusal is final", async
   }
 });
 
-test("so is one of the polls, where a proxy swallows the stream", async () => {
+test("a token that the polls were refused for is replaced once too, while a proxy holds the stream back", async () => {
   const timing = { connectedWithinMs: 30, pollEveryMs: 10 };
   for (const status of [401, 403, 404]) {
     const server = await serve({ stream: () => {}, poll: () => status });
@@ -40,7 +40,7 @@ test("so is one of the polls, where a proxy swallows the stream", async () => {
   }
 });
 
-test("a fresh token helps the polls as well, each time that they need one", async () => {
+test("polls continue with a fresh token, each time that they need one", async () => {
   const good = new Set();
   const poll = ({ headers: { authorization } }, number) => {
     if (number === 4) good.clear();
@@ -61,7 +61,7 @@ test("a fresh token helps the polls as well, each time that they need one", asyn
   assert.equal(count, 3);
 });
 
-test("tokens too short to be used twice are asked for no more often", async () => {
+test("a token that expires at once is replaced no more often than others", async () => {
   const server = await serve({ stream: (request, response) => refuse(response, 401, "no") });
   let count = 0;
   const getToken = () => {
@@ -79,7 +79,7 @@ test("a stream and a poll that are refused at the same time share one fresh toke
   const server = await serve({
     stream: (request, response, number) => {
       if (isGood(request)) response.begin(connected()) ?? response.end(END);
-      // The first one is swallowed.
+      // The first one gets no answer.
       else if (number > 1) setTimeout(() => refuse(response, 401, "no"), 20);
     },
     poll: (request) =>
@@ -98,19 +98,19 @@ test("a stream and a poll that are refused at the same time share one fresh toke
   assert.deepEqual(asked, [false, true]);
 });
 
-test("a token that is fresh helps", async () => {
+test("the stream continues with a fresh token", async () => {
   const server = await serve({
     stream: (request, response, number) => {
       if (number === 1) refuse(response, 401, "token_expired");
       else response.begin(connected()) ?? response.end(END);
     },
   });
-  const { subscription, statuses } = follow(server.baseUrl);
+  const { subscription } = follow(server.baseUrl);
   await subscription.finished;
   assert.equal(subscription.status, "completed");
 });
 
-test("any other refusal is no reason to give up", async () => {
+test("after any other refusal it tries again", async () => {
   for (const status of [400, 405, 429, 500, 502]) {
     const server = await serve({
       stream: (request, response, number) => {
@@ -124,11 +124,12 @@ test("any other refusal is no reason to give up", async () => {
   }
 });
 
-test("passing refusals are waited out, as long as the gateway asks", async () => {
+test("after a passing refusal it waits as long as the gateway asks", async () => {
+  const closing = frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n");
   const server = await serve({
     stream: (request, response, number) => {
       if (number === 1) refuse(response, 503, "unavailable", { "Retry-After": "0.1" });
-      else if (number === 2) response.begin(frame("stream:closing", { reason: "limit", retry_ms: 120 }, "retry: 120\n")) ?? response.end();
+      else if (number === 2) response.begin(closing) ?? response.end();
       else response.begin(connected()) ?? response.end(END);
     },
   });
@@ -136,10 +137,10 @@ test("passing refusals are waited out, as long as the gateway asks", async () =>
   const { subscription } = follow(server.baseUrl);
   await subscription.finished;
   assert.equal(server.asked.streams.length, 3);
-  assert.ok(Date.now() - began >= 220, "sooner than asked for");
+  assert.ok(Date.now() - began >= 220, "too early");
 });
 
-test("stream:expiring brings a new token, and the stream goes on with it", async () => {
+test("after stream:expiring the stream continues with a new token", async () => {
   const server = await serve({
     stream: (request, response, number) => {
       response.begin(connected() + happened(`5-${number}`));
@@ -154,7 +155,7 @@ test("stream:expiring brings a new token, and the stream goes on with it", async
   assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
 });
 
-test("a token is asked for again before it expires", async () => {
+test("a new token is requested before the old one expires", async () => {
   const token = (seconds) => {
     const payload = JSON.stringify({ exp: Date.now() / 1000 + seconds });
     return `x.${Buffer.from(payload).toString("base64url")}.y`;
@@ -167,7 +168,9 @@ test("a token is asked for again before it expires", async () => {
     },
   });
   let asked = 0;
-  const { subscription } = follow(server.baseUrl, { getToken: () => token((asked += 1) === 1 ? 5 : 600) });
+  const { subscription } = follow(server.baseUrl, {
+    getToken: () => token((asked += 1) === 1 ? 5 : 600),
+  });
   await subscription.finished;
   assert.equal(asked, 2);
 });

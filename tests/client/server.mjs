@@ -1,13 +1,18 @@
-// A server that answers as a test tells it to: streams, polls and tickets of one execution.
+// A server that answers as a test chooses: streams, polls and tickets of one execution.
 
 import { createServer } from "node:http";
 import { after } from "node:test";
 
 export const frame = (event, data, fields = "") =>
   `${fields}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-export const connected = (more) => frame("connected", { execution_id: "run-1", ...more }, "retry: 20\n");
+export const connected = (more) =>
+  frame("connected", { execution_id: "run-1", ...more }, "retry: 20\n");
 export const happened = (id, type = "step:started") =>
-  frame(type, { id, type, data: { node_id: id }, timestamp: "2026-03-02T08:00:00Z" }, `id: ${id}\n`);
+  frame(
+    type,
+    { id, type, data: { node_id: id }, timestamp: "2026-03-02T08:00:00Z" },
+    `id: ${id}\n`,
+  );
 
 /** `stream(request, response, number)` answers each stream, `poll(request)` gives a document, or the
  * status of a refusal. */

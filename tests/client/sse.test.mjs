@@ -13,7 +13,7 @@ const MESSAGES = [
   { event: "message", data: "no name", id: undefined, retry: undefined },
 ];
 
-test("a stream is the same messages wherever it is cut", () => {
+test("a stream has the same messages wherever it is cut", () => {
   assert.deepEqual(new SseParser().push(STREAM), MESSAGES);
   for (let first = 0; first < STREAM.length; first += 1) {
     for (const size of [1, 2, 7]) {
@@ -27,7 +27,7 @@ test("a stream is the same messages wherever it is cut", () => {
   }
 });
 
-test("a block without data is no message, a bad retry is none", () => {
+test("a block without data is no message, and a wrong retry is ignored", () => {
   assert.deepEqual(new SseParser().push("event: a\n\nretry: soon\ndata: x\n\n"), [
     { event: "message", data: "x", id: undefined, retry: undefined },
   ]);

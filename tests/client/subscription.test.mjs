@@ -9,7 +9,7 @@ const END = happened("5-9", "execution:completed");
 const run = (events, status = "running") => ({ status, events });
 const envelope = (id, type = "step:started") => ({ id, type, data: {}, timestamp: null });
 
-test("a run from its first event to its end: token in a header, an honest status", async () => {
+test("a run from its first event to its end: token in a header, and the right status", async () => {
   const server = await serve({
     stream: (request, response) => {
       assert.equal(request.headers.authorization, "Bearer token");
@@ -31,7 +31,7 @@ test("a run from its first event to its end: token in a header, an honest status
   assert.equal(subscription.error, null);
 });
 
-test("a lost stream goes on after the last event, and nothing is seen twice", async () => {
+test("a lost stream continues after the last event, and no event is seen twice", async () => {
   const server = await serve({
     stream: (request, response, number) => {
       response.begin(connected());
@@ -46,14 +46,14 @@ test("a lost stream goes on after the last event, and nothing is seen twice", as
   assert.ok(statuses.includes("reconnecting"));
 });
 
-test("a proxy that swallows the stream: polls after the wait, and the stream again when it works", async () => {
+test("a proxy that holds the stream back: polls after the wait, and the stream again when it works", async () => {
   const server = await serve({
     stream: (request, response, number) => {
       if (number <= 2) response.begin();
       else response.begin(connected() + happened("5-3"));
       if (number > 2) setTimeout(() => response.end(END), 50);
     },
-    poll: (request, number) =>
+    poll: (request) =>
       request.query.get("after") === "5-2" ? null : run([envelope("5-1"), envelope("5-2")]),
   });
   const { subscription, statuses, seen } = follow(server.baseUrl, {
@@ -65,7 +65,7 @@ test("a proxy that swallows the stream: polls after the wait, and the stream aga
   assert.equal(server.asked.streams[2].headers["last-event-id"], "5-2");
   const polls = server.asked.polls.length;
   await new Promise((resolve) => setTimeout(resolve, 80));
-  assert.equal(server.asked.polls.length, polls, "it polls on");
+  assert.equal(server.asked.polls.length, polls, "it still polls");
 });
 
 test("a run that ends while it is polled", async () => {
@@ -97,7 +97,7 @@ test("a run that is polled in pages: all of them at once, and its end only with 
   assert.ok(server.asked.polls.every((request) => request.query.get("limit") > 0));
 });
 
-test("a mute stream is given up after 2.5 heartbeats", async () => {
+test("a silent stream is given up after 2.5 heartbeats", async () => {
   const server = await serve({
     stream: (request, response, number) => {
       response.begin(connected({ heartbeat_seconds: 0.1 }));
@@ -111,7 +111,7 @@ test("a mute stream is given up after 2.5 heartbeats", async () => {
   assert.equal(subscription.status, "completed");
 });
 
-test("heartbeats keep a silent stream", async () => {
+test("a stream with only heartbeats is kept", async () => {
   const server = await serve({
     stream: (request, response) => {
       response.begin(connected({ heartbeat_seconds: 0.1 }));
@@ -126,7 +126,7 @@ test("heartbeats keep a silent stream", async () => {
   assert.deepEqual(statuses, ["live", "completed"]);
 });
 
-test("gaps and resets are shown, and a reset begins the run anew", async () => {
+test("gaps and resets are shown, and after a reset the run starts again", async () => {
   const server = await serve({
     stream: (request, response) => {
       response.begin(connected() + frame("stream:gap", { from: "5-1", to: "5-3", missed: 3 }));
@@ -137,12 +137,16 @@ test("gaps and resets are shown, and a reset begins the run anew", async () => {
   const { subscription, seen } = follow(server.baseUrl);
   await subscription.finished;
   assert.deepEqual(seen, ["stream:gap", "5-4", "stream:reset", "6-1", "6-2"]);
-  assert.deepEqual(subscription.run.events.map((one) => one.id), ["6-1", "6-2"]);
+  assert.deepEqual(
+    subscription.run.events.map((one) => one.id),
+    ["6-1", "6-2"],
+  );
 });
 
-test("an end whose history is gone, and an end that was seen (204)", async () => {
+test("an execution that ended: its history is gone, or this reader has seen the end (204)", async () => {
   const gone = await serve({
-    stream: (request, response) => response.begin(connected({ status: "failed" })) ?? response.end(),
+    stream: (request, response) =>
+      response.begin(connected({ status: "failed" })) ?? response.end(),
   });
   const first = follow(gone.baseUrl);
   await first.subscription.finished;
@@ -157,7 +161,7 @@ test("an end whose history is gone, and an end that was seen (204)", async () =>
   assert.equal(seen.asked.streams.length, 1);
 });
 
-test("an async iterator gives every event, also to who comes late, and throws what it was given up for", async () => {
+test("an async iterator yields every event, also to a late reader, and throws the final error", async () => {
   const server = await serve({
     stream: (request, response) => {
       response.begin(connected() + happened("5-1"));
@@ -176,7 +180,7 @@ test("an async iterator gives every event, also to who comes late, and throws wh
   }, Refused);
 });
 
-test("close and an aborted signal end it, and nothing is asked for or told any more", async () => {
+test("close and an aborted signal end it: no further request and no further callback", async () => {
   const server = await serve({
     stream: (request, response) => {
       response.begin(connected());
@@ -190,17 +194,18 @@ test("close and an aborted signal end it, and nothing is asked for or told any m
     await eventually(() => seen.length > 2);
     const before = server.asked.streams.length;
     end({ subscription, abort });
-    const told = seen.length;
+    const notified = seen.length;
     await subscription.finished;
     assert.equal(subscription.status, "closed");
-    assert.equal(seen.length, told);
+    assert.equal(seen.length, notified);
     assert.equal(server.asked.streams.length, before);
   }
 });
 
 test("a callback that throws ends nothing", async () => {
   const server = await serve({
-    stream: (request, response) => response.begin(connected() + happened("5-1")) ?? response.end(END),
+    stream: (request, response) =>
+      response.begin(connected() + happened("5-1")) ?? response.end(END),
   });
   const reported = [];
   globalThis.reportError = (error) => reported.push(error.message);
@@ -215,7 +220,7 @@ test("a callback that throws ends nothing", async () => {
   assert.deepEqual(reported, ["the page's own", "the page's own"]);
 });
 
-test("the form of the front-end document", async () => {
+test("the legacy API: the form of the front-end document", async () => {
   const server = await serve({
     stream: (request, response) => {
       assert.equal(request.headers.authorization, "Bearer token");
@@ -229,7 +234,7 @@ test("the form of the front-end document", async () => {
   stream.close();
 });
 
-test("what cannot be followed is said at once", () => {
+test("wrong arguments throw at once", () => {
   assert.throws(() => subscribeToExecution("", { token: "x" }), TypeError);
   assert.throws(() => subscribeToExecution("run-1", {}), TypeError);
 });

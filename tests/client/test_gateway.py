@@ -71,7 +71,7 @@ async def publish(redis: Redis, number: int, event_type: str = "step:started") -
 
 
 async def test_through_a_kill(redis_url: str, redis: Redis) -> None:
-    """A gateway is killed in the middle of a run and started anew: every event once, in order, the
+    """A gateway is killed in the middle of a run and started again: every event once, in order, the
     status says so meanwhile, and the run is the one that a poll gives."""
     settings = {
         "REDIS_URL": redis_url,

@@ -65,8 +65,8 @@ def test_contents(packed: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_import_by_name(consumer: Path) -> None:
-    """Whoever has installed it imports both modules by name in Node; they export what the types
-    declare, and nothing else."""
+    """A project that has installed it imports both modules by name in Node; they export what the
+    types declare, and nothing else."""
     run(NODE, "exports.mts", cwd=consumer)
 
 
@@ -78,8 +78,8 @@ def test_types(consumer: Path) -> None:
 
 
 def test_rendered_by_a_server(consumer: Path) -> None:
-    """On a server the hook renders as connecting, and without an id as closed (in the document's
-    form: disconnected); nothing is asked of the gateway, and the process is free to end."""
+    """On a server the hook renders as connecting, and without an id as closed (in the legacy API:
+    disconnected); it sends no request, and keeps no process from ending."""
     said = orjson.loads(run(NODE, "server.mjs", cwd=consumer))
     states = ("connecting", "connecting", "closed", "disconnected")
     assert said["rendered"] == [f"<p>{state}</p>" for state in states]

@@ -12,8 +12,8 @@ PATH = "/api/v1/sse/client"
 
 
 async def test_modules(gateway: RunningGateway) -> None:
-    """Each module is served as JavaScript, and names the others with the version of all of them;
-    so named, they are kept for ever, and the first one is asked for anew."""
+    """Each module is served as JavaScript, and imports the others by addresses that hold the
+    package's version: a browser caches those without limit, and validates the first one."""
     async with gateway.session.get(f"{gateway.url}{PATH}/index.js") as response:
         assert response.status == 200
         assert response.content_type == "text/javascript"

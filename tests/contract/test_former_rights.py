@@ -51,7 +51,7 @@ async def former(urls: dict[str, str]) -> AsyncIterator[Redis]:
     await client.connection_pool.disconnect()
 
 
-async def test_record_and_read(former: Redis, redis: Redis) -> None:
+async def test_recording_and_reading_work_with_former_rights(former: Redis, redis: Redis) -> None:
     """Events are recorded once and read as ever; what nobody registered is kept as it was then."""
     first, second = await record(former, "run-1", payload("a"), payload("b"), unregistered_ttl_ms=9)
     assert await ids(redis, "run-1") == [str(first), str(second)]
@@ -68,7 +68,9 @@ async def test_record_and_read(former: Redis, redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("role", ["publisher", "operator"])
-async def test_register(urls: dict[str, str], redis: Redis, role: str) -> None:
+async def test_registering_works_with_former_rights(
+    urls: dict[str, str], redis: Redis, role: str
+) -> None:
     """Registering works, is refused for another tenant, and extends what was recorded."""
     await record(redis, "run-1", payload("a"), unregistered_ttl_ms=60_000)
     assert await redis.pttl(events_key("run-1")) <= 60_000
@@ -82,7 +84,7 @@ async def test_register(urls: dict[str, str], redis: Redis, role: str) -> None:
     assert await redis.hget(meta_key("run-1"), "workflow_id") == b"invoices"
 
 
-async def test_check(former: Redis, redis: Redis) -> None:
+async def test_check_names_the_missing_rights(former: Redis, redis: Redis) -> None:
     """`check` names what is missing, and what that costs, as a warning: the gateway runs."""
     findings = await check_rights(former, "execution:")
     assert [one.level for one in findings] == [Level.WARNING] * 2
@@ -91,7 +93,7 @@ async def test_check(former: Redis, redis: Redis) -> None:
     assert await redis.dbsize() == 0
 
 
-async def test_gateway_registers(former: Redis, redis: Redis) -> None:
+async def test_a_gateway_registers_with_former_rights(former: Redis, redis: Redis) -> None:
     """A gateway's own user registers too."""
     await register(former, "run-1", "acme")
     assert await redis.hget(meta_key("run-1"), "organization_id") == b"acme"

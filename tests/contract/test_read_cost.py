@@ -68,8 +68,8 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("sizes", HISTORIES.values(), ids=HISTORIES)
-async def test_copied(redis: Redis, sizes: list[int]) -> None:
-    """From the start and after every cursor of the present life, Redis copies what it answers and
+async def test_a_page_copies_little_more_than_itself(redis: Redis, sizes: list[int]) -> None:
+    """From the start and after every cursor of the present epoch, Redis copies what it answers and
     the one event that does not fit any more."""
     given = await fill(redis, sizes)
     one_more = max(sizes) + 100
@@ -81,7 +81,7 @@ async def test_copied(redis: Redis, sizes: list[int]) -> None:
         assert cost.copied <= allowed, (cursor, cost)
 
 
-async def test_nothing_to_answer(redis: Redis) -> None:
+async def test_an_empty_answer_copies_nothing(redis: Redis) -> None:
     """A reader that has all of it, and one whose cursor is invented, cost no payload at all; nor
     does the end, whose event is kept."""
     given = await fill(redis, [LARGE] * 4)
@@ -96,8 +96,8 @@ async def test_nothing_to_answer(redis: Redis) -> None:
     assert (await History(redis).page("run-1", given[-1])).entries[-1].id == end
 
 
-async def test_a_former_life(redis: Redis) -> None:
-    """Where a life before the present one is kept, the entries that are read for their ids alone
+async def test_a_former_epoch_costs_one_entry(redis: Redis) -> None:
+    """Where an epoch before the current one is kept, the entries that are read for their ids alone
     are three at most: the first, the end and the cursor's."""
     given = await fill(redis, [LARGE] * 3)
     await redis.hset(meta_key("run-1"), "replid", "of another master")
@@ -137,7 +137,7 @@ async def test_an_event_that_was_deleted(redis: Redis) -> None:
         ]
 
 
-async def test_append(redis: Redis) -> None:
+async def test_an_append_copies_no_entry(redis: Redis) -> None:
     """An event that is appended to a full history of large ones costs no copy of one; each that
     must go is copied once."""
     limits = HistoryLimits(max_bytes=3 * MEBIBYTE)

@@ -37,7 +37,7 @@ async def test_refused_writes_nothing(redis: Redis, organization: str) -> None:
     assert await redis.pttl(meta_key("run-1")) <= 60_000
 
 
-async def test_answers(redis: Redis) -> None:
+async def test_each_answer_has_its_meaning(redis: Redis) -> None:
     """The script tells a first registration from the same one again, and names what differs."""
 
     async def answer(organization: str, workflow: str | None) -> bytes:
@@ -54,7 +54,7 @@ async def test_answers(redis: Redis) -> None:
     assert await answer("other", "w") == b"organization_id"
 
 
-async def test_kept_for_a_short_time(redis: Redis) -> None:
+async def test_unregistered_is_kept_for_a_short_time(redis: Redis) -> None:
     """Bare messages of an execution that no organization has are kept for the short time, and once
     it has one, by registration or by a plain HSET and one more event, for as long as any other."""
     await record(redis, "run-1", payload("a"), unregistered_ttl_ms=HOUR)
@@ -97,7 +97,7 @@ async def test_registered_after_the_end(redis: Redis) -> None:
 
 
 async def test_registration_never_shortens(redis: Redis) -> None:
-    """Registering again, by whoever goes by a shorter time, takes nothing away."""
+    """Registering again with a shorter time takes nothing away."""
     await append(redis, "run-1")
     call = Registration("run-1", "acme").call(HistoryLimits(open_ttl_ms=60_000))
     await redis.eval(call.script.text, len(call.keys), *call.keys, *call.arguments)
@@ -105,7 +105,7 @@ async def test_registration_never_shortens(redis: Redis) -> None:
 
 
 async def test_silence_after_registration(redis: Redis) -> None:
-    """Three events, a registration, a silence longer than the short time, one event: one life."""
+    """Three events, a registration, a silence longer than the short time, one event: one epoch."""
     short = 1500
     given = [
         (await record(redis, "run-1", payload("a", n=n), batch=n, unregistered_ttl_ms=short))[0]
@@ -125,7 +125,7 @@ async def _is_gone(redis: Redis, execution_id: str) -> bool:
 
 
 @pytest.mark.parametrize(("ownership", "is_short"), [("registry", True), ("token", False)])
-async def test_ownership(
+async def test_only_ownership_by_registry_shortens(
     start_gateway: StartGateway, redis: Redis, ownership: str, is_short: bool
 ) -> None:
     """The gateway keeps what is unknown to the registry for an hour; where nobody registers, all is

@@ -1,4 +1,4 @@
-"""The scripts that keep history: ids, lives, bounds, the end, and one id for all instances."""
+"""The scripts that keep history: ids, epochs, bounds, the end, and one id for all instances."""
 
 import pytest
 from redis.asyncio import Redis
@@ -16,7 +16,7 @@ EVENTS = "sse:{run-1}:events"
 
 
 async def test_ids_have_no_holes(redis: Redis) -> None:
-    """Within a life the seq counts 1, 2, 3 and the epoch stays."""
+    """Within an epoch the seq counts 1, 2, 3 and the epoch stays."""
     given = [await append(redis, "run-1", n=n) for n in range(5)]
     assert [one.seq for one in given] == [1, 2, 3, 4, 5]
     assert len({one.epoch for one in given}) == 1
@@ -38,7 +38,7 @@ async def test_appended_and_published_in_one_step(redis: Redis) -> None:
     assert await kept(redis) == [(str(event_id), payload("step:started", n=1))]
 
 
-async def test_idempotent(redis: Redis) -> None:
+async def test_a_known_idempotency_key_appends_nothing(redis: Redis) -> None:
     """A repeated key gets the id it got before, and nothing is appended or published again."""
     first = await append(redis, "run-1", key="k", n=1)
     assert await append(redis, "run-1", key="k", n=1) == first
@@ -46,8 +46,8 @@ async def test_idempotent(redis: Redis) -> None:
     assert len(await ids(redis, "run-1")) == 2
 
 
-async def test_new_life_where_none_is(redis: Redis) -> None:
-    """When history is gone the next event begins a new life, whose epoch is a greater one even if
+async def test_a_new_epoch_where_no_history_is(redis: Redis) -> None:
+    """When history is gone the next event begins a new epoch, whose epoch is a greater one even if
     the clock is behind."""
     before = await append(redis, "run-1")
     await redis.delete(EVENTS)
@@ -59,14 +59,14 @@ async def test_new_life_where_none_is(redis: Redis) -> None:
     assert await append(redis, "run-1") == EventId(100000000000000, 1)
 
 
-async def test_new_life_when_meta_is_lost(redis: Redis) -> None:
+async def test_a_new_epoch_when_meta_is_lost(redis: Redis) -> None:
     """Also when only `meta` was lost, and the clock is behind what history holds."""
     await redis.xadd(EVENTS, {"event": payload("a"), "bytes": 1}, id="99999999999999-7")
     assert await append(redis, "run-1") == EventId(100000000000000, 1)
 
 
-async def test_new_life_on_another_master(redis_process: object) -> None:
-    """A restarted Redis that kept its data is not the same any more: a new life begins, and what
+async def test_a_new_epoch_on_another_master(redis_process: object) -> None:
+    """A restarted Redis that kept its data is not the same any more: a new epoch begins, and what
     was kept is still read, in order."""
     process = redis_process("--appendonly", "yes", "--appendfsync", "always")  # type: ignore[operator]
     assert isinstance(process, RedisProcess)
@@ -91,7 +91,7 @@ async def test_the_first_terminal_event_wins(redis: Redis) -> None:
     assert await redis.hget(META, "terminal_type") == b"execution:failed"
 
 
-async def test_expiry(redis: Redis) -> None:
+async def test_keys_expire_as_the_limits_say(redis: Redis) -> None:
     """Until the end, history and `meta` live for the open time, renewed by every event; after it
     history for its own time and `meta` for 7 days."""
     limits = {"open_ttl_ms": 50_000_000, "history_ttl_ms": 20_000_000}
@@ -161,7 +161,7 @@ async def test_memory_of_bare_messages_is_bounded(redis: Redis) -> None:
     assert await redis.llen("sse:{run-1}:order") == 2000
 
 
-async def test_pages(redis: Redis) -> None:
+async def test_pages_follow_one_another(redis: Redis) -> None:
     """A page is bounded by bytes, the next one begins where it ended, and all of them together
     are the history."""
     given = [await append(redis, "run-1", n=n, text="x" * 100_000) for n in range(25)]
@@ -204,10 +204,10 @@ async def test_page_ends_at_the_terminal_event(redis: Redis) -> None:
         (None, "start", [3, 4, 5]),
     ],
 )
-async def test_verdict(
+async def test_cursor_status(
     redis: Redis, cursor: EventId | None, cursor_status: str, expected: list[int]
 ) -> None:
-    """A cursor is valid only if its entry is kept; before what is kept, in the same life, it
+    """A cursor is valid only if its entry is kept; before what is kept, in the same epoch, it
     is a gap; anything else is a reset, and the whole history is given."""
     for seq in (3, 4, 5):
         await redis.xadd(EVENTS, {"event": payload("a"), "bytes": 1}, id=f"5-{seq}")

@@ -54,7 +54,7 @@ async def previous_append(redis: Redis, payload: bytes, max_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("unregistered_ttl_ms", [0, 60_000])
-async def test_one_id(redis: Redis, unregistered_ttl_ms: int) -> None:
+async def test_both_releases_give_the_same_ids(redis: Redis, unregistered_ttl_ms: int) -> None:
     """Both give the same bare messages the same ids, whichever of them records a message first."""
     a, b, c = payload("a"), payload("b"), payload("c")
 
@@ -66,8 +66,8 @@ async def test_one_id(redis: Redis, unregistered_ttl_ms: int) -> None:
     assert len(await ids(redis, "run-1")) == 4
 
 
-async def test_trimmed_by_both(redis: Redis) -> None:
-    """However they take turns, also when the one before has begun a new life, a history stays
+async def test_both_releases_trim_within_the_bound(redis: Redis) -> None:
+    """However they take turns, also when the one before has begun a new epoch, a history stays
     within its bound and a reader is told what is kept."""
     bound = 3000
     for turn in range(60):
@@ -87,7 +87,7 @@ async def test_trimmed_by_both(redis: Redis) -> None:
     assert sum(sizes) > bound - 400
 
 
-async def test_registered_by_both(redis: Redis) -> None:
+async def test_both_releases_know_a_registration(redis: Redis) -> None:
     """What a publisher before has registered is known to the script, and the other way round."""
 
     async def now(organization: str) -> bytes:

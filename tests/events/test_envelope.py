@@ -61,7 +61,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("payload", "event_type"), USABLE)
-def test_usable(payload: bytes, event_type: str) -> None:
+def test_a_usable_message_is_one_event(payload: bytes, event_type: str) -> None:
     """A JSON object with a usable type becomes one SSE event of that type."""
     envelope = decode(payload)
     assert (envelope.type, envelope.id) == (event_type, None)
@@ -70,7 +70,7 @@ def test_usable(payload: bytes, event_type: str) -> None:
 
 
 @pytest.mark.parametrize(("payload", "event_type"), USABLE)
-def test_bytes_are_kept(payload: bytes, event_type: str) -> None:
+def test_the_json_is_kept_byte_for_byte(payload: bytes, event_type: str) -> None:
     """The producer's JSON reaches the browser byte for byte, but for raw line ends around it."""
     [seen] = parse_sse(live(decode(payload)).frame)
     assert seen.data.encode() == payload.strip()
@@ -84,7 +84,7 @@ def test_raw_line_ends_are_deleted() -> None:
 
 
 @pytest.mark.parametrize(("payload", "why"), UNUSABLE)
-def test_unusable(payload: bytes, why: str) -> None:
+def test_an_unusable_message_is_refused(payload: bytes, why: str) -> None:
     """Anything but a JSON object with a usable type is refused, and the refusal says why."""
     with pytest.raises(MessageRefused, match=why):
         decode(payload)
@@ -173,7 +173,7 @@ def test_id(payload: bytes, event_id: EventId) -> None:
 
 
 @pytest.mark.parametrize("payload", FOREIGN_IDS)
-def test_foreign_id(payload: bytes) -> None:
+def test_a_foreign_id_is_replaced(payload: bytes) -> None:
     """An id of any other form makes the message a bare one: it is taken out, and replaced by the
     recorded one, without touching a byte of the rest."""
     envelope = decode(payload)

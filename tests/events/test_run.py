@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.run import TERMINAL_TYPES, RunFold, fold
-from gateway.settings import TERMINAL_TYPES as USUAL_TERMINAL_TYPES
+from gateway.events.run import RunFold
+from gateway.settings import TERMINAL_TYPES
+from tests.events.folding import fold
 
 VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.json"))
 NAMES = [path.stem for path in VECTORS]
@@ -32,7 +33,7 @@ def folded(vector: dict[str, Any], events: list[Any], *, include_logs: bool) -> 
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=NAMES)
-def test_vector(path: Path) -> None:
+def test_every_vector_folds_to_its_document(path: Path) -> None:
     """Every vector's events fold to its document, with logs and, but for these, without."""
     vector = orjson.loads(path.read_bytes())
     expected = vector["expected"]
@@ -54,14 +55,9 @@ def test_keys_stand_in_the_order_of_the_contract() -> None:
     ]  # fmt: skip
 
 
-def test_usual_terminal_types() -> None:
-    """The fold's own terminal types are those of the settings' default."""
-    assert set(USUAL_TERMINAL_TYPES) == TERMINAL_TYPES
-
-
 def test_end_that_is_no_longer_kept() -> None:
     """An end that only the registry remembers settles the run; one that was folded stays."""
-    run = RunFold()
+    run = RunFold(TERMINAL_TYPES)
     run.end("execution:cancelled", "5-9")
     document = run.document("run-1", "flow-1")
     assert (document["status"], document["last_event_id"]) == ("canceled", "5-9")
@@ -71,15 +67,15 @@ def test_end_that_is_no_longer_kept() -> None:
 
 def test_terminal_event_of_an_unknown_type() -> None:
     """The event that ended the stream ends the run, whatever its type says."""
-    run = RunFold()
+    run = RunFold(TERMINAL_TYPES)
     run.add({"id": "5-1", "type": "over", "timestamp": "2026-03-02T08:00:00"}, ends=True)
     document = run.document("run-1", "flow-1")
     assert (document["status"], document["completed_at"]) == ("completed", "2026-03-02T08:00:00Z")
 
 
-def test_memory_without_logs() -> None:
+def test_memory_without_logs_is_bounded() -> None:
     """Without logs, a long history with large outputs leaves no more behind than a short one."""
-    run = RunFold()
+    run = RunFold(TERMINAL_TYPES)
 
     def feed(count: int) -> int:
         for number in range(count):
@@ -129,7 +125,7 @@ _ENVELOPES = st.fixed_dictionaries(
 
 @pytest.mark.fuzz
 @given(st.lists(_ENVELOPES | _JSON, max_size=6))
-def test_any_json(events: list[Any]) -> None:
+def test_no_json_makes_the_fold_raise(events: list[Any]) -> None:
     """No JSON makes the fold raise, and its document always has the contract's types."""
     document = fold(events, execution_id="run-1", workflow_id="flow-1", include_logs=True)
     assert document["status"] in {

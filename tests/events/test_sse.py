@@ -11,7 +11,7 @@ from gateway.events.sse_encoder import CloseReason
 from tests.support import parse_sse
 
 
-def test_connected() -> None:
+def test_connected_names_execution_and_heartbeat() -> None:
     """A stream begins with `retry:` and `connected`, whose data names the execution first, how long
     silence may last, and, where there are any, the last event so far and how all ended."""
     [seen] = parse_sse(sse_encoder.connected("run-1", 1500, 15.0))
@@ -28,7 +28,7 @@ def test_connected() -> None:
     }
 
 
-def test_heartbeat() -> None:
+def test_a_heartbeat_has_a_utc_time() -> None:
     """A heartbeat is a named event whose timestamp is UTC and ends in Z."""
     [seen] = parse_sse(sse_encoder.heartbeat(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)))
     assert (seen.event, seen.id) == ("heartbeat", None)
@@ -36,14 +36,14 @@ def test_heartbeat() -> None:
 
 
 @pytest.mark.parametrize("reason", CloseReason)
-def test_closing(reason: CloseReason) -> None:
+def test_closing_has_reason_and_delay(reason: CloseReason) -> None:
     """`stream:closing` carries its reason and the same delay as its `retry:`."""
     [seen] = parse_sse(sse_encoder.closing(reason, 2222))
     assert (seen.event, seen.id, seen.retry) == ("stream:closing", None, 2222)
     assert orjson.loads(seen.data) == {"reason": reason.value, "retry_ms": 2222}
 
 
-def test_expiring() -> None:
+def test_expiring_has_end_and_seconds_left() -> None:
     """The warning has the moment of the end in UTC and the whole seconds until then, and no id."""
     end = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
     [seen] = parse_sse(sse_encoder.expiring(end, end - 59.8))

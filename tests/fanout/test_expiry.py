@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gateway.events.sse_encoder import CloseReason
+from gateway.events.sse_encoder import RETRY_MS, CloseReason
 from gateway.fanout.expiry import SPREAD_SECONDS, WARNING_SECONDS, Expiry
-from gateway.fanout.hub import RETRY_MS
 from gateway.principal import Principal
 from tests.fanout.support import Stream, attached, make_hub
 from tests.principals import FOR_EVER, principal

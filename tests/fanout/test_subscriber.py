@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.state import COMPLETED, RETRY_MS, State, jittered_retry_ms
+from gateway.events.sse_encoder import RETRY_MS, CloseReason, jittered_retry_ms
+from gateway.fanout.state import COMPLETED, State
 from tests.fanout.support import Stream, burst, event, make_hub, open_stream
 from tests.support import eventually
 from tests.wire import Wire

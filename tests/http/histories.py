@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from gateway.bus import scripts
 from gateway.contract.keys import channel
 from gateway.contract.scripts import HistoryLimits, publish_call
-from gateway.events.run import TERMINAL_TYPES
+from gateway.settings import TERMINAL_TYPES
 from tests.support import producer_message
 
 

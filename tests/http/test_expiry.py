@@ -10,7 +10,7 @@ from tests.support import eventually
 
 async def test_expires_in_mid_stream(gateway: RunningGateway) -> None:
     """A stream whose token has seconds left is warned after `connected` and closed at `exp`, within
-    the spread; a stream with a longer token stays open and is told nothing."""
+    the spread; a stream with a longer token stays open and gets nothing."""
     stays = await gateway.open("run-1")
     expires_at = int(time.time()) + 2
     ends = await gateway.open("run-1", **credentials(ttl_seconds=2))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from tests.conftest import RunningGateway, StartGateway
 from tests.redis_process import RedisProcess
-from tests.support import eventually, free_port, producer_message
+from tests.support import cancel_task, eventually, free_port, producer_message
 
 WITHIN = 10.0
-"""Seconds in which trouble must show, and its mend."""
+"""Seconds in which a problem, and its end, must show."""
 
 StartRedis = Callable[..., RedisProcess]
 
@@ -102,7 +102,7 @@ async def test_streams_outlive_redis(
         process.start()
         await becomes(gateway, "healthy")
         process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
-        # This Redis keeps nothing over a restart: the reader is told that its history is gone.
+        # This Redis keeps nothing over a restart: the reader learns that its history is gone.
         while (seen := await reader.next()) is not None and seen.event != "step:started":
             assert seen.event in ("heartbeat", "stream:reset")
     assert gateway.components.metrics.feed_connections == 3
@@ -122,7 +122,7 @@ async def test_dead_task(gateway: RunningGateway) -> None:
 
 async def test_feed_that_dies(gateway: RunningGateway) -> None:
     """When the task that delivers events dies, health says so within 10 s."""
-    gateway.components.supervisor.cancel("feed")
+    cancel_task("feed")
     begin = time.monotonic()
     document = await becomes(gateway, "unhealthy")
     assert "task feed has died" in document["reason"]

@@ -63,7 +63,7 @@ async def test_limit(start_gateway: StartGateway, setting: str) -> None:
 
 
 async def test_event_source(start_gateway: StartGateway) -> None:
-    """An EventSource is told inside a 200, with the reason and a time to come back."""
+    """An EventSource gets a 200 with the reason and the time until it should reconnect."""
     gateway = await start_gateway(ownership="token", max_streams_per_subject=1)
     gateway.responses += [await opens(gateway)]
     response = await gateway.get("run-1", Accept="text/event-stream", **_as("user-1"))
@@ -146,9 +146,9 @@ async def test_address(start_gateway: StartGateway) -> None:
     assert await status(gateway.session, "192.0.2.9, 192.0.2.1") == 429
     assert await status(gateway.session, "192.0.2.2") == 200
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
-    async with aiohttp.ClientSession(connector=connector) as stranger:
-        assert await status(stranger, "192.0.2.3") == 200
-        assert await status(stranger, "192.0.2.4") == 429
+    async with aiohttp.ClientSession(connector=connector) as other:
+        assert await status(other, "192.0.2.3") == 200
+        assert await status(other, "192.0.2.4") == 429
 
 
 def signed(organizations: list[str], **claims: Any) -> str:
@@ -205,7 +205,7 @@ async def test_refused_is_not_counted(start_gateway: StartGateway) -> None:
 
 
 async def test_address_behind_a_unix_socket(start_gateway: StartGateway, tmp_path: Path) -> None:
-    """Whoever comes by the unix socket is believed about the address, with no network listed."""
+    """A client of the unix socket is believed about the address, with no network listed."""
     socket = tmp_path / "gateway.sock"
     gateway = await start_gateway(
         wait=False, ownership="token", max_streams_per_address=1, unix_socket=socket

@@ -103,7 +103,7 @@ async def test_no_history_speaks_as_the_gateway(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same of what stands in a history already, for streams and polls."""
+    """The same of entries that a history already has, for streams and polls."""
     monkeypatch.setattr("gateway.bus.history.refusal_log", RateLimitedLog(60.0))
     types = [*FORGED, "step:started"]
     for number, event_type in enumerate(types, start=1):

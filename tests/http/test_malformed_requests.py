@@ -51,7 +51,7 @@ async def test_malformed_requests(
     gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """200 malformed requests end no stream and raise nothing; the gateway serves on, and neither
-    the token nor the secret stands in a log."""
+    the token nor the secret is in a log."""
     caplog.set_level("DEBUG")
     reader = await gateway.open("run-1")
     components = urlsplit(gateway.url)

@@ -28,18 +28,18 @@ async def test_behind_an_open_stream(redis_url: str) -> None:
         before = resident(process)
         head = "".join(f"{name}: {value}\r\n" for name, value in credentials().items())
         address = urlsplit(process.url)
-        with socket.create_connection((address.hostname or "", address.port or 0)) as stranger:
-            stranger.setblocking(False)
+        with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+            client.setblocking(False)
             opening = f"GET {STREAM} HTTP/1.1\r\nHost: gateway\r\n{head}\r\n"
-            stranger.sendall(opening.encode())
-            sent = await flood(stranger)
+            client.sendall(opening.encode())
+            sent = await flood(client)
             assert sent < FLOOD
             assert resident(process) - before < MOST_MEMORY
             async with session.get(process.url + HEALTH) as response:
                 assert response.status == 200
 
 
-async def flood(stranger: socket.socket) -> int:
+async def flood(client: socket.socket) -> int:
     """Send requests until all are taken or nothing is taken for a second; how many bytes were."""
     loop = asyncio.get_running_loop()
     requests = f"{GET}\r\n".encode() * 1000
@@ -47,7 +47,7 @@ async def flood(stranger: socket.socket) -> int:
     try:
         while sent < FLOOD:
             async with asyncio.timeout(1):
-                await loop.sock_sendall(stranger, requests)
+                await loop.sock_sendall(client, requests)
             sent += len(requests)
     except TimeoutError:
         pass

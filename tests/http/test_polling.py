@@ -11,7 +11,7 @@ from gateway.contract.keys import events_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
-from gateway.http.runs import Asked, Reading
+from gateway.http.run_document import DocumentBuilder, Query
 from gateway.metrics import Metrics
 from tests.conftest import RunningGateway, credentials
 from tests.http.conftest import Client, path, poll
@@ -33,7 +33,9 @@ QUERIES = [{}, {"include_logs": "true"}, {"include_logs": "true", "after": "7-1"
 
 
 @pytest.mark.parametrize("query", QUERIES)
-async def test_no_news(client: Client, producer: Producer, query: dict[str, str]) -> None:
+async def test_nothing_new_is_304(
+    client: Client, producer: Producer, query: dict[str, str]
+) -> None:
     """A poll without news is a 304, from before the first event to after the last."""
     _, tag = await tag_of(client, **query)
     assert await tag_of(client, tag, **query) == (304, tag)
@@ -112,7 +114,7 @@ async def test_cost_of_no_news(client: Client, redis: Redis, producer: Producer)
 
 
 async def test_no_news_needs_credentials(client: Client, producer: Producer) -> None:
-    """Whoever may not see a run does not learn either that there is nothing new about it."""
+    """A client that may not see a run does not learn that it has nothing new either."""
     await producer.steps(["n1"])
     _, tag = await tag_of(client)
     for headers, status in (({}, 401), ({**credentials(), "X-Organization-ID": "other"}, 403)):
@@ -158,8 +160,8 @@ async def test_after_that_is_not_kept(client: Client, producer: Producer, after:
     assert [event["id"] for event in document["events"]] == ids
 
 
-async def test_after_another_life(client: Client, redis: Redis, producer: Producer) -> None:
-    """When the history was lost and began anew, a poll after the old one gets all of the new."""
+async def test_after_another_epoch(client: Client, redis: Redis, producer: Producer) -> None:
+    """When the history was lost and a new one began, a poll with an old id gets all of the new."""
     await producer.steps(["n1", "n2"])
     old = await poll(client)
     await redis.flushall()
@@ -178,24 +180,30 @@ def page(
     return Page(cursor_status, ids[0], terminal, "over", terminal is not None, more, None, entries)
 
 
-def test_another_life_between_two_pages() -> None:
-    """A history that begins anew while it is read is folded anew."""
-    reading = Reading("run-1", Asked(with_logs=True, after=None), Metrics())
-    assert reading.add(page(EventId(5, 1), EventId(5, 2), more=True))
-    assert not reading.add(page(EventId(9, 1), cursor_status="reset"))
-    document: Any = reading.document("flow-1")
-    assert (document["steps_completed"], len(document["events"])) == (1, 1)
-    assert reading.state == (EventId(9, 1), EventId(9, 1))
+def is_complete(builder: DocumentBuilder, page: Page) -> bool:
+    """Whether the document is complete with this page."""
+    list(builder.add(page))
+    return builder.is_complete
+
+
+def test_new_epoch_between_two_pages() -> None:
+    """When a new history begins while the old one is read, only the new one is folded."""
+    builder = DocumentBuilder("run-1", Query(with_logs=True), Metrics())
+    assert not is_complete(builder, page(EventId(5, 1), EventId(5, 2), more=True))
+    assert is_complete(builder, page(EventId(9, 1), cursor_status="reset"))
+    document = builder.document()
+    assert document.run["steps_completed"] == 1
+    assert b"".join(document.chunks).count(b'"id"') == 1
+    assert document.range == (EventId(9, 1), EventId(9, 1))
 
 
 def test_many_late_events() -> None:
     """Of what came after the end one page is read, and no more: nobody waits for it."""
-    reading = Reading("run-1", Asked(with_logs=False, after=None), Metrics())
-    assert reading.add(page(EventId(5, 1), terminal=EventId(5, 1)))
-    assert not reading.add(
-        page(EventId(5, 2), cursor_status="valid", more=True, terminal=EventId(5, 1))
-    )
-    assert reading.state == (EventId(5, 1), EventId(5, 2))
+    builder = DocumentBuilder("run-1", Query(with_logs=False), Metrics())
+    assert not is_complete(builder, page(EventId(5, 1), terminal=EventId(5, 1)))
+    late = page(EventId(5, 2), cursor_status="valid", more=True, terminal=EventId(5, 1))
+    assert is_complete(builder, late)
+    assert builder.range == (EventId(5, 1), EventId(5, 2))
 
 
 async def test_to_the_stream_and_back(gateway: RunningGateway, redis: Redis) -> None:

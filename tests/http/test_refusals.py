@@ -1,4 +1,4 @@
-"""Who gets no stream, and what they are told instead."""
+"""Requests that get no stream, and their answers."""
 
 import asyncio
 import time
@@ -122,7 +122,7 @@ async def test_unknown_and_foreign_are_alike(start_gateway: StartGateway, redis:
     unknown, foreign, mine = await asyncio.gather(ask("unknown"), ask("foreign"), ask("mine"))
     assert unknown[:2] == foreign[:2]
     assert unknown[0] == 404
-    assert "Whoever starts executions must register them" in unknown[1]
+    assert "Register the execution first" in unknown[1]
     assert "Connect your own workers" in unknown[1]
     assert min(unknown[2], foreign[2]) >= 0.6
     assert abs(unknown[2] - foreign[2]) < 0.3

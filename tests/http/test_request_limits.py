@@ -1,4 +1,4 @@
-"""What strangers send, before anybody knows who they are: limits and hidden requests."""
+"""Limits of requests without valid credentials, and hidden requests."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -198,7 +198,7 @@ async def test_smuggling(
 @pytest.mark.parametrize("id_", ["%2e%2e%2fx", "a%00", "a%0A", "a%0D%0A", "%ff", "%D9%A1", "a%2Fb"])
 async def test_ids(gateway: RunningGateway, id_: str) -> None:
     """An id of another form is a 400 in JSON on both paths, and a workflow id of any bytes that
-    fit into a request is no trouble."""
+    fit into a request is accepted."""
     for target in (f"/api/v1/sse/executions/{id_}/stream", path(id_)):
         url = yarl.URL(gateway.url + target, encoded=True)
         async with gateway.session.get(url, headers=credentials()) as response:

@@ -1,17 +1,13 @@
 """A run in pages: `limit`, and `after` as the cursor of the next one."""
 
+import asyncio
+from collections import Counter
 from typing import Any
 
-import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.bus.history import Entry, Page
-from gateway.events.ids import EventId
-from gateway.http.run_reading import STRETCH_BYTES, Asked, Reading, stretches
-from gateway.metrics import Metrics
+from gateway.http.run_cache import UNPAUSED_BYTES, Turns
 from tests.conftest import credentials
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
@@ -83,8 +79,8 @@ async def test_malformed_limit(client: Client, limit: str) -> None:
         assert response.status == 401
 
 
-async def test_another_life_between_pages(client: Client, redis: Redis, producer: Producer) -> None:
-    """When the history begins anew between two pages, the next one is the first of the new."""
+async def test_new_epoch_between_pages(client: Client, redis: Redis, producer: Producer) -> None:
+    """When a new history begins between two pages, the next page is the first of the new one."""
     await producer.steps(["n1", "n2"])
     old = await poll(client, include_logs="true", limit="2")
     await redis.flushall()
@@ -95,26 +91,24 @@ async def test_another_life_between_pages(client: Client, redis: Redis, producer
     assert document["more"] is True
 
 
-sizes = st.lists(st.integers(20, 3 * STRETCH_BYTES), max_size=20)
+async def test_folding_pauses() -> None:
+    """However many documents are folded at once, everything else gets a turn of the event loop
+    after each 128 KiB of all of them together, or one event more."""
+    turns, now = Turns(), 0
+    folded: Counter[int] = Counter()
 
+    async def count_turns() -> None:
+        nonlocal now
+        while True:
+            now += 1
+            await asyncio.sleep(0)
 
-@given(sizes, st.booleans(), st.sampled_from([None, 1, 3]))
-def test_stretches(sizes: list[int], more: bool, limit: int | None) -> None:
-    """A page folded in stretches gives what it gives at once, and no stretch is longer than its
-    bound but for one event."""
-    payloads = [b'{"type":"step:completed","x":"%b"}' % (b"x" * size) for size in sizes]
-    entries = [Entry(EventId(1, seq), one) for seq, one in enumerate(payloads, 1)]
-    page = Page("start", EventId(1, 1), None, "", False, more, None, entries)
-    asked = Asked(True, None, limit)
-    at_once, in_stretches = (Reading("e", asked, Metrics()) for _ in range(2))
-    follows = at_once.add(page)
-    last = False
-    for stretch in stretches(page):
-        assert (
-            len(stretch.entries) == 1
-            or sum(len(one.payload) for one in stretch.entries) <= STRETCH_BYTES
-        )
-        last = in_stretches.add(stretch)
-    assert last == follows
-    assert in_stretches.state == at_once.state
-    assert orjson.dumps(in_stretches.document("w")) == orjson.dumps(at_once.document("w"))
+    async def fold() -> None:
+        async for part in turns.paced(iter([b"x" * 30_000] * 20)):
+            folded[now] += len(part)
+
+    counting = asyncio.create_task(count_turns())
+    await asyncio.gather(*(fold() for _ in range(4)))
+    counting.cancel()
+    assert sum(folded.values()) == 4 * 20 * 30_000
+    assert max(folded.values()) < UNPAUSED_BYTES + 30_000

@@ -13,8 +13,8 @@ from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.envelope import with_id
 from gateway.events.ids import parse_id
-from gateway.events.run import fold
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.events.folding import fold
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
 from tests.support import free_port
@@ -185,7 +185,7 @@ async def test_wrong_workflow(
 
 async def test_refused_as_the_stream_refuses(start_gateway: StartGateway, redis: Redis) -> None:
     """Unknown and foreign executions, missing and foreign credentials: a poll and a stream are
-    told the same, byte for byte."""
+    get the same answer, byte for byte."""
     gateway = await start_gateway(ownership_wait_seconds=0.2)
     await register(redis, "mine", "acme", "flow-1")
     await register(redis, "foreign", "other", "flow-1")
@@ -200,18 +200,18 @@ async def test_refused_as_the_stream_refuses(start_gateway: StartGateway, redis:
         ("no%20id", credentials(), 400),
     ]
     for execution_id, headers, status in cases:
-        told = set()
+        answers = set()
         for url in (gateway.url + path(execution_id), gateway.stream_url(execution_id)):
             encoded = yarl.URL(url, encoded=True)
             async with gateway.session.get(encoded, headers=headers) as response:
                 challenge = response.headers.get("WWW-Authenticate")
-                told.add((response.status, challenge, await response.text()))
-        [(seen, _, _)] = told
+                answers.add((response.status, challenge, await response.text()))
+        [(seen, _, _)] = answers
         assert seen == status, execution_id
 
 
 async def test_credentials_in_the_query(client: Client) -> None:
-    """Credentials may stand in the query, as for the stream."""
+    """Credentials may be in the query, as for the stream."""
     given = credentials()
     query = {
         "Authorization": given["Authorization"],

@@ -1,4 +1,4 @@
-"""Who is slow to say what it wants is cut off; who has said it costs nothing any more."""
+"""A connection that is slow to send its first request is cut; after that it is not watched."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.http import connection as connection_module
 from gateway.http.connection import KEEPALIVE_SECONDS, Connections, ProtocolFactory
 from gateway.http.request_limits import request_limits_middleware
 from tests.conftest import StartGateway, credentials
@@ -93,7 +94,7 @@ async def _listening(connections: Connections) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_who_is_watched() -> None:
+async def test_first_request_is_awaited() -> None:
     """A connection is watched until its first request is there, or it is gone, and not after."""
     connections = Connections(60)
     async with _listening(connections) as url:
@@ -108,11 +109,12 @@ async def test_who_is_watched() -> None:
             connection.close()
 
 
-async def test_between_requests() -> None:
+async def test_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer a connection may idle for the keep-alive time and no longer, also with half
     of its next request sent; until then the next request is served."""
     keepalive = 1.0
-    async with _listening(Connections(TIMEOUT, keepalive)) as url:
+    monkeypatch.setattr(connection_module, "KEEPALIVE_SECONDS", keepalive)
+    async with _listening(Connections(TIMEOUT)) as url:
         connection = await Connection.open(url)
         for _ in range(2):
             connection.send(f"{GET}\r\n")

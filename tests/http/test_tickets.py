@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.access.tickets import Tickets, TicketStore, read, write
+from gateway.access.tickets import Tickets, from_record, to_record
 from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
 from gateway.contract.keys import ticket_key
@@ -101,7 +101,7 @@ async def test_bound_to_execution(gateway: RunningGateway) -> None:
 
 
 async def test_stored_hashed(gateway: RunningGateway, redis: Redis) -> None:
-    """What stands in Redis is good for nothing: neither the ticket nor the token, and it goes
+    """What is in Redis cannot be used: neither the ticket nor the token, and it goes
     after half a minute."""
     headers = credentials()
     async with gateway.session.post(ticket_url(gateway), headers=headers) as response:
@@ -162,7 +162,7 @@ async def test_bad_credentials(gateway: RunningGateway) -> None:
 
 
 async def test_not_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    """No ticket stands in any log, spent or refused."""
+    """No ticket is in any log, spent or refused."""
     caplog.set_level(logging.DEBUG)
     ticket = await get_ticket(gateway)
     for _ in range(2):
@@ -181,7 +181,7 @@ async def test_revoked_with_the_token(gateway: RunningGateway, redis: Redis) -> 
 def test_record() -> None:
     """A record brings back all that counts of a viewer, and nothing of the token."""
     whose = principal(subject="user-7", token_id="t-1", expires_at=time.time() + 60)
-    assert read(write(whose)) == whose
+    assert from_record(to_record(whose)) == whose
 
 
 async def test_record_of_a_large_token(gateway: RunningGateway, redis: Redis) -> None:
@@ -216,15 +216,15 @@ async def test_invented_tickets(gateway: RunningGateway, redis: Redis) -> None:
 @pytest.mark.parametrize("moment", ["nan", "inf", "1e400", -1e400, [1], None])
 def test_record_without_a_moment(moment: object) -> None:
     """A record whose end is no moment is none of ours: it would stop the task that ends streams."""
-    record = json.loads(write(principal()))
-    assert read(json.dumps({**record, "expires_at": moment}).encode()) is None
+    record = json.loads(to_record(principal()))
+    assert from_record(json.dumps({**record, "expires_at": moment}).encode()) is None
 
 
 @pytest.mark.fuzz
 @given(st.one_of(st.binary(), st.text().map(str.encode)))
 def test_any_record(record: bytes) -> None:
-    """Whatever stands in Redis is a viewer or is none."""
-    assert read(record) is None
+    """Whatever is in Redis is a valid principal or is refused."""
+    assert from_record(record) is None
 
 
 @pytest.mark.fuzz
@@ -233,4 +233,4 @@ def test_any_record(record: bytes) -> None:
 async def test_any_ticket(redis: Redis, ticket: str) -> None:
     """Whatever is shown as a ticket is refused as one, by its form or because Redis has none."""
     with pytest.raises(Unauthenticated):
-        await Tickets(TicketStore(redis)).spend(ticket, RUN)
+        await Tickets(redis).redeem(ticket, RUN)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admin.exposition import PREFIX
 from gateway.errors import RequestRefused
 from gateway.events.sse_encoder import CloseReason
 from gateway.http.screen import Fault
+from gateway.metrics import PREFIX
 from gateway.settings import Settings
 from tests.conftest import RunningGateway, StartGateway
 from tests.operations.exposition import families
@@ -69,7 +69,7 @@ def _names_of_errors() -> tuple[set[str], set[str]]:
             match node:
                 case ast.Assign([ast.Name("code")], ast.Constant(str(code))):
                     counted.add(code)
-                case ast.Call(ast.Name("_error" | "refusal"), [_, ast.Constant(str(code)), *_]):
+                case ast.Call(ast.Name("error_response"), [_, ast.Constant(str(code)), *_]):
                     answered.add(code)
                 case ast.AugAssign(
                     ast.Subscript(ast.Attribute(_, "refusals"), ast.Constant(str(code)))

@@ -125,7 +125,7 @@ def test_installs_once(project: Project) -> None:
     assert (first.returncode, first.stdout, first.stderr) == (0, said, "")
     assert project.make(target).returncode == 0
     constrained = "-m pip install --quiet --constraint config/constraints.txt --editable"
-    assert project.told() == [f"{constrained} .[embedded]"]
+    assert project.told() == [f"{constrained} .[embedded,loadtest]"]
     os.utime(project.directory / "setup.cfg", (2**32, 2**32))
     project.make(target)
     assert len(project.told()) == 2

@@ -130,7 +130,7 @@ async def _one_subject(stage: Stage, size: int, times: int) -> None:
 
 
 _BACKEND = "ownership_wait_seconds, backend_timeout_seconds"
-_CACHE = "CACHED_BYTES in gateway/access/tokens.py"
+_CACHE = "CACHE_BYTES in gateway/access/tokens.py"
 _WAIT = "ownership_wait_seconds"
 _MANY_VALUES = b",".join(b"[]" for _ in range(900))
 

@@ -15,9 +15,9 @@ from gateway.bus.revocations import KINDS, member, parse_member
 from gateway.errors import ConfigurationError
 from gateway.events.ids import EventId, parse_id
 from gateway.events.json_edit import without_member
-from gateway.events.sse_parser import EventStream
 from gateway.settings import Settings, check_redis_url, load, variable
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
+from gateway.tools.sse_parser import EventStream
 from gateway.tools.tail.follow import Follower, Lost
 from tests.support import SseParser, served
 

@@ -73,7 +73,7 @@ class Process:
                     self.url, self.admin_url = addresses(line)
 
     async def says(self, words: str) -> str:
-        """Read its log until a line holds *words*: that line."""
+        """Read its log until a line contains *words*: that line."""
         assert self._process.stderr is not None
         async with asyncio.timeout(DEADLINE):
             while True:
@@ -102,7 +102,7 @@ class Process:
 
 
 def serving(*around: str, **settings: str) -> AbstractAsyncContextManager[Process]:
-    """`sse-gateway serve` for as long as the block runs; *around* stands before the command, a
+    """`sse-gateway serve` for as long as the block runs; *around* goes before the command, a
     program that executes it."""
     return passing_on((), around, settings)
 

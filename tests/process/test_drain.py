@@ -1,4 +1,4 @@
-"""SIGTERM under many streams: they are sent away spread out, and lose nothing by it."""
+"""SIGTERM under many streams: they are closed one after the other, and lose nothing."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ DRAIN = 2.0
 
 
 class Tab:
-    """One stream: what it has seen, and when it was sent away."""
+    """One stream: its events, and when it was closed."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -46,10 +46,10 @@ class Tab:
                 self.numbers.append(seen.json()["data"]["number"])
 
 
-async def test_waves(redis_url: str) -> None:
-    """From SIGTERM on nobody is accepted and `/ready` says no. The streams are closed one after the
-    other over the whole drain time, each with a `retry:` of its own; who is still there gets what
-    is published meanwhile, and who comes back to the next process has missed nothing."""
+async def test_streams_drain_in_waves_and_lose_nothing(redis_url: str) -> None:
+    """From SIGTERM on no connection is accepted and `/ready` says no. The streams are closed one
+    after the other over the whole drain time, each with its own `retry:`; those still open get what
+    is published meanwhile, and those that come back to the next process have missed nothing."""
     settings = {
         "REDIS_URL": redis_url,
         "GATEWAY_OWNERSHIP": "token",

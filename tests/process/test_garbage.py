@@ -57,7 +57,7 @@ def _settings(redis_url: str) -> dict[str, str]:
 
 
 @pytest.mark.timeout(180)
-async def test_nothing_is_kept(redis_url: str, redis: Redis) -> None:
+async def test_bad_connections_leave_no_memory(redis_url: str, redis: Redis) -> None:
     """With the garbage collector off, the gateway has no more memory after 10,000 bad connections
     of all kinds than after 1,000, and a stream that was open all the time has missed nothing."""
     async with (
@@ -76,7 +76,7 @@ async def test_nothing_is_kept(redis_url: str, redis: Redis) -> None:
         assert [seen.event for seen in await reader.rest()] == ["execution:completed"]
 
 
-async def test_many_at_once_hold_up_nobody(redis_url: str) -> None:
+async def test_garbage_delays_nobody(redis_url: str) -> None:
     """While 300 connections bring 256 KiB of garbage at once, health answers within a second, and
     all of them cost less than a second of CPU."""
     async with (
@@ -124,8 +124,8 @@ ANSWERS = {
 }
 
 
-async def test_answers(redis_url: str) -> None:
-    """Each kind gets one answer, in the gateway's own form and without a word of what was sent, and
+async def test_oversized_requests_are_answered(redis_url: str) -> None:
+    """Each kind gets one answer, in the gateway's own form and without any of what was sent, and
     then the end of the connection."""
     async with (
         serving(**_settings(redis_url)) as process,

@@ -29,7 +29,7 @@ def session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
-async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None:
+async def test_two_workers_serve_and_drain(redis_url: str, redis: Redis, tmp_path: Path) -> None:
     """Tabs at both workers get every event. SIGTERM sends each away with `stream:closing`, and from
     the next Gunicorn they get what was published meanwhile, once and in order."""
     settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token", "GATEWAY_DRAIN_SECONDS": "1"}
@@ -74,7 +74,7 @@ async def test_two_workers(redis_url: str, redis: Redis, tmp_path: Path) -> None
         assert set(later) <= {"drain", "unavailable"}
 
 
-async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
+async def test_connection_limits_under_gunicorn(redis_url: str, tmp_path: Path) -> None:
     """Who sends half a request is cut in time, and what cannot be parsed is refused as elsewhere;
     a whole request is served. There is no access log, and no token in any other."""
     given = credentials()
@@ -108,7 +108,7 @@ async def test_limits_of_connections(redis_url: str, tmp_path: Path) -> None:
     assert token not in running.said
 
 
-async def test_wrong_settings(tmp_path: Path) -> None:
+async def test_wrong_settings_stop_gunicorn(tmp_path: Path) -> None:
     """What the settings lack ends the start, and is named."""
     async with gunicorn(tmp_path, {"GATEWAY_OWNERSHP": "token"}) as running:
         # 3, or 1 where both workers fail in one moment, which Gunicorn stumbles over.
@@ -117,7 +117,7 @@ async def test_wrong_settings(tmp_path: Path) -> None:
     assert SECRET not in running.said
 
 
-async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_embedded_redis_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that each worker would start for itself is refused: they would share no event."""
     monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
     monkeypatch.setenv("REDIS_URL", "embedded://")
@@ -125,7 +125,7 @@ async def test_redis_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         await create_app()
 
 
-async def test_readers_that_leave(redis_url: str, tmp_path: Path) -> None:
+async def test_readers_that_leave_are_noticed(redis_url: str, tmp_path: Path) -> None:
     """A reader that leaves while its stream is still being opened gives its place back: the handler
     is cancelled, which Gunicorn's worker would not have done by itself."""
     settings = {
@@ -140,8 +140,8 @@ async def test_readers_that_leave(redis_url: str, tmp_path: Path) -> None:
         await running.ready()
         url = f"{running.url}/api/v1/sse/executions/unknown/stream"
 
-        async def held() -> bool:
-            """Whether a request is held, not refused: nobody has registered the execution."""
+        async def waits() -> bool:
+            """Whether a request waits, and is not refused: the execution is not registered."""
             try:
                 async with (
                     asyncio.timeout(0.5),
@@ -152,8 +152,8 @@ async def test_readers_that_leave(redis_url: str, tmp_path: Path) -> None:
             except TimeoutError:
                 return True
 
-        assert await held()
-        await eventually(held)
+        assert await waits()
+        await eventually(waits)
 
 
 @pytest.fixture
@@ -168,7 +168,9 @@ def _process() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_process")
-async def test_options_of_connections(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_get_their_options(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each connection gets the options that a listening socket of somebody else lacks: without
     them a frozen reader ties up megabytes, and one that has vanished is kept for 15 minutes."""
     for name, value in (

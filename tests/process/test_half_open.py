@@ -25,7 +25,7 @@ async def _watch(session: aiohttp.ClientSession, url: str) -> SseReader:
     return reader
 
 
-async def test_flood(redis_url: str, redis: Redis) -> None:
+async def test_half_open_connections_harm_nobody(redis_url: str, redis: Redis) -> None:
     """While 3,000 connections idle or send a byte a second, each from another process than the
     gateway's, streams open within 2 s; when their time is over they are cut, and streams live."""
     settings = {

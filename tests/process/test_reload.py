@@ -32,7 +32,7 @@ def signed(key: EllipticCurvePrivateKey) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
 
 
-async def test_reload(redis_url: str, tmp_path: Path) -> None:
+async def test_sighup_changes_the_keys(redis_url: str, tmp_path: Path) -> None:
     """After SIGHUP a new key is good and the removed one is not, also for a token that was verified
     before; an open stream goes on. A broken file is complained of, and the old keys stay."""
     old, new = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
@@ -83,7 +83,7 @@ def toml(**settings: str | int) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in settings.items())
 
 
-async def test_limits_and_logging(redis_url: str, tmp_path: Path) -> None:
+async def test_sighup_changes_limits_and_logging(redis_url: str, tmp_path: Path) -> None:
     """After SIGHUP the limits, the log's level and its form are those of the file: who is over a
     limit that was lowered stays, and opens no more. What takes a restart is named, and a file
     with a mistake changes nothing."""

@@ -21,7 +21,7 @@ from tests.tools.dev.processes import alive, descendants
 EX_CONFIG = 78
 
 
-async def test_banner(redis_url: str) -> None:
+async def test_banner_shows_no_password(redis_url: str) -> None:
     """`serve` starts with a banner of five lines: address, ownership, CORS, Redis, history."""
     secretive = redis_url.replace("redis://", "redis://default:hush@")
     async with serving(REDIS_URL=secretive, GATEWAY_OWNERSHIP="token") as process:
@@ -34,7 +34,7 @@ async def test_banner(redis_url: str) -> None:
     assert SECRET not in text
 
 
-async def test_sigterm(redis_url: str, redis: Redis) -> None:
+async def test_sigterm_drains_and_exits(redis_url: str, redis: Redis) -> None:
     """SIGTERM ends within 5 s at the default drain time: every stream gets what was published,
     `stream:closing` (`drain`) with a jittered `retry:`, and a clean end."""
     async with (
@@ -65,7 +65,7 @@ async def test_sigterm(redis_url: str, redis: Redis) -> None:
 
 
 async def test_sigterm_with_a_frozen_reader(redis_url: str, redis: Redis) -> None:
-    """A reader that takes nothing does not hold up the end: still within 5 s."""
+    """A reader that takes nothing does not delay the exit: still within 5 s."""
     async with (
         serving(
             REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", GATEWAY_DRAIN_SECONDS="3"
@@ -84,7 +84,7 @@ async def test_sigterm_with_a_frozen_reader(redis_url: str, redis: Redis) -> Non
             assert time.monotonic() - begin < 5
 
 
-async def test_wrong_settings() -> None:
+async def test_wrong_settings_exit_with_78() -> None:
     """Wrong settings: exit status 78, every mistake listed, no traceback."""
     status, _, err = await run(
         "serve", GATEWAY_PORT="x", GATEWAY_JWT_SECRET="short", GATEWAY_OWNERSHP="token"
@@ -95,7 +95,7 @@ async def test_wrong_settings() -> None:
     assert "Traceback" not in err
 
 
-async def test_busy_port(redis_url: str) -> None:
+async def test_a_busy_port_is_named(redis_url: str) -> None:
     """A busy port is named in one sentence, without a traceback."""
     async with serving(REDIS_URL=redis_url) as process:
         port = process.url.rpartition(":")[2]
@@ -106,7 +106,7 @@ async def test_busy_port(redis_url: str) -> None:
     assert len(err.strip().splitlines()) == 1
 
 
-async def test_foreign_address() -> None:
+async def test_a_foreign_address_is_named() -> None:
     """An address that is not this machine's is named in one sentence."""
     status, _, err = await run("serve", GATEWAY_HOST="192.0.2.1")
     assert status == 1
@@ -132,7 +132,7 @@ async def test_unix_socket(redis_url: str, tmp_path: Path) -> None:
         await process.healthy(session)
 
 
-async def test_file_limit(redis_url: str) -> None:
+async def test_file_limit_is_raised(redis_url: str) -> None:
     """`serve` raises its soft limit of open files to the hard one."""
     async with serving(REDIS_URL=redis_url) as process:
         soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
@@ -140,7 +140,7 @@ async def test_file_limit(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-async def test_embedded_redis(signum: signal.Signals) -> None:
+async def test_embedded_redis_ends_with_the_gateway(signum: signal.Signals) -> None:
     """`embedded://` starts a private Valkey on loopback, whose URL and password stand in the banner
     and in no line of the log; no process of it outlives the gateway, even one that was killed."""
     async with (
@@ -160,13 +160,13 @@ async def test_embedded_redis(signum: signal.Signals) -> None:
         said = "".join(process.lines)
         password = urlsplit(url).password
         assert password
-        assert said.count(password) == 1, "only the banner holds it"
+        assert said.count(password) == 1, "only the banner has it"
     await eventually(lambda: not any(map(alive, keeper_and_server)))
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_token_is_in_no_log(redis_url: str, form: str) -> None:
-    """A token in the query stands in no line that the process prints, in either form, at level
+    """A token in the query is in no line that the process prints, in either form, at level
     debug too, neither about the stream that it opened nor about the request that was refused."""
     given = credentials()
     token = given["Authorization"].removeprefix("Bearer ")

@@ -17,7 +17,7 @@ StartRedis = Callable[..., RedisProcess]
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-async def test_in_order(publisher: Either, redis: Redis) -> None:
+async def test_buffered_events_are_sent_in_order(publisher: Either, redis: Redis) -> None:
     """What was put into the buffer is in history after a flush, in order, and the methods are the
     publisher's own."""
     for number in range(200):
@@ -29,7 +29,7 @@ async def test_in_order(publisher: Either, redis: Redis) -> None:
     assert await redis.hexists("sse:{run-2}:meta", "terminal")
 
 
-async def test_used_again(publisher: Either, redis: Redis) -> None:
+async def test_an_empty_buffer_is_used_again(publisher: Either, redis: Redis) -> None:
     """A buffer that has run empty takes more; flushing an empty one returns at once."""
     await publisher.flush()
     for number in range(3):
@@ -38,11 +38,11 @@ async def test_used_again(publisher: Either, redis: Redis) -> None:
     assert await numbers(redis) == [0, 1, 2]
 
 
-async def test_restart(
+async def test_a_crash_of_redis_loses_and_doubles_nothing(
     make_publisher: MakePublisher, redis_process: StartRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A crash of Redis in mid-burst neither loses, doubles nor reorders what its append-only file
-    keeps, and the log tells of the wait."""
+    """A crash of Redis in the middle of many events neither loses, doubles nor reorders what its
+    append-only file keeps, and the log tells of the wait."""
     process = redis_process("--appendonly", "yes", "--appendfsync", "always")
     publisher = make_publisher(process.url)
     for number in range(300):
@@ -58,14 +58,16 @@ async def test_restart(
         assert await numbers(client) == list(range(400))
 
 
-async def test_full(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_a_full_buffer_refuses_and_keeps_what_it_has(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """A full buffer refuses what comes, with the reason, and keeps what it has."""
     process = redis_process()
     process.kill()
     publisher = make_publisher(process.url, buffer_events=3)
     for number in range(3):
         publisher.buffered.publish("run-1", "a", {"number": number})
-    with pytest.raises(BufferFull, match="3 events wait already, so this one was not taken"):
+    with pytest.raises(BufferFull, match="3 events wait already, so this one was not added"):
         publisher.buffered.publish("run-1", "a", {"number": 3})
     with pytest.raises(PublishFailed, match=r"3 events are not sent yet.* Redis cannot be reached"):
         await publisher.flush(0.2)
@@ -77,7 +79,7 @@ async def test_full(make_publisher: MakePublisher, redis_process: StartRedis) ->
         assert await numbers(client) == [0, 1, 2]
 
 
-async def test_keeps_trying_refusals(
+async def test_refused_events_are_tried_again(
     make_publisher: MakePublisher, redis_process: StartRedis
 ) -> None:
     """A buffered event that Redis refuses waits until an operator has mended that."""
@@ -93,7 +95,7 @@ async def test_keeps_trying_refusals(
         assert await numbers(client) == [1]
 
 
-async def test_close(make_publisher: MakePublisher) -> None:
+async def test_close_says_what_was_not_sent(make_publisher: MakePublisher) -> None:
     """Closing says what it could not send, and nothing is taken afterwards."""
     publisher = make_publisher(NOWHERE)
     publisher.buffered.publish("run-1", "a", {})
@@ -104,7 +106,7 @@ async def test_close(make_publisher: MakePublisher) -> None:
         publisher.buffered.publish("run-1", "a", {})
 
 
-async def test_loop_ends_early(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_loop_that_ends_early_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A loop that ends before its publisher is closed leaves a line about what is lost."""
 
     async def program() -> None:
@@ -135,7 +137,7 @@ for number in range(20):
 """
 
 
-async def test_program_ends(redis: Redis, redis_url: str) -> None:
+async def test_a_program_that_ends_flushes(redis: Redis, redis_url: str) -> None:
     """A program that ends without `close` still sends what its buffer holds, or says that it could
     not."""
     await asyncio.to_thread(run_script, _ENDS_WITHOUT_CLOSE, redis_url)
@@ -170,7 +172,7 @@ os._exit(0)
 """
 
 
-async def test_fork(redis: Redis, redis_url: str) -> None:
+async def test_a_child_process_begins_empty(redis: Redis, redis_url: str) -> None:
     """After a fork parent and child go on, each with connections of its own; what waits in the
     parent's buffer stays the parent's."""
     ended = await asyncio.to_thread(run_script, _FORKS, redis_url)

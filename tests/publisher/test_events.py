@@ -8,8 +8,9 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.events.fields import stamp
 from gateway.publisher import EventRefused
-from gateway.publisher.timestamps import instant, milliseconds, stamp
+from gateway.publisher.timestamps import instant, milliseconds
 from tests.history_support import kept
 from tests.publisher.conftest import Either
 
@@ -169,7 +170,7 @@ DOCUMENTED = {
 
 
 @pytest.mark.parametrize(("method", "given", "event_type", "data"), EVENTS)
-async def test_payload(
+async def test_each_method_publishes_the_documented_payload(
     publisher: Either,
     redis: Redis,
     method: str,
@@ -188,12 +189,12 @@ async def test_payload(
     assert DOCUMENTED.get(event_type, set()) <= data.keys()
 
 
-def test_every_event_is_tried() -> None:
+def test_the_table_has_every_event() -> None:
     """The table above leaves no event of the document out."""
     assert DOCUMENTED.keys() <= {event_type for _, _, event_type, _ in EVENTS}
 
 
-async def test_now_by_default(publisher: Either, redis: Redis) -> None:
+async def test_a_time_is_now_by_default(publisher: Either, redis: Redis) -> None:
     """A time that is not given is now, in UTC with Z and milliseconds."""
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     await publisher.step_started("run-1", **NODE)
@@ -220,7 +221,7 @@ async def test_now_by_default(publisher: Either, redis: Redis) -> None:
         ("2024-01-15T10:30:00Z", "2024-01-15T10:30:00.000Z"),
     ],
 )
-def test_moment(given: datetime | str, text: str) -> None:
+def test_times_are_utc_with_milliseconds(given: datetime | str, text: str) -> None:
     """Times are told in UTC with Z and milliseconds; one without a zone is UTC already."""
     assert stamp(instant(given)) == text
 
@@ -228,9 +229,9 @@ def test_moment(given: datetime | str, text: str) -> None:
 @pytest.mark.parametrize(
     "given", ["soon", "", 1705314600, datetime.max.replace(tzinfo=timezone(timedelta(hours=-3)))]
 )
-def test_no_moment(given: Any) -> None:
+def test_a_value_that_is_no_time_is_refused(given: Any) -> None:
     """What is no time is refused with an example of one."""
-    with pytest.raises(EventRefused, match="is no time: give a datetime, or text like"):
+    with pytest.raises(EventRefused, match="is not a time: give a datetime, or text like"):
         instant(given)
 
 
@@ -242,7 +243,7 @@ def test_no_moment(given: Any) -> None:
         (END, BEGIN, 0),
     ],
 )
-def test_duration(begin: str, end: str, expected: int) -> None:
+def test_durations_are_whole_milliseconds(begin: str, end: str, expected: int) -> None:
     """Durations are whole milliseconds, across zones, and never negative."""
     assert milliseconds(instant(begin), instant(end)) == expected
 

@@ -21,7 +21,7 @@ from tests.publisher.conftest import Either, MakePublisher, numbers
 from tests.redis_process import RedisProcess
 
 
-async def test_history_and_channel(publisher: Either, redis: Redis) -> None:
+async def test_history_and_channel_have_the_same_id(publisher: Either, redis: Redis) -> None:
     """The id that is returned is the one in history and the one in the envelope on the channel,
     which is otherwise the payload in history."""
     async with redis.pubsub() as channel:
@@ -40,7 +40,7 @@ async def test_history_and_channel(publisher: Either, redis: Redis) -> None:
     ]
 
 
-async def test_one_round_trip(publisher: Either, redis: Redis) -> None:
+async def test_an_event_costs_one_command(publisher: Either, redis: Redis) -> None:
     """An event costs one command."""
     await publisher.publish("run-1", "a", {})
     await redis.config_resetstat()
@@ -53,7 +53,7 @@ async def test_one_round_trip(publisher: Either, redis: Redis) -> None:
     assert {name.removeprefix("cmdstat_") for name in used} <= in_script
 
 
-async def test_script_unknown(publisher: Either, redis: Redis) -> None:
+async def test_a_redis_without_the_script_is_sent_it(publisher: Either, redis: Redis) -> None:
     """A Redis that has forgotten the script, as a promoted replica may, is sent it."""
     await publisher.publish("run-1", "a", {"number": 1})
     await redis.script_flush()
@@ -61,7 +61,7 @@ async def test_script_unknown(publisher: Either, redis: Redis) -> None:
     assert await numbers(redis) == [1, 2]
 
 
-async def test_idempotency_key(publisher: Either, redis: Redis) -> None:
+async def test_a_known_idempotency_key_publishes_nothing(publisher: Either, redis: Redis) -> None:
     """A second event with a known key is the first one; without a key each is its own."""
     first = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
     again = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
@@ -73,7 +73,9 @@ async def test_idempotency_key(publisher: Either, redis: Redis) -> None:
     assert len(await kept(redis, "run-2")) == 1
 
 
-async def test_settings(make_publisher: MakePublisher, redis: Redis) -> None:
+async def test_options_set_prefix_terminal_types_and_limits(
+    make_publisher: MakePublisher, redis: Redis
+) -> None:
     """Prefix, terminal types, and the bounds of history are the publisher's to set."""
     limits = HistoryLimits(open_ttl_ms=50_000, history_ttl_ms=10_000)
     publisher = make_publisher(channel_prefix="x:", terminal_types=["done"], limits=limits)
@@ -90,7 +92,9 @@ async def test_settings(make_publisher: MakePublisher, redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "canceled"])
-async def test_terminal(publisher: Either, redis: Redis, ending: str) -> None:
+async def test_endings_are_recorded_as_terminal(
+    publisher: Either, redis: Redis, ending: str
+) -> None:
     """The events that end an execution are known as such."""
     given = {"error_message": "no"} if ending == "failed" else {}
     last = await getattr(publisher, f"execution_{ending}")("run-1", **given)
@@ -98,7 +102,7 @@ async def test_terminal(publisher: Either, redis: Redis, ending: str) -> None:
     assert terminal == [last.encode(), f"execution:{ending}".encode()]
 
 
-def test_defaults(redis_url: str) -> None:
+def test_defaults_agree_with_the_gateway(redis_url: str) -> None:
     """A publisher made without options agrees with a gateway run without settings."""
     fields = {name: field.default for name, field in Settings.model_fields.items()}
     defaults = {**(SyncPublisher.__init__.__kwdefaults__ or {})}
@@ -123,21 +127,21 @@ for _ in range(1000):
     _inner = _inner["x"]
 
 REFUSED = [
-    ({"execution_id": "no/slash"}, "is no execution id"),
-    ({"execution_id": ""}, "is no execution id"),
-    ({"execution_id": "x" * 129}, "is no execution id"),
-    ({"execution_id": 7}, "is no execution id"),
+    ({"execution_id": "no/slash"}, "is not an execution id"),
+    ({"execution_id": ""}, "is not an execution id"),
+    ({"execution_id": "x" * 129}, "is not an execution id"),
+    ({"execution_id": 7}, "is not an execution id"),
     ({"type": ""}, "type is missing"),
     ({"type": None}, "type is missing"),
-    ({"type": "a\nb"}, "cannot stand in an event line"),
+    ({"type": "a\nb"}, "not printable"),
     ({"type": "x" * 129}, "longer than 128"),
     ({"type": "heartbeat"}, "one of the gateway's own"),
     ({"type": "stream:gap"}, "one of the gateway's own"),
     ({"type": "\ud800"}, "refused"),
     ({"type": Thing()}, "refused"),
-    ({"data": [1]}, "no JSON object"),
-    ({"data": None}, "no JSON object"),
-    ({"data": "text"}, "no JSON object"),
+    ({"data": [1]}, "not a JSON object"),
+    ({"data": None}, "not a JSON object"),
+    ({"data": "text"}, "not a JSON object"),
     ({"data": {"x": Thing()}}, "not JSON.*Thing"),
     ({"data": {"x": object()}}, "not JSON.*object"),
     ({"data": {"x": Decimal(1)}}, "not JSON.*Decimal"),
@@ -150,18 +154,18 @@ REFUSED = [
     ({"data": {"x": float("nan")}}, "NaN"),
     ({"data": {"x": [None, ({"y": float("inf")},)]}}, "infinite"),
     ({"data": {"x": MappingProxyType({"y": float("-inf")})}}, "infinite"),
-    ({"timestamp": "yesterday"}, "is no time"),
+    ({"timestamp": "yesterday"}, "is not a time"),
     ({"type": " stream:closing"}, "white space"),
     ({"type": "a "}, "white space"),
-    ({"idempotency_key": ""}, "is no idempotency key"),
-    ({"idempotency_key": "x" * 257}, "is no idempotency key"),
-    ({"idempotency_key": "\ud800"}, "is no idempotency key"),
-    ({"idempotency_key": 7}, "is no idempotency key"),
+    ({"idempotency_key": ""}, "is not an idempotency key"),
+    ({"idempotency_key": "x" * 257}, "is not an idempotency key"),
+    ({"idempotency_key": "\ud800"}, "is not an idempotency key"),
+    ({"idempotency_key": 7}, "is not an idempotency key"),
 ]
 
 
 @pytest.mark.parametrize(("wrong", "message"), REFUSED)
-async def test_refused(
+async def test_an_invalid_event_is_refused_and_not_sent(
     publisher: Either, redis: Redis, wrong: dict[str, Any], message: str
 ) -> None:
     """What can be no event is refused at once, by publisher and buffer, and nothing is sent."""
@@ -173,14 +177,16 @@ async def test_refused(
     assert await redis.dbsize() == 0
 
 
-async def test_any_mapping(publisher: Either, redis: Redis) -> None:
+async def test_data_may_be_any_mapping(publisher: Either, redis: Redis) -> None:
     """Data may be any mapping, at the top and below."""
     await publisher.publish("run-1", "a", MappingProxyType({"x": MappingProxyType({"y": 1})}))
     [(_, payload)] = await kept(redis)
     assert orjson.loads(payload)["data"] == {"x": {"y": 1}}
 
 
-async def test_too_large(make_publisher: MakePublisher, redis: Redis) -> None:
+async def test_a_too_large_event_is_refused_and_not_sent(
+    make_publisher: MakePublisher, redis: Redis
+) -> None:
     """The limit holds for the envelope with its id; an event below it arrives, one above is
     refused before it is sent."""
     publisher = make_publisher(event_max_bytes=2000)
@@ -199,7 +205,9 @@ async def test_too_large(make_publisher: MakePublisher, redis: Redis) -> None:
         assert 1950 < len((await channel.get_message(timeout=5))["data"]) <= 2000
 
 
-async def test_threads_and_tasks(make_publisher: MakePublisher, redis: Redis) -> None:
+async def test_threads_and_tasks_share_a_publisher(
+    make_publisher: MakePublisher, redis: Redis
+) -> None:
     """Any number of threads or tasks share a publisher: every event has one id of its own."""
     publisher = make_publisher(deadline=10)
     ids = await asyncio.gather(
@@ -213,7 +221,7 @@ async def test_threads_and_tasks(make_publisher: MakePublisher, redis: Redis) ->
     assert sorted(await numbers(redis)) == list(range(300))
 
 
-async def test_context_managers(redis: Redis, redis_url: str) -> None:
+async def test_leaving_the_block_sends_the_buffer(redis: Redis, redis_url: str) -> None:
     """Leaving a publisher sends what its buffer holds."""
     async with Publisher(redis_url) as publisher:
         publisher.buffered.publish("run-1", "a", {"number": 1})
@@ -227,7 +235,7 @@ async def test_context_managers(redis: Redis, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Publisher, SyncPublisher])
-def test_configuration(kind: type[Publisher | SyncPublisher], redis_url: str) -> None:
+def test_every_wrong_option_is_named(kind: type[Publisher | SyncPublisher], redis_url: str) -> None:
     """A publisher that could not work is not made; every mistake is named."""
     with pytest.raises(ConfigurationError) as caught:
         kind(redis_url, deadline=0, buffer_events=0)
@@ -236,7 +244,7 @@ def test_configuration(kind: type[Publisher | SyncPublisher], redis_url: str) ->
         kind("http://localhost")
 
 
-async def test_password(
+async def test_password_user_and_database_of_the_url_are_used(
     make_publisher: MakePublisher, redis_process: Callable[..., RedisProcess]
 ) -> None:
     """Password, user and database number of the URL are used."""

@@ -19,7 +19,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.publisher import PublishFailed
-from gateway.publisher.retry import Backoff, RetryDeadline, is_temporary
+from gateway.publisher.retry import RetryDeadline, is_temporary
 from tests.history_support import kept
 from tests.publisher.conftest import MakePublisher, numbers
 from tests.publisher.proxy import LosingProxy
@@ -29,7 +29,7 @@ StartRedis = Callable[..., RedisProcess]
 
 
 @pytest.mark.parametrize("lost", [1, 3])
-async def test_answer_lost(
+async def test_a_lost_answer_does_not_double_the_event(
     make_publisher: MakePublisher, redis: Redis, redis_url: str, lost: int
 ) -> None:
     """An event whose answer was lost is tried again, and is there once, with its first id."""
@@ -44,7 +44,9 @@ async def test_answer_lost(
         assert await numbers(redis) == [1, 2, 3]
 
 
-async def test_down(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_redis_down_fails_at_the_deadline(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """Redis down: a clear error within the publisher's own deadline, and not before it has been
     tried for most of that time."""
     process = redis_process()
@@ -56,13 +58,15 @@ async def test_down(make_publisher: MakePublisher, redis_process: StartRedis) ->
         await publisher.publish("run-1", "a", {})
     assert 0.5 < time.monotonic() - began < 1.6
     assert str(caught.value) == (
-        "Not published within 0.8 s. Redis cannot be reached: see that it runs and that REDIS_URL "
-        "names it."
+        "Not published within 0.8 s. Redis cannot be reached: check that it runs and that "
+        "REDIS_URL names it."
     )
     assert caught.value.idempotency_key
 
 
-async def test_hanging(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_redis_hanging_fails_at_the_deadline(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """Redis hanging: the same. Whatever got through, the error's key makes the event one event,
     and the next one gets its own id."""
     process = redis_process()
@@ -82,7 +86,9 @@ async def test_hanging(make_publisher: MakePublisher, redis_process: StartRedis)
         assert [event_id for event_id, _ in await kept(client)][1:] == [second, third]
 
 
-async def test_hangs_for_a_while(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_a_short_hang_publishes_once(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """Redis hanging for less than the deadline: published, once."""
     process = redis_process()
     publisher = make_publisher(process.url, deadline=3)
@@ -98,7 +104,9 @@ async def test_hangs_for_a_while(make_publisher: MakePublisher, redis_process: S
         assert await numbers(client) == [1, 2]
 
 
-async def test_comes_back(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_a_restart_before_the_deadline_publishes_once(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """Redis killed, and back before the deadline: published, once."""
     process = redis_process()
     publisher = make_publisher(process.url)
@@ -113,7 +121,9 @@ async def test_comes_back(make_publisher: MakePublisher, redis_process: StartRed
         assert await numbers(client) == [2]
 
 
-async def test_refusals_that_pass(make_publisher: MakePublisher, redis_process: StartRedis) -> None:
+async def test_temporary_refusals_are_tried_again(
+    make_publisher: MakePublisher, redis_process: StartRedis
+) -> None:
     """What Redis refuses for the moment, as without memory, is tried again."""
     process = redis_process()
     publisher = make_publisher(process.url)
@@ -131,7 +141,7 @@ async def test_refusals_that_pass(make_publisher: MakePublisher, redis_process: 
     ("user", "message"),
     [("nobody:wrong", "refuses the gateway's credentials"), ("worker:secret", "Redis refuses")],
 )
-async def test_refusals_that_stay(
+async def test_lasting_refusals_fail_at_once(
     make_publisher: MakePublisher, redis_process: StartRedis, user: str, message: str
 ) -> None:
     """A wrong password or a missing right is told at once: waiting would not help."""
@@ -161,20 +171,12 @@ async def test_refusals_that_stay(
         (AuthenticationError("no"), False),
     ],
 )
-def test_passes(error: Exception, expected: bool) -> None:
+def test_temporary_errors_are_known(error: Exception, expected: bool) -> None:
     """What goes away by itself, as after a failover, is told from what an operator must mend."""
     assert is_temporary(error) is expected
 
 
-def test_pauses() -> None:
-    """Pauses grow to a second at most, and no two workers make the same ones."""
-    some = [next(pauses) for pauses in [Backoff()] for _ in range(12)]
-    assert 0.025 <= some[0] <= 0.05
-    assert all(0.5 <= pause <= 1 for pause in some[6:])
-    assert some != [next(pauses) for pauses in [Backoff()] for _ in range(12)]
-
-
-def test_last_attempt() -> None:
+def test_no_pause_passes_the_last_attempt() -> None:
     """No pause reaches beyond the last attempt, which leaves itself the time it may take."""
-    patience = RetryDeadline(0.04)
-    assert patience.pause_after(OSError()) <= 0.03
+    deadline = RetryDeadline(0.04)
+    assert deadline.pause_after(OSError()) <= 0.03

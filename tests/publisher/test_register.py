@@ -13,7 +13,9 @@ from tests.publisher.conftest import Either, MakePublisher
 META = "sse:{run-1}:meta"
 
 
-async def test_register(make_publisher: MakePublisher, redis: Redis) -> None:
+async def test_a_registration_is_written_and_kept(
+    make_publisher: MakePublisher, redis: Redis
+) -> None:
     """The registry knows the organization, `meta` the workflow, and it is kept while open."""
     publisher = make_publisher(limits=HistoryLimits(open_ttl_ms=60_000))
     await publisher.register("run-1", "acme", "invoices")
@@ -35,7 +37,7 @@ SEQUENCES: list[tuple[list[tuple[str | None, ...]], str]] = [
 
 
 @pytest.mark.parametrize(("registrations", "refusal"), SEQUENCES)
-async def test_again(
+async def test_the_first_registration_wins(
     publisher: Either, redis: Redis, registrations: list[tuple[Any, ...]], refusal: str
 ) -> None:
     """The same registration again is accepted, another one refused, and the first one stays."""
@@ -50,7 +52,7 @@ async def test_again(
     assert await redis.hget(META, "organization_id") == earlier[0][0].encode()
 
 
-async def test_after_events(publisher: Either, redis: Redis) -> None:
+async def test_registering_after_events_keeps_them(publisher: Either, redis: Redis) -> None:
     """Events may come before the registration, and what the scripts keep is left alone."""
     event_id = await publisher.execution_completed("run-1")
     await publisher.register("run-1", "acme")
@@ -60,16 +62,16 @@ async def test_after_events(publisher: Either, redis: Redis) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("no/slash", "acme", None), "no execution id"),
-        ((7, "acme", None), "no execution id"),
-        (("run-1", "", None), "no organization_id"),
-        (("run-1", None, None), "no organization_id"),
-        (("run-1", "a\nb", None), "no organization_id"),
-        (("run-1", "\ud800", None), "no organization_id"),
-        (("run-1", "acme", ""), "no workflow_id"),
+        (("no/slash", "acme", None), "not an execution id"),
+        ((7, "acme", None), "not an execution id"),
+        (("run-1", "", None), "not a valid organization_id"),
+        (("run-1", None, None), "not a valid organization_id"),
+        (("run-1", "a\nb", None), "not a valid organization_id"),
+        (("run-1", "\ud800", None), "not a valid organization_id"),
+        (("run-1", "acme", ""), "not a valid workflow_id"),
     ],
 )
-async def test_refused(
+async def test_an_invalid_id_is_refused(
     publisher: Either, redis: Redis, given: tuple[Any, ...], message: str
 ) -> None:
     """What is no id is refused before anything is sent."""
@@ -78,7 +80,9 @@ async def test_refused(
     assert await redis.dbsize() == 0
 
 
-async def test_redis_away(make_publisher: MakePublisher) -> None:
+async def test_registering_without_redis_fails_at_the_deadline(
+    make_publisher: MakePublisher,
+) -> None:
     """Without Redis a registration fails after the deadline, as an event does."""
     publisher = make_publisher("redis://127.0.0.1:1/0", deadline=0.3)
     with pytest.raises(PublishFailed, match=r"within 0.3 s.* Redis cannot be reached"):

@@ -4,7 +4,9 @@ from tests.conftest import RunningGateway
 from tests.publisher.conftest import Either
 
 
-async def test_stream(gateway: RunningGateway, publisher: Either) -> None:
+async def test_events_reach_open_and_late_streams(
+    gateway: RunningGateway, publisher: Either
+) -> None:
     """Every event reaches an open stream and a late one under the id that the publisher was told,
     and the last one ends both."""
     early = await gateway.open("run-1")

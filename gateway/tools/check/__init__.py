@@ -1,1 +1,1 @@
-"""What is wrong with an installation, or may go wrong one night: looked at, and left as it was."""
+"""Finds what is wrong with an installation, or may become wrong, and changes nothing there."""

@@ -1,8 +1,8 @@
-"""Tries every right that a gateway needs in Redis, and says which ones are refused.
+"""Tries every right that a gateway needs in Redis, and reports the refused ones.
 
-First each command by itself, on one key that expires, so that all that is missing is known at once
-and a script cannot stop halfway. Then the subscription, and the scripts themselves on the keys that
-they are made for. What was written is removed, with no other right than the gateway's own.
+First each command alone, on one key that expires, so that all missing rights are known at once and
+no script stops halfway. Then the subscription, and the scripts on the keys that they are made for.
+What was written is removed, with only the gateway's own rights.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ from gateway.tools.check.finding import Finding, Topic
 
 _TOPIC = Topic("Redis rights")
 _PROBE_MS = 60_000
-"""After which Redis removes what a check that was killed left behind, in milliseconds."""
+"""Expiry of what a check writes, in case the check is killed."""
 
 _LIMITS = HistoryLimits(open_ttl_ms=_PROBE_MS, history_ttl_ms=_PROBE_MS)
 
-# `{key}` holds a string by then, so what would write anything else to it writes nothing: Redis asks
-# first whether the command is allowed, then whether it fits the key (WRONGTYPE).
+# `{key}` holds a string, so commands of other types write nothing: Redis checks the right first,
+# then the type of the key (WRONGTYPE).
 TRIALS: dict[str, tuple[str | int, ...]] = {
     "SET": ("{key}", "probe", "PX", _PROBE_MS),
     "GET": ("{key}",),
@@ -67,13 +67,13 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "PUBLISH": ("{channel}", "{{}}"),
     "GETDEL": ("{key}",),
 }
-"""What each command is tried with; PSUBSCRIBE takes a connection of its own."""
+"""The arguments that each command is tried with; PSUBSCRIBE needs another connection."""
 
 
 async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
     """Findings about the rights of the user that *redis* logs in as.
 
-    Raises what redis-py does if Redis cannot be asked.
+    Raises what redis-py does if Redis is away.
     """
     probe = f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}"
     channel = keys.canary_channel(channel_prefix, probe)
@@ -83,15 +83,12 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
         refusals |= await _try_scripts(redis, probe, channel)
     if not refusals:
         return [_TOPIC.ok("Redis allows the gateway's user all that a gateway does.")]
-    return _describe(refusals, channel_prefix, _user(redis))
-
-
-def _user(redis: Redis) -> str:
-    return str(redis.get_connection_kwargs().get("username") or "default")
+    user = str(redis.get_connection_kwargs().get("username") or "default")
+    return _describe(refusals, channel_prefix, user)
 
 
 async def _try_commands(redis: Redis, key: str, channel: str) -> dict[str, str]:
-    """Each command by itself; what Redis said to those that it refuses."""
+    """Each refused command, with the error of Redis."""
     async with redis.pipeline(transaction=False) as pipeline:
         for command, template in TRIALS.items():
             arguments = [
@@ -99,11 +96,10 @@ async def _try_commands(redis: Redis, key: str, channel: str) -> dict[str, str]:
                 for one in template
             ]
             pipeline.execute_command(command, *arguments)
-        # Where SET was refused, one of the others has begun something.
+        # If SET was refused, another command may have created the key.
         pipeline.execute_command("PEXPIRE", key, 0)
-        answers = await pipeline.execute(raise_on_error=False)
-    refusals = zip(TRIALS, answers, strict=False)
-    return {name: str(one) for name, one in refusals if isinstance(one, NoPermissionError)}
+        answers = zip(TRIALS, await pipeline.execute(raise_on_error=False), strict=False)
+    return {name: str(one) for name, one in answers if isinstance(one, NoPermissionError)}
 
 
 async def _try_subscription(redis: Redis, pattern: str) -> dict[str, str]:
@@ -120,7 +116,7 @@ async def _try_subscription(redis: Redis, pattern: str) -> dict[str, str]:
 
 
 async def _try_scripts(redis: Redis, probe: str, channel: str) -> dict[str, str]:
-    """What the gateway and a publisher do, on keys of an execution that nobody else knows."""
+    """Run what the gateway and publishers run, on keys of an execution that nobody else knows."""
     written = [
         *(make(probe) for make in (keys.events_key, keys.meta_key, keys.seen_key, keys.order_key)),
         keys.once_key(probe, probe),
@@ -152,7 +148,7 @@ def _calls(probe: str, channel: str) -> list[Call]:
         publish_call(
             probe,
             b'{"type":"probe"}',
-            # A canary that no gateway waits for: none takes it for an event.
+            # A canary's channel: no gateway takes the message for an event.
             channel=channel,
             idempotency_key=probe,
             terminal_type="",
@@ -168,31 +164,31 @@ def _calls(probe: str, channel: str) -> list[Call]:
         ),
         read_call(probe, "", 1024),
         Registration(probe, probe).call(_LIMITS),
-        stream_counts_call(probe, instance=probe, held=0, wanted=1, limit=1, lease_ms=1000),
+        stream_counts_call(probe, instance=probe, streams=0, wanted=1, limit=1, lease_ms=1000),
     ]
 
 
 async def remove(redis: Redis, written: Sequence[str]) -> None:
-    """Remove the keys *written*: an expiry of 0 does it, and DEL is no right of a gateway."""
+    """Remove the keys *written*, by an expiry of 0: a gateway has no right to DEL."""
     async with redis.pipeline(transaction=False) as pipeline:
         for key in written:
             pipeline.pexpire(key, 0)
         await pipeline.execute(raise_on_error=False)
 
 
-_OF_A_COMMAND = re.compile(r"run (?:the '|this command)")
+_COMMAND_REFUSED = re.compile(r"run (?:the '|this command)")
 
 
 def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
     """One finding for each kind of right: the commands, the keys, the channels."""
     commands: list[str] = []
-    spared: list[str] = []
+    optional: list[str] = []
     kinds: dict[str, str] = {}
-    for name, said in refusals.items():
-        if _OF_A_COMMAND.search(said):
-            (spared if name in WITHOUT else commands).append(name)
+    for name, error in refusals.items():
+        if _COMMAND_REFUSED.search(error):
+            (optional if name in WITHOUT else commands).append(name)
         else:
-            kinds["channels" if "channel" in said else "keys"] = said
+            kinds["channels" if "channel" in error else "keys"] = error
     line = "sse-gateway check --acl prints the whole line"
     found = []
     if commands:
@@ -208,7 +204,7 @@ def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[
             f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
             f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
         )
-        for name in spared
+        for name in optional
     ]
     if "keys" in kinds:
         patterns = " ".join(f"~{pattern}" for pattern in GATEWAY.keys)
@@ -223,7 +219,7 @@ def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[
         found.append(
             _TOPIC.error(
                 f"Redis refuses the user {user} the channels of executions, {pattern}.",
-                f"Grant them, to the letter: ACL SETUSER {user} &{pattern} ({line}).",
+                f"Grant exactly these: ACL SETUSER {user} &{pattern} ({line}).",
             )
         )
     return found

@@ -1,4 +1,4 @@
-"""Looks at settings that are valid, and still may not be what was meant."""
+"""Checks settings that are valid, and still may not be what was intended."""
 
 import asyncio
 import stat
@@ -15,7 +15,7 @@ STOP_TIMEOUT = 40.0
 """Seconds: `TimeoutStopSec` of the unit in systemd/."""
 
 MARGIN = 10.0
-"""Seconds that stopping takes at most beside the drain."""
+"""Seconds that stopping takes at most, besides the drain."""
 
 _USUAL_SILENCE = 60.0
 """Seconds without a byte after which most proxies cut a connection."""
@@ -24,13 +24,13 @@ _TOPIC = Topic("Settings")
 
 
 def check_settings(settings: Settings) -> list[Finding]:
-    """Findings about the settings as such."""
+    """Findings about the settings alone."""
     found = [_TOPIC.ok("The settings are complete, and each is valid.")]
     if settings.drain_seconds + MARGIN > STOP_TIMEOUT:
         found.append(
             _TOPIC.warning(
                 f"{variable('drain_seconds')} is {settings.drain_seconds:g}: with the unit's "
-                f"TimeoutStopSec of {STOP_TIMEOUT:g} systemd kills the gateway in its drain.",
+                f"TimeoutStopSec of {STOP_TIMEOUT:g} systemd kills the gateway during its drain.",
                 f"Set TimeoutStopSec to {settings.drain_seconds + MARGIN:g} or more.",
             )
         )
@@ -46,7 +46,7 @@ def check_settings(settings: Settings) -> list[Finding]:
         found.append(
             _TOPIC.note(
                 "Ownership is `token`: any valid token may watch any execution, whatever its "
-                "organization, unless its claim `executions` says which.",
+                "organization, unless its claim `executions` lists them.",
                 f"{variable('ownership')}=registry keeps organizations apart.",
             )
         )
@@ -68,7 +68,8 @@ async def check_tokens(settings: Settings, config_file: Path | None) -> list[Fin
     try:
         keys = create_keys(settings)
     except ConfigurationError as error:
-        return [_TOKENS_TOPIC.error(one, "Until then nothing starts.") for one in error.mistakes]
+        remedy = "Correct it: the gateway does not start before."
+        return [_TOKENS_TOPIC.error(mistake, remedy) for mistake in error.mistakes]
     if isinstance(keys, JwksKeys):
         found = await _check_published(keys, settings.jwt_algorithms)
     else:
@@ -80,7 +81,7 @@ async def check_tokens(settings: Settings, config_file: Path | None) -> list[Fin
 
 
 async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[Finding]:
-    """Fetch them as a gateway does when it starts."""
+    """Fetch the issuer's keys as a gateway does when it starts."""
     fetching = asyncio.create_task(keys.run())
     try:
         fit = {name: bool(await keys.candidates(name, None)) for name in algorithms}
@@ -89,8 +90,8 @@ async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[
             _TOKENS_TOPIC.error(
                 f"The issuer's keys cannot be fetched from {variable('jwks_url')}: "
                 f"{keys.problem or 'no answer in time'}.",
-                "Until they can, every token is refused: see that this machine reaches that "
-                "address, and that it answers with a JWK set.",
+                "Check that this machine reaches that address, and that it answers with a JWK set: "
+                "without keys every token is refused.",
             )
         ]
     finally:
@@ -101,22 +102,22 @@ async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[
         return [
             _TOKENS_TOPIC.error(
                 f"The issuer publishes no key for {' or '.join(useless)}.",
-                f"Set {variable('jwt_algorithms')} to what it signs with.",
+                f"Set {variable('jwt_algorithms')} to the algorithms that it signs with.",
             )
         ]
-    found = [_TOKENS_TOPIC.ok("The issuer's keys were fetched, and can be used.")]
+    found = [_TOKENS_TOPIC.ok("The issuer's keys were fetched and can be used.")]
     if useless:
         found.append(
             _TOKENS_TOPIC.note(
                 f"The issuer publishes no key for {' or '.join(useless)} now.",
-                f"Take it out of {variable('jwt_algorithms')} if it never will.",
+                f"Remove it from {variable('jwt_algorithms')} if it never will.",
             )
         )
     return found
 
 
 def _check_files(settings: Settings, config_file: Path | None) -> list[Finding]:
-    """Files with a secret in them that everybody on this machine may read."""
+    """Warnings for files with a secret that every user of this machine may read."""
     files = {
         variable("jwt_secret_file"): settings.jwt_secret_file,
         variable("redis_url_file"): settings.redis_url_file,
@@ -125,7 +126,7 @@ def _check_files(settings: Settings, config_file: Path | None) -> list[Finding]:
         files["the configuration, which holds a secret"] = config_file
     return [
         _TOKENS_TOPIC.warning(
-            f"Everybody on this machine can read {path} ({name}).",
+            f"Every user of this machine can read {path} ({name}).",
             f"chmod o-r {path}, or give it to systemd as a credential.",
         )
         for name, path in files.items()

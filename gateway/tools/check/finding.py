@@ -1,4 +1,4 @@
-"""What a check has found: a level, a sentence, and what to do about it."""
+"""What a check has found: a level, a sentence, and what to do."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,20 +15,20 @@ from gateway.settings import Settings, variable
 
 
 class Level(StrEnum):
-    """How bad it is; the declaration goes from good to bad."""
+    """How bad it is, from good to bad."""
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing, and nothing to mend."""
+    """Worth knowing; nothing is wrong."""
     WARNING = "warning"
-    """It works now, and may not one day."""
+    """It works now, and may fail later."""
     ERROR = "error"
     """Something does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; no secret reaches it, whatever a library's error said."""
+    """The result of one check; secrets that an error quotes are removed."""
 
     about: str
     level: Level
@@ -71,7 +71,7 @@ _PASSWORD = re.compile(r"(?i)([?&]\w*(?:password|secret|token|key)\w*=)[^&#]+")
 
 
 def shown(value: object) -> str:
-    """*value* as people may read it: without passwords, whichever way they stand in a URL."""
+    """*value* without the passwords that a URL may have in any of its parts."""
     match value:
         case SecretStr():
             return HIDDEN
@@ -87,7 +87,7 @@ def shown(value: object) -> str:
 def table(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Table:
     """All settings, for a terminal; *sources* as `gateway.settings.sources` has them."""
     made = Table(box=None)
-    # Whole, or three limits would have one name; and rich would cut a long value.
+    # Rich would cut long names, and then three limits would look the same.
     made.add_column("setting", no_wrap=True, overflow="fold")
     for title in ("value", "from", "meaning"):
         made.add_column(title, overflow="fold")

@@ -1,6 +1,6 @@
-"""Looks at this machine: file descriptors, and the addresses that the gateway listens on.
+"""Checks this machine: file descriptors, and the addresses that the gateway listens on.
 
-It listens nowhere and removes nothing: an address is tried by connecting to it, and by binding.
+An address is tried by connecting to it and by binding; nothing listens and nothing is removed.
 """
 
 import errno
@@ -17,7 +17,7 @@ from gateway.settings import Settings, variable
 from gateway.tools.check.finding import Finding, Topic
 
 MANY = 4096
-"""Below it even a small site runs out some day; the unit gives 131,072."""
+"""Fewer are not enough even for a small site; the unit gives 131,072."""
 
 HEALTH = "/api/v1/sse/health"
 _LIVE = "/live"
@@ -27,19 +27,19 @@ _PORTS = Topic("Addresses")
 
 
 def check_files(settings: Settings) -> list[Finding]:
-    """Whether one descriptor a stream is allowed here."""
+    """Whether enough descriptors are allowed, one a stream."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [judge_files(hard, settings.max_connections, other_files(settings))]
 
 
 def judge_files(hard: int, wanted: int, others: int) -> Finding:
-    """What to say of *hard* descriptors at most, of which *others* are for no stream, for *wanted*
-    streams (0: as many as possible)."""
+    """The finding for at most *hard* descriptors, *others* of which are for no stream, where
+    *wanted* streams are configured (0: as many as possible)."""
     streams = max(0, hard - others)
     sentence = f"{hard} files may be open here, so {streams} streams."
     remedy = (
-        "Raise LimitNOFILE in the unit (the hard limit, `ulimit -Hn`, in a shell); what holds here "
-        "need not hold there."
+        "Raise LimitNOFILE in the unit, or in a shell the hard limit, `ulimit -Hn`; the two may "
+        "differ."
     )
     if wanted > streams:
         return _FILES.error(f"{sentence} {variable('max_connections')} asks for {wanted}.", remedy)
@@ -72,7 +72,7 @@ async def _check_address(where: Path | tuple[str, int], path: str, name: str) ->
     if problem != _TAKEN:
         return _PORTS.error(
             f"The gateway cannot listen on {shown}: {problem}.",
-            f"Choose another one with {name} or its unix socket, or allow it.",
+            f"Choose another address with {name} or its unix socket, or allow this one.",
         )
     if await _is_gateway(where, path):
         return _PORTS.ok(f"A gateway listens on {shown} already.")
@@ -87,12 +87,12 @@ _TAKEN = "taken"
 def _try_tcp(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the gateway does: what a closed connection leaves behind takes no port.
+        # As the gateway does: TIME_WAIT of a closed connection must not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except socket.gaierror as error:
-            # A name that is none cannot be asked either.
+            # Nothing can listen under a name that does not resolve.
             return str(error.strerror)
         except OSError as error:
             return _TAKEN if _answers(family, (host, port)) else str(error.strerror)
@@ -104,7 +104,7 @@ def _try_unix(path: Path) -> str | None:
         if _answers(socket.AF_UNIX, str(path)):
             return _TAKEN
     except OSError as error:
-        # Longer than the address of a socket may be.
+        # The path is too long for a socket's address.
         return str(error)
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
@@ -117,12 +117,12 @@ def _answers(family: int, address: str | tuple[str, int]) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(3)
         failure = probe.connect_ex(address)
-    # The latter: somebody listens, and hangs with a full queue. Over TCP it is a timeout.
+    # EAGAIN: a program listens, and its backlog is full. Over TCP that is a timeout.
     return failure == 0 or (failure == errno.EAGAIN and family == socket.AF_UNIX)
 
 
 async def _is_gateway(where: Path | tuple[str, int], path: str) -> bool:
-    """Whether a gateway answers there, well or not."""
+    """Whether a gateway answers there, healthy or not."""
     connector, host = None, "localhost"
     if isinstance(where, Path):
         connector = aiohttp.UnixConnector(str(where))

@@ -1,7 +1,7 @@
-"""Tries a stream through a URL, with whatever stands in between: does it come, at once, and stay?
+"""Opens a stream through a URL and its proxies: does it come, at once, and stay?
 
-Through its own Redis it publishes events of a probe, and sees when each arrives. Nothing of the
-probe is left behind, neither in Redis nor in a gateway.
+It publishes events of a probe through the gateway's Redis and notes when each arrives. Nothing of
+the probe stays behind, neither in Redis nor in a gateway.
 """
 
 import asyncio
@@ -18,11 +18,10 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.events.json_edit import parse_object
 from gateway.settings import EMBEDDED_REDIS, Settings
 from gateway.settings.checks import check_url as check_address
-from gateway.tools.check.diagnosis import ProbeLog, judge
+from gateway.tools.check.diagnosis import ProbeLog, diagnose
 from gateway.tools.check.finding import Finding, Level, Topic
 from gateway.tools.check.machine import HEALTH
-from gateway.tools.check.probe import Probe
-from gateway.tools.check.probe_client import ProbeClient
+from gateway.tools.check.probe import Probe, ProbeClient
 
 EVENTS = 5
 _EVENT_WAIT = 2.0
@@ -31,34 +30,34 @@ _ORGANIZATION = "sse-gateway-check"
 _CONNECT_SECONDS = 5.0
 _HEALTH_SECONDS = 10.0
 _TOKEN_SECONDS = 300
-"""What a token is valid for beyond the patience: a stream warns 60 s before it expires."""
+"""How long a token is valid after the silence: a stream warns 60 s before it expires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How streams are tried."""
 
-    patience: float
-    """Seconds that a silent stream is watched."""
+    silence: float
+    """Seconds that a stream is watched without events."""
     insecure: bool = False
-    """Whether any certificate will do."""
+    """Do not verify the certificate."""
     token: str | None = None
     organization: str | None = None
 
 
 async def check_url(url: str, settings: Settings, options: Options) -> list[Finding]:
-    """Findings about the way through *url*, the address at which browsers find the gateway."""
+    """Findings about *url*, the address at which browsers reach the gateway."""
     topic = Topic(url)
     try:
         check_address(url)
     except ValueError as error:
-        return [topic.error("This is no address.", f"{error}.".capitalize())]
+        return [topic.error("This is no URL.", f"{error}.".capitalize())]
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
     connector = aiohttp.TCPConnector(ssl=not options.insecure)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         health = await _check_health(session, url.rstrip("/"), topic)
         if health.level is Level.ERROR:
-            # A stream would only say the same in other words.
+            # A stream would show the same problem again.
             return [health]
         return [
             health,
@@ -77,39 +76,39 @@ async def _check_health(session: aiohttp.ClientSession, url: str, topic: Topic) 
     except aiohttp.ClientConnectorCertificateError as error:
         return topic.error(
             f"The certificate is not trusted: {error.certificate_error}.",
-            "Mend its chain, or try with --insecure if it is meant to be so.",
+            "Correct its chain, or use --insecure if that is intended.",
         )
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return topic.error(
-            f"Nobody answers there: {str(error) or 'not in time'}.",
+            f"Nothing answers there: {str(error) or 'not in time'}.",
             "Check the address, and that the proxy runs and listens.",
         )
     if document.get("status") not in ("healthy", "unhealthy"):
         return topic.error(
             f"{HEALTH} is not answered by a gateway (HTTP {status}).",
-            "Let the proxy pass /api/v1/ on to the gateway, and see that the gateway runs.",
+            "Let the proxy pass /api/v1/ on to the gateway, and check that the gateway runs.",
         )
     if status != 200:
         return topic.error(
-            f"The gateway is unhealthy: {document.get('reason')}", "Mend that first."
+            f"The gateway is unhealthy: {document.get('reason')}", "Correct that first."
         )
     return topic.ok("The gateway answers, and is healthy.")
 
 
 async def _check_version(url: str, options: Options, topic: Topic) -> Finding:
-    """Whether a browser may use HTTP/2, where all tabs share a connection."""
+    """Whether browsers get HTTP/2, where all tabs share a connection."""
     try:
         offered = await _negotiated(url, options) if url.startswith("https:") else None
     except (OSError, TimeoutError) as error:
         return topic.warning(
-            f"It could not be seen whether browsers get HTTP/2: {str(error) or 'not in time'}.",
+            f"Whether browsers get HTTP/2 is unknown: {str(error) or 'not in time'}.",
             "Try again.",
         )
     if offered == "h2":
         return topic.ok("Browsers get HTTP/2.")
     return topic.warning(
-        "Browsers get HTTP/1.1, and open six connections to a host: the seventh tab hangs.",
-        "Serve it by https with HTTP/2, as the site in nginx/ does.",
+        "Browsers get HTTP/1.1, with six connections to a host: the seventh tab hangs.",
+        "Serve it by https with HTTP/2, as the site file in nginx/ does.",
     )
 
 
@@ -124,7 +123,7 @@ async def _negotiated(url: str, options: Options) -> str | None:
     async with asyncio.timeout(_CONNECT_SECONDS):
         _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
     chosen: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
-    # Not in good order: the server of HTTP/2 has begun to talk already.
+    # Not a clean close: an HTTP/2 server has already sent data.
     writer.transport.abort()
     return chosen
 
@@ -137,86 +136,77 @@ async def _check_stream(
     if token is None or organization is None or settings.redis_url == EMBEDDED_REDIS:
         return [
             topic.note(
-                "No stream was tried: it takes a Redis that others reach too, and a token.",
-                "With a secret a check makes its own; else give --token and --organization.",
+                "No stream was tried: that needs a token, and a Redis that is not embedded.",
+                "Without a secret in the settings, give --token and --organization.",
             )
         ]
-    redis = create_redis(settings.redis_url, max_connections=2)
-    probe = Probe(redis, settings, organization)
-    probe_client = ProbeClient(
-        f"{url}/api/v1/sse/executions/{probe.execution_id}/stream",
-        {"Authorization": f"Bearer {token}", "X-Organization-ID": organization},
-    )
+    headers = {"Authorization": f"Bearer {token}", "X-Organization-ID": organization}
     try:
-        try:
-            probe_log = await _play(session, probe_client, probe, settings, options)
-        finally:
-            await probe.remove()
+        async with create_redis(settings.redis_url, max_connections=2) as redis:
+            probe = Probe(redis, settings, organization)
+            stream_url = f"{url}/api/v1/sse/executions/{probe.execution_id}/stream"
+            client = ProbeClient(stream_url, headers)
+            try:
+                probe_log = await _run_probe(session, client, probe, settings, options)
+            finally:
+                await probe.remove()
     except REDIS_ERRORS as error:
-        return [
-            topic.error(
-                f"No event can be published: {describe_redis_error(error)}", "Mend that first."
-            )
-        ]
-    finally:
-        await redis.aclose()
-        await redis.connection_pool.disconnect()
-    return judge(probe_client, probe_log, topic, settings)
+        problem = f"No event can be published: {describe_redis_error(error)}"
+        return [topic.error(problem, "Correct that first.")]
+    return diagnose(client, probe_log, topic, settings)
 
 
-async def _play(
+async def _run_probe(
     session: aiohttp.ClientSession,
-    probe_client: ProbeClient,
+    client: ProbeClient,
     probe: Probe,
     settings: Settings,
     options: Options,
 ) -> ProbeLog:
-    """Publish while the stream is open, let it be silent, then end it."""
+    """Publish while the stream is open, pause, publish again, then end the execution."""
     loop = asyncio.get_running_loop()
-    probe_log = ProbeLog(patience=options.patience)
+    probe_log = ProbeLog(options.silence)
     if settings.ownership == "registry":
         await probe.register()
-    reading = asyncio.create_task(probe_client.run(session))
+    reading = asyncio.create_task(client.run(session))
     try:
-        if await probe_client.wait(
-            lambda: probe_client.connected_at is not None,
+        if await client.wait(
+            lambda: client.connected_at is not None,
             settings.ownership_wait_seconds + _EVENT_WAIT,
         ):
-            await _publish(probe_client, probe, probe_log)
+            await _publish(client, probe, probe_log)
             silent_since = loop.time()
-            await probe_client.wait(lambda: False, options.patience)
+            await client.wait(lambda: False, options.silence)
             probe_log.silent_seconds = loop.time() - silent_since
-            probe_log.ended_early = probe_client.ended_at is not None
-            await _publish(probe_client, probe, probe_log)
+            probe_log.ended_early = client.ended_at is not None
+            await _publish(client, probe, probe_log)
         if not probe_log.ended_early:
             probe_log.finished_at = loop.time()
             await probe.finish()
-            await probe_client.wait(lambda: False, _END_WAIT)
+            await client.wait(lambda: False, _END_WAIT)
     finally:
         reading.cancel()
         await asyncio.wait([reading])
     return probe_log
 
 
-async def _publish(probe_client: ProbeClient, probe: Probe, probe_log: ProbeLog) -> None:
-    """A few events, each when the one before has arrived; none after one that is late."""
+async def _publish(client: ProbeClient, probe: Probe, probe_log: ProbeLog) -> None:
+    """A few events, each when the one before has arrived; none after one that is too late."""
     loop = asyncio.get_running_loop()
     first = len(probe_log.published) + 1
     for number in range(first, first + EVENTS):
         probe_log.published[number] = loop.time()
         await probe.publish(number)
-        if not await probe_client.wait(
-            partial(probe_client.events.__contains__, number), _EVENT_WAIT
-        ):
+        if not await client.wait(partial(client.events.__contains__, number), _EVENT_WAIT):
             break
 
 
 def _credentials(settings: Settings, options: Options) -> tuple[str | None, str | None]:
-    """A token and its organization: what was given, else of its own."""
+    """A token and its organization: the given ones, or signed here."""
     if options.token is not None or settings.jwt_secret is None:
         return options.token, options.organization
     if settings.ownership == "backend":
-        # It would not know the probe.
+        # The backend does not know the probe.
         return None, None
     organization = options.organization or _ORGANIZATION
     more = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
@@ -224,7 +214,7 @@ def _credentials(settings: Settings, options: Options) -> tuple[str | None, str 
         settings.jwt_secret.get_secret_value(),
         organization_id=organization,
         subject=_ORGANIZATION,
-        ttl_seconds=int(options.patience) + _TOKEN_SECONDS,
+        ttl_seconds=int(options.silence) + _TOKEN_SECONDS,
         claim=settings.organization_claim,
         algorithm=settings.jwt_algorithms[0],
         more={name: value for name, value in more.items() if value is not None},

@@ -1,7 +1,6 @@
-"""Looks at Redis as the gateway finds it: reachable, fit by version and settings, near enough.
+"""Checks Redis: whether it can be reached, its version and settings, and its latency.
 
-Nothing is changed there, but for the probes of `gateway.tools.check.acl`, which are removed. What
-only an administrator may read (CONFIG) is a note where the gateway's user may not.
+Nothing is changed there, except for the probes of `gateway.tools.check.acl`, which are removed.
 """
 
 import asyncio
@@ -23,11 +22,11 @@ from gateway.tools.check.finding import Finding, Topic
 OLDEST = (6, 2)
 ROUND_TRIPS = 20
 SLOW_MS = 20.0
-"""Above this in the median, a stream is opened noticeably late: that takes a few round trips."""
+"""A larger median makes opening a stream, which takes a few round trips, noticeably slow."""
 SMALLEST_BUFFER = 8 * 1024 * 1024
-"""Bytes: the default of Redis for a minute, and enough for a burst of small events."""
+"""Bytes: the default soft limit of Redis, enough for a burst of small events."""
 LARGEST_EVENTS = 8
-"""So many events of the largest size must fit in what Redis keeps for a subscriber."""
+"""The buffer of Redis for a subscription must hold so many events of the largest size."""
 
 _TOPIC = Topic("Redis")
 
@@ -39,21 +38,21 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url == EMBEDDED_REDIS:
         return [
             _TOPIC.note(
-                "The gateway brings its own Valkey along (embedded://): history ends with it.",
+                "The gateway starts its own Valkey (embedded://): history ends with it.",
                 "For production, name a Redis in REDIS_URL.",
             )
         ]
-    redis = create_redis(settings.redis_url, max_connections=2)
     findings: list[Finding] = []
     try:
-        output_buffer = partial(_check_output_buffer, settings.event_max_bytes)
-        for look in (_latency, _check_info, output_buffer):
-            # What is refused here, `check_rights` finds too, and names the right.
-            with suppress(NoPermissionError):
-                findings += await look(redis)
-        findings += await check_rights(redis, settings.channel_prefix)
+        async with create_redis(settings.redis_url, max_connections=2) as redis:
+            output_buffer = partial(_check_output_buffer, settings.event_max_bytes)
+            for check in (_check_latency, _check_info, output_buffer):
+                # `check_rights` finds the refusal too, and names the right.
+                with suppress(NoPermissionError):
+                    findings += await check(redis)
+            findings += await check_rights(redis, settings.channel_prefix)
     except NoPermissionError:
-        # Of no command's own: of the one that a new connection sends.
+        # Every new connection sends SELECT.
         findings.append(
             _TOPIC.error(
                 "Redis does not let the gateway's user choose the database that REDIS_URL names.",
@@ -61,26 +60,23 @@ async def check_redis(settings: Settings) -> list[Finding]:
             )
         )
     except REDIS_ERRORS as error:
-        findings.append(_TOPIC.error(describe_redis_error(error), "Until then no stream opens."))
-    finally:
-        await redis.aclose()
-        await redis.connection_pool.disconnect()
+        findings.append(_TOPIC.error(describe_redis_error(error), "Without it no stream opens."))
     return findings
 
 
-async def _latency(redis: Redis) -> list[Finding]:
-    """By TIME, a right that the gateway has; PING is none."""
+async def _check_latency(redis: Redis) -> list[Finding]:
+    """By TIME: the gateway's user may not send PING."""
     loop = asyncio.get_running_loop()
     await redis.time()
     times = []
     for _ in range(ROUND_TRIPS):
-        began = loop.time()
+        start = loop.time()
         await redis.time()
-        times.append((loop.time() - began) * 1000)
+        times.append((loop.time() - start) * 1000)
     median = statistics.median(times)
-    sentence = f"A round trip takes {median:.1f} ms in the median, {max(times):.1f} ms at most."
+    sentence = f"A round trip takes {median:.1f} ms (median), {max(times):.1f} ms at most."
     if median > SLOW_MS:
-        return [_TOPIC.warning(sentence, "Let Redis run nearer to the gateway.")]
+        return [_TOPIC.warning(sentence, "Run Redis nearer to the gateway.")]
     return [_TOPIC.ok(sentence)]
 
 
@@ -90,7 +86,7 @@ async def _check_info(redis: Redis) -> list[Finding]:
         _check_version(info),
         *_check_kind(info),
         _check_eviction(info),
-        *_check_keeping(info),
+        *_check_persistence(info),
     ]
 
 
@@ -107,13 +103,13 @@ def _check_version(info: Info) -> Finding:
 
 
 def _check_kind(info: Info) -> list[Finding]:
-    """Only a master that is alone responsible can be written to."""
+    """Whether this is a master, outside of a cluster."""
     found = []
     if info.get("redis_mode") == "cluster":
         found.append(
             _TOPIC.error(
-                "This Redis is a node of a cluster, which the gateway does not speak to.",
-                "Name a single Redis, or one behind Sentinel.",
+                "This Redis is a node of a cluster, which the gateway does not support.",
+                "Name a single Redis, or one with Sentinels.",
             )
         )
     if info.get("role") == "slave":
@@ -127,7 +123,7 @@ def _check_kind(info: Info) -> list[Finding]:
         found.append(
             _TOPIC.note(
                 "This Redis has no replica: while it is down, no event arrives.",
-                "A replica and Sentinels take over within seconds.",
+                "With a replica and Sentinels, a failover takes seconds.",
             )
         )
     return found
@@ -135,42 +131,42 @@ def _check_kind(info: Info) -> list[Finding]:
 
 def _check_eviction(info: Info) -> Finding:
     policy, memory = str(info.get("maxmemory_policy", "")), info.get("maxmemory")
+    remedy = "Set maxmemory-policy noeviction, in a Redis that no cache shares."
     if policy.startswith("allkeys-"):
         return _TOPIC.error(
-            f"maxmemory-policy is {policy}: Redis throws away histories, registrations and "
-            "revocations when memory is short.",
-            "Set maxmemory-policy noeviction, in a Redis that no cache shares.",
+            f"maxmemory-policy is {policy}: Redis evicts histories, registrations and revocations "
+            "when memory is short.",
+            remedy,
         )
     if policy.startswith("volatile-"):
         return _TOPIC.warning(
-            f"maxmemory-policy is {policy}: all that the gateway keeps has an expiry, so Redis may "
-            "throw it away when memory is short.",
-            "Set maxmemory-policy noeviction, in a Redis that no cache shares.",
+            f"maxmemory-policy is {policy}: all keys of the gateway have an expiry, so Redis may "
+            "evict them when memory is short.",
+            remedy,
         )
     if not memory:
         return _TOPIC.note(
-            "Redis throws nothing away (noeviction), and its memory has no bound (maxmemory 0).",
-            "Set maxmemory below what the machine has, so that it refuses writes before it dies.",
+            "Redis evicts nothing (noeviction), and its memory has no limit (maxmemory 0).",
+            "Set maxmemory below the memory of the machine, so that Redis refuses writes in time.",
         )
-    return _TOPIC.ok("Redis throws nothing away when memory is short (noeviction).")
+    return _TOPIC.ok("Redis evicts nothing when memory is short (noeviction).")
 
 
-def _check_keeping(info: Info) -> list[Finding]:
-    """Whether what is kept outlives a restart of Redis."""
+def _check_persistence(info: Info) -> list[Finding]:
+    """Whether the data survives a restart of Redis."""
     found = []
     if info.get("rdb_last_bgsave_status") == "err":
         found.append(
             _TOPIC.warning(
-                "Redis could not save its last snapshot; as a rule it then refuses writes "
-                "(MISCONF).",
-                "See its log: the disk is full, or its directory not writable.",
+                "Redis could not save its last snapshot; it then usually refuses writes (MISCONF).",
+                "See its log: the disk is full, or its directory is not writable.",
             )
         )
     if not info.get("aof_enabled"):
         found.append(
             _TOPIC.note(
-                "Redis keeps no append-only file: its restart loses what no snapshot holds, "
-                "registrations and revocations too.",
+                "Redis writes no append-only file: a restart loses everything since the last "
+                "snapshot, registrations and revocations too.",
                 "Set appendonly yes.",
             )
         )
@@ -185,8 +181,8 @@ async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Findi
         # NOPERM for the gateway's user, or a hosted Redis without CONFIG.
         return [
             _TOPIC.note(
-                f"{name} cannot be read with the gateway's rights, which is as it should be.",
-                f"As an administrator, see that it is {_limit(event_max_bytes)} or more: "
+                f"{name} cannot be read with the gateway's rights, which is intended.",
+                f"As an administrator, check that it is {_limit(event_max_bytes)} or more: "
                 f"CONFIG GET {name}",
             )
         ]
@@ -200,12 +196,13 @@ async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Findi
 
 
 def judge_output_buffer(hard: int, soft: int, event_max_bytes: int) -> Finding:
-    """What to say of the limits for pub/sub clients, in bytes; 0 for none."""
+    """The finding for the limits of pub/sub clients, in bytes; 0 for none."""
     sentence = f"client-output-buffer-limit pubsub is {hard} {soft} bytes"
     remedy = f"Set client-output-buffer-limit {_limit(event_max_bytes)}."
     if not hard:
         return _TOPIC.warning(
-            f"{sentence}, that is none: a subscriber that hangs fills the memory of Redis.", remedy
+            f"{sentence}: without a limit, a subscriber that hangs fills the memory of Redis.",
+            remedy,
         )
     if hard <= event_max_bytes:
         return _TOPIC.error(
@@ -215,7 +212,7 @@ def judge_output_buffer(hard: int, soft: int, event_max_bytes: int) -> Finding:
         )
     if min(hard, soft or hard) < _needed(event_max_bytes):
         return _TOPIC.warning(
-            f"{sentence}: Redis drops the gateway's subscription in every larger burst of events, "
+            f"{sentence}: Redis drops the gateway's subscription in a large burst of events, "
             f"which may have {event_max_bytes} bytes each (GATEWAY_EVENT_MAX_BYTES).",
             remedy,
         )
@@ -223,14 +220,14 @@ def judge_output_buffer(hard: int, soft: int, event_max_bytes: int) -> Finding:
 
 
 def judge_largest_message(hard: int, largest: int, event_max_bytes: int) -> list[Finding]:
-    """What to say of the largest message that Redis takes, in bytes; 0 where that is not known."""
+    """The finding for the largest message that Redis accepts, in bytes; 0 if unknown."""
     if not largest or not hard or largest < hard or hard < 2 * event_max_bytes:
         return []
     return [
         _TOPIC.note(
-            f"Redis takes messages of {largest} bytes (proto-max-bulk-len), and one above {hard} "
+            f"Redis accepts messages of {largest} bytes (proto-max-bulk-len); one above {hard} "
             "(client-output-buffer-limit pubsub) cuts the subscription of every gateway.",
-            f"Set proto-max-bulk-len {hard // 2}: whoever publishes such a message gets the error.",
+            f"Set proto-max-bulk-len {hard // 2}: the publisher of a larger message gets an error.",
         )
     ]
 
@@ -240,6 +237,6 @@ def _needed(event_max_bytes: int) -> int:
 
 
 def _limit(event_max_bytes: int) -> str:
-    """The limit to set: that of Redis itself for events of the default size, more for larger."""
+    """The limit to set: the default of Redis for events of the default size, more for larger."""
     soft = _needed(event_max_bytes)
     return f"pubsub {4 * soft} {soft} 60"

@@ -1,1 +1,1 @@
-"""What one needs to try the gateway on a bare machine: a Redis, an engine, a page."""
+"""What `sse-gateway dev` adds to a gateway: a simulated engine, and control of it from the page."""

@@ -1,7 +1,6 @@
-"""Plays one simulated execution: which event comes next, and how long it then takes.
+"""Simulated executions: a table of made-up workflows, the events of a run, and their timing.
 
-It neither publishes nor sleeps: that is `gateway.tools.dev.engine`, and `sse-gateway publish
---simulate`.
+It neither publishes nor sleeps: `gateway.tools.dev.engine` and `sse-gateway publish --simulate` do.
 """
 
 import asyncio
@@ -9,15 +8,85 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from gateway.tools.dev.script import Workflow
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: paused first if it `waits_for` somebody, failing if it has an `error`."""
+
+    node_type: str
+    waits_for: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """What an execution does, in order, up to the first step that fails."""
+
+    workflow_id: str
+    steps: tuple[Step, ...]
+    cancels: bool = False
+    """Somebody cancels it after its last step."""
+
+
+_APPROVAL = Step("approval", waits_for="approval")
+
+DEMO = Workflow(
+    "dev-demo",
+    (Step("webhook"), Step("google-docs"), _APPROVAL, Step("signature"), Step("email")),
+)
+
+# One after the other, so that the first minute shows everything that can happen.
+WORKFLOWS = (
+    Workflow(
+        "dev-contract",
+        (Step("google-docs"), Step("signature", waits_for="signature"), Step("email")),
+    ),
+    Workflow(
+        "dev-report",
+        (Step("spreadsheet"), Step("google-docs"), Step("email"), Step("storage")),
+    ),
+    Workflow(
+        "dev-onboarding",
+        (Step("google-docs"), Step("signature", error="The signer's address does not exist")),
+    ),
+    Workflow(
+        "dev-invoice",
+        (Step("webhook"), Step("google-docs"), _APPROVAL, Step("email")),
+    ),
+    Workflow(
+        "dev-order",
+        (
+            Step("spreadsheet"),
+            _APPROVAL,
+            Step("webhook", error="The shop answered 503 Service Unavailable"),
+        ),
+    ),
+)
+
+STARTABLE = {
+    "completed": Workflow("dev-contract", DEMO.steps),
+    "failed": Workflow(
+        "dev-onboarding",
+        (
+            Step("google-docs"),
+            _APPROVAL,
+            Step("signature", error="The signer's address does not exist"),
+        ),
+    ),
+    "canceled": Workflow("dev-report", (Step("spreadsheet"), Step("google-docs")), cancels=True),
+}
+"""What the page can start, by its ending."""
+
+ENDINGS = tuple(STARTABLE)
 
 _KEPT_STEPS = 20
-"""Most steps remembered of a run, since one of them never ends."""
+"""Most steps remembered of a run: the demo never ends."""
 
 _MAKES_DOCUMENT = frozenset({"google-docs", "spreadsheet", "signature"})
 
@@ -25,18 +94,18 @@ _ROLES = {"approval": "manager", "signature": "signer"}
 
 
 def stamp(moment: datetime) -> str:
-    """A time as today's workers write it: UTC, without a zone."""
+    """A time as workers write it: UTC, without a zone."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 class Run:
-    """One execution. Each method lets something happen now and returns the event's payload."""
+    """One execution. Each method makes something happen now and returns the event's payload."""
 
     def __init__(self, execution_id: str, workflow_id: str = "") -> None:
         self.execution_id = execution_id
         self.workflow_id = workflow_id
-        self.is_held = False
-        """Somebody wants it to pause before its next step, until it is approved."""
+        self.pause_requested = False
+        """It pauses before its next step, until it is approved."""
         self.is_approved = False
         self.status = "running"
         self._started = datetime.now(UTC)
@@ -47,11 +116,11 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, however."""
+        """Whether it has ended."""
         return self._completed_at is not None
 
     def document(self) -> dict[str, Any]:
-        """What the page lists: `steps` holds the data of each one's newest event."""
+        """What the page lists; `steps` holds the data of each step's newest event."""
         return {
             "id": self.execution_id,
             "workflow_id": self.workflow_id,
@@ -62,7 +131,7 @@ class Run:
         }
 
     def start_step(self, node_type: str, position: int) -> bytes:
-        """`step:started`; the methods about a step then mean this one."""
+        """`step:started`; `complete_step` and `fail_step` then end this step."""
         self.status = "running"
         now = self._step_started = datetime.now(UTC)
         step = {
@@ -76,7 +145,6 @@ class Run:
         return _payload("step:started", step, now)
 
     def complete_step(self) -> bytes:
-        """`step:completed`."""
         now = datetime.now(UTC)
         output = {}
         if self._steps[-1]["node_type"] in _MAKES_DOCUMENT:
@@ -90,7 +158,6 @@ class Run:
         return _payload("step:completed", step, now)
 
     def fail_step(self, error: str) -> bytes:
-        """`step:failed`."""
         now = datetime.now(UTC)
         return _payload("step:failed", self._end_step("error", now, error=error), now)
 
@@ -101,7 +168,6 @@ class Run:
         return self._about_execution("execution:paused", datetime.now(UTC), data)
 
     def complete(self) -> bytes:
-        """`execution:completed`."""
         now = datetime.now(UTC)
         more = {
             "execution_time_ms": _milliseconds(now - self._started),
@@ -110,11 +176,9 @@ class Run:
         return self._end("completed", now, more)
 
     def fail(self, error_message: str) -> bytes:
-        """`execution:failed`."""
         return self._end("failed", datetime.now(UTC), {"error_message": error_message})
 
     def cancel(self) -> bytes:
-        """`execution:canceled`."""
         return self._end("canceled", datetime.now(UTC), {})
 
     def _end_step(self, status: str, now: datetime, **more: Any) -> dict[str, Any]:
@@ -140,28 +204,28 @@ def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-Pause = tuple[float, float]
-"""A range of seconds, at pace 1."""
+Range = tuple[float, float]
+"""Seconds from and to, at pace 1."""
 
-_A_STEP: Pause = (1.0, 4.0)
-_BETWEEN_STEPS: Pause = (0.2, 0.8)
-_UNTIL_APPROVED: Pause = (3.0, 6.0)
-_A_MOMENT: Pause = (0.1, 0.2)
+_STEP: Range = (1.0, 4.0)
+_BETWEEN_STEPS: Range = (0.2, 0.8)
+_UNTIL_APPROVED: Range = (3.0, 6.0)
+_APPROVAL_POLL: Range = (0.1, 0.2)
 
 _MAX_PAUSED = 600.0
-"""Seconds after which what somebody has paused goes on by itself, whatever the pace."""
+"""Seconds after which a paused execution continues without an approval, at any pace."""
 
 SimulationStep = tuple[bytes | None, float]
-"""The payload of an event, or None where somebody is waited for; and seconds until the next one."""
+"""The payload of an event, or None while it waits; and the seconds until the next one."""
 
 
-def draw(pause: Pause, pace: float) -> float:
-    """Seconds out of the range, so many times faster than life."""
-    return random.uniform(*pause) / pace  # noqa: S311 - a simulation
+def draw(seconds: Range, pace: float) -> float:
+    """A random number of seconds in the range, divided by *pace*."""
+    return random.uniform(*seconds) / pace  # noqa: S311 - a simulation
 
 
 def simulate(run: Run, workflow: Workflow, pace: float) -> Iterator[SimulationStep]:
-    """All of *run* to its end, *pace* times faster than life; needs a running loop."""
+    """*run* to its end, *pace* times as fast; needs a running event loop."""
     error = yield from simulate_steps(run, workflow, pace)
     yield run.fail(error) if error else run.cancel() if workflow.cancels else run.complete(), 0.0
 
@@ -169,13 +233,13 @@ def simulate(run: Run, workflow: Workflow, pace: float) -> Iterator[SimulationSt
 def simulate_steps(
     run: Run, workflow: Workflow, pace: float
 ) -> Generator[SimulationStep, None, str | None]:
-    """The steps of *run* once; the value is the error of the one that failed."""
+    """The steps of *run* once; returns the error of the step that failed."""
     for position, step in enumerate(workflow.steps, start=1):
-        if step.waits_for and not run.is_held:
+        if step.waits_for and not run.pause_requested:
             yield from _wait(run, step.waits_for, draw(_UNTIL_APPROVED, pace), pace)
-        elif run.is_held:
+        elif run.pause_requested:
             yield from _wait(run, step.waits_for or "approval", _MAX_PAUSED, pace)
-        yield run.start_step(step.node_type, position), draw(_A_STEP, pace)
+        yield run.start_step(step.node_type, position), draw(_STEP, pace)
         if step.error:
             yield run.fail_step(step.error), 0.0
             return step.error
@@ -184,13 +248,13 @@ def simulate_steps(
 
 
 def _wait(run: Run, reason: str, seconds: float, pace: float) -> Iterator[SimulationStep]:
-    """Pause *run* until it is approved, or for so many *seconds*."""
+    """Pause *run* until it is approved, or for *seconds*."""
     now = asyncio.get_running_loop().time
     until = now() + seconds
     run.is_approved = False
     yield run.pause(reason), 0.0
-    while not run.is_approved and (now() < until or run.is_held):
+    while not run.is_approved and (now() < until or run.pause_requested):
         if now() > until + _MAX_PAUSED:
             break
-        yield None, draw(_A_MOMENT, pace)
-    run.is_held = False
+        yield None, draw(_APPROVAL_POLL, pace)
+    run.pause_requested = False

@@ -1,1 +1,1 @@
-"""Many browser tabs against a running gateway, each checking that it got every event in order."""
+"""Many browser tabs at a running gateway; each checks that it gets every event once, in order."""

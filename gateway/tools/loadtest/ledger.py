@@ -1,7 +1,7 @@
-"""What each tab saw, held against what it had to see. Pure: no I/O, no clock.
+"""What each tab received, compared with what it had to receive. Pure: no I/O, no clock.
 
 A tab must get every event of its own execution exactly once and in order, nothing of another, and
-then the end, through all its reconnects. It does not know how events are published or read.
+then the end, through all its reconnects.
 """
 
 import re
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.events.sse_parser import Frame
 from gateway.tools.loadtest.timeline import Latencies, Timeline
+from gateway.tools.sse_parser import Frame
 
 _TERMINAL_TYPE = "execution:completed"
 
@@ -47,10 +47,10 @@ def compose(execution_id: str, n: int, last: int, published_ns: int) -> bytes:
     return orjson.dumps({"type": event_type, "data": data, "timestamp": now})
 
 
-# As with frames: one event reaches many tabs.
+# Cached, since one event reaches many tabs.
 @lru_cache(maxsize=1024)
 def recognize(frame: Frame) -> Sighting | None:
-    """What `compose` put in, or None for an event that is not of a load test or was garbled."""
+    """What `compose` wrote; None if the event is of no load test, or damaged."""
     try:
         document = orjson.loads(frame.data)
         data = document["data"]
@@ -71,17 +71,17 @@ _ID = re.compile(r"(\d+)-(\d+)")
 
 @dataclass(slots=True)
 class Account:
-    """The account of one tab, which has to see the events 1 to *expected* of *execution_id*."""
+    """The account of one tab, which must receive the events 1 to *expected* of its execution."""
 
     execution_id: str
     expected: int
     frozen: bool = False
-    """It never reads, and has to see nothing: it is there to harm the others."""
+    """It never reads and must receive nothing: it is there to disturb the others."""
     opened: bool = False
     ended: bool = False
-    """The terminal event came, all others or not, and then the clean end of the answer."""
+    """The terminal event came, with or without the others, and then the end of the answer."""
     problem: str | None = None
-    """Why the tab did not open or end, in words."""
+    """Why the tab did not open or end."""
     received: int = 0
     duplicated: int = 0
     out_of_order: int = 0
@@ -89,9 +89,9 @@ class Account:
     foreign: int = 0
     """Events of another execution, or none of ours at all."""
     misnumbered: int = 0
-    """Ids that do not follow the one before, in one life of a history."""
+    """Ids that do not follow the one before, within one epoch of a history."""
     trimmed: int = 0
-    """Events that history no longer kept when a page was loaded anew, and said so."""
+    """Events that a `stream:gap` reported as trimmed, for a page that was reloaded."""
     _lost_before: int = 0
     _next: int = 1
     _missing: set[int] | None = None
@@ -99,15 +99,15 @@ class Account:
 
     @property
     def lost(self) -> int:
-        """Events that it had to see and did not, those of earlier pages included."""
+        """Events that it did not receive and should have, those of earlier pages included."""
         return self._lost_before + (0 if self.frozen else self.expected - self.received)
 
     @property
-    def saw_last(self) -> bool:
+    def has_last(self) -> bool:
         return self._next > self.expected
 
     def note(self, seen: Sighting | None, event_id: str | None = None) -> bool:
-        """Enter an event; None for one that is not of this test. True if it is new and ours."""
+        """Count an event, None for one of no load test. True if it is new and ours."""
         if (
             seen is None
             or seen.execution_id != self.execution_id
@@ -138,15 +138,15 @@ class Account:
             self.misnumbered += self._last_id[1] != before[1] + 1
 
     def reload(self) -> None:
-        """All is to be seen from the first on: the page was loaded anew, or was told that the whole
-        history follows (`stream:reset`)."""
+        """Expect all events again: the page was reloaded, or the whole history follows
+        (`stream:reset`)."""
         self._lost_before += len(self._missing or ())
         self.received = 0
         self._next, self._missing, self._last_id = 1, None, None
 
     def gap(self, missed: int, last_id: str | None = None) -> None:
-        """The gateway told that so many, up to *last_id*, are no longer kept. For a new page that
-        is so; one that had a cursor has lost them."""
+        """The gateway reported that *missed* events, up to *last_id*, were trimmed. A new page may
+        miss them; a page that had a cursor has lost them."""
         if last_id is not None and (found := _ID.fullmatch(last_id)) is not None:
             self._last_id = (int(found[1]), int(found[2]))
         if self._next == 1:
@@ -158,18 +158,18 @@ class Account:
 
 @dataclass(slots=True)
 class Ledger:
-    """All accounts of one run, and what is counted over all of them."""
+    """All accounts of one run, and the counts over all of them."""
 
     accounts: Sequence[Account]
     timeline: Timeline = field(default_factory=Timeline)
     first: Latencies = field(default_factory=Latencies)
     """From the request to the first event of a stream, of every opening."""
     interruptions: Counter[str] = field(default_factory=Counter)
-    """Why streams ended before their execution did; each came back, or is a trouble."""
+    """Why streams ended before their execution did."""
     open: int = 0
     """Streams that are open now."""
     received: int = 0
-    """Events that reached tabs for the first time."""
+    """Events that reached a tab, duplicates excluded."""
     reconnects: int = 0
     reloads: int = 0
     resets: int = 0
@@ -182,8 +182,8 @@ class Ledger:
         event_id: str | None = None,
         opened_ns: int = 0,
     ) -> None:
-        """Enter an event that reached a tab at *now_ns* of the monotonic clock; what was published
-        before *opened_ns* is replayed, and its age says nothing about the gateway."""
+        """Count an event that reached a tab at *now_ns* of the monotonic clock. One published
+        before *opened_ns* was replayed: it has no latency."""
         if account.note(seen, event_id) and seen is not None:
             self.received += 1
             live = seen.published_ns >= opened_ns

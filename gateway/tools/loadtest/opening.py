@@ -1,114 +1,100 @@
-"""Connects tabs: a few at a time, at an even pace at first, and again whenever one comes back.
-
-Only the act of connecting has a task; a tab that is open has none.
-"""
+"""Connects tabs, some at a time, and disturbs them; a tab that is open needs no task."""
 
 import asyncio
 import random
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Sequence
 
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.tab import Tab
 
 _AT_ONCE = 128
-"""Tabs in the act of connecting. More would overflow a listening socket's backlog."""
+"""Tabs that connect at the same time. More would overflow a listening socket's backlog."""
 
 _SMALL_BUFFER = 4096
-"""Bytes. What a slow or frozen reader does not take is to wait in the gateway, not in our kernel,
-which by itself would keep megabytes for it."""
+"""Bytes. What a slow or frozen tab does not read must wait in the gateway, not in the kernel here,
+which would buffer megabytes."""
 
 
 class Opening:
-    """Connects the tabs of one run; `run` is a task for as long as it lasts."""
+    """Connects the tabs of one run; `run` is its task."""
 
-    def __init__(self, target: Target, patience: float) -> None:
-        """*patience*: seconds that a connection and its first event may take."""
+    def __init__(self, target: Target, timeout: float) -> None:
+        """*timeout*: seconds until a stream has to be open."""
         self._target = target
-        self._patience = patience
+        self._timeout = timeout
         self._tls = _tls(target) if target.address.scheme == "https" else None
-        self._waiting: deque[Tab] = deque()
-        self._arrived = asyncio.Event()
+        self._queue: asyncio.Queue[Tab] = asyncio.Queue()
 
     def later(self, tab: Tab, seconds: float) -> None:
-        """Connect *tab* in so many seconds."""
-        asyncio.get_running_loop().call_later(seconds, self._now, tab)
-
-    def _now(self, tab: Tab) -> None:
-        self._waiting.append(tab)
-        self._arrived.set()
+        """Connect *tab* in *seconds*."""
+        asyncio.get_running_loop().call_later(seconds, self._queue.put_nowait, tab)
 
     async def open_all(self, tabs: list[Tab], ramp_up: float) -> None:
         """Connect *tabs*, evenly spread over *ramp_up* seconds, until each has opened or ended."""
         loop = asyncio.get_running_loop()
-        begin = loop.time()
+        start = loop.time()
         for number, tab in enumerate(tabs):
-            due = begin + ramp_up * number / len(tabs)
+            due = start + ramp_up * number / len(tabs)
             if ramp_up and (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            self._now(tab)
+            self._queue.put_nowait(tab)
         for tab in tabs:
             await tab.opened
 
     async def run(self) -> None:
-        """Connect whoever waits, for ever."""
+        """Connect the tabs in the queue until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(self._work())
 
     async def _work(self) -> None:
         while True:
-            while not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            tab = self._waiting.popleft()
+            tab = await self._queue.get()
             if not tab.ended.done():
                 await self._connect(tab)
 
     async def _connect(self, tab: Tab) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 if tab.habit == "reads":
-                    await self._plain(tab)
+                    target = self._target
+                    await asyncio.get_running_loop().create_connection(
+                        lambda: tab, target.host, target.port, ssl=self._tls
+                    )
                 else:
-                    await self._with_a_small_buffer(tab)
-                # Not the future itself: a timeout would cancel it for all who wait for it.
+                    await self._connect_with_small_buffer(tab)
+                # Not the future itself: the timeout would cancel it.
                 await asyncio.wait([tab.opened])
         except TimeoutError:
-            tab.not_connected(f"the stream did not open within {self._patience:g} s")
+            tab.not_connected(f"the stream did not open within {self._timeout:g} s")
         except OSError as error:
             tab.not_connected(f"no connection: {error.strerror or error}")
 
-    async def _plain(self, tab: Tab) -> None:
-        await asyncio.get_running_loop().create_connection(
-            lambda: tab, self._target.host, self._target.port, ssl=self._tls
-        )
-
-    async def _with_a_small_buffer(self, tab: Tab) -> None:
+    async def _connect_with_small_buffer(self, tab: Tab) -> None:
         """Connect to the first of the host's addresses that answers."""
         loop, target = asyncio.get_running_loop(), self._target
         problem = OSError("the host has no address")
         for family, _, _, _, address in await loop.getaddrinfo(
             target.host, target.port, type=socket.SOCK_STREAM
         ):
-            plug = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                plug.setblocking(False)
-                # Set later, it would not bound the window that is offered at first.
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
-                await loop.sock_connect(plug, address)
+                sock.setblocking(False)
+                # Before connecting, since it bounds the first window too.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+                await loop.sock_connect(sock, address)
                 host = target.host if self._tls else None
                 await loop.create_connection(
-                    lambda: tab, sock=plug, ssl=self._tls, server_hostname=host
+                    lambda: tab, sock=sock, ssl=self._tls, server_hostname=host
                 )
             except OSError as error:
-                plug.close()
+                sock.close()
                 problem = error
             except BaseException:
-                plug.close()
+                sock.close()
                 raise
             else:
                 return
@@ -117,7 +103,7 @@ class Opening:
 
 def _tls(target: Target) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    # The tabs speak HTTP/1.1 only; without this a proxy may choose HTTP/2.
+    # The tabs speak HTTP/1.1 only; otherwise a proxy might choose HTTP/2.
     context.set_alpn_protocols(["http/1.1"])
     if target.insecure:
         context.check_hostname = False
@@ -125,10 +111,10 @@ def _tls(target: Target) -> ssl.SSLContext:
     return context
 
 
-_TURN = 0.5
-"""Seconds between two moments at which a slow tab reads what fits into one read."""
+_SLOW_INTERVAL = 0.5
+"""Seconds between two reads of a slow tab."""
 
-_LOOK = 0.02
+_POLL_INTERVAL = 0.02
 
 
 class Disturbance:
@@ -138,51 +124,51 @@ class Disturbance:
         self._plan = plan
         self._tabs = tabs
         self.storm_seconds: float | None = None
-        """How long it took until all that were dropped were back."""
+        """How long it took until all dropped tabs were back."""
 
     async def run(self) -> None:
-        """Until the last disturbance is over."""
+        """Returns when the last disturbance is over."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._let_slow_ones_read())
+            group.create_task(self._let_slow_tabs_read())
             group.create_task(self._reload())
             if self._plan.storm:
                 group.create_task(self._storm())
 
-    async def _let_slow_ones_read(self) -> None:
+    async def _let_slow_tabs_read(self) -> None:
         slow = [tab for tab in self._tabs if tab.habit == "slow"]
         while slow := [tab for tab in slow if not tab.ended.done()]:
             for tab in slow:
                 tab.read_on()
-            await asyncio.sleep(_TURN)
+            await asyncio.sleep(_SLOW_INTERVAL)
 
     async def _reload(self) -> None:
-        """Each of a share of the tabs once, at a random moment of the publishing."""
+        """Reload each of a share of the tabs once, at a random time while events are published."""
         reading = [tab for tab in self._tabs if tab.habit == "reads"]
-        # Spreads load, guards nothing; the same in each run of one size.
-        chance = random.Random(len(reading))  # noqa: S311
-        chosen = chance.sample(reading, round(len(reading) * self._plan.reload))
-        moments = sorted(chance.uniform(0, self._plan.duration) for _ in chosen)
-        begin = time.monotonic()
-        for tab, moment in zip(chosen, moments, strict=True):
-            await asyncio.sleep(max(0.0, begin + moment - time.monotonic()))
+        # The same in each run of this size.
+        rng = random.Random(len(reading))  # noqa: S311
+        chosen = rng.sample(reading, round(len(reading) * self._plan.reload))
+        offsets = sorted(rng.uniform(0, self._plan.duration) for _ in chosen)
+        start = time.monotonic()
+        for tab, offset in zip(chosen, offsets, strict=True):
+            await asyncio.sleep(max(0.0, start + offset - time.monotonic()))
             tab.reload()
 
     async def _storm(self) -> None:
         await asyncio.sleep(self._plan.duration / 2)
         dropped = [tab for tab in self._tabs if tab.is_open and tab.habit != "frozen"]
-        begin = time.monotonic()
+        start = time.monotonic()
         for tab in dropped:
             tab.drop()
-        # Gone first: an abort is known to a tab a turn of the loop later.
-        await asyncio.sleep(_LOOK)
+        # A tab hears of an abort only in a later iteration of the event loop.
+        await asyncio.sleep(_POLL_INTERVAL)
         try:
-            # An event of its own would cost every tab more than this look.
+            # Polling costs less than an event for every tab.
             while not all(map(_is_back, dropped)):  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
         finally:
-            # The run may be over as soon as the last one is back.
+            # The run may end, and cancel this, as soon as the last one is back.
             if all(map(_is_back, dropped)):
-                self.storm_seconds = round(time.monotonic() - begin, 3)
+                self.storm_seconds = round(time.monotonic() - start, 3)
 
 
 def _is_back(tab: Tab) -> bool:

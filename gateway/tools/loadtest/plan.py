@@ -1,12 +1,14 @@
-"""Where a load test goes and what it does there, as immutable values. It does nothing itself.
+"""Where a load test goes and what it does there, as immutable values.
 
 `rate` counts the events published per second over all executions together, as an operator counts
-what the workflow engine produces. Each reaches the tabs of its execution, so the gateway delivers
-`rate * tabs / executions` events per second.
+what the workflow engine produces. Each event reaches the tabs of its execution, so the gateway
+delivers `rate * tabs / executions` events per second.
 """
 
 import random
+import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -14,16 +16,43 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.contract import keys
 from gateway.errors import GatewayError
 from gateway.settings import check_redis_url
-from gateway.tools.loadtest.findings import Slo
 
 _MARGIN_SECONDS = 3600
+_SLO = re.compile(r"(?P<name>p50|p95|p99|max|first)=(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s)")
 
 Habit = Literal["reads", "slow", "frozen"]
 """How a tab reads: all at once, a little now and then, or never."""
 
 
 class BadPlan(GatewayError):
-    """The load test cannot be run as asked; `str(error)` says what to change."""
+    """The load test cannot run as requested; `str(error)` says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """An objective: the most that a figure may be."""
+
+    text: str
+    name: str
+    """`p50`, `p95`, `p99` or `max` of the latency; `first`: the p99 of the time to first event."""
+    most_ms: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Slo":
+        """From `p99=250ms` or `first=1.5s`.
+
+        Raises:
+            ValueError: *text* has another form.
+        """
+        if (found := _SLO.fullmatch(text)) is None:
+            raise ValueError(f"{text} is no objective: write one like p99=250ms or first=1.5s.")
+        factor = 1000.0 if found["unit"] == "s" else 1.0
+        return cls(text, found["name"], float(found["number"]) * factor)
+
+    def is_met(self, latency_ms: Mapping[str, float], first_ms: Mapping[str, float]) -> bool:
+        """Whether the figure is small enough. False where nothing was measured."""
+        found = first_ms["p99"] if self.name == "first" else latency_ms[self.name]
+        return 0 < found <= self.most_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +82,9 @@ class Target:
         except ValueError as error:
             raise BadPlan(f"The Redis URL to publish to cannot be used: {error}") from None
         if not (self.token + self.organization).isprintable():
-            raise BadPlan("The token or the organization has a character no header can hold.")
+            raise BadPlan(
+                "The token or the organization has a character that a header cannot hold."
+            )
 
     @property
     def address(self) -> SplitResult:
@@ -71,8 +102,8 @@ class Target:
         return keys.channel(self.channel_prefix, execution_id)
 
     def request(self, execution_id: str, cursor: str = "") -> bytes:
-        """What a tab sends, credentials in headers so that no log of a proxy holds the token;
-        *cursor*: the last id that it has seen, if it comes back."""
+        """What a tab sends; *cursor* is its last id. The credentials are in headers, so that no
+        proxy's log holds the token."""
         address = self.address
         path = f"{address.path.rstrip('/')}/api/v1/sse/executions/{execution_id}/stream"
         lines = (
@@ -97,8 +128,8 @@ class Plan:
     """Per execution, the terminal event included."""
     rate: float
     """Events published per second, all executions together."""
-    patience: float = 20.0
-    """Seconds without any sign of life after which a tab has not opened, or not ended."""
+    idle_timeout: float = 20.0
+    """Seconds that opening a stream may take, and that the end may be waited for without events."""
     ramp_up: float = 0.0
     """Seconds over which the tabs open."""
     slow: float = 0.0
@@ -106,12 +137,12 @@ class Plan:
     frozen: float = 0.0
     """Share of the tabs that never read."""
     reload: float = 0.0
-    """Share of the others that load their page anew, once each."""
+    """Share of the others that reload their page, once each."""
     storm: bool = False
     """Drop all tabs at once, halfway through."""
     slos: tuple[Slo, ...] = ()
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
-    """Keeps this run's executions apart from those of any other."""
+    """Distinguishes this run's executions from those of other runs."""
 
     @property
     def total(self) -> int:
@@ -120,24 +151,24 @@ class Plan:
 
     @property
     def duration(self) -> float:
-        """Seconds that the publishing takes if the pace is kept."""
+        """Seconds that publishing takes at the planned rate."""
         return self.total / self.rate
 
+    @property
+    def lifetime(self) -> float:
+        """Seconds that the run's token and registrations are valid: longer than the run."""
+        return self.ramp_up + self.duration + _MARGIN_SECONDS
+
     def habits(self) -> list[Habit]:
-        """One for each tab, evenly mixed, whatever their executions."""
+        """One for each tab, evenly mixed over the executions."""
         slow, frozen = round(self.tabs * self.slow), round(self.tabs * self.frozen)
         habits: list[Habit] = []
         habits += ["slow"] * slow
         habits += ["frozen"] * frozen
         habits += ["reads"] * (self.tabs - slow - frozen)
-        # Spreads load, guards nothing; the same in each run of one size.
+        # The same in each run of this size.
         random.Random(self.tabs).shuffle(habits)  # noqa: S311
         return habits
-
-    @property
-    def lifetime(self) -> float:
-        """Seconds that the run's token and registrations are good for: more than it can take."""
-        return self.ramp_up + self.duration + _MARGIN_SECONDS
 
     def execution_ids(self) -> list[str]:
         return [f"loadtest-{self.run_id}-{number}" for number in range(1, self.executions + 1)]

@@ -1,8 +1,8 @@
-"""A gateway of the load test's own, for whoever has none running: real processes on loopback.
+"""The load test's own gateway and Redis, on loopback.
 
-The gateway runs in a process of its own, `gateway.tools.loadtest.private`, so that it is measured
-and not the load beside it. It has production's defaults; what the user's environment sets for
-another gateway is left out. Nothing of it survives the block, nor the load test itself.
+The gateway is a separate process (this module as a program), so that the load beside it does not
+distort the figures. It has the default settings: the user's `GATEWAY_...` variables, which are for
+another gateway, are left out. It ends with the block, and with the load test however that ends.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _ORGANIZATION = "loadtest"
 
 
 class PrivateGatewayFailed(GatewayError):
-    """The gateway of the load test's own did not start; `str(error)` ends with what it said."""
+    """The load test's own gateway did not start; `str(error)` ends with its output."""
 
 
 @asynccontextmanager
@@ -54,20 +54,20 @@ async def private_gateway(token_seconds: float) -> AsyncIterator[Target]:
 
 @asynccontextmanager
 async def gateway_process(redis_url: str, secret: str) -> AsyncIterator[str]:
-    """Run a gateway in a process of its own, on a free port; the value is its URL.
+    """Run a gateway in another process, on a free port; the value is its URL.
 
     Raises:
         PrivateGatewayFailed: it ended, or did not listen in time.
     """
-    with TemporaryFile() as complaints:
-        process = await _start(redis_url, secret, complaints)
+    with TemporaryFile() as errors:
+        process = await _start(redis_url, secret, errors)
         try:
-            yield await _listening(process, complaints)
+            yield await _listening(process, errors)
         finally:
             await _stop(process)
 
 
-async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
+async def _start(redis_url: str, secret: str, errors: IO[bytes]) -> Process:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     own = {
         "REDIS_URL": redis_url,
@@ -81,23 +81,23 @@ async def _start(redis_url: str, secret: str, complaints: IO[bytes]) -> Process:
         env=inherited | own,
         stdin=PIPE,
         stdout=PIPE,
-        stderr=complaints,
-        # Ctrl-C is for the load test, which then stops its gateway in good order.
+        stderr=errors,
+        # Ctrl-C is for the load test, which then stops its gateway cleanly.
         start_new_session=True,
     )
 
 
-async def _listening(process: Process, complaints: IO[bytes]) -> str:
-    """Its URL, once it listens. It admits the first stream when its subscription is confirmed."""
+async def _listening(process: Process, errors: IO[bytes]) -> str:
+    """Its URL, once it listens. The first stream waits until its subscription is confirmed."""
     url = b""
     if process.stdout is not None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_START_TIMEOUT):
                 url = await process.stdout.readline()
     if not url:
-        complaints.seek(0)
-        words = complaints.read().decode(errors="replace").strip() or "it said nothing."
-        raise PrivateGatewayFailed(f"The load test's own gateway did not start: {words}")
+        errors.seek(0)
+        output = errors.read().decode(errors="replace").strip() or "it printed nothing."
+        raise PrivateGatewayFailed(f"The load test's own gateway did not start: {output}")
     return url.decode().strip()
 
 
@@ -113,7 +113,7 @@ async def _stop(process: Process) -> None:
 
 
 def main() -> None:
-    """Serve with the settings of the environment until told to stop."""
+    """Serve with the settings of the environment, until SIGTERM or the end of standard input."""
     try:
         settings = load()
         log.configure(settings.log_format, settings.log_level)
@@ -124,11 +124,11 @@ def main() -> None:
 
 
 def _ready(running: server.Server, _: Settings) -> None:
-    asyncio.get_running_loop().add_reader(sys.stdin, _starter_gone)
+    asyncio.get_running_loop().add_reader(sys.stdin, _parent_ended)
     print(running.url, flush=True)
 
 
-def _starter_gone() -> None:
+def _parent_ended() -> None:
     asyncio.get_running_loop().remove_reader(sys.stdin)
     signal.raise_signal(signal.SIGTERM)
 

@@ -1,10 +1,10 @@
-"""What a person sees of a load test: progress while it runs, a table and a verdict at its end.
+"""What a terminal shows of a load test: its progress, and a table and the result at its end.
 
-It only reads what the run counts anyway, a few times a second and from a thread of rich's, so that
-showing costs the tabs nothing.
+It only reads what the run counts anyway, a few times a second, so that it does not slow the tabs.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -13,18 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.harmless import harmless
-from gateway.tools.loadtest.findings import Findings
-from gateway.tools.loadtest.run import LoadTest
+from gateway.tools.loadtest.findings import Findings, describe_result
 from gateway.tools.loadtest.timeline import Sample
+
+if TYPE_CHECKING:
+    from gateway.tools.loadtest.run import LoadTest
 
 _REFRESH_PER_SECOND = 2
 _LINE_EVERY = 5.0
 """Seconds."""
-_TROUBLES_SHOWN = 8
+_PROBLEMS_SHOWN = 8
 
 
-def progress(test: LoadTest, console: Console) -> Live:
-    """A context in which *console* shows how far *test* is; no animation if it is no terminal."""
+def progress(test: "LoadTest", console: Console) -> Live:
+    """A context in which *console* shows the progress of *test*, if it is a terminal."""
     return Live(
         get_renderable=lambda: _bars(test),
         console=console,
@@ -34,7 +36,7 @@ def progress(test: LoadTest, console: Console) -> Live:
 
 
 def lines(console: Console) -> Callable[[Sample], None]:
-    """Where there is no terminal to draw on: a line every few seconds, for a log."""
+    """Where *console* is no terminal: prints a line every few seconds, for a log."""
     due = 0.0
 
     def line(sample: Sample) -> None:
@@ -51,7 +53,7 @@ def lines(console: Console) -> Callable[[Sample], None]:
     return line
 
 
-def _bars(test: LoadTest) -> Table:
+def _bars(test: "LoadTest") -> Table:
     accounts, plan = test.ledger.accounts, test.plan
     table = Table.grid(padding=(0, 2))
     for name, done, total in (
@@ -71,9 +73,9 @@ def _bars(test: LoadTest) -> Table:
 
 
 def show(findings: Findings, console: Console) -> None:
-    """Print the findings as a table, what went wrong, and the verdict."""
+    """Print the findings as a table, the problems, and the result."""
     console.print(_table(findings))
-    for problem, count in list(findings.troubles.items())[:_TROUBLES_SHOWN]:
+    for problem, count in list(findings.troubles.items())[:_PROBLEMS_SHOWN]:
         console.print(Text(f"{count:,} tabs: {harmless(problem)}", style="red"))
     if findings.unheard:
         console.print(
@@ -83,14 +85,9 @@ def show(findings: Findings, console: Console) -> None:
                 style="red",
             )
         )
-    for reason, count in list(findings.interruptions.items())[:_TROUBLES_SHOWN]:
+    for reason, count in list(findings.interruptions.items())[:_PROBLEMS_SHOWN]:
         console.print(Text(f"{count:,} streams ended early: {harmless(reason)}"))
-    if findings.ok:
-        console.print(Text("Every tab got each of its events once and in order.", "bold green"))
-    elif not all(findings.objectives.values()):
-        console.print(Text("An objective was missed.", "bold red"))
-    else:
-        console.print(Text("Not every tab got each of its events once and in order.", "bold red"))
+    console.print(Text(harmless(describe_result(findings)), _colour(findings.ok)))
 
 
 def _table(findings: Findings) -> Table:
@@ -105,7 +102,7 @@ def _table(findings: Findings) -> Table:
         ("Duplicated", findings.duplicated),
         ("Out of order", findings.out_of_order),
         ("Of other executions", findings.foreign),
-        ("With an id that does not follow", findings.misnumbered),
+        ("With an id out of sequence", findings.misnumbered),
     ):
         table.add_row(f"  {name.lower()}", Text(f"{count:,}", _colour(not count)))
     table.add_row("Opening", _rate(findings.opened, findings.opening_seconds))
@@ -115,9 +112,9 @@ def _table(findings: Findings) -> Table:
     table.add_row("Time to first event p99", f"{findings.first_event_ms['p99']:,.1f} ms")
     for name, count in (
         ("Reconnects", findings.reconnects),
-        ("Pages loaded anew", findings.reloads),
+        ("Pages reloaded", findings.reloads),
         ("Tabs that never read", findings.frozen),
-        ("Not kept any more for new pages", findings.trimmed),
+        ("Trimmed before a reload", findings.trimmed),
     ):
         if count:
             table.add_row(name, f"{count:,}")
@@ -125,7 +122,7 @@ def _table(findings: Findings) -> Table:
         table.add_row("All back after the storm", f"{findings.storm_seconds:.1f} s")
     for text, met in findings.objectives.items():
         table.add_row(
-            Text(f"Objective {harmless(text)}"), Text("kept to" if met else "missed", _colour(met))
+            Text(f"Objective {harmless(text)}"), Text("met" if met else "missed", _colour(met))
         )
     return table
 

@@ -1,9 +1,8 @@
 """One load test from the first connection to the findings.
 
-It registers the executions, opens all tabs, publishes at an even pace as today's workers do (bare
-PUBLISH), and waits for the ends. It needs nothing of the gateway but its address and its Redis, so
-it tests one behind nginx and TLS as well. It shows nothing: that is
-`gateway.tools.loadtest.report`.
+It registers the executions, opens all tabs, publishes at an even rate (bare PUBLISH), and waits for
+the ends. It needs only the address of the gateway and its Redis, so it can test one behind nginx
+and TLS too.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.registry import register
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
-from gateway.tools.loadtest.findings import Course, Findings, sum_up
+from gateway.tools.loadtest.findings import Findings, RunStats, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger, compose
 from gateway.tools.loadtest.opening import Disturbance, Opening
 from gateway.tools.loadtest.plan import Plan, Target
@@ -29,24 +28,24 @@ from gateway.tools.loadtest.tab import Tab
 from gateway.tools.loadtest.timeline import Sample
 
 _BATCH = 100
-"""Most events published in one round trip when the pace was lost."""
+"""Most events published in one round trip when publishing is late."""
 
 _REDIS_TIMEOUT = 5.0
 
 _CONNECTIONS = 8
-"""Most connections to Redis: it publishes on one at a time."""
+"""Most connections to Redis; publishing uses one at a time."""
 
 _MOST_SAMPLES = 300
-"""So many intervals, each of a second or more, make a plot that can be read."""
+"""Most intervals that a plot can show."""
 
 
 class LoadTest:
-    """Runs one plan against one gateway. `ledger` and `published` can be watched while it does."""
+    """Runs one plan against one gateway; meanwhile `ledger` and `published` show the progress."""
 
     def __init__(
         self, target: Target, plan: Plan, on_sample: Callable[[Sample], None] = lambda _: None
     ) -> None:
-        """*on_sample* is told of each interval when it is over."""
+        """*on_sample* is called at the end of each interval."""
         self.plan = plan
         self._target = target
         self._on_sample = on_sample
@@ -71,7 +70,7 @@ class LoadTest:
         peak_before = _peak_kib()
         async with _redis(self._target.publish_url) as redis:
             await self._register(redis)
-            opening = Opening(self._target, self.plan.patience)
+            opening = Opening(self._target, self.plan.idle_timeout)
             self._tabs = [
                 Tab(self._target.request, account, self.ledger, opening.later, habit)
                 for account, habit in zip(self.ledger.accounts, self._habits, strict=True)
@@ -92,27 +91,27 @@ class LoadTest:
             finally:
                 for tab in self._tabs:
                     tab.give_up()
-        course = Course(
+        stats = RunStats(
             self.published,
             self._unheard,
-            opening_seconds=opened - started,
-            publishing_seconds=published - opened,
+            opening_seconds=round(opened - started, 3),
+            publishing_seconds=round(published - opened, 3),
             storm_seconds=disturbance.storm_seconds,
-            own_cpu_seconds=time.process_time(),
-            own_kib_per_tab=(_peak_kib() - peak_before) / self.plan.tabs,
+            own_cpu_seconds=round(time.process_time(), 3),
+            own_kib_per_tab=round((_peak_kib() - peak_before) / self.plan.tabs, 1),
         )
-        return sum_up(self.ledger, course, self.plan.slos)
+        return sum_up(self.ledger, stats, self.plan.slos)
 
     async def _sample(self) -> None:
         """Close an interval every second, or less often in a long run; and a last one."""
         length = max(1.0, self.plan.duration / _MOST_SAMPLES)
-        begin = time.monotonic()
+        start = time.monotonic()
         try:
             while True:
                 await asyncio.sleep(length)
-                self._close_interval(time.monotonic() - begin)
+                self._close_interval(time.monotonic() - start)
         finally:
-            self._close_interval(time.monotonic() - begin)
+            self._close_interval(time.monotonic() - start)
 
     def _close_interval(self, seconds: float) -> None:
         self._on_sample(self.ledger.timeline.close(seconds, self.ledger.open))
@@ -125,44 +124,44 @@ class LoadTest:
                 await redis.pexpire(meta_key(execution_id), kept_ms)
 
     async def _publish(self, redis: Redis) -> None:
-        """Publish at an even pace, one event of each execution in turn."""
+        """Publish at an even rate, one event of each execution in turn."""
         plan = self.plan
         executions = plan.execution_ids()
-        begin = time.monotonic()
+        start = time.monotonic()
         while self.published < plan.total:
-            due = min(plan.total, int((time.monotonic() - begin) * plan.rate) + 1)
+            due = min(plan.total, int((time.monotonic() - start) * plan.rate) + 1)
             async with redis.pipeline(transaction=False) as pipeline:
                 for index in range(self.published, min(due, self.published + _BATCH)):
-                    turn, which = divmod(index, plan.executions)
-                    event = compose(executions[which], turn + 1, plan.events, time.monotonic_ns())
+                    number, which = divmod(index, plan.executions)
+                    event = compose(executions[which], number + 1, plan.events, time.monotonic_ns())
                     pipeline.publish(self._target.channel(executions[which]), event)
                 async with asyncio.timeout(_REDIS_TIMEOUT):
                     receivers = await pipeline.execute()
             self.published += len(receivers)
             self._unheard += receivers.count(0)
-            # Also with no time left: the tabs need their turn.
-            await asyncio.sleep(begin + self.published / plan.rate - time.monotonic())
+            # Also when it is late: the tabs need time to run.
+            await asyncio.sleep(start + self.published / plan.rate - time.monotonic())
 
     async def _wait_for_ends(self) -> None:
-        """Until every tab has ended, or nothing at all has arrived for the plan's patience."""
+        """Until every tab has ended, or no event has arrived for the plan's idle timeout."""
         pending = {
             tab.ended for tab in self._tabs if tab.habit != "frozen" and not tab.ended.done()
         }
         while pending:
             before = self.ledger.received
-            ended, pending = await asyncio.wait(pending, timeout=self.plan.patience)
+            ended, pending = await asyncio.wait(pending, timeout=self.plan.idle_timeout)
             if not ended and self.ledger.received == before:
                 return
 
 
 def _peak_kib() -> int:
-    """The most memory that this process has had. Linux counts it in KiB."""
+    """The peak memory of this process; Linux counts it in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @asynccontextmanager
 async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """*work* runs for as long as the block does; what goes wrong in it ends the block."""
+    """Run *work* as long as the block runs; an error in it ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in work]
         try:
@@ -175,8 +174,8 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _redis(url: str) -> AsyncIterator[Redis]:
     """A client that never repeats a command: a repeated PUBLISH would look like a duplicate."""
-    # Timed here instead: redis-py does it with `asyncio.wait_for`, which before Python 3.12 can
-    # swallow a cancellation, and then Ctrl-C would go unheard.
+    # Timeouts are set here instead: redis-py uses `asyncio.wait_for`, which before Python 3.12 can
+    # swallow a cancellation, and then Ctrl-C would have no effect.
     redis = create_redis(url, max_connections=_CONNECTIONS, retries=0, answer_timeout=None)
     async with redis:
         try:

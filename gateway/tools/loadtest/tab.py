@@ -1,9 +1,8 @@
-"""One browser tab: a bare `asyncio.Protocol` that asks for a stream and enters all it sees.
+"""One browser tab: an `asyncio.Protocol` that opens a stream and counts what it receives.
 
-Bare, because an HTTP client's session, response and tasks per tab weigh more than the stream they
-read. Like an EventSource it keeps the last id and `retry:`, and comes back with them when its
-stream ends early; who connects it is `gateway.tools.loadtest.opening`. Whether it got what it had
-to is the ledger's.
+An HTTP client's session, response and tasks per tab would cost more than the stream itself. Like an
+EventSource a tab keeps the last id and `retry:`, and reconnects with them when its stream ends
+early.
 """
 
 import asyncio
@@ -11,16 +10,15 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-import orjson
-
-from gateway.events.sse_parser import EventStream, Frame
+from gateway.events.json_edit import parse_object
 from gateway.log import redact
 from gateway.tools.loadtest.ledger import Account, Ledger, recognize
 from gateway.tools.loadtest.plan import Habit
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
+from gateway.tools.sse_parser import EventStream, Frame
 
 DEFAULT_RETRY = 3.0
-"""Seconds until an EventSource comes back that was told nothing else (Chromium's)."""
+"""Seconds until an EventSource reconnects without a `retry:` (Chromium's)."""
 
 _LONGEST_REFUSAL = 64 * 1024
 _STILL_OPEN = "the stream was still open when the load test gave up"
@@ -30,9 +28,9 @@ class Tab(asyncio.Protocol):
     """Reads one stream after the other until its execution has ended, or it is given up."""
 
     __slots__ = (
-        "_account", "_answer", "_asked_ns", "_closing", "_come_back", "_ledger", "_loop",
-        "_opened_ns", "_refusal", "_request", "_retry", "_stream", "_transport", "_wants_reload",
-        "_was_dropped", "cursor", "ended", "habit", "is_open", "opened", "why_away",
+        "_account", "_answer", "_closing", "_ledger", "_opened_ns", "_reconnect", "_refusal",
+        "_reloads", "_request", "_requested_ns", "_retry", "_stream", "_transport",
+        "_was_dropped", "cursor", "ended", "habit", "interruption", "is_open", "opened",
     )  # fmt: skip
 
     def __init__(
@@ -40,45 +38,44 @@ class Tab(asyncio.Protocol):
         request: Callable[[str, str], bytes],
         account: Account,
         ledger: Ledger,
-        come_back: Callable[["Tab", float], None],
+        reconnect: Callable[["Tab", float], None],
         habit: Habit = "reads",
     ) -> None:
-        """*request* is what to send for an execution and a cursor. *come_back* is asked to connect
-        the tab anew after so many seconds. `opened` and `ended` come true in the end."""
-        self._loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = self._loop.create_future()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """*request* is what to send for an execution and a cursor. *reconnect* connects the tab
+        again after so many seconds. `opened` and `ended` are always done in the end."""
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self.habit: Habit = habit
         self.cursor = ""
-        """The last id, with which it comes back."""
+        """The last id, with which it reconnects."""
         self.is_open = False
-        """Its stream has begun, and not ended."""
-        self.why_away = ""
+        self.interruption = ""
         """Why its last stream ended early."""
         self._account = account
         self._ledger = ledger
         self._request = request
-        self._come_back = come_back
+        self._reconnect = reconnect
         self._retry = DEFAULT_RETRY
         self._transport: asyncio.Transport | None = None
-        self._wants_reload = False
-        self._begin()
+        self._reloads = False
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._answer = Answer()
         self._stream = EventStream()
         self._refusal = b""
         self._closing: str | None = None
         self._was_dropped = False
-        self._asked_ns = self._opened_ns = 0
+        self._requested_ns = self._opened_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.ended.done():
             cast(asyncio.Transport, transport).abort()
             return
-        self._begin()
+        self._reset()
         self._transport = cast(asyncio.Transport, transport)
-        self._asked_ns = time.monotonic_ns()
+        self._requested_ns = time.monotonic_ns()
         self._transport.write(self._request(self._account.execution_id, self.cursor))
 
     def data_received(self, data: bytes) -> None:
@@ -104,37 +101,37 @@ class Tab(asyncio.Protocol):
         self._finish()
 
     def not_connected(self, why: str) -> None:
-        """It could not connect: the end of a tab that never was open, else a passing trouble, after
-        which an EventSource waits as after any other."""
+        """It could not connect: a tab that was never open ends, another one retries."""
         if self._account.opened and not self.ended.done():
-            self._away(why)
+            self._interrupted(why)
         else:
             self.give_up(why)
 
     def read_on(self) -> None:
-        """A slow tab's turn to read what the system has kept for it."""
+        """Let a slow tab read once more."""
         if self._transport is not None:
             self._transport.resume_reading()
 
     def reload(self) -> None:
-        """Load the page anew: without a cursor, and at once."""
+        """Reload the page: reconnect at once and without a cursor."""
         if self.is_open and not self.ended.done():
-            self._wants_reload = True
+            self._reloads = True
             self.drop()
 
     def drop(self) -> None:
-        """Cut the connection, as a network does that is switched."""
+        """Cut the connection, as when a laptop changes its network."""
         self._was_dropped = True
         if self._transport is not None:
             self._transport.abort()
 
     def give_up(self, problem: str | None = None) -> None:
-        """End the tab, if it has not ended yet, for the reason given, or because time is over."""
+        """End the tab, if it has not ended yet, because of *problem* or of the timeout."""
         if self.ended.done():
             return
         if problem is None:
-            away = f"the stream did not come back: {self.why_away}" if self.why_away else ""
-            problem = _STILL_OPEN if self.is_open or not away else away
+            problem = _STILL_OPEN
+            if self.interruption and not self.is_open:
+                problem = f"the stream did not come back: {self.interruption}"
         if not (self._account.frozen and self._account.opened):
             self._account.problem = redact(problem)
         self._end()
@@ -151,7 +148,7 @@ class Tab(asyncio.Protocol):
             case "stream:closing":
                 self._closing = _text(frame.data, "reason") or "no reason given"
             case "stream:gap":
-                missed = _member(frame.data, "missed")
+                missed = parse_object(frame.data).get("missed")
                 self._account.gap(missed if isinstance(missed, int) else 0, _text(frame.data, "to"))
             case "stream:reset":
                 self.cursor = ""
@@ -162,16 +159,16 @@ class Tab(asyncio.Protocol):
             case _:
                 if frame.id is not None:
                     self.cursor = frame.id
-                # A slow reader's delays are its own.
-                counted_from = self._opened_ns if self.habit == "reads" else now_ns
-                self._ledger.note(self._account, recognize(frame), now_ns, frame.id, counted_from)
+                # A slow tab causes its delays itself, so it has no latencies.
+                opened_ns = self._opened_ns if self.habit == "reads" else now_ns
+                self._ledger.note(self._account, recognize(frame), now_ns, frame.id, opened_ns)
 
     def _connected(self, frame: Frame, now_ns: int) -> None:
         if _text(frame.data, "execution_id") != self._account.execution_id:
             self.give_up("the gateway opened the stream of another execution")
             return
         self._opened_ns = now_ns
-        self._ledger.first.note(now_ns - self._asked_ns)
+        self._ledger.first.note(now_ns - self._requested_ns)
         self._ledger.open += 1
         self.is_open = True
         if self._account.opened:
@@ -182,7 +179,7 @@ class Tab(asyncio.Protocol):
             self.opened.set_result(None)
 
     def _finish(self) -> None:
-        """The answer or the connection has ended: was that the end, or does it come back?"""
+        """The answer or the connection has ended: end the tab, or reconnect."""
         if self.is_open:
             self.is_open = False
             self._ledger.open -= 1
@@ -190,51 +187,50 @@ class Tab(asyncio.Protocol):
             return
         transport, self._transport = self._transport, None
         if transport is not None:
-            # Its `connection_lost` brings it here again, and then it is over.
+            # Then `connection_lost` calls this method again.
             transport.abort()
             return
         if self._account.frozen and self._account.opened:
             self._end()
-        elif self._answer.complete and self._account.saw_last and self._answer.status in (200, 204):
+        elif self._answer.complete and self._account.has_last and self._answer.status in (200, 204):
             self._account.ended = True
             self._end()
         elif self._is_refused():
-            self.give_up(self._refused())
-        elif self._wants_reload:
-            self._load_anew()
+            self.give_up(self._describe_refusal())
+        elif self._reloads:
+            self._reload_page()
         else:
-            self._away(self._why())
+            self._interrupted(self._describe_end())
 
     def _is_refused(self) -> bool:
-        """Whether this was an EventSource's last attempt: an answer that is no stream is. None at
-        all is a broken network, which it outlives; a gateway that was never there is none."""
+        """Whether an EventSource would stop here: it does after an answer that is no stream, and
+        not when the network fails. A gateway that never answered counts as refusing too."""
         return not self._is_stream() and (self._answer.status != 0 or not self._account.opened)
 
-    def _away(self, why: str) -> None:
-        self.why_away = why
+    def _interrupted(self, why: str) -> None:
+        self.interruption = why
         self._ledger.interruptions[why] += 1
-        self._come_back(self, self._retry)
+        self._reconnect(self, self._retry)
 
-    def _load_anew(self) -> None:
-        self._wants_reload = False
+    def _reload_page(self) -> None:
+        self._reloads = False
         self.cursor = ""
         self._account.reload()
         self._ledger.reloads += 1
-        self._come_back(self, 0.0)
+        self._reconnect(self, 0.0)
 
-    def _why(self) -> str:
+    def _describe_end(self) -> str:
         if self._was_dropped:
             return "the load test dropped all streams at once"
         if self._answer.status == 0:
-            return self._refused()
+            return self._describe_refusal()
         if self._closing is not None:
             return f"the gateway closed the stream early: {self._closing}"
         if not self._answer.complete:
             return "the connection was cut before the end of the stream"
         return "the stream ended before its terminal event"
 
-    def _refused(self) -> str:
-        """What the answer was instead of a stream."""
+    def _describe_refusal(self) -> str:
         answer = self._answer
         if answer.status == 0:
             return "the connection was closed without an answer"
@@ -244,9 +240,9 @@ class Tab(asyncio.Protocol):
         return f"HTTP {answer.status}: {message}" if message else f"HTTP {answer.status}"
 
     def _end(self) -> None:
-        for waited_for in (self.opened, self.ended):
-            if not waited_for.done():
-                waited_for.set_result(None)
+        for future in (self.opened, self.ended):
+            if not future.done():
+                future.set_result(None)
         if self.is_open:
             self.is_open = False
             self._ledger.open -= 1
@@ -255,15 +251,6 @@ class Tab(asyncio.Protocol):
             self._transport = None
 
 
-def _member(document: bytes, key: str) -> object:
-    """What stands under *key* of a JSON object, if it is one and has it."""
-    try:
-        value: object = orjson.loads(document)[key]
-    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        return None
-    return value
-
-
 def _text(document: bytes, key: str) -> str | None:
-    value = _member(document, key)
+    value = parse_object(document).get(key)
     return value if isinstance(value, str) else None

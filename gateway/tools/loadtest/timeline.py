@@ -1,4 +1,4 @@
-"""What a load test was like from second to second. Pure: whoever calls `close` says when."""
+"""The figures of a load test over time. Pure: the caller of `close` gives the time."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class Latencies:
-    """Counts of durations in buckets a hundredth apart."""
+    """Counts of durations in buckets that are 1 % apart."""
 
     _STEP = math.log(1.01)
 
@@ -16,19 +16,19 @@ class Latencies:
         self._buckets: Counter[int] = Counter()
 
     def note(self, ns: int) -> None:
-        """Enter one duration in nanoseconds."""
+        """Add one duration in nanoseconds."""
         self.count += 1
         self._max_ns = max(self._max_ns, ns)
         self._buckets[math.ceil(math.log(max(ns, 1)) / self._STEP)] += 1
 
     def add(self, other: "Latencies") -> None:
-        """Enter all that *other* has counted."""
+        """Add all that *other* has counted."""
         self.count += other.count
         self._max_ns = max(self._max_ns, other._max_ns)
         self._buckets.update(other._buckets)
 
     def percentile_ms(self, share: float) -> float:
-        """The duration that *share* (0 to 1) of all do not exceed, in ms, to one hundredth."""
+        """The duration in ms that *share* (0 to 1) of all do not exceed, within 1 %."""
         left = math.ceil(share * self.count)
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -36,11 +36,14 @@ class Latencies:
                 return min(math.exp(bucket * self._STEP), self._max_ns) / 1e6
         return 0.0
 
+    def percentiles(self) -> dict[str, float]:
+        """`p50`, `p95` and `p99`, in ms."""
+        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+        return {name: round(self.percentile_ms(share), 3) for name, share in shares.items()}
+
     def summary(self) -> dict[str, float]:
         """`p50`, `p95`, `p99` and `max`, in ms."""
-        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-        found = {name: round(self.percentile_ms(share), 3) for name, share in shares.items()}
-        return {**found, "max": round(self._max_ns / 1e6, 3)}
+        return {**self.percentiles(), "max": round(self._max_ns / 1e6, 3)}
 
     def histogram(self, bars: int) -> list[tuple[float, int]]:
         """At most *bars* bars of equal width on a logarithmic scale: upper end in ms, count."""
@@ -52,8 +55,8 @@ class Latencies:
         for bucket, count in self._buckets.items():
             counts[(bucket - first) // width] += count
         return [
-            (math.exp((first + (place + 1) * width) * self._STEP) / 1e6, counts[place])
-            for place in range((last - first) // width + 1)
+            (math.exp((first + (bar + 1) * width) * self._STEP) / 1e6, counts[bar])
+            for bar in range((last - first) // width + 1)
         ]
 
 
@@ -70,11 +73,11 @@ class Sample:
     p95_ms: float
     p99_ms: float
     reconnects: int
-    """Streams that came back within the interval."""
+    """Streams that reconnected within the interval."""
 
 
 class Timeline:
-    """Collects what happens until the interval is closed, and keeps the samples."""
+    """Counts what happens until the interval is closed, and keeps the samples."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -82,32 +85,30 @@ class Timeline:
         self._now = Latencies()
         self._events = 0
         self._reconnects = 0
-        self._begun = 0.0
+        self._start = 0.0
 
     def event(self, latency_ns: int | None) -> None:
-        """An event reached a tab; None for one that it was replayed."""
+        """An event reached a tab; None if it was replayed."""
         self._events += 1
         if latency_ns is not None:
             self._now.note(latency_ns)
 
     def reconnect(self) -> None:
-        """A stream came back."""
+        """A stream reconnected."""
         self._reconnects += 1
 
     def close(self, seconds: float, open_tabs: int) -> Sample:
-        """End the interval at *seconds* after the beginning of the run."""
-        length = max(seconds - self._begun, 1e-9)
+        """End the interval, *seconds* after the beginning of the run."""
+        length = max(seconds - self._start, 1e-9)
         sample = Sample(
             seconds=round(seconds, 3),
             open_tabs=open_tabs,
             events_per_second=round(self._events / length, 1),
-            p50_ms=round(self._now.percentile_ms(0.5), 3),
-            p95_ms=round(self._now.percentile_ms(0.95), 3),
-            p99_ms=round(self._now.percentile_ms(0.99), 3),
             reconnects=self._reconnects,
+            **{f"{name}_ms": value for name, value in self._now.percentiles().items()},
         )
         self.samples.append(sample)
         self.total.add(self._now)
         self._now, self._events, self._reconnects = Latencies(), 0, 0
-        self._begun = seconds
+        self._start = seconds
         return sample

@@ -1,1 +1,1 @@
-"""Follows one execution from a terminal: the stream (`follow`) and how it is shown (`view`)."""
+"""Follows one execution in a terminal: reads the stream (`follow`) and shows it (`view`)."""

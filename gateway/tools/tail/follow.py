@@ -1,8 +1,4 @@
-"""One execution's events over HTTP, once and in order, through whatever happens to the connection.
-
-It reads the same stream as a page does, with the token in a header, and comes back as the gateway
-asks. How events are shown, and what their end means for a shell, is decided elsewhere.
-"""
+"""One execution's events over HTTP, once and in order, through all reconnects."""
 
 import asyncio
 import random
@@ -14,20 +10,21 @@ import aiohttp
 from gateway.errors import GatewayError
 from gateway.events import fields
 from gateway.events.json_edit import parse_object
-from gateway.events.run import TERMINAL_TYPES, RunStatus
-from gateway.events.sse_parser import EventStream, Frame
+from gateway.events.run import RunStatus
+from gateway.settings import TERMINAL_TYPES
+from gateway.tools.sse_parser import EventStream, Frame
 
 HEARTBEATS_MISSED = 2.5
-"""A connection that is mute for so many heartbeats is dead, whatever the socket says."""
+"""A connection that brings nothing for so many heartbeats is dead."""
 
 CONNECTED_WITHIN = 10.0
-"""Seconds from a request to `connected`: longer than a request is held for its registration."""
+"""Seconds from a request to `connected`: longer than the gateway waits for a registration."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds between two tries, at most, unless the gateway asks for more."""
+"""Most seconds between two attempts, unless the gateway asks for more."""
 
 _MOST_ASKED = 3600.0
-"""Seconds that a gateway, or whoever answers in its place, may ask for."""
+"""Most seconds that an answer may ask for."""
 
 _NOTICES = frozenset({"stream:gap", "stream:reset"})
 _ENDED: dict[str, RunStatus] = {
@@ -44,11 +41,11 @@ class Lost(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event of the execution, or `stream:gap` and `stream:reset` in its place."""
+    """An event of the execution, or a `stream:gap` or `stream:reset`."""
 
     type: str
     body: bytes
-    """Its JSON, as it came."""
+    """Its JSON, unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """There is no stream; the next try is in *seconds*."""
+    """There is no stream; the next attempt is in *seconds*."""
 
     why: str
     seconds: float
@@ -66,7 +63,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The execution has ended so."""
+    """The execution has ended with this status."""
 
     status: RunStatus
 
@@ -87,16 +84,16 @@ class Follower:
     """Seconds without a stream after which it counts as lost."""
     _heartbeat: float = 15.0
     _heard_at: float = 0.0
-    """Loop time in seconds at which there was a stream last, also one in which nothing happened."""
-    _asked: float = 1.0
-    """Seconds that the gateway asks whoever comes back to wait (`retry:`)."""
-    _asked_once: float = 0.0
-    """The same for the next time only (`Retry-After`)."""
+    """Loop time in seconds at which a stream was open last, with or without events."""
+    _retry: float = 1.0
+    """Seconds of the last `retry:`."""
+    _retry_after: float = 0.0
+    """Seconds of `Retry-After`, for the next attempt only."""
     _failures: int = 0
     _session: aiohttp.ClientSession = field(init=False)
 
     async def follow(self) -> AsyncIterator[Update]:
-        """What happens, up to `Ended`.
+        """Everything that happens, up to `Ended`.
 
         Raises:
             Lost: the gateway refuses, or there was no stream for `give_up_after` seconds.
@@ -106,14 +103,14 @@ class Follower:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECTED_WITHIN)
         async with aiohttp.ClientSession(timeout=timeout) as self._session:
             while True:
-                why = "the stream has ended before its execution"
+                why = "the stream ended before its execution"
                 try:
                     async for update in self._stream():
                         yield update
                         if isinstance(update, Ended):
                             return
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    why = str(error) or "the connection has gone mute"
+                    why = str(error) or "the connection brings nothing"
                 if loop.time() - self._heard_at > self.give_up_after:
                     raise Lost(f"No stream for {self.give_up_after:g} s: {why}.")
                 seconds = self._next_pause()
@@ -139,9 +136,9 @@ class Follower:
 
     async def _read(self, response: aiohttp.ClientResponse) -> AsyncIterator[Update]:
         loop = asyncio.get_running_loop()
-        parser, patience, ended, connected = EventStream(), CONNECTED_WITHIN, None, False
+        parser, timeout, ended, connected = EventStream(), CONNECTED_WITHIN, None, False
         while True:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 chunk = await response.content.readany()
             if connected:
                 self._heard_at = loop.time()
@@ -149,15 +146,15 @@ class Follower:
                 break
             for frame in parser.feed(chunk):
                 if frame.retry_ms is not None:
-                    self._asked = frame.retry_ms / 1000
+                    self._retry = frame.retry_ms / 1000
                 if frame.event == "connected":
                     connected = True
                     self._failures = 0
-                    told = parse_object(frame.data)
-                    given = fields.number(told.get("heartbeat_seconds"))
+                    document = parse_object(frame.data)
+                    given = fields.number(document.get("heartbeat_seconds"))
                     self._heartbeat = given or self._heartbeat
-                    patience = self._heartbeat * HEARTBEATS_MISSED
-                    ended = _ENDED.get(str(told.get("status")))
+                    timeout = self._heartbeat * HEARTBEATS_MISSED
+                    ended = _ENDED.get(str(document.get("status")))
                     yield Connected()
                 elif happened := self._happened(frame):
                     yield happened
@@ -165,7 +162,7 @@ class Follower:
                         yield Ended(_ENDED[happened.type.partition(":")[2]])
                         return
         if ended is not None:
-            # Its history is gone, and the end is all that is still known.
+            # Its history has expired; only the end is still known.
             yield Ended(ended)
 
     def _happened(self, frame: Frame) -> Happened | None:
@@ -179,17 +176,17 @@ class Follower:
         return Happened(frame.event, frame.data)
 
     async def _refused(self, response: aiohttp.ClientResponse) -> None:
-        """Raises `Lost` unless it is passing."""
+        """Raises `Lost`, or `ClientError` for a refusal after which to try again."""
         document = parse_object(await response.read())
-        words = document.get("message") or f"{response.status} {response.reason}"
+        message = document.get("message") or f"{response.status} {response.reason}"
         if response.status in (400, 401, 403, 404):
-            raise Lost(str(words))
-        if (asked := response.headers.get("Retry-After", "")).isdecimal():
-            self._asked_once = float(asked)
-        raise aiohttp.ClientError(str(words))
+            raise Lost(str(message))
+        if (seconds := response.headers.get("Retry-After", "")).isdecimal():
+            self._retry_after = float(seconds)
+        raise aiohttp.ClientError(str(message))
 
     async def _status(self) -> RunStatus:
-        """How it has ended, for a reader that has seen the end."""
+        """How it has ended, where the stream is 204: the terminal event was received before."""
         path = f"{self.url}/api/v1/workflows/-/runs/{self.execution_id}"
         async with (
             asyncio.timeout(CONNECTED_WITHIN),
@@ -201,8 +198,8 @@ class Follower:
         return _ENDED.get(str(document.get("status")), "completed")
 
     def _next_pause(self) -> float:
-        grown = min(LONGEST_PAUSE, self._asked * 2 ** min(self._failures, 10))
-        pause: float = min(_MOST_ASKED, max(grown, self._asked, self._asked_once))
+        grown = min(LONGEST_PAUSE, self._retry * 2 ** min(self._failures, 10))
+        pause: float = min(_MOST_ASKED, max(grown, self._retry, self._retry_after))
         self._failures += 1
-        self._asked_once = 0.0
+        self._retry_after = 0.0
         return pause * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing

@@ -1,7 +1,4 @@
-"""What a person sees of an execution in a terminal: one line a step, and how the connection is.
-
-It is drawn anew from the folded run, so that a reset or a second attempt needs no rule here.
-"""
+"""What a terminal shows of an execution: one line a step, and the state of the connection."""
 
 from datetime import UTC, datetime
 
@@ -15,19 +12,20 @@ from gateway.events.json_edit import parse_object
 from gateway.events.run import RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless
+from gateway.settings import TERMINAL_TYPES
 from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
 
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
-_ENDS = {"completed": "green", "failed": "red", "canceled": "yellow"}
+_STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
 
 
 class View:
-    """The steps of one execution, live where the terminal can be drawn on; else a line an event."""
+    """The steps of one execution, redrawn on a terminal; elsewhere a line an event."""
 
     def __init__(self, execution_id: str, console: Console) -> None:
         self._execution_id = execution_id
         self._console = console
-        self._run = RunFold(keep_logs=True)
+        self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
         self._state = Text("connecting …", "dim")
         self._awaited = ""
         self._spinner = Spinner("dots")
@@ -43,13 +41,13 @@ class View:
             self._live.__exit__(None, None, None)
 
     def show(self, update: Update) -> None:
-        """Take in what has happened."""
+        """Show *update*."""
         match update:
             case Happened("stream:reset", _):
-                self._run = RunFold(keep_logs=True)
-                self._say("the history has begun anew", "yellow")
+                self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
+                self._set_state("the history starts again", "yellow")
             case Happened("stream:gap", body):
-                self._say(f"{parse_object(body).get('missed')} events are no longer kept", "yellow")
+                self._set_state(f"{parse_object(body).get('missed')} events were trimmed", "yellow")
             case Happened(event_type, body):
                 self._run.add(document := parse_object(body))
                 self._line(event_type, document)
@@ -58,12 +56,12 @@ class View:
             case Connected():
                 self._state = Text("live", "green")
             case Waiting(why, seconds):
-                self._say(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
+                self._set_state(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
             case Ended(status):
-                self._say(status, _ENDS[status])
+                self._set_state(status, _STATUS_COLOURS[status])
 
-    def _say(self, words: str, style: str) -> None:
-        self._state = Text(harmless(words), style)
+    def _set_state(self, state: str, style: str) -> None:
+        self._state = Text(harmless(state), style)
         if not self._console.is_terminal:
             self._console.print(self._state, soft_wrap=True)
 
@@ -80,10 +78,10 @@ class View:
         table = Table.grid(padding=(0, 2))
         for step in run.get("execution_logs", []):
             table.add_row(*self._row(step))
-        words = self._state
-        if words.plain == "live":
-            words = Text(f"waits for {self._awaited}" if self._awaited else run["status"])
-        head = Text.assemble((self._execution_id, "bold"), "  ", words)
+        state = self._state
+        if state.plain == "live":
+            state = Text(f"waits for {self._awaited}" if self._awaited else run["status"])
+        head = Text.assemble((self._execution_id, "bold"), "  ", state)
         parts: list[ConsoleRenderable] = [head, table]
         if run["error_message"]:
             parts.append(Text(harmless(run["error_message"]), "red"))
@@ -94,14 +92,15 @@ class View:
     def _row(self, step: StepLog) -> tuple[ConsoleRenderable, ...]:
         name = Text(harmless(step["node_type"] or step["node_id"] or "step"))
         if step["status"] == "running":
-            return self._spinner, name, Text(_lasted(_since(step["started_at"])), "dim"), Text()
+            duration = Text(_duration(_since(step["started_at"])), "dim")
+            return self._spinner, name, duration, Text()
         mark, colour = _MARKS[step["status"]]
-        lasted = Text(_lasted(step["duration_ms"]), "dim")
-        return Text(mark, colour), name, lasted, Text(harmless(step["error"] or ""), "red")
+        duration = Text(_duration(step["duration_ms"]), "dim")
+        return Text(mark, colour), name, duration, Text(harmless(step["error"] or ""), "red")
 
 
 def _awaited(event_type: str, document: dict[str, object]) -> str:
-    """What the execution waits for since this event; empty where it does not wait."""
+    """What the execution waits for after this event; empty if it does not wait."""
     if event_type != "execution:paused":
         return ""
     data = document.get("data")
@@ -116,7 +115,7 @@ def _since(started_at: str | None) -> float | None:
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds() * 1000)
 
 
-def _lasted(milliseconds: float | None) -> str:
+def _duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000

@@ -1,5 +1,5 @@
-// What an application does that follows an execution with the browser's own EventSource. It only
-// keeps what it sees, in `followed`, for the test to look at.
+// An application that follows an execution with the browser's own EventSource. It only keeps what it
+// sees, in `followed`, for the test.
 
 const PASSING = [
   "connected",
@@ -14,6 +14,7 @@ const LAST = ["execution:completed", "execution:failed"];
 
 let followed = null;
 
+// eslint-disable-next-line no-unused-vars -- Tests call it.
 function follow(url, { closesAtError = false } = {}) {
   const source = new EventSource(url);
   followed = { source, events: [], errors: 0 };
@@ -27,7 +28,7 @@ function follow(url, { closesAtError = false } = {}) {
   }
   source.addEventListener("error", () => {
     followed.errors += 1;
-    // Not closed as a rule: the browser comes back by itself, unless the answer was no.
+    // By default it is not closed: the browser connects again, unless the request was refused.
     if (closesAtError) source.close();
   });
 }

@@ -25,7 +25,7 @@ class App:
             self.streams_asked.append(url)
 
     async def show(self, *components: dict[str, Any]) -> None:
-        """Render these components, and no others any more; see `options` and `documents`."""
+        """Render these components, and no others any more; see `options` and `legacy`."""
         await self.tab.page.evaluate("components => show(...components)", list(components))
 
     async def value(self, expression: str) -> Any:
@@ -67,9 +67,9 @@ def options(execution_id: str | None, base: str, name: str = "one", **more: Any)
     return {"hook": "Options", "name": name, "id": execution_id, **given}
 
 
-def documents(execution_id: str | None, *given: Any, name: str = "one") -> dict[str, Any]:
-    """A component that calls the hook in the form of the front-end document."""
-    return {"hook": "Documents", "name": name, "id": execution_id, "given": list(given)}
+def legacy(execution_id: str | None, *given: Any, name: str = "one") -> dict[str, Any]:
+    """A component that calls the hook by the legacy API."""
+    return {"hook": "Legacy", "name": name, "id": execution_id, "given": list(given)}
 
 
 async def publish(

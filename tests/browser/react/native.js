@@ -1,5 +1,5 @@
-// A hook as people write it who have only the browser's EventSource: a listener for each type, state
-// of its own, closed at the end and at the first error.
+// A hook as people write it without this package, on the browser's EventSource: a listener for each
+// type, its own state, closed at the end and at the first error.
 
 import { useEffect, useReducer } from "react";
 
@@ -7,16 +7,16 @@ const PASSING = ["step:started", "step:completed", "step:failed", "execution:pau
 const LAST = { "execution:completed": "completed", "execution:failed": "failed" };
 const NOTHING_YET = { events: [], status: "disconnected", error: null };
 
-function reduce(state, { status = state.status, event, error = state.error, anew }) {
+function reduce(state, { status = state.status, event, error = state.error, isNew }) {
   const events = event ? [...state.events, event] : state.events;
-  return anew ? { ...NOTHING_YET, status } : { events, status, error };
+  return isNew ? { ...NOTHING_YET, status } : { events, status, error };
 }
 
 export function useEventSource(url) {
   const [state, dispatch] = useReducer(reduce, NOTHING_YET);
   useEffect(() => {
     if (!url) return undefined;
-    dispatch({ anew: true, status: "connecting" });
+    dispatch({ isNew: true, status: "connecting" });
     const source = new EventSource(url);
     const listen = (type, heard) => source.addEventListener(type, heard);
     const read = ({ type, data }) => {

@@ -1,5 +1,5 @@
-// A React application whose components follow executions, each with the hook that it is told to use.
-// What each of them shows last is kept in `shown`, for the test to look at.
+// A React application whose components follow executions, each with the hook that the test chooses.
+// What each of them showed last is in `shown`, for the test.
 
 import { memo, StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
@@ -9,19 +9,19 @@ import { useEventSource } from "./native.js";
 
 const root = createRoot(document.getElementById("root"));
 window.shown = {};
-// Of every render: who, of which execution and organization, and the numbers of the events shown.
+// Of every render: the component, its execution and organization, and the numbers of its events.
 window.renders = [];
-// The tokens that were handed out, and by which component.
+// Which component returned which token.
 window.asked = [];
 
 window.numbersOf = ({ events }) =>
   events.map((event) => (event.data?.data ?? event.data)?.number).filter((number) => number);
 
 function Show({ name, about, value }) {
-  renders.push([name, about, numbersOf(value)]);
+  window.renders.push([name, about, window.numbersOf(value)]);
   useEffect(() => {
-    shown[name] = value;
-    return () => delete shown[name];
+    window.shown[name] = value;
+    return () => delete window.shown[name];
   });
   return <p>{value.status}</p>;
 }
@@ -29,14 +29,14 @@ function Show({ name, about, value }) {
 function Options({ name, id, token, ...options }) {
   // Another function each time that it renders, as people write it.
   const getToken = () => {
-    asked.push([name, token]);
+    window.asked.push([name, token]);
     return token;
   };
   const value = useExecutionStream(id, { ...options, getToken });
   return <Show name={name} about={[id, options.organizationId]} value={value} />;
 }
 
-function Documents({ name, id, given }) {
+function Legacy({ name, id, given }) {
   return <Show name={name} about={[id, given[1]]} value={useExecutionStream(id, ...given)} />;
 }
 
@@ -44,8 +44,8 @@ function Native({ name, url }) {
   return <Show name={name} about={[url]} value={useEventSource(url)} />;
 }
 
-// `Quiet` renders anew only with other options.
-const HOOKS = { Options, Quiet: memo(Options), Documents, Native };
+// `Quiet` renders again only with other options.
+const HOOKS = { Options, Quiet: memo(Options), Legacy, Native };
 
 /** Show these components and no others. */
 window.show = (...components) => {

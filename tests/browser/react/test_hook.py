@@ -5,7 +5,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.bus.registry import register
-from tests.browser.react.app import App, documents, options, publish, token
+from tests.browser.react.app import App, legacy, options, publish, token
 from tests.conftest import RunningGateway, StartGateway
 from tests.support import eventually
 
@@ -48,8 +48,8 @@ async def test_whole_run(
 async def test_renders(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """Rendering anew, with another getToken each time, opens nothing anew; and what changes
-    nothing, a heartbeat, renders nothing."""
+    """Rendering again, with another getToken each time, opens no new stream; a heartbeat, which
+    changes nothing, renders nothing."""
     gateway = await start(start_gateway, react_origin, heartbeat_seconds=0.2)
     for number in range(1, 6):
         await app.show(options("run-1", gateway.url))
@@ -75,11 +75,11 @@ async def test_renders(
 async def test_many_components(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """Twenty components of one execution, of both forms, share one stream; whoever comes later
+    """Twenty components of one execution, of both forms, share one stream; one that comes later
     sees all; the stream outlives a change of page, and ends with the last of them."""
     gateway = await start(start_gateway, react_origin)
     many = [options("run-1", gateway.url, name=f"c{n}") for n in range(19)]
-    last = documents("run-1", token(), "acme", {"baseUrl": gateway.url})
+    last = legacy("run-1", token(), "acme", {"baseUrl": gateway.url})
     await app.show(*many)
     await app.shows("live", name="c0")
     await publish(redis, 1)
@@ -146,7 +146,7 @@ async def test_another_organization(
     other = token("other")
     for component, closed in (
         (options("run-1", gateway.url, organizationId="other", token=other), "closed"),
-        (documents("run-1", other, "other", {"baseUrl": gateway.url}), "disconnected"),
+        (legacy("run-1", other, "other", {"baseUrl": gateway.url}), "disconnected"),
     ):
         await app.show(options("run-1", gateway.url))
         await app.shows("live", 1)
@@ -160,8 +160,8 @@ async def test_another_organization(
 async def test_token_of_who_is_there(
     start_gateway: StartGateway, react_origin: str, app: App
 ) -> None:
-    """A new token is that of the component that rendered last; when it has left, that of one which
-    is still there, also before that renders anew; and always the one given last."""
+    """The token of the component that rendered last is used; after that has left, the token of one
+    which is still there, also before that renders again; and always the one given last."""
     gateway = await start(start_gateway, react_origin)
 
     def quiet(name: str, ttl_seconds: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ async def test_token_of_who_is_there(
         await eventually(lambda: app.value(f"asked.at(-1)[1] === '{one['token']}'"))
 
     # A minute before its end another token is asked for, here in 8 s, which what comes before that
-    # may take; near its end one is for every request.
+    # may take; near its end, another one for every request.
     late, early = quiet("late", 68), quiet("early", 9)
     await app.show(early)
     await app.shows("live", name="early")

@@ -47,8 +47,8 @@ async def test_whole_run(
 async def test_error(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """It closes at the first error and is disconnected for good; mounted anew, it has all that
-    happened, once."""
+    """It closes at the first error and is disconnected for good; mounted again, it has every
+    event, once."""
     gateway = await start(start_gateway, react_origin)
     await app.show(native(gateway, "run-1"))
     await publish(redis, 1)

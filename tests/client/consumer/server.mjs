@@ -1,5 +1,5 @@
-// Renders components with the hook to text, as a server does, beside a gateway that counts who asks
-// it for something; prints both.
+// Renders components with the hook to text, as a server does, beside a gateway that keeps the paths
+// of all requests; prints both.
 
 import { createServer } from "node:http";
 
@@ -24,7 +24,7 @@ const rendered = [
   [null, "token", "acme", { baseUrl }],
 ].map((given) => renderToString(createElement(Run, { given })));
 
-// Whoever had asked for a stream would have been quicker.
+// A request for a stream would have come before this one.
 await fetch(`${baseUrl}/last`);
 gateway.close();
 console.log(JSON.stringify({ rendered, asked }));

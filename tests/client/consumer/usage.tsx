@@ -69,7 +69,7 @@ export async function follow(executionId: string): Promise<Run> {
   return again.status === "completed" ? again : subscription.run;
 }
 
-export function documentsForm(executionId: string): () => void {
+export function legacyForm(executionId: string): () => void {
   const stream = subscribeToExecution(executionId, "token", "acme");
   return () => stream.close();
 }
@@ -84,9 +84,9 @@ export function Steps({ id }: { id: string | null }) {
   return <ul title={lastEventId ?? events.map(words).join()}>{steps}</ul>;
 }
 
-export function DocumentsSteps({ id }: { id: string | null }) {
+export function LegacySteps({ id }: { id: string | null }) {
   const { events, status, error } = useExecutionStream(id, "token", "acme");
-  // @ts-expect-error the document's hook knows five statuses, and this is none of them
+  // @ts-expect-error the legacy hook has five statuses, and this is none of them
   if (status === "live") return null;
   if (status === "connected") return events.map((event) => event.data.data.node_type);
   return <p>{error?.toUpperCase()}</p>;
@@ -97,7 +97,7 @@ export function mistakes() {
   subscribeToExecution(null, { token: "token" });
   // @ts-expect-error the options are needed
   subscribeToExecution("run-1");
-  // @ts-expect-error the document's form has an organization
+  // @ts-expect-error the legacy API needs an organization
   subscribeToExecution("run-1", "token");
   // @ts-expect-error a token is a text
   subscribeToExecution("run-1", { getToken: () => 42 });

@@ -2,7 +2,7 @@
 -- part, so that a life of a history and its ids have one definition.
 --
 -- An id is <epoch>-<seq>: the epoch is the millisecond at which this life of the history began,
--- seq counts 1, 2, 3 ... without holes. A new life begins where no history is, and whenever Redis is
+-- seq counts 1, 2, 3 ... without holes. A new epoch begins where no history is, and whenever Redis is
 -- not the same any more (another master_replid): a promoted replica that had missed writes would
 -- otherwise give ids to other events than the ones that readers already have.
 

@@ -19,7 +19,7 @@ from tests.sidecars.proxy import Nginx
 from tests.support import SECRET, free_port, served
 
 SETTINGS: dict[str, Any] = {"ownership": "registry", "heartbeat_seconds": 0.5}
-OPTIONS = Options(patience=1.0)
+OPTIONS = Options(silence=1.0)
 MakeNginx = Callable[..., Nginx]
 
 
@@ -55,7 +55,7 @@ async def test_well(make_nginx: MakeNginx, make_settings: MakeSettings, redis: R
     """Through the project's nginx all is well, HTTP/2 too, and nothing of the probe stays in Redis;
     a certificate that nobody trusts is told, unless it is meant."""
     nginx = make_nginx(tls=True)
-    options = Options(patience=1.0, insecure=True)
+    options = Options(silence=1.0, insecure=True)
     findings = await check_url(nginx.url, make_settings(**SETTINGS), options)
     assert worst(findings) is Level.OK, findings
     said = " ".join(told(findings, Level.OK))
@@ -127,13 +127,13 @@ async def test_held_back(
     assert [key async for key in redis.scan_iter()] == []
 
 
-@pytest.mark.parametrize(("patience", "is_found"), [(0.2, False), (3.0, True)])
+@pytest.mark.parametrize(("silence", "is_found"), [(0.2, False), (3.0, True)])
 async def test_cut_for_its_age(
-    registry: RunningGateway, make_settings: MakeSettings, patience: float, is_found: bool
+    registry: RunningGateway, make_settings: MakeSettings, silence: float, is_found: bool
 ) -> None:
-    """Where a proxy cuts streams in spite of heartbeats, a longer patience finds it."""
+    """Where a proxy cuts streams in spite of heartbeats, a longer silence finds it."""
     async with proxy(registry, most_seconds=1.5) as url:
-        findings = await check_url(url, make_settings(**SETTINGS), Options(patience))
+        findings = await check_url(url, make_settings(**SETTINGS), Options(silence))
     assert any("was cut" in one for one in told(findings)) is is_found, findings
 
 
@@ -164,8 +164,8 @@ async def test_no_token(registry: RunningGateway, make_settings: MakeSettings) -
 
 
 async def test_wrong_address(make_settings: MakeSettings) -> None:
-    """No address, and an address where nobody is, are told as that."""
-    for url, said in (("nonsense", "no address"), (f"http://127.0.0.1:{free_port()}", "Nobody")):
+    """What is no URL, and an address where nothing answers, are reported as such."""
+    for url, said in (("nonsense", "no URL"), (f"http://127.0.0.1:{free_port()}", "Nothing")):
         [finding] = await check_url(url, make_settings(), OPTIONS)
         assert finding.level is Level.ERROR
         assert said in finding.sentence

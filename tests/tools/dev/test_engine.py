@@ -205,8 +205,8 @@ async def test_redis_away(
     async with Redis.from_url(process.url) as redis, playing(redis) as engine:
         await eventually(lambda: len(engine.executions()) > 5)
         process.kill()
-        await eventually(lambda: "The simulated engine waits" in caplog.text)
+        await eventually(lambda: "The simulated engine retries" in caplog.text)
         process.start()
         async with Redis.from_url(process.url) as other, listening(other) as messages:
             await ended_runs(messages, 2)
-    assert caplog.text.count("The simulated engine waits") == 1
+    assert caplog.text.count("The simulated engine retries") == 1

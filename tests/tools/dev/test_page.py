@@ -16,6 +16,7 @@ from tests.tools.dev.conftest import Principal, StartViewer
 FILES = {
     "/": "text/html; charset=utf-8",
     "/page/page.css": "text/css; charset=utf-8",
+    "/page/run.css": "text/css; charset=utf-8",
     "/page/page.js": "text/javascript; charset=utf-8",
     "/page/timeline.js": "text/javascript; charset=utf-8",
     "/page/list.js": "text/javascript; charset=utf-8",
@@ -235,7 +236,7 @@ async def test_what_was_bound(
 
 
 async def test_enough(start_viewer: StartViewer) -> None:
-    """Who starts ever more is told when it is enough."""
+    """Starting more and more executions is refused at a limit."""
     principal = await start_viewer(pace=0.01)
     statuses = []
     for _ in range(40):

@@ -5,8 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.tools.dev.script import DEMO, WORKFLOWS, Workflow
-from gateway.tools.dev.simulation import Run
+from gateway.tools.dev.simulation import DEMO, WORKFLOWS, Run, Workflow
 
 
 def read(payload: bytes) -> dict[str, Any]:

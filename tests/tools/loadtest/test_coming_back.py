@@ -113,7 +113,7 @@ async def test_nobody_listening_is_waited_out() -> None:
     assert b"Last-Event-ID: 1-2\r\n" in back.requests[0]
 
 
-async def test_a_reset_begins_anew() -> None:
+async def test_after_a_reset_all_events_are_expected_again() -> None:
     """After `stream:reset` the whole history comes again under other ids: nothing of it counts as a
     duplicate, and what it does not hold is lost."""
     first = HEAD + CONNECTED + events(1, 2)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from gateway.cli.loadtest import loadtest
 from gateway.tools.loadtest import report
-from gateway.tools.loadtest.findings import Course, sum_up
+from gateway.tools.loadtest.findings import RunStats, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.private import PrivateGatewayFailed, gateway_process
@@ -173,8 +173,24 @@ async def test_progress_is_shown() -> None:
 def test_the_report_names_the_trouble() -> None:
     """The table's faults, every trouble with its number of tabs, and a likely cause are shown."""
     account = Account("own", 5, opened=True, received=3, problem="the connection was cut")
-    findings = sum_up(Ledger([account]), Course(5, 5, 0.0, 1.0))
+    findings = sum_up(Ledger([account]), RunStats(5, 5, 0.0, 1.0))
     paper = io.StringIO()
     report.show(findings, Console(file=paper, width=200))
     for words in ("3 of 5", "1 tabs: the connection was cut", "5 published events reached no"):
         assert words in paper.getvalue()
+
+
+async def test_without_httptools_the_error_names_the_extra() -> None:
+    """Where httptools is not installed, the load test says how to install it, and helps as ever."""
+    hidden = "import sys; sys.modules['httptools'] = None; import gateway.cli.main as m; m.main()"
+    for option, status, said in (
+        ("--tabs=1", 1, "'sse-gateway[loadtest]'"),
+        ("--help", 0, "--slo"),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", hidden, "loadtest", option),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+        assert (process.returncode, said in out.decode()) == (status, True), out

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.sse_parser import Frame
-from gateway.tools.loadtest.findings import Course, Findings, Slo, sum_up
+from gateway.tools.loadtest.findings import Findings, RunStats, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger, Sighting, compose, recognize
+from gateway.tools.loadtest.plan import Slo
 from gateway.tools.loadtest.timeline import Latencies
+from gateway.tools.sse_parser import Frame
 
 
 def faults(seen: list[int], expected: int = 5) -> tuple[int, int, int, int]:
@@ -76,7 +77,7 @@ def test_no_latency_at_all_is_zero() -> None:
 
 
 def findings(*accounts: Account) -> Findings:
-    return sum_up(Ledger(accounts), Course(1, 0, 0.1, 0.1))
+    return sum_up(Ledger(accounts), RunStats(1, 0, 0.1, 0.1))
 
 
 def test_findings_are_ok_only_if_every_tab_is() -> None:
@@ -87,8 +88,8 @@ def test_findings_are_ok_only_if_every_tab_is() -> None:
 
     assert findings(good(), good()).ok
     for fault in (
-        {"opened": False, "trouble": "HTTP 404"},
-        {"ended": False, "trouble": "cut"},
+        {"opened": False, "problem": "HTTP 404"},
+        {"ended": False, "problem": "cut"},
         {"received": 0},
         {"duplicated": 1},
         {"out_of_order": 1},
@@ -117,7 +118,7 @@ def test_a_message_is_recognized_and_a_garbled_one_is_not() -> None:
         assert recognize(Frame("step:started", data, None)) is None
 
 
-def test_a_page_loaded_anew_has_to_see_all_again() -> None:
+def test_a_reloaded_page_must_receive_all_again() -> None:
     """After a reload the whole history is due, none of it counts as a duplicate, and what the page
     before it had missed stays lost."""
     account = Account("own", 4)
@@ -126,7 +127,7 @@ def test_a_page_loaded_anew_has_to_see_all_again() -> None:
     account.reload()
     for n in (1, 2, 3, 4):
         account.note(Sighting("own", n, 0))
-    assert (account.lost, account.duplicated, account.saw_last) == (0, 0, True)
+    assert (account.lost, account.duplicated, account.has_last) == (0, 0, True)
     holey = Account("own", 3)
     for n in (1, 3):
         holey.note(Sighting("own", n, 0))
@@ -155,13 +156,13 @@ def test_ids_follow_one_another(ids: list[str | None], found: int) -> None:
 
 
 def test_gaps() -> None:
-    """What history no longer keeps is excused where a page is loaded anew, and lost where a reader
+    """What history no longer keeps is excused where a page is reloaded, and lost where a reader
     had a cursor."""
-    anew = Account("own", 5)
-    anew.gap(2)
+    reloaded = Account("own", 5)
+    reloaded.gap(2)
     for n in (3, 4, 5):
-        anew.note(Sighting("own", n, 0))
-    assert (anew.lost, anew.trimmed, anew.saw_last) == (0, 2, True)
+        reloaded.note(Sighting("own", n, 0))
+    assert (reloaded.lost, reloaded.trimmed, reloaded.has_last) == (0, 2, True)
     behind = Account("own", 5)
     behind.note(Sighting("own", 1, 0))
     behind.gap(2)
@@ -232,7 +233,7 @@ def test_a_missed_objective_is_not_ok() -> None:
     """A run in which nothing was lost and an objective was missed is not ok."""
     ledger = Ledger([Account("own", 1, opened=True, ended=True, received=1)])
     ledger.first.note(2 * 10**9)
-    course = Course(1, 0, 0.1, 0.1)
+    course = RunStats(1, 0, 0.1, 0.1)
     assert sum_up(ledger, course, [Slo.parse("first=3s")]).ok
     missed = sum_up(ledger, course, [Slo.parse("first=3s"), Slo.parse("first=1s")])
     assert not missed.ok

@@ -28,7 +28,7 @@ AWAY = "the stream did not come back"
 
 def plan() -> Plan:
     """Two tabs on each of two executions, whose ids no other test has."""
-    return Plan(tabs=4, executions=2, events=5, rate=500, patience=PATIENCE)
+    return Plan(tabs=4, executions=2, events=5, rate=500, idle_timeout=PATIENCE)
 
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
@@ -86,7 +86,7 @@ async def test_one_wrong_event_is_found(run: Run, fault: str, counts: dict[str, 
 async def test_one_stream_that_fails_is_found(
     run: Run, fault: str, opened: int, lost: int, words: str
 ) -> None:
-    """A tab that did not open, or did not see the end, is told with the reason, and its losses."""
+    """A tab that did not open, or did not receive the end, is reported with reason and losses."""
     findings = await run(fault)
     assert not findings.ok
     assert (findings.opened, findings.ended, findings.lost) == (opened, 3, lost)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.sse_parser import EventStream, Frame
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
+from gateway.tools.sse_parser import EventStream, Frame
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
@@ -72,7 +72,7 @@ def test_any_cut_gives_the_same_events(at: list[int], sizes: list[int], line_end
 
 def test_an_event_comes_with_its_last_byte() -> None:
     """Fed byte by byte, an event is there with the byte that completes it, and no sooner."""
-    last_chunk = b"0\r\n\r\n"
+    after_it = b"\r\n0\r\n\r\n"
     wire = HEAD + chunk(encode(FRAMES[:1]), [1])
     answer, stream = Answer(), EventStream()
     arrivals = [
@@ -80,7 +80,7 @@ def test_an_event_comes_with_its_last_byte() -> None:
         for position in range(len(wire))
         if stream.feed(answer.feed(wire[position : position + 1]))
     ]
-    assert arrivals == [len(wire) - len(last_chunk) - 1]
+    assert arrivals == [len(wire) - len(after_it) - 1]
     assert answer.complete
 
 
@@ -118,11 +118,14 @@ def test_an_answer_without_length_ends_with_the_connection() -> None:
     [
         (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
         (b"HTTP/1.1 abc\r\n\r\n", "not HTTP"),
-        (HEAD + b"zz\r\n", "not chunked"),
-        (HEAD + b"-1\r\n", "not chunked"),
-        (HEAD + b"1\r\nabc", "longer than it says"),
+        (HEAD + b"zz\r\n", "not as its headers say"),
+        (HEAD + b"-1\r\n", "not as its headers say"),
+        (HEAD + b"1\r\nabc", "not as its headers say"),
         (HEAD + b"0\r\n\r\nevent: late", "after the end"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", "after the end"),
+        (HEAD + b"0\r\n\r\n" + HEAD, "after the end"),
+        (b"HTTP/1.1 204 No Content\r\n\r\nevent: late", "after the end"),
+        (b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\nb", "after the end"),
     ],
 )
 def test_broken_answers_are_told(wire: bytes, words: str) -> None:

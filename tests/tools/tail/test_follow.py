@@ -56,7 +56,7 @@ async def swallowed(request: web.Request) -> web.Response:
 
 async def test_silence_is_no_absence() -> None:
     """A stream in which nothing happens for longer than it is sought, but heartbeats, may end and
-    is sought anew."""
+    is looked for again."""
     silent = stream(CONNECTED, *(0.1, HEARTBEAT) * 8)
     async with answering(silent, stream(CONNECTED, END), give_up_after=0.5) as follower:
         updates = [type(update) async for update in follower.follow()]

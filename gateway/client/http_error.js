@@ -1,10 +1,15 @@
-// What can go wrong between a page and the gateway, as errors that say whether to try again.
+// An error answer of the gateway, or of a proxy before it.
 
 import { label, object } from "./fields.js";
 
-/** The gateway, or a proxy before it, has answered with a refusal. */
+/** The request was answered with an error status. */
 export class Refused extends Error {
-  /** `code` is the gateway's word for it, `retryAfterMs` what it asks to wait, or null. */
+  /**
+   * @param {number} status the HTTP status
+   * @param {string} code the gateway's name for the error
+   * @param {string} message
+   * @param {number | null} retryAfterMs how long the gateway asks to wait, or null
+   */
   constructor(status, code, message, retryAfterMs = null) {
     super(message);
     this.name = "Refused";
@@ -13,19 +18,22 @@ export class Refused extends Error {
     this.retryAfterMs = retryAfterMs;
   }
 
-  /** Whether the same request with a new token may be answered otherwise. */
+  /** Whether the same request may succeed with a new token. */
   get isAboutAccess() {
     return [401, 403, 404].includes(this.status);
   }
 }
 
-/** The refusal that `response` is. */
+/**
+ * The error that `response` describes.
+ * @param {Response} response
+ */
 export async function refusalOf(response) {
-  let document = {};
+  let document = object(null);
   try {
     document = object(await response.json());
   } catch {
-    // A proxy's own page: its status is all that counts.
+    // The body is not JSON, for example a proxy's own page: only its status counts.
   }
   const retryAfter = Number(response.headers.get("Retry-After") ?? NaN);
   return new Refused(

@@ -1,4 +1,4 @@
-"""What was found out, by a digest of what was asked, in a bounded number of bytes."""
+"""A cache that drops what was not used for longest, bounded in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Remembered(Generic[V]):
-    """Forgets first what was not used for longest."""
+class LruCache(Generic[V]):
+    """Values by the digest of what was asked."""
 
-    def __init__(self, max_bytes: int, cost: Callable[[V], int]) -> None:
-        """*cost*: how many bytes one entry takes, with its digest."""
+    def __init__(self, max_bytes: int, size_of: Callable[[V], int]) -> None:
+        """*size_of*: the bytes that one entry takes, with its digest."""
         self._max_bytes = max_bytes
-        self._cost = cost
+        self._size_of = size_of
         self._entries: OrderedDict[bytes, V] = OrderedDict()
         self.bytes = 0
         """What all entries take."""
@@ -22,23 +22,23 @@ class Remembered(Generic[V]):
         return len(self._entries)
 
     def get(self, digest: bytes) -> V | None:
-        """The value; it counts as used."""
+        """The value, which counts as used."""
         value = self._entries.get(digest)
         if value is not None:
             self._entries.move_to_end(digest)
         return value
 
     def put(self, digest: bytes, value: V) -> None:
-        """Remember *value*, in the place of what was remembered for *digest*."""
+        """Store *value*, in place of an earlier one."""
         if (former := self._entries.pop(digest, None)) is not None:
-            self.bytes -= self._cost(former)
+            self.bytes -= self._size_of(former)
         self._entries[digest] = value
-        self.bytes += self._cost(value)
+        self.bytes += self._size_of(value)
         while self.bytes > self._max_bytes:
             _, oldest = self._entries.popitem(last=False)
-            self.bytes -= self._cost(oldest)
+            self.bytes -= self._size_of(oldest)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all entries."""
         self._entries.clear()
         self.bytes = 0

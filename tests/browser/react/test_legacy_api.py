@@ -1,4 +1,4 @@
-"""The hook in the form of the front-end document: the same arguments, the same values."""
+"""The hook by the legacy API, the form of the front-end document: same arguments, same values."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from tests.browser.proxy import passing_on
-from tests.browser.react.app import App, documents, publish, token
+from tests.browser.react.app import App, legacy, publish, token
 from tests.browser.react.test_hook import start
 from tests.browser.servers import pages
 from tests.browser.tab import Tab
@@ -18,7 +18,7 @@ async def test_three_arguments(
     start_gateway: StartGateway, redis: Redis, built: Path, tab: Tab
 ) -> None:
     """With an id, a token and an organization, in a page behind the gateway's own proxy, it returns
-    events as `{type, data: envelope, timestamp}`, the document's status, and null for an error;
+    events as `{type, data: envelope, timestamp}`, the legacy status, and null for an error;
     paused is connected."""
     gateway = await start_gateway(ownership="token")
     async with AsyncExitStack() as stack:
@@ -28,7 +28,7 @@ async def test_three_arguments(
         address = await stack.enter_async_context(served(application))
         await tab.page.goto(address)
         app = App(tab)
-        await app.show(documents("run-1", token(), "acme"))
+        await app.show(legacy("run-1", token(), "acme"))
         await app.shows("connected")
         await publish(redis, 1)
         await publish(redis, 2, "execution:paused", reason="approval")
@@ -54,11 +54,11 @@ async def test_failed(
     disconnected."""
     gateway = await start(start_gateway, react_origin)
     given = (token(), "acme", {"baseUrl": gateway.url})
-    await app.show(documents(None, *given))
+    await app.show(legacy(None, *given))
     await app.shows("disconnected")
     assert await app.shown() == {"events": [], "status": "disconnected", "error": None}
     assert app.streams_asked == []
-    await app.show(documents("run-1", *given))
+    await app.show(legacy("run-1", *given))
     await app.shows("connected")
     await publish(redis, 1, "execution:failed", error_message="Nothing was signed")
     await app.shows("failed", 1)
@@ -68,9 +68,9 @@ async def test_failed(
 async def test_restart(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """While the gateway is started anew it is connecting, then connected, with each event once."""
+    """While the gateway starts again it is connecting, then connected, with each event once."""
     gateway = await start(start_gateway, react_origin)
-    await app.show(documents("run-1", token(), "acme", {"baseUrl": gateway.url}))
+    await app.show(legacy("run-1", token(), "acme", {"baseUrl": gateway.url}))
     await app.shows("connected")
     await publish(redis, 1)
     await app.shows("connected", 1)
@@ -86,10 +86,10 @@ async def test_restart(
 async def test_notices(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """A history that begins anew takes away what was shown before, and no notice stands among the
-    events, so that each has `data.data`."""
+    """After a reset of the history the earlier events are gone, and no notice is among the events:
+    each has `data.data`."""
     gateway = await start(start_gateway, react_origin, heartbeat_seconds=0.2)
-    await app.show(documents("run-1", token(), "acme", {"baseUrl": gateway.url}))
+    await app.show(legacy("run-1", token(), "acme", {"baseUrl": gateway.url}))
     await publish(redis, 1)
     await app.shows("connected", 1)
     await redis.flushall()
@@ -102,18 +102,18 @@ async def test_notices(
 async def test_another_token(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
-    """A token that is refused is disconnected, with the reason; with the next one it is connected.
-    A stream that is open goes on with another token: nothing is opened anew."""
+    """With a refused token it is disconnected, with the reason; with the next one it is connected.
+    An open stream continues with another token: no new stream is opened."""
     gateway = await start(start_gateway, react_origin)
     await publish(redis, 1)
     for given in ("not.a.token", "none.either.way"):
-        await app.show(documents("run-1", given, "acme", {"baseUrl": gateway.url}))
+        await app.show(legacy("run-1", given, "acme", {"baseUrl": gateway.url}))
         await eventually(lambda: len(app.streams_asked) >= 2)
         await app.shows("disconnected")
         assert "token" in (await app.shown())["error"]
         app.streams_asked.clear()
     for seconds in (1000, 2000):
         given = token(ttl_seconds=seconds)
-        await app.show(documents("run-1", given, "acme", {"baseUrl": gateway.url}))
+        await app.show(legacy("run-1", given, "acme", {"baseUrl": gateway.url}))
         await app.shows("connected", 1)
     assert len(app.streams_asked) == 1

@@ -1,13 +1,29 @@
-"""`sse-gateway status`: what Redis knows of an execution, for whoever wonders about a 404."""
+"""`sse-gateway register` and `sse-gateway status`: whose an execution is, and what Redis knows."""
 
 import click
 from redis.asyncio import Redis
 from rich.table import Table
 
+from gateway.bus import registry
 from gateway.cli.options import execution_argument, redis_option, with_redis
 from gateway.cli.output import console, echo
 from gateway.contract.keys import meta_key
 from gateway.harmless import harmless
+
+
+@click.command(
+    epilog="Example: sse-gateway register run-42 --organization acme --workflow invoices"
+)
+@execution_argument
+@click.option("--organization", required=True, help="Who may watch it.")
+@click.option("--workflow", help="The workflow that it is a run of.")
+@redis_option
+def register(execution_id: str, organization: str, workflow: str | None, redis_url: str) -> None:
+    """Register execution ID, so that its organization may watch it."""
+    with_redis(
+        redis_url, lambda redis: registry.register(redis, execution_id, organization, workflow)
+    )
+    echo(f"{execution_id} belongs to {organization}: its streams open now.")
 
 
 @click.command(epilog="Example: sse-gateway status run-42")
@@ -24,7 +40,7 @@ def status(execution_id: str, redis_url: str) -> None:
         raise SystemExit(1)
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
-    # Folded, not cut: half a name is another organization's.
+    # Folded, not cut: the beginning of a name may be another organization's.
     table.add_column(overflow="fold")
     for name, value in sorted(known.items()):
         table.add_row(harmless(name), harmless(value))

@@ -1,14 +1,10 @@
-"""Reads an event stream, as an EventSource does, for those who open streams to test a gateway.
-
-Pure: it takes bytes, however they were cut on their way, and judges nothing. How events are put on
-the wire is `gateway.events.sse_encoder`.
-"""
+"""Parses an event stream as an EventSource does, for the tools that open streams."""
 
 from functools import lru_cache
 from typing import NamedTuple
 
 _MOST_DIGITS = 10
-"""Of a `retry:`; more are no time that anybody waits, and Python refuses to read very many."""
+"""Of a `retry:`; with more it is no usable time, and Python refuses to read very many."""
 
 
 class Frame(NamedTuple):
@@ -46,7 +42,7 @@ class EventStream:
         return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-# All tabs of an execution get the same bytes within moments, so most frames are read once only.
+# All tabs of an execution get the same bytes at about the same time: most frames are parsed once.
 @lru_cache(maxsize=1024)
 def read_frame(block: bytes) -> Frame | None:
     """The event of a block of lines without its blank line, or None if it has no data."""

@@ -1,16 +1,18 @@
-// Waiting that can be cut short: by whoever waits, by a network that is back, by a page that is
-// looked at again.
+// Waiting that can end early, and the page's own signals that it should.
 
-/** A sleeper, and what wakes it. */
-export class Waker {
+/** A sleep that `wake` ends early. */
+export class Sleeper {
   #wake = () => {};
   #isAwake = false;
 
-  /** Wait `ms` milliseconds, or until `wake`; one that came just before counts too. */
+  /**
+   * Wait `ms` milliseconds, or until `wake`. A `wake` just before the sleep counts too.
+   * @param {number} ms
+   */
   async sleep(ms) {
     if (!this.#isAwake) {
       let timer;
-      await new Promise((resolve) => {
+      await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
         this.#wake = resolve;
         if (ms !== Infinity) timer = setTimeout(resolve, ms);
       });
@@ -26,10 +28,16 @@ export class Waker {
   }
 }
 
-/** What `promise` comes to; rejects with the signal's reason if `signal` is aborted first. */
+/**
+ * The result of `promise`; rejects with the signal's reason if `signal` is aborted first.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
 export async function unlessAborted(promise, signal) {
-  let abort;
-  const aborted = new Promise((_, reject) => {
+  let abort = () => {};
+  const aborted = new Promise((/** @type {(value: never) => void} */ _, reject) => {
     abort = () => reject(signal.reason);
   });
   if (signal.aborted) abort();
@@ -41,8 +49,12 @@ export async function unlessAborted(promise, signal) {
   }
 }
 
-/** Call `back` when the network may be back or the page is looked at again, and `away` when the
- * network is gone; until `signal` is aborted. Outside browsers neither is ever called. */
+/**
+ * Call `back` when the network may be back or the page is visible again, and `away` when the network
+ * is gone, until `signal` is aborted. Outside browsers neither is ever called.
+ * @param {{ back: () => void, away: () => void }} callbacks
+ * @param {AbortSignal} signal
+ */
 export function watchPage({ back, away }, signal) {
   if (typeof globalThis.addEventListener !== "function") return;
   globalThis.addEventListener("online", back, { signal });

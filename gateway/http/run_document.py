@@ -1,0 +1,216 @@
+"""Folds the history of an execution, page by page, into the run document that polls get.
+
+What a run looks like is decided by `gateway.events.run`. Nothing here reads from Redis or writes.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+from gateway.bus.history import Entry, Page, envelope_of
+from gateway.events.envelope import with_id
+from gateway.events.ids import EventId
+from gateway.events.json_edit import parse
+from gateway.events.run import RunDocument, RunFold
+from gateway.events.steps import StepLog
+from gateway.metrics import Metrics
+
+PAGE_OF_EVENTS_BYTES = 4 * 1024 * 1024
+"""A page of events that was asked for with `limit` ends at this many bytes too."""
+
+EVENT_OVERHEAD = 512
+"""Bytes that an event, or its step, takes beside its own."""
+
+LEAST_BYTES = 16 * 1024
+"""Bytes that a document counts beside its logs and events."""
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class Query(NamedTuple):
+    """What a poll asks for."""
+
+    with_logs: bool
+    after: EventId | None = None
+    """Only events that follow this one; None for all, also where the value was no event id."""
+    limit: int | None = None
+    """Most events of the answer; None for any number."""
+
+
+class HistoryRange(NamedTuple):
+    """The part of a history that a document was folded from."""
+
+    first: EventId | None
+    last: EventId | None
+
+    def tag(self, query: Query) -> str:
+        """The opaque part of the entity tag."""
+        logs = "logs" if query.with_logs else ""
+        limit = "" if query.limit is None else f".{query.limit}"
+        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One answer: the run itself, and its logs and events as JSON in chunks."""
+
+    range: HistoryRange
+    run: RunDocument
+    chunks: list[bytearray]
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return sum(map(sys.getsizeof, self.chunks)) + LEAST_BYTES
+
+    def head(self, workflow_id: str) -> bytes:
+        """What comes before the chunks, with *workflow_id* as it was asked for or registered."""
+        run = orjson.dumps({**self.run, "workflow_id": workflow_id})
+        return run[:-1] if self.chunks else run
+
+
+class DocumentBuilder:
+    """Builds one document: `add` pages until `is_complete`, then `encode_logs`, then `document`.
+
+    The first two are iterators, with one step for each event, so that the caller can pause.
+    """
+
+    def __init__(self, execution_id: str, query: Query, metrics: Metrics) -> None:
+        self._execution_id = execution_id
+        self._query = query
+        self._metrics = metrics
+        # With a limit the logs are those of the page's events; the others need not be kept.
+        self._keeps_all_steps = query.with_logs and query.limit is None
+        self._logs = [bytearray(b',"execution_logs":[')]
+        self._reset(None)
+
+    def _reset(self, first: EventId | None) -> None:
+        # No types: which event ended the execution stands in its history, as for the streams.
+        pack = _encode if self._query.with_logs else _drop
+        self._run = RunFold(terminal_types=(), pack=pack)
+        self._steps: dict[int, StepLog] = {}
+        self.size = 0
+        """Bytes of memory, about: never less than it takes."""
+        self.cursor: EventId | None = None
+        """The last event of the history so far."""
+        self.is_complete = False
+        self._first = first
+        self._has_end = False
+        self._clear_page()
+
+    def _clear_page(self) -> None:
+        self._events = [bytearray(b'],"events":[')]
+        self._listed = 0
+        self._last_listed: EventId | None = None
+        self._page_bytes = 0
+        self._more = False
+        if not self._keeps_all_steps:
+            self._steps.clear()
+
+    def add(self, page: Page) -> Iterator[bytes]:
+        """Add a page of history; yields the payload of each event."""
+        if self.cursor is None or page.cursor_status == "reset":
+            # Reset: another epoch of the history has begun between two pages.
+            self._reset(page.first)
+        for entry in page.entries:
+            self._add(entry, ends=entry.id == page.terminal)
+            self.cursor = entry.id
+            yield entry.payload
+        if page.terminal is None or self._has_end:
+            self.is_complete = self._has_end or not page.more
+        elif not page.more:
+            # The terminal event was either added just now, or is no longer kept.
+            self._run.end(page.terminal_type, str(page.terminal))
+            self.cursor = self.cursor or page.terminal
+            # A page ends with the terminal event: one more page holds what came late.
+            self._has_end = page.terminal_kept
+            self.is_complete = not self._has_end
+
+    def _add(self, entry: Entry, *, ends: bool) -> None:
+        envelope = envelope_of(self._execution_id, entry, self._metrics)
+        if envelope is None:
+            # No stream shows it either.
+            return
+        body, query = envelope.body, self._query
+        if query.limit is not None and self._listed:
+            full = self._listed >= query.limit or self._page_bytes >= PAGE_OF_EVENTS_BYTES
+            self._more = self._more or full
+        step = self._run.add({**parse(body), "id": str(entry.id)}, ends=ends)
+        is_listed = query.with_logs and not self._more
+        if is_listed:
+            # The producer's bytes: encoding them again would alter numbers.
+            _append(self._events, with_id(body, entry.id), self._listed)
+            self._listed += 1
+            self._last_listed = entry.id
+            self._page_bytes += len(body)
+            self.size += len(body) + EVENT_OVERHEAD
+        if step is not None:
+            self._add_step(step, len(body), is_listed=is_listed)
+        if query.with_logs and entry.id == query.after:
+            # Known only now: a poll after an event that is not kept gets all, as a stream does.
+            self._clear_page()
+
+    def _add_step(self, step: StepLog, size: int, *, is_listed: bool) -> None:
+        if not self._keeps_all_steps:
+            # Listed once, with its latest event.
+            self._steps.pop(id(step), None)
+        if self._keeps_all_steps or is_listed:
+            self._steps[id(step)] = step
+        elif step["status"] != "running":
+            return
+        self.size += max(size, len(step["output"] or b"")) + EVENT_OVERHEAD
+
+    @property
+    def range(self) -> HistoryRange:
+        """What the pages so far cover."""
+        return HistoryRange(self._first, self.cursor)
+
+    def encode_logs(self) -> Iterator[bytes]:
+        """Encode the logs of the steps; yields each."""
+        for number, step in enumerate(self._steps.values()):
+            if step["output"] is not None:
+                step["output"] = orjson.Fragment(step["output"])
+            encoded = orjson.dumps(step)
+            # Not in memory twice.
+            step["output"] = None
+            _append(self._logs, encoded, number)
+            yield encoded
+
+    def document(self) -> Document:
+        """The document; the builder is used up."""
+        run = self._run.document(self._execution_id, "")
+        if not self._query.with_logs:
+            return Document(self.range, run, [])
+        if self._more:
+            # Where the next page begins.
+            run["last_event_id"] = str(self._last_listed)
+        self._events[-1] += b"]"
+        if self._query.limit is not None:
+            self._events[-1] += b',"more":%b' % orjson.dumps(self._more)
+        self._events[-1] += b"}"
+        return Document(self.range, run, [*self._logs, *self._events])
+
+
+def _encode(output: object) -> bytes | None:
+    """A step's output as JSON: a tenth of the memory of its objects."""
+    try:
+        return orjson.dumps(output)
+    except orjson.JSONEncodeError:
+        # Nested too deep to be encoded: it shows in its event alone.
+        return None
+
+
+def _drop(output: object) -> None:
+    pass
+
+
+def _append(chunks: list[bytearray], element: bytes, number: int) -> None:
+    """Add the element with this number, from 0, of a JSON array."""
+    if len(chunks[-1]) + len(element) > _CHUNK_BYTES:
+        chunks.append(bytearray())
+    if number:
+        chunks[-1] += b","
+    chunks[-1] += element

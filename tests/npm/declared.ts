@@ -1,0 +1,27 @@
+// For the compiler alone: what the modules are must fit what their declarations promise. An import of
+// a module gives its declaration, so tsconfig.json names the modules themselves `implementation`.
+
+import type * as declared from "../../gateway/client/index.js";
+import type * as declaredReact from "../../gateway/client/react.js";
+import type {
+  ExecutionStream,
+  LegacyExecutionStream,
+  StreamOptions,
+} from "../../gateway/client/react.js";
+import * as client from "implementation";
+import * as react from "implementation/react";
+
+// People get a `Refused`, and make none: its constructor is not declared.
+client satisfies Omit<typeof declared, "Refused">;
+export const refused = (error: client.Refused): declared.Refused => error;
+
+// Which of the two each form returns, the compiler cannot know: browsers test it.
+type Stream = ExecutionStream | LegacyExecutionStream;
+react satisfies Record<keyof typeof declaredReact, unknown>;
+react.useExecutionStream satisfies (id: string | null, options: StreamOptions) => Stream;
+react.useExecutionStream satisfies (
+  id: string | null,
+  token: string,
+  organizationId: string,
+  options?: StreamOptions,
+) => Stream;
