@@ -24,6 +24,10 @@ in the header or in the query; nginx by default passes on no more either."""
 MAX_HEADERS = 64
 """Most headers of a request: browsers send some 20, and proxies add a few."""
 
+MAX_SLASHES = 64
+"""Most slashes of a target's path; ours have seven. At each of them aiohttp looks for a route, and
+copies the path."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
 
@@ -40,6 +44,7 @@ class Fault(Enum):
 
     MALFORMED = "malformed_request"
     TOO_LONG = "headers_too_large"
+    NO_ROUTE = "not_found"
 
 
 _ANSWERS = {
@@ -52,6 +57,7 @@ _ANSWERS = {
         "431 Request Header Fields Too Large",
         "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
     ),
+    Fault.NO_ROUTE: ("404 Not Found", "Not Found: see the paths in the README."),
 }
 
 
@@ -107,6 +113,8 @@ class Screen:
             return Parsed(0, 0, Fault.TOO_LONG)
         except HttpProcessingError:
             return Parsed(0, 0, Fault.MALFORMED)
+        if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
+            return Parsed(0, 0, Fault.NO_ROUTE)
         if messages:
             self._body = messages[-1][1]
         in_body = not self._body.is_eof()

@@ -39,6 +39,7 @@ UNPARSABLE = {
     "target": (f"GET http://[{SECRETIVE} HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "long target": (f"GET {HEALTH}?{SECRETIVE * 400} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     "long header": (f"{GET}X: {SECRETIVE * 400}\r\n\r\n", 431),
+    "many slashes": (f"GET {'/' * 65}{SECRETIVE} HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     "many headers": (GET + "".join(f"X{n}: {SECRETIVE}\r\n" for n in range(70)) + "\r\n", 400),
     "expectation": (f"{GET}Expect: {SECRETIVE}\r\n\r\n", 417),
 }
