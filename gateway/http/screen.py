@@ -24,10 +24,6 @@ in the header or in the query; nginx by default passes on no more either."""
 MAX_HEADERS = 64
 """Most headers of a request: browsers send some 20, and proxies add a few."""
 
-MAX_SLASHES = 64
-"""Most slashes of a target's path; ours have seven. At each of them aiohttp looks for a route, and
-copies the path."""
-
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
 
@@ -37,6 +33,11 @@ PIECE_BYTES = 8192
 _NEVER_FULL = 2**30
 """Bytes of a body that may wait here. They are thrown away piece by piece; it is aiohttp's own
 protocol that makes a client wait."""
+
+
+MAX_SLASHES = 64
+"""Most slashes of a path; the gateway's own have seven. At each one aiohttp looks for a route, and
+copies the path."""
 
 
 class Fault(Enum):
