@@ -48,7 +48,7 @@ OLDEST := $(addprefix tests/,access base events admin/test_metrics.py bus/test_r
 	cli/test_commands.py http/test_cors.py http/test_request_limits.py http/test_pipelining.py \
 	http/test_polling.py http/test_replay.py process/test_serve.py publisher/test_publish.py)
 
-lint: $(VENV)/.npm ## Check the format, the code, the types and which room imports which
+lint: $(VENV)/.npm ## Check the format, the code, the types and which package imports which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""From messages to subscribers: takes batches from the subscription and hands the hub bursts.
+"""From messages to subscribers: takes message batches, and hands event batches to the hub.
 
 A message that is no event is counted, logged and dropped here; it never reaches a stream and never
 ends the feed. A bare message is recorded before it is delivered. Nothing here awaits a reader.
@@ -13,7 +13,7 @@ from functools import lru_cache
 from gateway.bus.canary import Canary
 from gateway.bus.lag import LagSampler
 from gateway.bus.recorder import FORGOTTEN, Recorder
-from gateway.bus.subscription import Batch, Subscription
+from gateway.bus.subscription import MessageBatch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
 from gateway.events.batch import event_batches
@@ -84,7 +84,7 @@ class Feed:
             await self._deliver(batch)
             self._busy_since = None
 
-    async def _deliver(self, batch: Batch) -> None:
+    async def _deliver(self, batch: MessageBatch) -> None:
         arrived = self._read_all(batch)
         bare: dict[str, list[Envelope]] = {}
         for execution_id, envelopes in arrived.items():
@@ -95,7 +95,7 @@ class Feed:
                 self._hand_on(execution_id, envelopes, None)
         if bare and self._recorder is not None:
             # An execution that cannot be recorded keeps no other one waiting.
-            async for recorded in self._recorder.record(batch.life, bare):
+            async for recorded in self._recorder.record(batch.session, bare):
                 for execution_id, ids in recorded.items():
                     self._hand_on(execution_id, arrived[execution_id], ids)
 
@@ -112,7 +112,7 @@ class Feed:
             self._hub.publish(execution_id, burst, ids is not None and burst.first in ids)
         self._lag.delivered(envelopes[-1])
 
-    def _read_all(self, batch: Batch) -> dict[str, list[Envelope]]:
+    def _read_all(self, batch: MessageBatch) -> dict[str, list[Envelope]]:
         """The events of *batch* by execution; whatever is none is dropped here."""
         arrived: dict[str, list[Envelope]] = {}
         for channel, payload in batch.messages:
@@ -167,7 +167,7 @@ def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) ->
     """The events of *envelopes*; *ids* are those of the bare ones among them, in order.
 
     Between a bare producer and a `Publisher` of one execution no order is promised on the channel,
-    but ids give one: within a life they are put into it, or every mixture would look like a hole.
+    but ids give one: within an epoch they are put into it, or every mixture would look like a hole.
     """
     if ids is None:
         return [live(envelope) for envelope in envelopes]
@@ -178,13 +178,13 @@ def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) ->
             events.append(live(envelope))
         elif event_id != FORGOTTEN:
             events.append(recorded(envelope.type, envelope.body, event_id))
-    lives = {
+    epochs = {
         event.id.epoch: place for place, event in reversed(list(enumerate(events))) if event.id
     }
     # An event without id stays behind the one that it came after.
     last = (-1, -1)
     keyed = []
     for event in events:
-        last = (lives[event.id.epoch], event.id.seq) if event.id is not None else last
+        last = (epochs[event.id.epoch], event.id.seq) if event.id is not None else last
         keyed.append((last, event))
     return [event for _, event in sorted(keyed, key=lambda pair: pair[0])]

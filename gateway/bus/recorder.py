@@ -25,7 +25,7 @@ from redis.exceptions import (
 
 from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
-from gateway.bus.subscription import Life
+from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.envelope import Envelope
@@ -108,16 +108,16 @@ class Recorder:
         )
 
     async def record(
-        self, life: Life, bare: Mapping[str, Sequence[Envelope]]
+        self, session: SubscriptionSession, bare: Mapping[str, Sequence[Envelope]]
     ) -> AsyncIterator[Recorded]:
-        """Record *bare* messages seen in one *life* of the subscription; gives the ids of each
+        """Record *bare* messages seen in one *session* of the subscription; gives the ids of each
         execution as soon as all of its messages are settled.
 
         A Redis that is away is waited for as long as it takes. One that refuses everything is
         waited for to a deadline, once; what it refuses of one execution alone, not at all.
         """
         parts = [
-            _Part(execution_id, some, self._call(life, execution_id, some))
+            _Part(execution_id, some, self._call(session, execution_id, some))
             for execution_id, envelopes in bare.items()
             for some in _pieces(envelopes)
         ]
@@ -143,7 +143,9 @@ class Recorder:
             failures += 1
             await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
 
-    def _call(self, life: Life, execution_id: str, envelopes: Sequence[Envelope]) -> Call:
+    def _call(
+        self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
+    ) -> Call:
         self._batch += 1
         messages = [
             BareMessage(
@@ -156,8 +158,8 @@ class Recorder:
         return record_call(
             execution_id,
             messages,
-            instance=life.name,
-            since=life.since,
+            instance=session.name,
+            since=session.since,
             batch=self._batch,
             limits=self._limits,
             unregistered_ttl_ms=self._unregistered_ttl_ms,

@@ -59,18 +59,18 @@ class Message(NamedTuple):
     payload: bytes
 
 
-class Life(NamedTuple):
-    """One confirmed connection: what is recorded is counted by lives (DELIVERY.md, rule 7)."""
+class SubscriptionSession(NamedTuple):
+    """One confirmed connection: recording counts what each one has heard (DELIVERY.md, rule 7)."""
 
     name: str
     since: int
     """Redis TIME in microseconds, taken before the subscription began."""
 
 
-class Batch(NamedTuple):
-    """Messages that arrived in one life, in order."""
+class MessageBatch(NamedTuple):
+    """Messages that arrived in one session, in order."""
 
-    life: Life
+    session: SubscriptionSession
     messages: list[Message]
 
 
@@ -120,7 +120,7 @@ class Subscription:
         self._metrics = metrics
         # A new name for each process: two that share one would be counted as one.
         self._name = secrets.token_hex(8)
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[MessageBatch] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -150,8 +150,8 @@ class Subscription:
         """Wait until Redis has confirmed the pattern."""
         await self._confirmed.wait()
 
-    async def batch(self) -> Batch:
-        """All messages of one life that have arrived since the last call; waits for one.
+    async def batch(self) -> MessageBatch:
+        """All messages of one session that have arrived since the last call; waits for one.
 
         The reader runs on while data is there, so under load a batch is what one read of the
         socket brought, and a single message does not wait.
@@ -222,8 +222,8 @@ class Subscription:
         raise TimeoutError
 
     async def _read(self, session: "_Session", since: int) -> None:
-        life = Life(f"{self._name}.{self._metrics.feed_connections}", since)
-        batch = Batch(life, [])
+        confirmed = SubscriptionSession(f"{self._name}.{self._metrics.feed_connections}", since)
+        batch = MessageBatch(confirmed, [])
         while True:
             reply = await session.connection.read_response(
                 timeout=math.inf, disconnect_on_error=False
@@ -237,7 +237,7 @@ class Subscription:
                             return
                         continue
                     if not self._batches or self._batches[-1] is not batch:
-                        batch = Batch(life, [])
+                        batch = MessageBatch(confirmed, [])
                         self._batches.append(batch)
                         self._arrived.set()
                     batch.messages.append(Message(channel, payload))

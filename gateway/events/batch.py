@@ -33,7 +33,7 @@ class EventBatch:
         return len(self.events)
 
     def after(self, position: EventId) -> "EventBatch | None":
-        """What of it comes after *position*, an id of the same life; None if nothing does."""
+        """What of it comes after *position*, an id of the same epoch; None if nothing does."""
         rest = [event for event in self.events if event.id and event.id.seq > position.seq]
         return EventBatch(rest, self.terminal) if rest else None
 
@@ -44,7 +44,7 @@ def as_chunk(data: bytes) -> bytes:
 
 
 def event_batches(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[EventBatch]:
-    """*events* as bursts: a new one begins after every hole, new life and terminal event."""
+    """*events* as batches: a new one begins after every hole, new epoch and terminal event."""
     together: list[Event] = []
     for event in events:
         if together and not _follows(together[-1].id, event.id):

@@ -1,4 +1,4 @@
-"""A stretch of an execution's history as one reader needs it: events, and what the cursor is worth.
+"""A page of an execution's history as one reader needs it: events, and what the cursor is worth.
 
 Pure: it decides what a reader is told (gap, reset, the end), not how history is read.
 """
@@ -36,7 +36,7 @@ class HistoryPage:
 
     cursor_status: CursorStatus
     """`start`: no cursor; `valid`: the events follow it; `gap`: it lies before what is kept;
-    `reset`: it belongs to another life of the history."""
+    `reset`: it belongs to another epoch of the history."""
     events: Sequence[Event]
     first_kept: EventId | None
     ending: Ending | None
