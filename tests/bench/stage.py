@@ -33,8 +33,8 @@ from tests.bench.processes import (
     rss_kib,
 )
 from tests.bench.tabs import STAMP, Crowd
-from tests.history_support import ids
-from tests.redis_process import RedisProcess
+from tests.harness.history import ids
+from tests.harness.redis_process import RedisProcess
 
 ORGANIZATION = "bench"
 FRAME_BYTES = 380

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, master_of
 from tests.conftest import StartGateway
-from tests.redis_process import RedisProcess, SentinelProcess
+from tests.harness.redis_process import RedisProcess, SentinelProcess
 from tests.support import eventually, free_port, producer_message
 
 StartRedis = Callable[..., RedisProcess]

@@ -2,6 +2,7 @@
 master."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 from tests.soak.backend import Failover
@@ -52,7 +53,7 @@ async def gateway_killed(stage: SoakStage) -> None:
 async def reloaded(stage: SoakStage) -> None:
     """The gateways get SIGHUP."""
     for gateway in stage.gateways:
-        gateway.reload()
+        gateway.signal(signal.SIGHUP)
 
 
 Faults = Sequence[Callable[[SoakStage], Awaitable[None]]]

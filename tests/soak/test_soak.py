@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import credentials
-from tests.delivery.gateways import Gateway
+from tests.harness.gateway_process import GatewayProcess
 from tests.soak.figures import Figures, connections, look, parse
 from tests.soak.plan import HISTORY_SECONDS, POOL, SHORT
 from tests.soak.redis_figures import Leftovers
@@ -52,7 +52,7 @@ async def test_streams_that_stay_open_are_found(redis_url: str) -> None:
     """Three streams that nobody closes are seen by the gateway's account, by its list and by the
     kernel's, and fail the verdict; before them all holds."""
     settings = {"GATEWAY_ADMIN_PORT": "0", "GATEWAY_OWNERSHIP": "token", "REDIS_URL": redis_url}
-    gateway = Gateway(settings)
+    gateway = GatewayProcess(settings)
     await gateway.start()
     try:
         began = await look("g", gateway)

@@ -13,9 +13,10 @@ import aiohttp
 
 from gateway.bus.revocations import revoke
 from tests.conftest import credentials
+from tests.harness.sse import Seen, SseReader
 from tests.soak.plan import STREAMS_PER_SUBJECT
 from tests.soak.stage import ORGANIZATION, SoakStage, wait_for
-from tests.support import DEADLINE, Seen, SseReader
+from tests.support import DEADLINE
 
 _AWAY = ("drain", "unavailable")
 """Reasons of `stream:closing` that the faults of the stage may give any stream."""

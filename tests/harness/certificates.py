@@ -14,6 +14,11 @@ class Pair(NamedTuple):
     key: Path
 
 
+def self_signed(directory: Path, name: str) -> Pair:
+    """A certificate of *name* that nobody trusts."""
+    return _make(directory, name)
+
+
 def make_authority(directory: Path, name: str) -> Pair:
     """An authority that signs certificates."""
     return _make(directory, name, "-addext", "keyUsage=critical,keyCertSign")

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from tests.conftest import credentials
-from tests.support import Seen, SseReader
+from tests.harness.sse import Seen, SseReader
 
 _RETRY = 0.05
 """Seconds: what gateways ask for would make a test wait."""

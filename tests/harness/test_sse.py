@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.support import Seen, SseParser, eventually, parse_sse, require
+from tests.harness.sse import Seen, SseParser, parse_sse
+from tests.support import eventually, require
 
 STREAM = (
     b"\xef\xbb\xbfretry: 1500\nevent: connected\ndata: {}\n\n"
