@@ -37,10 +37,11 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now.
+    """A TCP port on loopback that is free now.
 
-    Not one that the kernel gives to whoever asks for any: it would give it away again before a
-    program that is told this one listens. Four workers of pytest-xdist have a range each.
+    It is outside the range from which the kernel gives ports: the kernel could give such a port to
+    another program before the one that gets this number listens. Each of four workers of
+    pytest-xdist has a range of its own.
     """
     for port in _PORTS:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -52,7 +53,7 @@ def _ports() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = 12_000 + 2_000 * (worker % 4)
     ports = range(first, first + 2_000)
-    # Somebody else may run tests here too.
+    # Another run of the tests may use the same range.
     return islice(cycle(ports), secrets.randbelow(len(ports)), None)
 
 

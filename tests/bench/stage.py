@@ -1,4 +1,4 @@
-"""What a scenario plays on: a real gateway on a core of its own, a real Redis, tabs, a publisher.
+"""What a scenario uses: a real gateway on a core of its own, a real Redis, tabs, a publisher.
 
 The gateway has everything switched on: tokens, registry, ids, recording, history, all limits.
 """

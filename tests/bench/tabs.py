@@ -1,6 +1,6 @@
-"""Many tabs in one process, as light as can be: they count events, and time those that are stamped.
+"""Many streams read in one process at the least cost: events are counted, and timed if stamped.
 
-They trust the stream; whether it is right is for the tests and for `sse-gateway loadtest`.
+The stream is not checked: the tests and `sse-gateway loadtest` do that.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Crowd:
 
 
 class CountingTab(asyncio.Protocol):
-    """One stream."""
+    """One stream, read without parsing."""
 
     __slots__ = (
         "_crowd",

@@ -25,7 +25,7 @@ def make_authority(directory: Path, name: str) -> Pair:
 
 
 def sign(authority: Pair, name: str) -> Pair:
-    """A certificate of *authority* for whoever is at 127.0.0.1 or localhost."""
+    """A certificate of *authority* for a server or a client at 127.0.0.1 or localhost."""
     # fmt: off
     return _make(
         authority.certificate.parent, name,

@@ -1,4 +1,4 @@
-"""How long a restart is felt: 10,000 tabs are sent away and come back to the next process."""
+"""How long a restart takes for clients: 10,000 tabs lose their stream and reconnect."""
 
 import asyncio
 import random
