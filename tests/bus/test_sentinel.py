@@ -117,6 +117,18 @@ def _clients(server: RedisProcess) -> set[bytes]:
     return {line.split()[0] for line in listed.splitlines() if b" name=gateway " in line}
 
 
+async def test_a_connection_that_is_dropped_while_it_sends_is_lost(client: Redis) -> None:
+    """Python 3.11 sends in another task: the socket may be gone before it runs."""
+    connection = client.connection_pool.make_connection()
+    await connection.connect()
+    sending = asyncio.create_task(connection.send_command("PING"))
+    await asyncio.sleep(0)
+    await connection.drop()
+    outcome: object
+    [outcome] = await asyncio.gather(sending, return_exceptions=True)
+    assert outcome is None or isinstance(outcome, RedisConnectionError), repr(outcome)
+
+
 async def test_a_demoted_master_is_left(masters: Masters, client: Redis) -> None:
     """READONLY from a demoted master: nothing stays there, neither the command nor the
     subscription, also while the sentinel has not seen it yet; then commands go to the new one."""
