@@ -60,6 +60,13 @@ async def test_unparsable(gateway: RunningGateway, case: str) -> None:
     assert (well.statuses, well.closed) == ([200, 200], False)
 
 
+async def test_a_path_of_slashes_is_not_routed(gateway: RunningGateway) -> None:
+    """At each slash aiohttp would look for a route, and copy the path."""
+    said = await say(gateway.url, f"GET {'/a' * 65} HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    assert (said.statuses, said.closed) == ([404], True)
+    assert gateway.components.metrics.refusals["not_found"] == 1
+
+
 async def test_security_headers(start_gateway: StartGateway, redis: Redis) -> None:
     """The security headers stand on every kind of answer: a stream, a document, 204, 304, a
     preflight, and all refusals."""

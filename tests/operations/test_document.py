@@ -61,7 +61,7 @@ def _names_of_errors() -> tuple[set[str], set[str]]:
     """The error codes in the source: those of refusals, which are counted, and those that are
     answered without an exception, which are not."""
     counted, answered = {fault.value for fault in Fault}, set()
-    refusals = {"_reached", *(refusal.__name__ for refusal in RequestRefused.__subclasses__())}
+    refusals = {"_too_many", *(refusal.__name__ for refusal in RequestRefused.__subclasses__())}
     for file in (ROOT / "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
