@@ -17,8 +17,9 @@ from gateway.contract.keys import channel_pattern
 from gateway.process import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
-from tests.redis_process import RedisProcess
-from tests.support import DEADLINE, SECRET, SseReader, eventually
+from tests.harness.redis_process import RedisProcess
+from tests.harness.sse import SseReader
+from tests.support import DEADLINE, SECRET, eventually
 
 # For `make fuzz`; the ordinary run draws hypothesis's usual hundred examples a test.
 hypothesis.settings.register_profile(

@@ -35,11 +35,17 @@ _NEVER_FULL = 2**30
 protocol that makes a client wait."""
 
 
+MAX_SLASHES = 64
+"""Most slashes of a path; the gateway's own have seven. At each one aiohttp looks for a route, and
+copies the path."""
+
+
 class Fault(Enum):
     """Why nothing more is read from a connection."""
 
     MALFORMED = "malformed_request"
     TOO_LONG = "headers_too_large"
+    NO_ROUTE = "not_found"
 
 
 _ANSWERS = {
@@ -52,6 +58,7 @@ _ANSWERS = {
         "431 Request Header Fields Too Large",
         "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
     ),
+    Fault.NO_ROUTE: ("404 Not Found", "Not Found: see the paths in the README."),
 }
 
 
@@ -107,6 +114,8 @@ class Screen:
             return Parsed(0, 0, Fault.TOO_LONG)
         except HttpProcessingError:
             return Parsed(0, 0, Fault.MALFORMED)
+        if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
+            return Parsed(0, 0, Fault.NO_ROUTE)
         if messages:
             self._body = messages[-1][1]
         in_body = not self._body.is_eof()

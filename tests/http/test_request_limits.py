@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from gateway.app import create_application
 from gateway.server import Server
 from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
+from tests.harness.raw import GET, HEALTH, STREAM, Connection, say
 from tests.http.conftest import path
-from tests.http.raw import GET, HEALTH, STREAM, Connection, say
 from tests.http.smuggling import DIRECT_ATTACKS, HIDDEN, HIDDEN_PATH
 from tests.support import DEADLINE, producer_message
 
@@ -58,6 +58,13 @@ async def test_unparsable(gateway: RunningGateway, case: str) -> None:
     assert SECRETIVE.encode() not in said.data
     well = await say(gateway.url, f"{GET}\r\n{GET}\r\n", quiet=0.3, answers=2)
     assert (well.statuses, well.closed) == ([200, 200], False)
+
+
+async def test_a_path_of_slashes_is_not_routed(gateway: RunningGateway) -> None:
+    """At each slash aiohttp would look for a route, and copy the path."""
+    said = await say(gateway.url, f"GET {'/a' * 65} HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    assert (said.statuses, said.closed) == ([404], True)
+    assert gateway.components.metrics.refusals["not_found"] == 1
 
 
 async def test_security_headers(start_gateway: StartGateway, redis: Redis) -> None:
