@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
-from gateway.app import COMPONENTS, Components, create_application
+from gateway.app import COMPONENTS, create_application
+from gateway.components import Components
 from gateway.contract.acl import GATEWAY
 from gateway.contract.keys import channel_pattern
 from gateway.process import raise_file_limit
