@@ -143,3 +143,20 @@ def test_each_alert_has_a_section_with_steps() -> None:
     _, *sections = section("Alerts").split("\n### ")
     assert {one.partition("\n")[0] for one in sections} == set(ALERTS)
     assert [one.partition("\n")[0] for one in sections if "\n1. " not in one] == []
+
+
+def test_the_contract_names_every_code() -> None:
+    """All that the API answers with; those that only metrics, the operators' address or the page of
+    `sse-gateway dev` show are not part of it."""
+    elsewhere = {
+        "http",
+        "connection_limit",
+        "host_not_allowed",
+        "host_forbidden",
+        "origin_forbidden",
+    }
+    counted, answered = _names_of_errors()
+    contract = (ROOT / "gateway" / "CONTRACT.md").read_text()
+    table = contract.partition("\n| Status | `error` | |\n")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([a-z_]+)`", table))
+    assert (counted | answered) - elsewhere - named == set()
