@@ -26,7 +26,7 @@ UNIT_DIR ?= /etc/systemd/system
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest lint format delivery fuzz prices soak bench loadtest constraints build install uninstall clean
+.PHONY: help run test test-oldest test-python lint format delivery fuzz prices soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,16 +37,24 @@ run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, sim
 test: $(VENV)/.npm ## Run all tests and report the coverage of gateway/
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(ARGS)
 
-# Floors in setup.cfg that are not true show here: the parts that lean most on a dependency.
-test-oldest: $(VENV)/.dev ## Run some tests with the oldest versions that setup.cfg allows
-	@rm -rf build/oldest && $(BIN)/uv venv --quiet --python $(BIN)/python build/oldest
-	@$(BIN)/uv pip install --quiet --python build/oldest/bin/python \
-	--resolution lowest-direct --editable '.[dev]'
-	@build/oldest/bin/python -m pytest $(OLDEST) $(ARGS)
+# A floor in setup.cfg that is too low shows here.
+test-oldest: $(VENV)/.dev ## Run the unit tests with the oldest versions that setup.cfg allows
+	@$(call test_in,oldest,$(BIN)/python,--resolution lowest-direct)
 
-OLDEST := $(addprefix tests/,access base events admin/test_metrics.py bus/test_replay.py \
+test-python: $(VENV)/.dev ## Run the unit tests on another Python: make test-python PYTHON=python3.13
+	@$(call test_in,python,$(PYTHON),--constraint $(CONSTRAINTS))
+
+# Runs the unit tests in build/$(1), an environment of the Python $(2) with the versions of $(3).
+define test_in
+rm -rf build/$(1) && $(BIN)/uv venv --quiet --python $(2) build/$(1)
+@$(BIN)/uv pip install --quiet --python build/$(1)/bin/python $(3) --editable '.[dev]'
+@build/$(1)/bin/python -m pytest --numprocesses=2 --dist=loadfile $(UNIT_TESTS) $(ARGS)
+endef
+
+# What leans most on Python and on the dependencies; none needs a browser or another server than Redis.
+UNIT_TESTS := $(addprefix tests/,access admin base bus contract events fanout publisher \
 	cli/test_commands.py http/test_cors.py http/test_request_limits.py http/test_pipelining.py \
-	http/test_polling.py http/test_replay.py process/test_serve.py publisher/test_publish.py)
+	http/test_polling.py http/test_replay.py process/test_serve.py)
 
 lint: $(VENV)/.npm ## Check the format, the code, the types and which package imports which
 	@$(BIN)/ruff format --check .

@@ -11,14 +11,16 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
-from gateway.app import COMPONENTS, Components, create_application
+from gateway.app import COMPONENTS, create_application
+from gateway.components import Components
 from gateway.contract.acl import GATEWAY
 from gateway.contract.keys import channel_pattern
 from gateway.process import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
-from tests.redis_process import RedisProcess
-from tests.support import DEADLINE, SECRET, SseReader, eventually
+from tests.harness.redis_process import RedisProcess
+from tests.harness.sse import SseReader
+from tests.support import DEADLINE, SECRET, eventually
 
 # For `make fuzz`; the ordinary run draws hypothesis's usual hundred examples a test.
 hypothesis.settings.register_profile(

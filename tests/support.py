@@ -1,22 +1,20 @@
-"""What several tests share: programs that must be there, waiting with a deadline, reading SSE."""
+"""What several tests share: programs that must be there, free ports, waiting with a deadline."""
 
 import asyncio
 import inspect
 import os
-import re
 import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import Any, NoReturn
 
 import orjson
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import web
 
 SECRET = "a-secret-of-the-tests-with-40-characters"
 DEADLINE = 15.0
@@ -39,10 +37,11 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now.
+    """A TCP port on loopback that is free now.
 
-    Not one that the kernel gives to whoever asks for any: it would give it away again before a
-    program that is told this one listens. Four workers of pytest-xdist have a range each.
+    It is outside the range from which the kernel gives ports: the kernel could give such a port to
+    another program before the one that gets this number listens. Each of four workers of
+    pytest-xdist has a range of its own.
     """
     for port in _PORTS:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -54,7 +53,7 @@ def _ports() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = 12_000 + 2_000 * (worker % 4)
     ports = range(first, first + 2_000)
-    # Somebody else may run tests here too.
+    # Another run of the tests may use the same range.
     return islice(cycle(ports), secrets.randbelow(len(ports)), None)
 
 
@@ -96,106 +95,6 @@ def producer_message(event_type: str, **data: object) -> bytes:
     """An event as today's workers publish it: UTC time without a zone."""
     stamp = datetime.now(UTC).replace(tzinfo=None).isoformat()
     return orjson.dumps({"type": event_type, "data": data, "timestamp": stamp})
-
-
-@dataclass
-class Seen:
-    """One event as an EventSource dispatches it, with the fields that stood in its block."""
-
-    event: str
-    data: str
-    id: str | None = None
-    retry: int | None = None
-
-    def json(self) -> Any:
-        return orjson.loads(self.data)
-
-
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-
-
-class SseParser:
-    """Event streams by the standard (WHATWG HTML, section 9.2.6): feed bytes, get events."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._after_cr = False
-        self._began = False
-        self._fields: dict[str, list[str]] = {}
-
-    def feed(self, chunk: bytes) -> list[Seen]:
-        if self._after_cr and chunk:
-            # The CR before it ended the line already: a browser does not wait for this LF.
-            chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
-        if not chunk:
-            return []
-        self._after_cr = chunk.endswith(b"\r")
-        *lines, self._rest = _LINE_END.split(self._rest + chunk)
-        return [seen for line in lines if (seen := self._line(line))]
-
-    def _line(self, raw: bytes) -> Seen | None:
-        line = raw.decode("utf-8", "replace")
-        if not self._began:
-            line, self._began = line.removeprefix("\ufeff"), True
-        if not line:
-            return self._dispatch()
-        name, _, value = line.partition(":")
-        self._fields.setdefault(name, []).append(value.removeprefix(" "))
-        return None
-
-    def _dispatch(self) -> Seen | None:
-        fields, self._fields = self._fields, {}
-        if "data" not in fields:
-            return None
-        ids = [value for value in fields.get("id", []) if "\0" not in value]
-        retries = [value for value in fields.get("retry", []) if re.fullmatch("[0-9]+", value)]
-        return Seen(
-            event=fields.get("event", [""])[-1] or "message",
-            data="\n".join(fields["data"]),
-            id=ids[-1] if ids else None,
-            retry=int(retries[-1]) if retries else None,
-        )
-
-
-def parse_sse(data: bytes) -> list[Seen]:
-    """All events of a complete stream."""
-    return SseParser().feed(data)
-
-
-class SseReader:
-    """Reads one response as an EventSource would, each event with a deadline."""
-
-    def __init__(self, response: ClientResponse) -> None:
-        self.response = response
-        self._parser = SseParser()
-        self._seen: list[Seen] = []
-
-    async def next(self, timeout: float = DEADLINE) -> Seen | None:
-        """The next event, or None at the end of the stream."""
-        async with asyncio.timeout(timeout):
-            while not self._seen:
-                chunk = await self.response.content.readany()
-                if not chunk:
-                    return None
-                self._seen += self._parser.feed(chunk)
-        return self._seen.pop(0)
-
-    async def expect(self, event: str, timeout: float = DEADLINE) -> Seen:
-        """The next event but heartbeats; it must be an *event*."""
-        while (seen := await self.next(timeout)) is not None:
-            if seen.event == event:
-                return seen
-            assert seen.event == "heartbeat", f"{seen} instead of {event}"
-        raise AssertionError(f"the stream ended before {event}")
-
-    async def rest(self, timeout: float = DEADLINE) -> list[Seen]:
-        """All events but heartbeats until the stream ends."""
-        return [seen async for seen in self._until_end(timeout) if seen.event != "heartbeat"]
-
-    async def _until_end(self, timeout: float) -> AsyncIterator[Seen]:
-        while (seen := await self.next(timeout)) is not None:
-            yield seen
 
 
 @asynccontextmanager

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from gateway.access.tokens import issue
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET, SseReader, eventually, producer_message
+from tests.harness.sse import SseReader
+from tests.support import SECRET, eventually, producer_message
 
 RUN = "run-of-acme"
 OWN = "run-of-globex"

@@ -11,8 +11,9 @@ from gateway.access.ownership import SHARE
 from tests.access.backend_server import Backend, start_backend
 from tests.access.issuers import claims
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.history_support import append
-from tests.support import SECRET, SseReader, eventually
+from tests.harness.history import append
+from tests.harness.sse import SseReader
+from tests.support import SECRET, eventually
 
 VICTIM = credentials("victim", subject="bob")
 MALLORY = credentials("victim", subject="mallory")

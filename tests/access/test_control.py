@@ -11,8 +11,9 @@ from gateway.errors import ConfigurationError
 from tests.access.issuers import jwk, signed
 from tests.access.jwks_server import Issuer, start_issuer
 from tests.conftest import MakeSettings, StartGateway, credentials
-from tests.redis_process import RedisProcess
-from tests.support import SseReader, eventually
+from tests.harness.redis_process import RedisProcess
+from tests.harness.sse import SseReader
+from tests.support import eventually
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway
-from tests.history_support import ids
-from tests.support import SECRET, SseReader, producer_message
+from tests.harness.history import ids
+from tests.harness.sse import SseReader
+from tests.support import SECRET, producer_message
 
 # Names that a careless comparison takes for each other.
 ORGANIZATIONS = ("acme", "ACME", "acme/", "acme,globex", "globex", "*", "0")

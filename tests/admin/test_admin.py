@@ -14,7 +14,7 @@ from gateway.bus import health, subscription
 from gateway.bus import recorder as recording
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 from tests.support import cancel_task, eventually, producer_message
 
 

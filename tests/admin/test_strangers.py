@@ -7,7 +7,7 @@ import pytest
 
 from gateway import __version__
 from tests.conftest import RunningGateway, StartGateway
-from tests.http.raw import say
+from tests.harness.raw import say
 
 HOSTS = [
     ("localhost", 200),

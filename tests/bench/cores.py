@@ -19,8 +19,9 @@ import uvloop
 
 from tests.bench.__main__ import machine, show
 from tests.bench.figures import Figure, to_json
-from tests.bench.processes import CannotMeasure, cpu_seconds
+from tests.bench.processes import CannotMeasure
 from tests.bench.stage import Gateway, Publisher, Stage, message, stage
+from tests.harness.proc import cpu_seconds
 
 _AT_ONCE = 100
 _AHEAD = 2000

@@ -1,8 +1,7 @@
-"""The processes of a bench: who runs on which core, and what each has cost. Linux alone tells."""
+"""The processes of a bench: which runs on which core. Linux alone tells what each has cost."""
 
 import atexit
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -53,17 +52,3 @@ def floor_program() -> list[str]:
 def is_floor_in_c() -> bool:
     """Whether ratios are to a C loop; Python's own `send()` costs half as much again."""
     return len(floor_program()) == 1
-
-
-def cpu_seconds(pid: int) -> float:
-    """What all threads of a process have used so far."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def rss_kib(pid: int) -> int:
-    """Resident memory of a process, in KiB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""What a scenario plays on: a real gateway on a core of its own, a real Redis, tabs, a publisher.
+"""What a scenario uses: a real gateway on a core of its own, a real Redis, tabs, a publisher.
 
 The gateway has everything switched on: tokens, registry, ids, recording, history, all limits.
 """
@@ -8,12 +8,11 @@ import json
 import os
 import resource
 import secrets
-import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -23,18 +22,13 @@ from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
 from gateway.process import tune_gc
 from tests.bench.figures import Figure
-from tests.bench.processes import (
-    ROOT,
-    CannotMeasure,
-    cores,
-    cpu_seconds,
-    floor_program,
-    python,
-    rss_kib,
-)
+from tests.bench.processes import ROOT, cores, floor_program, python
 from tests.bench.tabs import STAMP, Crowd
-from tests.history_support import ids
-from tests.redis_process import RedisProcess
+from tests.harness.gateway_process import GatewayProcess
+from tests.harness.history import ids
+from tests.harness.proc import cpu_seconds, rss_kib
+from tests.harness.redis_process import RedisProcess
+from tests.support import SECRET
 
 ORGANIZATION = "bench"
 FRAME_BYTES = 380
@@ -57,28 +51,25 @@ def message(padding: int = 205) -> bytes:
     )
 
 
-@dataclass
-class Gateway:
-    """A gateway that runs."""
+class Gateway(GatewayProcess):
+    """A gateway on a core of its own, with a crowd of tabs."""
 
-    process: asyncio.subprocess.Process
-    port: int
-    crowd: Crowd
-    log: "asyncio.Future[bytes]"
-    """Read on, or a full pipe would stop the gateway."""
+    def __init__(self, settings: Mapping[str, str], core: int) -> None:
+        super().__init__(settings, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        token = issue(SECRET, organization_id=ORGANIZATION)
+        self.headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+
+    async def start(self, **options: Any) -> None:
+        await super().start(**options)
+        self.crowd = Crowd("127.0.0.1", self.port, self.headers)
 
     @property
     def cpu(self) -> float:
-        return cpu_seconds(self.process.pid)
+        return cpu_seconds(self.pid)
 
     @property
     def rss(self) -> int:
-        return rss_kib(self.process.pid)
-
-    async def stop(self) -> None:
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(self.process.wait(), 30)
+        return rss_kib(self.pid)
 
 
 @dataclass
@@ -159,12 +150,9 @@ class Stage:
             await gateway.stop()
 
     async def start_gateway(self, port: int = 0, **settings: object) -> Gateway:
-        secret = "b" * 40
-        port = port or free_port()
         given = {
             "port": port,
             "admin_port": "off",
-            "jwt_secret": secret,
             "ownership": "registry",
             "log_level": "warning",
             "drain_seconds": 1,
@@ -174,18 +162,10 @@ class Stage:
             "max_opens_per_second": 1_000_000,
             **settings,
         }
-        environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-        process = await asyncio.create_subprocess_exec(
-            *python("-m", "gateway.cli.main", "serve"),
-            env={**os.environ, "REDIS_URL": self.redis_process.url, **environment},
-            cwd=ROOT,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
-        )
-        log = await _listening(process)
-        token = issue(secret, organization_id=ORGANIZATION)
-        headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
-        return Gateway(process, port, Crowd("127.0.0.1", port, headers), log)
+        variables = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
+        gateway = Gateway({"REDIS_URL": self.redis_process.url, **variables}, self.core)
+        await gateway.start()
+        return gateway
 
     async def executions(self, count: int, events: int = 0) -> list[str]:
         """New executions, registered, each with *events* in its history."""
@@ -272,22 +252,6 @@ class Publisher:
     async def close(self) -> None:
         self._writer.close()
         await self._reading
-
-
-async def _listening(process: asyncio.subprocess.Process) -> "asyncio.Future[bytes]":
-    assert process.stderr is not None
-    said = b""
-    while line := await asyncio.wait_for(process.stderr.readline(), 30):
-        said += line
-        if line.startswith(b"History"):
-            return asyncio.ensure_future(process.stderr.read())
-    raise CannotMeasure(f"The gateway did not start: {said.decode()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -1,15 +1,15 @@
-"""Many tabs in one process, as light as can be: they count events, and time those that are stamped.
+"""Many streams read in one process at the least cost: events are counted, and timed if stamped.
 
-They trust the stream; whether it is right is for the tests and for `sse-gateway loadtest`.
+The stream is not checked: the tests and `sse-gateway loadtest` do that.
 """
 
 import asyncio
-import socket
-import struct
 import time
 from array import array
 from collections.abc import Iterable
 from typing import cast
+
+from tests.harness.raw import reset_on_close
 
 AT_ONCE = 128
 """Tabs in the act of opening."""
@@ -23,7 +23,7 @@ class Crowd:
 
     def __init__(self, host: str, port: int, headers: str) -> None:
         self._host, self._port, self.headers = host, port, headers
-        self.tabs: list[Tab] = []
+        self.tabs: list[CountingTab] = []
         self.events = 0
         self.latencies = array("d")
         """Seconds from PUBLISH to a tab's socket, of events with a stamp."""
@@ -42,14 +42,14 @@ class Crowd:
 
         async def one_by_one() -> None:
             for execution in waiting:
-                tab = Tab(self, execution)
+                tab = CountingTab(self, execution)
                 await tab.connect()
                 await asyncio.wait_for(tab.opened(replayed), 60)
                 self.tabs.append(tab)
 
         await asyncio.gather(*(one_by_one() for _ in range(AT_ONCE)))
 
-    async def connect(self, tab: "Tab") -> None:
+    async def connect(self, tab: "CountingTab") -> None:
         await asyncio.get_running_loop().create_connection(lambda: tab, self._host, self._port)
 
     def saw(self, events: int) -> None:
@@ -70,8 +70,8 @@ class Crowd:
         self.tabs.clear()
 
 
-class Tab(asyncio.Protocol):
-    """One stream."""
+class CountingTab(asyncio.Protocol):
+    """One stream, read without parsing."""
 
     __slots__ = (
         "_crowd",
@@ -147,6 +147,5 @@ class Tab(asyncio.Protocol):
 
     def reset(self) -> None:
         if self.transport is not None:
-            connection = self.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_on_close(self.transport.get_extra_info("socket"))
             self.transport.abort()

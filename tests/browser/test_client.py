@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from tests.browser.follower import Follower
-from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
-from tests.process.programs import serving
+from tests.harness.gateway_process import serving
+from tests.harness.http_proxy import proxy_before
 from tests.support import SECRET, eventually, free_port, producer_message
 
 

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from gateway.access.tokens import issue
 from tests.browser.chromium import REBOUND
 from tests.browser.dev_page import kept, publish, shown, watch
-from tests.browser.proxy import proxy_before
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
+from tests.harness.http_proxy import proxy_before
 from tests.npm import MODULES
 from tests.support import SECRET, eventually
 from tests.tools.dev.conftest import StartViewer

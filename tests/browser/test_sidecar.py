@@ -19,8 +19,8 @@ from gateway.publisher import Publisher
 from tests.browser.follower import Follower
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
-from tests.process.programs import serving
-from tests.sidecars.proxy import Nginx
+from tests.harness.gateway_process import serving
+from tests.harness.nginx import Nginx
 from tests.support import SECRET, eventually, free_port, producer_message
 
 TABS = 20

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
-from tests.process.programs import serving
-from tests.redis_process import RedisProcess
+from tests.harness.gateway_process import serving
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually, free_port, producer_message
 
 MakeRedis = Callable[..., RedisProcess]

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from gateway.cli.main import cli
 from gateway.publisher import Publisher, SyncPublisher
-from tests.certificates import Pair, make_authority, sign
 from tests.conftest import StartGateway
-from tests.redis_process import RedisProcess, SentinelProcess, embedded_server_program
+from tests.harness.certificates import Pair, make_authority, sign
+from tests.harness.redis_process import RedisProcess, SentinelProcess, embedded_server_program
 from tests.support import eventually, free_port, producer_message, require
 
 PASSWORD = "hush/hush@hush"

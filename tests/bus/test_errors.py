@@ -7,7 +7,7 @@ import uvloop
 
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 
 
 async def failure(process: RedisProcess) -> BaseException:

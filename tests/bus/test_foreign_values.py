@@ -19,8 +19,9 @@ from gateway.contract import keys
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.history_support import append, ids, payload, record
-from tests.support import SseReader, eventually, producer_message
+from tests.harness.history import append, ids, payload, record
+from tests.harness.sse import SseReader
+from tests.support import eventually, producer_message
 
 BAD, GOOD = "bad", "good"
 TICKET = "t" * 43

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from gateway.metrics import Metrics
 from gateway.publisher import Publisher
 from tests.conftest import StartGateway
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
 StartRedis = Callable[..., RedisProcess]

@@ -10,8 +10,8 @@ from gateway.bus.pages import Pages
 from gateway.errors import RedisUnavailable
 from gateway.events.ids import EventId
 from gateway.metrics import Metrics
-from tests.history_support import append, payload
-from tests.redis_process import RedisProcess
+from tests.harness.history import append, payload
+from tests.harness.redis_process import RedisProcess
 
 
 async def test_what_is_no_event_is_left_out(redis: Redis) -> None:

@@ -23,10 +23,10 @@ from gateway.bus.revocations import (
 from gateway.errors import ExecutionNotFound, RedisUnavailable, RequestRefused
 from gateway.events.sse_encoder import CloseReason
 from gateway.principal import Principal
-from tests.bus.proxy import SlowProxy
 from tests.fanout.support import Stream, attached, make_hub
-from tests.principals import principal
-from tests.redis_process import RedisProcess
+from tests.harness.principals import principal
+from tests.harness.redis_process import RedisProcess
+from tests.harness.tcp_proxy import TcpProxy
 from tests.support import DEADLINE, eventually
 
 WITHIN = 2.0
@@ -245,7 +245,10 @@ async def test_a_read_under_way_answers_no_later_request(
 ) -> None:
     """Who asks while a read is under way is not answered by it: Redis may have given that answer
     before the revocation was written. All of them share the next one."""
-    async with SlowProxy(redis_server.port) as proxy, gateway(proxy.url, running=False) as one:
+    async with (
+        TcpProxy(redis_server.port) as proxy,
+        gateway(proxy.redis_url, running=False) as one,
+    ):
         await revoke(redis, "subject", "nobody", 600)
         assert await known(one) is None
         proxy.hold()

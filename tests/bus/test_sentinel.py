@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, master_of
 from tests.conftest import StartGateway
-from tests.redis_process import RedisProcess, SentinelProcess
+from tests.harness.redis_process import RedisProcess, SentinelProcess
 from tests.support import eventually, free_port, producer_message
 
 StartRedis = Callable[..., RedisProcess]
@@ -115,6 +115,18 @@ def _clients(server: RedisProcess) -> set[bytes]:
     listed = server.command("CLIENT", "LIST")
     assert isinstance(listed, bytes)
     return {line.split()[0] for line in listed.splitlines() if b" name=gateway " in line}
+
+
+async def test_a_connection_that_is_dropped_while_it_sends_is_lost(client: Redis) -> None:
+    """Python 3.11 sends in another task: the socket may be gone before it runs."""
+    connection = client.connection_pool.make_connection()
+    await connection.connect()
+    sending = asyncio.create_task(connection.send_command("PING"))
+    await asyncio.sleep(0)
+    await connection.drop()
+    outcome: object
+    [outcome] = await asyncio.gather(sending, return_exceptions=True)
+    assert outcome is None or isinstance(outcome, RedisConnectionError), repr(outcome)
 
 
 async def test_a_demoted_master_is_left(masters: Masters, client: Redis) -> None:

@@ -9,7 +9,7 @@ from gateway.bus.history import History
 from gateway.bus.registry import Registry, register
 from gateway.contract.keys import events_key, meta_key
 from gateway.errors import RedisUnavailable
-from tests.history_support import append
+from tests.harness.history import append
 
 
 async def test_a_foreign_owner_is_refused_alone(redis: Redis) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.bus.connection import create_redis
 from gateway.bus.stream_counts import StreamCounts, StreamCountTimes
 from gateway.errors import RedisUnavailable
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually
 
 TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)

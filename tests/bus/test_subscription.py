@@ -10,15 +10,15 @@ from redis.asyncio import Redis
 
 from gateway.bus import subscription
 from tests.conftest import RunningGateway, StartGateway
-from tests.history_support import ids
-from tests.redis_process import RedisProcess, as_gateway
-from tests.redis_proxy import RedisProxy
+from tests.harness.history import ids
+from tests.harness.redis_process import RedisProcess, as_gateway
+from tests.harness.tcp_proxy import TcpProxy
 from tests.support import eventually, producer_message
 
 MESSAGES = 40
 
 
-class FrozenNetwork(RedisProxy):
+class FrozenNetwork(TcpProxy):
     """A network that stands still: nothing is lost, and nothing arrives until it goes on."""
 
     def __init__(self, port: int) -> None:
@@ -26,11 +26,11 @@ class FrozenNetwork(RedisProxy):
         self.flows = asyncio.Event()
         self.flows.set()
 
-    async def may_ask(self) -> bool:
+    async def request_passes(self, chunk: bytes) -> bool:
         await self.flows.wait()
         return True
 
-    async def may_answer(self) -> bool:
+    async def answer_passes(self, chunk: bytes) -> bool:
         await self.flows.wait()
         return True
 
@@ -91,7 +91,7 @@ async def test_a_frozen_network_loses_nothing_that_is_recorded(
     its place: recorded once, shown once. Without recording it ends with the confirmation, since
     nobody could tell what came twice."""
     gateway = await watched(
-        start_gateway, redis_url=as_gateway(network.url), record_bare_events=recording
+        start_gateway, redis_url=as_gateway(network.redis_url), record_bare_events=recording
     )
     before = gateway.components.metrics.feed_connections
     network.flows.clear()
@@ -114,7 +114,7 @@ async def test_the_old_connection_ends(
 ) -> None:
     """It is read on until it has brought a canary that is younger than the new one; then there is
     one subscription again."""
-    gateway = await watched(start_gateway, redis_url=as_gateway(network.url))
+    gateway = await watched(start_gateway, redis_url=as_gateway(network.redis_url))
     network.flows.clear()
     await eventually(lambda: gateway.components.subscription.problem)
     network.flows.set()

@@ -11,8 +11,8 @@ from gateway.bus.registry import CHECK_INTERVAL, Registry, UnregisteredWatch, re
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
 from tests.conftest import StartGateway
-from tests.history_support import payload, record
-from tests.redis_process import RedisProcess
+from tests.harness.history import payload, record
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.cli.main import COMMANDS, cli
 from tests.conftest import StartGateway
-from tests.process.programs import run
+from tests.harness.gateway_process import run
 from tests.support import SECRET, free_port
 
 

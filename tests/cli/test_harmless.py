@@ -22,7 +22,7 @@ from gateway.tools.loadtest.findings import RunStats, sum_up
 from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.tail.follow import Happened, Waiting
 from gateway.tools.tail.view import View
-from tests.process.programs import run
+from tests.harness.gateway_process import run
 
 ORDERS = "".join(
     one for one in map(chr, range(0x10000)) if not one.isprintable() and not one.isspace()

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.cli.publish import Event, schedule
 from gateway.contract.keys import events_key
 from tests.conftest import RunningGateway, StartGateway
-from tests.process.programs import run
+from tests.harness.gateway_process import run
 
 
 def write_lines(path: Path, *documents: object, empty: bytes = b"") -> str:

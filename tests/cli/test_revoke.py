@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.bus.revocations import read_revocations
 from gateway.bus.revocations import revoke as write_revocation
-from tests.process.programs import run
+from tests.harness.gateway_process import run
 from tests.support import free_port
 
 ONE_OF_EACH = {

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, StartGateway
-from tests.process.programs import COMMAND, environment, run, serving
+from tests.harness.gateway_process import COMMAND, environment, run, serving
 from tests.support import DEADLINE, eventually, free_port, producer_message
 
 

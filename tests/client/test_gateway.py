@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from tests.conftest import StartGateway
+from tests.harness.gateway_process import serving
 from tests.npm import NODE
-from tests.process.programs import serving
 from tests.support import DEADLINE, SECRET, eventually, free_port, producer_message
 
 FOLLOW = Path(__file__).parent / "follow.mjs"

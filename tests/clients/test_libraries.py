@@ -13,7 +13,7 @@ from tests.browser.conftest import chromium, window
 from tests.clients.follower import Follower, command_of, open_in, prepare, running
 from tests.clients.recorder import Recorder
 from tests.clients.table import Observed, table
-from tests.process.programs import serving
+from tests.harness.gateway_process import serving
 from tests.support import eventually, free_port
 
 __all__ = ["chromium", "window"]

@@ -20,7 +20,7 @@ from gateway.contract.scripts import PUBLISH, READ, RECORD, HistoryLimits, Scrip
 from gateway.publisher import Publisher, PublishFailed
 from gateway.tools.check.acl import TRIALS, check_rights
 from gateway.tools.check.finding import Level
-from tests.redis_process import RedisProcess, embedded_server_program
+from tests.harness.redis_process import RedisProcess, embedded_server_program
 from tests.support import require
 
 StartRedis = Callable[..., RedisProcess]

@@ -12,8 +12,8 @@ from gateway.contract.keys import events_key, meta_key
 from gateway.publisher import Publisher, RegistrationRefused
 from gateway.tools.check.acl import check_rights
 from gateway.tools.check.finding import Level
-from tests.history_support import append, ids, payload, record
-from tests.redis_process import PASSWORD, RedisProcess
+from tests.harness.history import append, ids, payload, record
+from tests.harness.redis_process import PASSWORD, RedisProcess
 
 FORMER = {
     "gateway": "~sse:* &execution:* +eval +evalsha +exists +get +getdel +hdel +hexists +hget"

@@ -9,7 +9,7 @@ from gateway.bus.history import PAGE_BYTES, History
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import PUBLISH, READ, HistoryLimits, Script, publish_call, read_call
 from gateway.events.ids import EventId
-from tests.history_support import append, ids
+from tests.harness.history import append, ids
 
 LARGE = 900_000
 MEBIBYTE = 1024 * 1024

@@ -9,7 +9,7 @@ from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.ids import EventId
 from tests.conftest import StartGateway
-from tests.history_support import append, payload, record
+from tests.harness.history import append, payload, record
 from tests.support import eventually, producer_message
 
 HOUR = 3600 * 1000

@@ -7,8 +7,8 @@ from gateway.bus import scripts
 from gateway.bus.history import History
 from gateway.contract.scripts import read_call
 from gateway.events.ids import EventId
-from tests.history_support import append, ids, kept, payload, record
-from tests.redis_process import RedisProcess
+from tests.harness.history import append, ids, kept, payload, record
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually
 
 META = "sse:{run-1}:meta"

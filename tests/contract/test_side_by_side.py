@@ -15,7 +15,7 @@ from gateway.contract import keys
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.ids import EventId, parse_id
-from tests.history_support import append, ids, payload, record
+from tests.harness.history import append, ids, payload, record
 
 LIMITS = HistoryLimits()
 PREVIOUS = Path(__file__).parent / "previous"

@@ -10,64 +10,9 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ConstantBackoff
 
 from gateway.bus.connection import create_redis
-from tests.redis_process import RedisProcess, SentinelProcess
+from tests.harness.redis_process import RedisProcess, SentinelProcess
+from tests.harness.tcp_proxy import TcpProxy
 from tests.support import DEADLINE
-
-
-class Forwarder:
-    """An address on loopback whose target can be switched, as a failover switches it."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._target: int | None = None
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def start(self, target: int) -> None:
-        """Listen, and forward to the port *target*."""
-        self._target = target
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1")
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def switch(self, target: int | None) -> None:
-        """Cut all connections; new ones go to the port *target*, or are cut at once."""
-        self._target = target
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def clean_up(self) -> None:
-        self.switch(None)
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = self._target
-        try:
-            if target is None:
-                raise ConnectionRefusedError
-            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", target)
-        except OSError:
-            writer.transport.abort()
-            return
-        pair = {writer, onward_writer}
-        self._open |= pair
-        if target != self._target:
-            onward_writer.transport.abort()
-        await asyncio.gather(_pump(reader, onward_writer), _pump(onward_reader, writer))
-        self._open -= pair
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Forward until either end is gone, then cut both."""
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.transport.abort()
 
 
 class Backend(Protocol):
@@ -114,8 +59,8 @@ class ReplicatedRedis:
     def __init__(self) -> None:
         self._master = RedisProcess("--repl-diskless-sync-delay", "0")
         self._replica = RedisProcess()
-        self._address = Forwarder()
-        self._link = Forwarder()
+        self._address = TcpProxy()
+        self._link = TcpProxy()
         self.url = ""
         """Where gateways and producers reach whoever is the master."""
 
@@ -127,8 +72,9 @@ class ReplicatedRedis:
 
     async def start(self) -> None:
         await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self._replica.start)))
-        await self._address.start(self._master.port)
-        await self._link.start(self._master.port)
+        for proxy in (self._address, self._link):
+            proxy.switch(self._master.port)
+            await proxy.start()
         self.url = f"redis://127.0.0.1:{self._address.port}/0"
         await self._order("REPLICAOF", "127.0.0.1", str(self._link.port))
 
@@ -153,8 +99,8 @@ class ReplicatedRedis:
             await self._order("REPLICAOF", "NO", "ONE")
 
     async def clean_up(self) -> None:
-        await self._address.clean_up()
-        await self._link.clean_up()
+        await self._address.stop()
+        await self._link.stop()
         await asyncio.to_thread(self._master.clean_up)
         await asyncio.to_thread(self._replica.clean_up)
 

@@ -21,7 +21,8 @@ from gateway.bus.history import History, Page
 from gateway.events.ids import EventId
 from gateway.settings import load
 from tests.conftest import credentials
-from tests.support import SECRET, Seen, SseParser, eventually
+from tests.harness.sse import Seen, SseParser
+from tests.support import SECRET, eventually
 from tests.wire import ENDLESS, Wire
 
 

@@ -4,7 +4,8 @@ import asyncio
 import socket
 from typing import Any
 
-from tests.delivery.reader import Left, Reader, reset_on_close
+from tests.delivery.reader import Left, Reader
+from tests.harness.raw import reset_on_close
 
 _SMALL_BUFFER = 2048
 _GREETING = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.events.ids import EventId, parse_id
-from tests.support import Seen
+from tests.harness.sse import Seen
 
 TERMINAL_TYPES = frozenset(
     {"execution:completed", "execution:failed", "execution:canceled", "execution:cancelled"}

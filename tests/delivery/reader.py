@@ -8,14 +8,14 @@ ends at 204. Each habit of leaving or being slow is a class of its own.
 import asyncio
 import random
 import socket
-import struct
 from collections.abc import Callable
 from urllib.parse import urlencode
 
 from gateway.tools.loadtest.wire import Answer
 from tests.conftest import credentials
 from tests.delivery.journal import Journal
-from tests.support import Seen, SseParser
+from tests.harness.raw import reset_on_close
+from tests.harness.sse import Seen, SseParser
 
 LONGEST_RETRY = 0.1
 """Seconds: what gateways ask for would make a scenario three times as long."""
@@ -163,8 +163,3 @@ class Reader:
         """End the connection: half of the time with a RST, as when a process is killed."""
         if self.chance.random() < 0.5:
             reset_on_close(sock)
-
-
-def reset_on_close(sock: socket.socket) -> None:
-    """Let the end of *sock* reset its connection."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -13,7 +13,7 @@ from tests.delivery.journal import Allowed
 from tests.delivery.producers import BareProducer
 from tests.delivery.reader import Reader
 from tests.delivery.stage import Scenario, Stage, insist
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 
 F = TypeVar("F", bound=Frozen)
 

@@ -17,12 +17,12 @@ from redis.backoff import NoBackoff
 from gateway.contract.scripts import HistoryLimits
 from gateway.publisher import Publisher
 from tests.delivery.backends import Backend, SingleRedis
-from tests.delivery.gateways import Gateway
 from tests.delivery.habits import Absent, Fidgety, Late
 from tests.delivery.journal import Allowed, Journal, Names
 from tests.delivery.producers import BareProducer, Producer, PublisherProducer, Publishes
 from tests.delivery.reader import Reader
-from tests.redis_process import as_gateway
+from tests.harness.gateway_process import GatewayProcess
+from tests.harness.redis_process import as_gateway
 from tests.support import DEADLINE
 
 Kind = Literal["publisher", "bare", "mixed"]
@@ -90,7 +90,7 @@ class Stage:
         self.chance = random.Random(seed)
         self.names = Names()
         self.backend = scenario.backend()
-        self.gateways: list[Gateway] = []
+        self.gateways: list[GatewayProcess] = []
         self.executions: list[Execution] = []
         self.tasks: asyncio.TaskGroup | None = None
         """Set while the run lasts; a task that fails ends it."""
@@ -101,7 +101,7 @@ class Stage:
         await self.backend.start()
         self._redis = self.backend.observer()
         settings = {"REDIS_URL": as_gateway(self.backend.url), **SETTINGS, **self.scenario.settings}
-        self.gateways = [Gateway(settings) for _ in range(GATEWAYS)]
+        self.gateways = [GatewayProcess(settings) for _ in range(GATEWAYS)]
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])
         await self.subscribed()
         for number, kind in enumerate(self.scenario.kinds):

@@ -10,7 +10,7 @@ from gateway.events.ids import EventId
 from tests.delivery.account import check_order, check_promises, check_view
 from tests.delivery.journal import Allowed, Entry, Journal, Names
 from tests.delivery.producers import BareProducer, Producer
-from tests.support import Seen
+from tests.harness.sse import Seen
 
 CONNECTED = Seen("connected", '{"execution_id":"run"}', retry=1000)
 HEARTBEAT = Seen("heartbeat", '{"timestamp":"2026-01-31T12:00:00.000Z"}')

@@ -31,8 +31,8 @@ from redis.backoff import ConstantBackoff
 from gateway.bus import auditor, subscription
 from gateway.events.envelope import with_id
 from tests.delivery.edge import Edge, Interrupted, Tab, interrupt_histories
-from tests.history_support import append, ids, payload
-from tests.redis_process import RedisProcess
+from tests.harness.history import append, ids, payload
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually
 from tests.wire import ENDLESS
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import MessageRefused
 from gateway.events.envelope import MAX_TYPE_LENGTH, decode, live, recorded
 from gateway.events.ids import EventId
-from tests.support import parse_sse
+from tests.harness.sse import parse_sse
 
 USABLE = [
     (b'{"type":"step:started","data":{}}', "step:started"),

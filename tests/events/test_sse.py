@@ -8,7 +8,7 @@ import pytest
 from gateway.events import sse_encoder
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
-from tests.support import parse_sse
+from tests.harness.sse import parse_sse
 
 
 def test_connected_names_execution_and_heartbeat() -> None:

@@ -14,7 +14,7 @@ from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 from gateway.metrics import Metrics
 from gateway.principal import Principal
-from tests.principals import principal
+from tests.harness.principals import principal
 from tests.support import eventually
 from tests.wire import Wire
 

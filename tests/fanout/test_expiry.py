@@ -11,8 +11,9 @@ from gateway.events.sse_encoder import RETRY_MS, CloseReason
 from gateway.fanout.expiry import SPREAD_SECONDS, WARNING_SECONDS, Expiry
 from gateway.principal import Principal
 from tests.fanout.support import Stream, attached, make_hub
-from tests.principals import FOR_EVER, principal
-from tests.support import Seen, eventually, parse_sse
+from tests.harness.principals import FOR_EVER, principal
+from tests.harness.sse import Seen, parse_sse
+from tests.support import eventually
 
 START = 1_800_000_000.0
 """When these tests begin by their own clock, in seconds since the epoch."""

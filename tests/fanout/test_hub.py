@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import LimitReached, Unavailable
 from gateway.fanout.state import State
 from tests.fanout.support import NoPermit, burst, event, make_hub, open_stream
-from tests.principals import principal
+from tests.harness.principals import principal
 from tests.support import eventually
 
 

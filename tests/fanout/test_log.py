@@ -10,7 +10,7 @@ from gateway.events.sse_encoder import CloseReason
 from gateway.fanout import kept, log
 from gateway.fanout.state import State
 from tests.fanout.support import EPOCH, burst, event, make_hub, open_stream
-from tests.principals import principal
+from tests.harness.principals import principal
 from tests.support import eventually
 
 

@@ -1,6 +1,6 @@
 """Requests that hide another one, for a proxy and a server that disagree about where one ends."""
 
-from tests.http.raw import GET, HEALTH
+from tests.harness.raw import GET, HEALTH
 
 HIDDEN_PATH = "/api/v1/sse/hidden"
 HIDDEN = f"GET {HIDDEN_PATH} HTTP/1.1\r\nHost: gateway\r\n\r\n"

@@ -16,7 +16,7 @@ from gateway.errors import MalformedRequest
 from gateway.http.credentials import read_credentials
 from gateway.http.stream import read_cursor
 from tests.conftest import RunningGateway, credentials
-from tests.http.raw import STREAM, say
+from tests.harness.raw import STREAM, say
 
 DUPLICATES = {
     "Authorization headers": ([("Authorization", "T"), ("authorization", "T")], ""),

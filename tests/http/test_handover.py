@@ -15,7 +15,7 @@ from gateway.fanout.log import Log
 from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.http.raw import Connection, say
+from tests.harness.raw import Connection, say
 from tests.support import eventually, producer_message
 
 PATH = "/api/v1/sse/executions/run-1/stream"

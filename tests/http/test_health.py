@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from tests.conftest import RunningGateway, StartGateway
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 from tests.support import cancel_task, eventually, free_port, producer_message
 
 WITHIN = 10.0

@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET, SseReader, eventually
+from tests.harness.sse import SseReader
+from tests.support import SECRET, eventually
 
 LIMITS = {
     # The setting, the code of its refusal, and credentials that it counts apart.

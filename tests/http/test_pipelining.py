@@ -2,15 +2,15 @@
 
 import asyncio
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, credentials
-from tests.http.raw import GET, HEALTH, STREAM, Connection
-from tests.process.programs import Process, serving
+from tests.harness.gateway_process import serving
+from tests.harness.proc import rss_kib
+from tests.harness.raw import GET, HEALTH, STREAM, Connection
 from tests.support import producer_message
 
 FLOOD = 64 * 1024 * 1024
@@ -25,7 +25,7 @@ async def test_behind_an_open_stream(redis_url: str) -> None:
     settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token"}
     async with serving(**settings) as process, ClientSession() as session:
         await process.healthy(session)
-        before = resident(process)
+        before = rss_kib(process.pid) * 1024
         head = "".join(f"{name}: {value}\r\n" for name, value in credentials().items())
         address = urlsplit(process.url)
         with socket.create_connection((address.hostname or "", address.port or 0)) as client:
@@ -34,7 +34,7 @@ async def test_behind_an_open_stream(redis_url: str) -> None:
             client.sendall(opening.encode())
             sent = await flood(client)
             assert sent < FLOOD
-            assert resident(process) - before < MOST_MEMORY
+            assert rss_kib(process.pid) * 1024 - before < MOST_MEMORY
             async with session.get(process.url + HEALTH) as response:
                 assert response.status == 200
 
@@ -52,12 +52,6 @@ async def flood(client: socket.socket) -> int:
     except TimeoutError:
         pass
     return sent
-
-
-def resident(process: Process) -> int:
-    """Bytes of memory that the gateway has in use."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
 async def test_all_are_answered(gateway: RunningGateway, redis: Redis) -> None:

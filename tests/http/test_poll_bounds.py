@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from tests.bench.processes import cpu_seconds, rss_kib
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.harness.gateway_process import GatewayProcess, serving
+from tests.harness.proc import cpu_seconds, rss_kib
 from tests.http.conftest import path
 from tests.http.histories import Producer
-from tests.process.programs import Process, serving
 from tests.support import DEADLINE, eventually
 
 MIB = 1024 * 1024
@@ -76,7 +76,7 @@ async def get(
         return response.status, await response.read(), time.monotonic() - begun
 
 
-def process(redis_url: str, **settings: str) -> AbstractAsyncContextManager[Process]:
+def process(redis_url: str, **settings: str) -> AbstractAsyncContextManager[GatewayProcess]:
     return serving(
         REDIS_URL=redis_url,
         GATEWAY_OWNERSHIP="token",
@@ -85,7 +85,7 @@ def process(redis_url: str, **settings: str) -> AbstractAsyncContextManager[Proc
     )
 
 
-async def held(session: aiohttp.ClientSession, gateway: Process) -> float:
+async def held(session: aiohttp.ClientSession, gateway: GatewayProcess) -> float:
     """Bytes that polls hold, as the metrics say."""
     async with session.get(f"{gateway.admin_url}/metrics") as response:
         for line in (await response.text()).splitlines():
@@ -105,7 +105,6 @@ async def test_frozen_readers(redis_url: str, redis: Redis) -> None:
         process(redis_url, GATEWAY_WRITE_TIMEOUT_SECONDS="1") as gateway,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        await gateway.listening()
         await gateway.healthy(session)
         assert (await get(session, gateway.url + path("tiny"), "globex"))[0] == 200
         before = peak = rss_kib(gateway.pid)
@@ -129,7 +128,7 @@ async def test_frozen_readers(redis_url: str, redis: Redis) -> None:
             reader.close()
 
 
-async def _holds(session: aiohttp.ClientSession, gateway: Process) -> bool:
+async def _holds(session: aiohttp.ClientSession, gateway: GatewayProcess) -> bool:
     return await held(session, gateway) > MIB
 
 
@@ -144,7 +143,6 @@ async def test_heavy_polls_are_paid_by_their_organization(redis_url: str, redis:
         process(redis_url) as gateway,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        await gateway.listening()
         await gateway.healthy(session)
         before = rss_kib(gateway.pid)
         heavy = [
@@ -172,7 +170,6 @@ async def test_cost_of_an_unmoved_history(redis_url: str, redis: Redis) -> None:
     await fill(redis, "quarter", 3 * MIB, 10_000)
     await fill(redis, "whole", 9 * MIB, 10_000)
     async with process(redis_url) as gateway, aiohttp.ClientSession() as session:
-        await gateway.listening()
         await gateway.healthy(session)
 
         async def cost(execution_id: str) -> float:

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from gateway.bus import recorder
 from tests.conftest import RunningGateway, StartGateway
-from tests.history_support import append, ids, ids_of
-from tests.redis_process import RedisProcess
+from tests.harness.history import append, ids, ids_of
+from tests.harness.redis_process import RedisProcess
 from tests.support import eventually, producer_message
 
 EVENTS = "sse:{run-1}:events"

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SECRET, SseReader, free_port
+from tests.harness.sse import SseReader
+from tests.support import SECRET, free_port
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
 

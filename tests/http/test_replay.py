@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from gateway.bus.registry import register
 from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.history_support import append, ids_of, read
-from tests.support import SseReader
+from tests.harness.history import append, ids_of, read
+from tests.harness.sse import SseReader
 
 EVENTS = "sse:{run-1}:events"
 META = "sse:{run-1}:meta"

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from gateway.app import create_application
 from gateway.server import Server
 from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
+from tests.harness.raw import GET, HEALTH, STREAM, Connection, say
 from tests.http.conftest import path
-from tests.http.raw import GET, HEALTH, STREAM, Connection, say
 from tests.http.smuggling import DIRECT_ATTACKS, HIDDEN, HIDDEN_PATH
 from tests.support import DEADLINE, producer_message
 

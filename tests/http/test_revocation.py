@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 
 from gateway.bus.revocations import revoke
 from tests.conftest import RunningGateway, StartGateway
-from tests.process.programs import run
-from tests.support import SECRET, SseReader
+from tests.harness.gateway_process import run
+from tests.harness.sse import SseReader
+from tests.support import SECRET
 
 WITHIN = 2.0
 """Seconds in which a revocation is promised to hold everywhere."""

@@ -12,7 +12,7 @@ from gateway.http import connection as connection_module
 from gateway.http.connection import KEEPALIVE_SECONDS, Connections, ProtocolFactory
 from gateway.http.request_limits import request_limits_middleware
 from tests.conftest import StartGateway, credentials
-from tests.http.raw import GET, STREAM, Connection, Said
+from tests.harness.raw import GET, STREAM, Connection, Said
 from tests.support import eventually
 
 TIMEOUT = 0.5

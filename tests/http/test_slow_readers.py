@@ -16,7 +16,7 @@ from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.history_support import append
+from tests.harness.history import append
 from tests.support import eventually, missing, producer_message
 
 

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from gateway.bus.registry import register
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.support import SseParser, eventually, parse_sse, producer_message
+from tests.harness.sse import SseParser, parse_sse
+from tests.support import eventually, producer_message
 
 TERMINAL = [
     "execution:completed",

@@ -18,8 +18,9 @@ from gateway.bus.revocations import revoke
 from gateway.contract.keys import ticket_key
 from gateway.errors import Unauthenticated
 from tests.conftest import RunningGateway, credentials
-from tests.principals import principal
-from tests.support import SECRET, SseReader, eventually, producer_message
+from tests.harness.principals import principal
+from tests.harness.sse import SseReader
+from tests.support import SECRET, eventually, producer_message
 
 RUN = "run-1"
 

@@ -1,4 +1,4 @@
-"""OPERATIONS.md knows every metric, reason, error code and alert, and nothing that is not."""
+"""OPERATIONS.md names every metric, reason, error code and alert that exists, and no other."""
 
 import ast
 import logging
@@ -22,13 +22,13 @@ ALERTS = re.findall(r"alert: (\w+)", (ROOT / "config" / "alerts.yml").read_text(
 TEXT = (ROOT / "gateway" / "OPERATIONS.md").read_text()
 
 _AIOHTTPS = {"not_found", "method_not_allowed"}
-"""Codes that are made of aiohttp's own words."""
+"""Codes that are made from aiohttp's own reasons."""
 _OTHERS = {"request_id", "include_logs", "proxy_buffering", "used_memory", *_AIOHTTPS}
 """Names in the document that are not the gateway's settings, metrics, codes or fields."""
 
 
 def section(title: str) -> str:
-    """What stands under a heading of the second level."""
+    """The text under a heading of the second level."""
     found = re.search(rf"\n## {title}\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL)
     assert found is not None, title
     return found[1]
@@ -42,8 +42,7 @@ def first_column(title: str) -> set[str]:
     return names
 
 
-async def test_metrics(start_gateway: StartGateway) -> None:
-    """Every metric that a gateway shows stands in the table, and no other."""
+async def test_the_table_has_every_metric_and_no_other(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(ownership="token", admin_port=0)
     shown = set()
     for family in await families(gateway):
@@ -54,8 +53,7 @@ async def test_metrics(start_gateway: StartGateway) -> None:
     assert first_column("Metrics") == shown
 
 
-def test_reasons() -> None:
-    """Every reason that a stream can end for stands in the table, and no other."""
+def test_the_table_has_every_reason_for_the_end_of_a_stream() -> None:
     assert first_column("Reasons") == {"completed", "gone", *CloseReason}
 
 
@@ -80,9 +78,8 @@ def _names_of_errors() -> tuple[set[str], set[str]]:
     return counted - {RequestRefused.code}, answered - counted | {RequestRefused.code}
 
 
-def test_codes() -> None:
-    """Every code that requests are refused with stands in the table, and no other; those that are
-    not counted stand below it."""
+def test_the_table_has_every_error_code_that_is_counted() -> None:
+    """Those that are not counted are named below it."""
     counted, answered = _names_of_errors()
     assert len(counted) > 20
     assert len(answered) > 1
@@ -91,15 +88,13 @@ def test_codes() -> None:
     assert below == {*answered, *_AIOHTTPS, "http"}
 
 
-def test_cells() -> None:
-    """What is normal and what to do is said of every metric, reason and code."""
+def test_no_cell_of_a_table_is_empty() -> None:
     for title in ("Metrics", "Reasons", "Refusals"):
         rows = [line for line in section(title).splitlines() if line.startswith("| `")]
         assert all(cell.strip() for row in rows for cell in row.split("|")[1:-1]), title
 
 
-async def test_names(start_gateway: StartGateway) -> None:
-    """Every name in the document that looks like one of the gateway's own is one."""
+async def test_every_name_in_the_document_exists(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(ownership="token", admin_port=0)
     await gateway.open("run-1")
     async with gateway.session.get(f"{gateway.server.admin_url}/streams") as response:
@@ -115,8 +110,7 @@ async def test_names(start_gateway: StartGateway) -> None:
     assert named - known == set()
 
 
-def test_quotations() -> None:
-    """What alerts quote of the gateway's words, or search its log for, stands in its source."""
+def test_what_alerts_quote_or_search_for_is_in_the_source() -> None:
     constants = [
         node.value
         for file in (ROOT / "gateway").rglob("*.py")
@@ -131,10 +125,9 @@ def test_quotations() -> None:
     assert {words for words in quoted if words not in said} == set()
 
 
-async def test_log_line(
+async def test_the_line_at_the_end_of_a_stream_has_the_fields_shown(
     gateway: RunningGateway, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The line at the end of a stream has the fields that the document shows."""
     caplog.set_level(logging.INFO, "gateway.streams")
     reader = await gateway.open("run-1")
     await redis.publish("execution:run-1", producer_message("execution:completed"))
@@ -145,16 +138,11 @@ async def test_log_line(
     assert re.findall(r"(\w+)=", line) == re.findall(r"(\w+)=", shown)
 
 
-@pytest.mark.parametrize("alert", ALERTS)
-def test_alerts(alert: str) -> None:
-    """Every alert has a section that says what to do, step by step."""
-    steps = section("Alerts").partition(f"### {alert}\n")[2].partition("###")[0]
-    assert re.search(r"^1\. ", steps, re.MULTILINE), alert
-
-
-def test_no_other_alerts() -> None:
-    """No section is about an alert that there is not."""
-    assert set(re.findall(r"^### (\w+)$", section("Alerts"), re.MULTILINE)) == set(ALERTS)
+def test_each_alert_has_a_section_with_steps() -> None:
+    """No section is about an alert that does not exist."""
+    _, *sections = section("Alerts").split("\n### ")
+    assert {one.partition("\n")[0] for one in sections} == set(ALERTS)
+    assert [one.partition("\n")[0] for one in sections if "\n1. " not in one] == []
 
 
 def test_the_contract_names_every_code() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartGateway
+from tests.harness.nginx import Nginx
 from tests.operations.test_document import TEXT
-from tests.sidecars.proxy import Nginx
 from tests.support import free_port, require
 
 

@@ -27,8 +27,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
 
 
-def test_complete(wheel: zipfile.ZipFile) -> None:
-    """The wheel holds every module, script and page of the gateway, and nothing but the gateway."""
+def test_the_wheel_holds_the_licence(wheel: zipfile.ZipFile) -> None:
+    [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+    assert wheel.read(name) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_wheel_holds_the_whole_gateway_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     package = ROOT / "gateway"
     needed = {
         str(path.relative_to(ROOT))
@@ -40,8 +44,7 @@ def test_complete(wheel: zipfile.ZipFile) -> None:
     assert held == needed
 
 
-def test_extras(wheel: zipfile.ZipFile) -> None:
-    """A production install has no embedded server, no parser of the load test, no test tools."""
+def test_production_needs_no_server_load_test_or_test_tools(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     required = [
         line
@@ -53,7 +56,6 @@ def test_extras(wheel: zipfile.ZipFile) -> None:
     assert not [line for line in required if any(name in line for name in optional)]
 
 
-def test_entry_point(wheel: zipfile.ZipFile) -> None:
-    """The wheel brings the `sse-gateway` command."""
+def test_the_wheel_brings_the_command(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert "sse-gateway = gateway.cli.main:main" in wheel.read(name).decode()

@@ -24,7 +24,8 @@ import orjson
 from redis.asyncio import Redis
 
 from gateway.contract.keys import channel
-from tests.support import Seen, SseReader, eventually, producer_message
+from tests.harness.sse import Seen, SseReader
+from tests.support import eventually, producer_message
 
 EVERY = 0.05
 POLL_EVERY = 0.2

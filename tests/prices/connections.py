@@ -5,7 +5,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from tests.http.raw import GET, Connection
+from tests.harness.raw import GET, Connection
 from tests.prices.row import MIB, Attack, Row
 from tests.prices.stage import Stage
 

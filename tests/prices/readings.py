@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.bench.processes import cpu_seconds, rss_kib
+from tests.harness.proc import cpu_seconds, rss_kib
 
 # Connected, and closed by the other end alone: `st` of /proc/net/tcp.
 _OPEN_STATES = (b"01", b"08")

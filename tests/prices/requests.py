@@ -1,7 +1,7 @@
 """Requests of strangers without a token: long targets and headers of every alphabet, parameters,
 methods, bodies."""
 
-from tests.http.raw import GET, HEALTH, STREAM
+from tests.harness.raw import GET, HEALTH, STREAM
 from tests.prices.row import Attack, Row
 from tests.prices.stage import Stage
 

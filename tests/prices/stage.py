@@ -16,15 +16,15 @@ from gateway.access.tokens import issue
 from gateway.contract.keys import events_key
 from gateway.publisher import Publisher
 from tests.access.issuers import signed
-from tests.delivery.gateways import Gateway
-from tests.history_support import append
-from tests.http.raw import Connection, Said
+from tests.harness.gateway_process import GatewayProcess
+from tests.harness.history import append
+from tests.harness.nginx import Nginx
+from tests.harness.raw import Connection, Said
+from tests.harness.redis_process import RedisProcess
 from tests.prices.bystander import BystanderProcess
 from tests.prices.gateways import ATTACKER, outside
 from tests.prices.readings import Readings
 from tests.prices.row import Figures, Row
-from tests.redis_process import RedisProcess
-from tests.sidecars.proxy import Nginx
 from tests.support import DEADLINE, SECRET, eventually, served
 
 _NGINX_KEEPS = 40
@@ -47,7 +47,7 @@ class Stage:
         self._most_connections = 0
         self._idle = 0.0
         self._read: Readings
-        self.gateway: Gateway
+        self.gateway: GatewayProcess
         self.redis: Redis
         self.url = ""
 
@@ -62,7 +62,7 @@ class Stage:
             name: value.replace("{outside}", beyond) for name, value in self._settings.items()
         }
         settings["REDIS_URL"] = self._redis_process.gateway_url
-        self.gateway = Gateway(settings)
+        self.gateway = GatewayProcess(settings)
         await self.gateway.start()
         gateway, redis = self.gateway.pid, self._redis_process.pid
         self._read = Readings(gateway, redis, self.gateway.port)

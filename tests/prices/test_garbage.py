@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contract.keys import channel
-from tests.http.raw import GET, STREAM
+from tests.harness.raw import GET, STREAM
 from tests.prices.gateways import GATEWAYS
 from tests.prices.stage import Stage
 

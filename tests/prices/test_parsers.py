@@ -19,7 +19,8 @@ from gateway.settings import Settings, check_redis_url, load, variable
 from gateway.tools.loadtest.wire import Answer, BrokenAnswer
 from gateway.tools.sse_parser import EventStream
 from gateway.tools.tail.follow import Follower, Lost
-from tests.support import SseParser, served
+from tests.harness.sse import SseParser
+from tests.support import served
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -4,7 +4,6 @@ The client blocks and keeps nothing, so that thousands of connections take secon
 """
 
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +11,7 @@ from enum import Enum
 from itertools import cycle, islice
 
 from gateway.http.screen import PIECE_BYTES
-from tests.http.raw import GET, HEALTH, STREAM
-
-_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: close sends a reset."""
+from tests.harness.raw import GET, HEALTH, STREAM, reset_on_close
 
 _STREAM = f"GET {STREAM}?organization_id=acme&token=nonsense HTTP/1.1\r\nHost: gateway\r\n"
 _LAST = "Host: gateway\r\nConnection: close\r\n"
@@ -103,7 +99,7 @@ def open_bad(host: str, port: int, garbage: Garbage) -> bytes:
             while garbage.end is not End.LEAVE and (data := connection.recv(65536)):
                 answer += data
                 if garbage.end is End.RESET:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    reset_on_close(connection)
                     break
         return answer
 

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.publisher import Publisher
 from tests.conftest import credentials
-from tests.process.programs import serving
-from tests.support import DEADLINE, SseReader, eventually, free_port
+from tests.harness.gateway_process import serving
+from tests.harness.sse import SseReader
+from tests.support import DEADLINE, eventually, free_port
 
 STREAMS = 200
 DRAIN = 2.0

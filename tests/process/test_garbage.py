@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -11,9 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
+from tests.harness.gateway_process import GatewayProcess, serving
+from tests.harness.proc import cpu_seconds, rss_kib
+from tests.harness.sse import SseReader
 from tests.process.garbage import KINDS, open_bad, open_many
-from tests.process.programs import Process, serving
-from tests.support import SseReader, producer_message
+from tests.support import producer_message
 
 WITHOUT_COLLECTOR = (sys.executable, "-m", "tests.process.without_collector")
 AT_ONCE = 8
@@ -21,19 +22,14 @@ KEPT = 5 * 1024 * 1024
 """Bytes by which resident memory may differ."""
 
 
-def _resident(process: Process) -> int:
-    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-    return pages * 4096
-
-
-def _address(process: Process) -> tuple[str, int]:
+def _address(process: GatewayProcess) -> tuple[str, int]:
     components = urlsplit(process.url)
     assert components.hostname is not None
     assert components.port is not None
     return components.hostname, components.port
 
 
-async def _many(process: Process, count: int) -> int:
+async def _many(process: GatewayProcess, count: int) -> int:
     """Open *count* bad connections; the gateway's resident bytes after that."""
     host, port = _address(process)
     share = count // AT_ONCE
@@ -42,7 +38,7 @@ async def _many(process: Process, count: int) -> int:
     # Of those that did not wait, too, nothing is left to be done.
     async with aiohttp.ClientSession() as session:
         await process.healthy(session)
-    return _resident(process)
+    return rss_kib(process.pid) * 1024
 
 
 def _settings(redis_url: str) -> dict[str, str]:
@@ -84,8 +80,8 @@ async def test_garbage_delays_nobody(redis_url: str) -> None:
         aiohttp.ClientSession() as session,
     ):
         await process.healthy(session)
-        before = _resident(process)
-        began = _cpu(process)
+        before = rss_kib(process.pid) * 1024
+        began = cpu_seconds(process.pid)
         flood = asyncio.gather(
             *[asyncio.to_thread(open_bad, *_address(process), KINDS["A"]) for _ in range(300)]
         )
@@ -95,15 +91,9 @@ async def test_garbage_delays_nobody(redis_url: str) -> None:
             await process.healthy(session)
             longest = max(longest, time.monotonic() - asked)
         await flood
-        assert _cpu(process) - began < 1
-        assert _resident(process) - before < 32 * 1024 * 1024
+        assert cpu_seconds(process.pid) - began < 1
+        assert rss_kib(process.pid) * 1024 - before < 32 * 1024 * 1024
         assert longest < 1
-
-
-def _cpu(process: Process) -> float:
-    """Seconds of CPU that the process has used."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 ANSWERS = {

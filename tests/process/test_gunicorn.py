@@ -19,10 +19,11 @@ from gateway.app import create_app
 from gateway.errors import ConfigurationError
 from gateway.publisher import Publisher
 from tests.conftest import credentials
-from tests.http.raw import GET, say
-from tests.process.gunicorn import gunicorn, sockets
+from tests.harness.proc import sockets
+from tests.harness.raw import GET, say
+from tests.harness.tab import Tab, following
+from tests.process.gunicorn import gunicorn
 from tests.support import SECRET, eventually, producer_message
-from tests.tabs import Tab, following
 
 
 def session() -> aiohttp.ClientSession:

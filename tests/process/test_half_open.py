@@ -8,8 +8,9 @@ import aiohttp
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
-from tests.process.programs import serving
-from tests.support import DEADLINE, SseReader, producer_message
+from tests.harness.gateway_process import serving
+from tests.harness.sse import SseReader
+from tests.support import DEADLINE, producer_message
 
 CONNECTIONS = 3000
 HEADER_TIMEOUT = 4.0

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.conftest import credentials
-from tests.process.programs import serving
-from tests.support import SseReader, eventually
+from tests.harness.gateway_process import serving
+from tests.harness.sse import SseReader
+from tests.support import eventually
 
 
 def pem(*keys: EllipticCurvePrivateKey) -> bytes:

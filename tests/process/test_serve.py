@@ -14,9 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
-from tests.process.programs import run, serving
-from tests.support import SECRET, SseReader, eventually, producer_message
-from tests.tools.dev.processes import alive, descendants
+from tests.harness.gateway_process import run, serving
+from tests.harness.proc import alive, descendants
+from tests.harness.sse import SseReader
+from tests.support import SECRET, eventually, producer_message
 
 EX_CONFIG = 78
 

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from gateway.contract.acl import PUBLISHER
 from gateway.contract.keys import channel_pattern
 from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
-from tests.history_support import kept
-from tests.redis_process import RedisProcess
+from tests.harness.history import kept
+from tests.harness.redis_process import RedisProcess
 
 
 class Either:

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.publisher import BufferFull, Publisher, PublishFailed
+from tests.harness.redis_process import RedisProcess
 from tests.publisher.conftest import Either, MakePublisher, numbers
-from tests.redis_process import RedisProcess
 from tests.support import eventually
 
 StartRedis = Callable[..., RedisProcess]

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.events.fields import stamp
 from gateway.publisher import EventRefused
 from gateway.publisher.timestamps import instant, milliseconds
-from tests.history_support import kept
+from tests.harness.history import kept
 from tests.publisher.conftest import Either
 
 BEGIN = "2024-01-15T10:30:00.000Z"

@@ -16,9 +16,9 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.publisher import EventRefused, EventTooLarge, Publisher, SyncPublisher
 from gateway.settings import Settings
-from tests.history_support import kept
+from tests.harness.history import kept
+from tests.harness.redis_process import RedisProcess
 from tests.publisher.conftest import Either, MakePublisher, numbers
-from tests.redis_process import RedisProcess
 
 
 async def test_history_and_channel_have_the_same_id(publisher: Either, redis: Redis) -> None:

@@ -20,10 +20,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.publisher import PublishFailed
 from gateway.publisher.retry import RetryDeadline, is_temporary
-from tests.history_support import kept
+from tests.harness.history import kept
+from tests.harness.redis_process import RedisProcess
+from tests.harness.tcp_proxy import TcpProxy
 from tests.publisher.conftest import MakePublisher, numbers
-from tests.publisher.proxy import LosingProxy
-from tests.redis_process import RedisProcess
 
 StartRedis = Callable[..., RedisProcess]
 
@@ -33,8 +33,8 @@ async def test_a_lost_answer_does_not_double_the_event(
     make_publisher: MakePublisher, redis: Redis, redis_url: str, lost: int
 ) -> None:
     """An event whose answer was lost is tried again, and is there once, with its first id."""
-    async with LosingProxy(int(urlsplit(redis_url).port or 0)) as proxy:
-        publisher = make_publisher(proxy.url)
+    async with TcpProxy(int(urlsplit(redis_url).port or 0)) as proxy:
+        publisher = make_publisher(proxy.redis_url)
         await publisher.publish("run-1", "a", {"number": 1})
         proxy.lose = lost
         second = await publisher.publish("run-1", "a", {"number": 2})

@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.app import Components
+from gateway.components import Components
 from gateway.settings import load
 from tests.readme.blocks import ROOT
 

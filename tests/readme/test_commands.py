@@ -19,8 +19,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.harness.redis_process import RedisProcess
 from tests.readme.blocks import ROOT, Block, Command, blocks, commands
-from tests.redis_process import RedisProcess
 from tests.support import DEADLINE, eventually, free_port, require
 
 ELSEWHERE = {

@@ -7,7 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
-from tests.process.programs import Process, passing_on
+from tests.harness.gateway_process import GatewayProcess
+from tests.harness.program import running
 from tests.support import DEADLINE
 
 
@@ -68,7 +69,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def activated(
     *held: socket.socket, names: str, **settings: str
-) -> AbstractAsyncContextManager[Process]:
+) -> AbstractAsyncContextManager[GatewayProcess]:
     """`serve` with the listening sockets *held*, called *names* (joined by ":"), as systemd hands
     them over."""
     descriptors = [sock.fileno() for sock in held]
@@ -78,7 +79,8 @@ def activated(
         "LISTEN_FDS": str(len(held)),
         "LISTEN_FDNAMES": names,
     }
-    return passing_on(descriptors, (sys.executable, "-c", _HAND_OVER), {**handed, **settings})
+    around = (sys.executable, "-c", _HAND_OVER)
+    return running(GatewayProcess({**handed, **settings}, around=around, pass_fds=descriptors))
 
 
 class Visitors:

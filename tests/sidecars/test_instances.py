@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from tests.conftest import credentials
-from tests.process.programs import Process, serving
-from tests.sidecars.proxy import Nginx
+from tests.harness.gateway_process import GatewayProcess, serving
+from tests.harness.nginx import Nginx
+from tests.harness.tab import Tab, following
 from tests.support import eventually, producer_message
-from tests.tabs import Tab, following
 
 EXECUTIONS = [f"run:{number}" for number in range(16)]
 _ONE = "server 127.0.0.1:8080;"
@@ -32,7 +32,7 @@ class Fleet:
             "GATEWAY_DRAIN_SECONDS": "0.5",
         }
         self.sockets = [prefix / f"{number}.sock" for number in (1, 2)]
-        self.processes: dict[Path, Process] = {}
+        self.processes: dict[Path, GatewayProcess] = {}
         self.nginx = Nginx(prefix, "http://127.0.0.1:8080")
         # As nginx/README.md says.
         both = "\n    ".join(f"server unix:{path} max_fails=0;" for path in self.sockets)

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.run import LoadTest
 from tests.conftest import StartGateway, credentials
-from tests.sidecars.proxy import Nginx
+from tests.harness.nginx import Nginx
 
 
 async def test_through_nginx_and_tls(

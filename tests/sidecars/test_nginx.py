@@ -14,8 +14,9 @@ from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
 from tests.conftest import RunningGateway, credentials
-from tests.sidecars.proxy import SITE, Nginx
-from tests.support import SseReader, eventually, free_port, parse_sse, producer_message
+from tests.harness.nginx import SITE, Nginx
+from tests.harness.sse import SseReader, parse_sse
+from tests.support import eventually, free_port, producer_message
 
 MakeNginx = Callable[[str], Nginx]
 STREAM = "/api/v1/sse/executions/run-1/stream"

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from gateway.access.tokens import issue
-from tests.http.raw import Connection
-from tests.sidecars.proxy import Nginx
+from tests.harness.nginx import Nginx
+from tests.harness.raw import Connection
 from tests.support import SECRET, eventually, free_port
 
 Make = Callable[..., Nginx]

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from tests.conftest import RunningGateway, credentials
-from tests.sidecars.proxy import Nginx, certificate
+from tests.harness.nginx import Nginx, certificate
 
 STREAM = "/api/v1/sse/executions/run-1/stream"
 HEALTH = "/api/v1/sse/health"

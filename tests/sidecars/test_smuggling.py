@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningGateway, credentials
-from tests.http.raw import GET, HEALTH, Connection, say
+from tests.harness.nginx import Nginx
+from tests.harness.raw import GET, HEALTH, Connection, say
 from tests.http.smuggling import ATTACKS, HIDDEN, HIDDEN_PATH
-from tests.sidecars.proxy import Nginx
 
 StartNginx = Callable[..., Nginx]
 AFTER_PATH = "/api/v1/sse/after"

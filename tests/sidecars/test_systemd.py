@@ -13,8 +13,9 @@ from aiohttp import ClientSession, TCPConnector
 from gateway.errors import ConfigurationError
 from gateway.listener import BACKLOG
 from tests.conftest import credentials
-from tests.process.programs import run, serving
-from tests.support import SECRET, SseReader, require
+from tests.harness.gateway_process import run, serving
+from tests.harness.sse import SseReader
+from tests.support import SECRET, require
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"

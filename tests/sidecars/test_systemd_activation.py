@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.systemd import inherited_sockets
-from tests.process.programs import Process, environment, serving
+from tests.harness.gateway_process import GatewayProcess, environment, serving
 from tests.sidecars.service_manager import activated, visited
 from tests.support import eventually, free_port, require
 
@@ -26,7 +26,7 @@ def held() -> Iterator[socket.socket]:
         yield sock
 
 
-async def restarted(process: Process) -> None:
+async def restarted(process: GatewayProcess) -> None:
     process.signal(signal.SIGTERM)
     assert await process.ended() == 0
 

@@ -11,9 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
+from tests.harness.sse import SseReader
 from tests.sidecars.real_systemd import CONFIG, ROOT, UNITS, RealSystemd, real_systemd
 from tests.sidecars.service_manager import Visitors, visited
-from tests.support import SECRET, SseReader, eventually, free_port, producer_message, require
+from tests.support import SECRET, eventually, free_port, producer_message, require
 
 SERVICE = "sse-gateway.service"
 ONE = (SERVICE, "sse-gateway.socket")

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.systemd import Notifier
 from tests.conftest import StartGateway, credentials
-from tests.process.programs import Process, run, serving
-from tests.redis_process import RedisProcess
+from tests.harness.gateway_process import GatewayProcess, run, serving
+from tests.harness.redis_process import RedisProcess
 from tests.sidecars.service_manager import Listening, listening
 from tests.support import DEADLINE, cancel_task, eventually
 
@@ -178,6 +178,6 @@ async def test_deaf(start_gateway: StartGateway, caplog: pytest.LogCaptureFixtur
     assert await gateway.healthy()
 
 
-def _address(process: Process) -> tuple[str, int]:
+def _address(process: GatewayProcess) -> tuple[str, int]:
     host, _, port = process.url.removeprefix("http://").partition(":")
     return host, int(port)

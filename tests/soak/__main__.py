@@ -1,4 +1,4 @@
-"""`python -m tests.soak`, which is `make soak`: plays a soak and says whether all came back."""
+"""`python -m tests.soak`, which is `make soak`: runs a soak and says whether all is as it was."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ from tests.soak.run import soak
 def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(prog="make soak MINUTES=... ARGS=...", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="for all acts together")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all rounds together")
     parser.add_argument("--short", action="store_true", help="tiny: shows that the soak works")
     parser.add_argument("--seed", type=int, help="of what happens by chance; else a new one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
@@ -32,7 +32,7 @@ def main() -> None:
     if not Path("/proc/net/tcp").exists():
         sys.exit("The soak counts sockets in /proc/net/tcp: run it on Linux.")
     raise_file_limit()
-    # The clients of this process say it too when they lose a master, which is what is played here.
+    # The clients of this process log it too when they lose a master, as they do here.
     logging.getLogger("gateway").setLevel(logging.ERROR)
     said = Console(stderr=True, highlight=False)
     said.print(f"seed {seed}")

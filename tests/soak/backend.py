@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.delivery.backends import SentinelRedis
-from tests.redis_process import SentinelProcess
+from tests.harness.redis_process import SentinelProcess
 from tests.support import eventually
 
 

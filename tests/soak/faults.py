@@ -1,7 +1,8 @@
-"""What goes wrong in a soak, one function each; each leaves all as it was, but for who is the
-master."""
+"""What goes wrong in a soak: one function each. At its end all is as before, except which Redis is
+the master."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 from tests.soak.backend import Failover
@@ -16,8 +17,8 @@ async def subscription_cut(stage: SoakStage) -> None:
 
 
 async def all_subscriptions_cut(stage: SoakStage) -> None:
-    """All subscriptions are cut at once; a bare PUBLISH in that moment is heard by nobody."""
-    async with stage.tune_gc:
+    """All subscriptions are cut at once; a bare PUBLISH in that moment is lost."""
+    async with stage.redis_lock:
         with stage.uncertain_bare():
             await stage.redis.client_kill_filter(_type="pubsub")
             await stage.subscribed()
@@ -52,22 +53,22 @@ async def gateway_killed(stage: SoakStage) -> None:
 async def reloaded(stage: SoakStage) -> None:
     """The gateways get SIGHUP."""
     for gateway in stage.gateways:
-        gateway.reload()
+        gateway.signal(signal.SIGHUP)
 
 
 Faults = Sequence[Callable[[SoakStage], Awaitable[None]]]
 
 _RESTARTS: Faults = (rolling_restart, gateway_killed)
-_TROUBLES: Faults = (subscription_cut, reloaded, all_subscriptions_cut)
+_DISTURBANCES: Faults = (subscription_cut, reloaded, all_subscriptions_cut)
 _FAILOVERS: Faults = (master_hangs, master_killed)
 
 
-def faults_of(act: int) -> Faults:
-    """What happens in an act, counted from 0: gateways are restarted in the first one alone, so
-    that later figures are of the same processes."""
-    if act == 0:
+def faults_of(number: int) -> Faults:
+    """The faults of a round, counted from 0: gateways are restarted in the first one only, so that
+    later figures are of the same processes."""
+    if number == 0:
         return _RESTARTS
-    return (*_TROUBLES, _FAILOVERS[(act - 1) % len(_FAILOVERS)])
+    return (*_DISTURBANCES, _FAILOVERS[(number - 1) % len(_FAILOVERS)])
 
 
 async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
@@ -88,7 +89,7 @@ async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
 async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
     backend = stage.backend
     assert isinstance(backend, Failover)
-    async with stage.tune_gc:
+    async with stage.redis_lock:
         await backend.ready()
         with stage.uncertain():
             await backend.fail_over(hangs=hangs)

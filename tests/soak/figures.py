@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.delivery.gateways import Gateway
+from tests.harness.gateway_process import GatewayProcess
 from tests.support import DEADLINE
 
 Samples = dict[str, float]
@@ -63,7 +63,7 @@ def connections(port: int) -> int:
     )
 
 
-async def look(name: str, gateway: Gateway) -> Figures:
+async def look(name: str, gateway: GatewayProcess) -> Figures:
     """What *gateway* holds now.
 
     Raises:
@@ -84,7 +84,7 @@ async def _get(session: aiohttp.ClientSession, url: str, form: str) -> Any:
         return await getattr(response, form)()
 
 
-def _figures(name: str, gateway: Gateway, metrics: Samples, listed: int) -> Figures:
+def _figures(name: str, gateway: GatewayProcess, metrics: Samples, listed: int) -> Figures:
     def own(metric: str) -> int:
         return int(metrics[f"sse_gateway_{metric}"])
 

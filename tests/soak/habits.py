@@ -9,7 +9,7 @@ from tests.delivery.reader import Reader
 
 
 class Reloading(Fidgety):
-    """Loads its page anew, again and again: each time it begins without a cursor."""
+    """Reloads its page again and again, and then has no cursor."""
 
     async def between(self) -> None:
         if not self.over.is_set():

@@ -15,7 +15,7 @@ POOL = 8
 """Connections to Redis that a gateway may open beside the one of its subscription."""
 
 STREAMS_PER_SUBJECT = 3
-"""Limit of a subject that tries it out. All other tabs come each as somebody else."""
+"""The limit that one kind of visitor uses up. Each other tab has a subject of its own."""
 
 _LIMITS = HistoryLimits(history_ttl_ms=int(HISTORY_SECONDS * 1000))
 
@@ -41,29 +41,29 @@ _SETTINGS = {
 class Plan:
     """Times in seconds."""
 
-    act: float
-    """Each act: churn and faults for so long, then quiet. In the first act gateways are
+    round_seconds: float
+    """Executions and faults go on for so long, then nothing does. In the first round gateways are
     restarted."""
-    acts: int
+    rounds: int
     warm: int = 1
-    """The act, counted from 0, after which all begins to which it must come back."""
+    """The round, counted from 0, whose end all later ones are compared with."""
     executions: int = 12
     """That run at the same time."""
     tabs: int = 24
     """Of each execution."""
-    life: float = 12.0
+    execution_seconds: float = 12.0
     """Of an execution, on average."""
     complete: bool = True
     """Long enough for every kind of visit to happen."""
     visitors: int = 10
-    """People who do other things than watching."""
+    """Clients that do other things than watching."""
     rest: float = 12.0
-    """From the end of an act until what it has left is looked at: gateways keep the end of a
-    history for ten seconds, for those who come back."""
+    """From the end of a round until its figures are read: gateways keep the end of a history for
+    ten seconds, for readers that come back."""
 
     @property
     def scenario(self) -> Scenario:
-        """The people and the settings, as `tests.delivery` takes them."""
+        """The readers and the settings, as `tests.delivery` takes them."""
         return Scenario(
             _nothing,
             kinds=(),
@@ -77,16 +77,24 @@ class Plan:
 
 
 async def _nothing(_: object) -> None:
-    """The acts of a soak disturb by themselves."""
+    """A soak has faults of its own."""
 
 
 def plan(minutes: float) -> Plan:
-    """An act a minute or so, four at least; *minutes* is how long all of them take together."""
-    acts = max(4, round(minutes * 60 / 75))
-    return Plan(act=minutes * 60 / acts, acts=acts)
+    """A round takes about a minute, and there are four at least; *minutes* is for all of them."""
+    rounds = max(4, round(minutes * 60 / 75))
+    return Plan(round_seconds=minutes * 60 / rounds, rounds=rounds)
 
 
 SHORT = Plan(
-    act=2.0, acts=2, warm=0, executions=3, tabs=11, life=3.0, complete=False, visitors=4, rest=0.0
+    round_seconds=2.0,
+    rounds=2,
+    warm=0,
+    executions=3,
+    tabs=11,
+    execution_seconds=3.0,
+    complete=False,
+    visitors=4,
+    rest=0.0,
 )
 """For a test that a soak works."""

@@ -25,10 +25,10 @@ async def leftovers(redis: Redis) -> Leftovers:
     async with redis.pipeline(transaction=False) as pipeline:
         for name in names:
             pipeline.pttl(name)
-        lives = dict(zip(names, await pipeline.execute(), strict=True))
+        ttls = dict(zip(names, await pipeline.execute(), strict=True))
     return Leftovers(
         keys=len(names),
         histories=sum(name.endswith(":events") for name in names),
-        unending=sum(life == -1 for name, life in lives.items() if name != VERSION_KEY),
+        unending=sum(ttl == -1 for name, ttl in ttls.items() if name != VERSION_KEY),
         dataset=int((await redis.info("memory"))["used_memory_dataset"]),
     )

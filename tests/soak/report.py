@@ -1,4 +1,4 @@
-"""What a soak has found: a table for people, JSON for machines, and what went wrong in words."""
+"""What a soak has found: a table for people, JSON for machines, and what went wrong."""
 
 import traceback
 from dataclasses import asdict
@@ -8,15 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.soak.claims import Claim
 from tests.soak.run import Soak
 from tests.soak.stage import Fault
-from tests.soak.verdict import Claim
 
 _FAULTS_SHOWN = 3
 
 
 def show(soak: Soak, console: Console) -> None:
-    """What was claimed and what came of it, then what has happened, then what went wrong."""
+    """The claims, then what has happened, then what went wrong."""
     table = Table("what", "began", "ended", "allowed", "")
     for column in (1, 2, 3):
         table.columns[column].justify = "right"

@@ -1,20 +1,20 @@
-"""A soak from its beginning to its end: acts with quiet between them, and what was seen there."""
+"""A soak: rounds of faults, and after each one the figures of gateways that have nothing to do."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tests.soak.claims import Claim, of_errors, of_events, of_gateway, of_redis
 from tests.soak.faults import disturb, faults_of
 from tests.soak.figures import Figures, look
 from tests.soak.plan import Plan
 from tests.soak.redis_figures import leftovers
 from tests.soak.stage import Fault, SoakStage
-from tests.soak.verdict import Claim, of_errors, of_gateway, of_redis, of_what_happened
 from tests.soak.visitors import KINDS, visitor
 
 _QUIET_WITHIN = 30.0
-"""Seconds after an act at which a gateway is looked at as it is, quiet or not."""
+"""Seconds after a round at which a gateway is looked at as it is, quiet or not."""
 
 _APART = 0.5
 """Seconds between two looks that must show the same."""
@@ -24,18 +24,18 @@ Say = Callable[[str], None]
 
 @dataclass
 class Soak:
-    """What came of it."""
+    """The result."""
 
     seed: int
     looks: list[list[Figures]] = field(default_factory=list)
-    """After each act, of each gateway."""
+    """After each round, of each gateway."""
     claims: list[Claim] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Lines of the gateways' logs at ERROR or above."""
     broken: BaseException | None = None
-    """What ended it early: somebody saw what must not be, or did not see what had to be."""
+    """What ended it early: a reader got what it must not get, or did not get what it had to."""
 
     @property
     def passed(self) -> bool:
@@ -43,14 +43,14 @@ class Soak:
 
 
 async def soak(plan: Plan, seed: int, say: Say) -> Soak:
-    """Play all acts, telling *say* of each."""
+    """Run all rounds; *say* gets a line about each."""
     result = Soak(seed)
     stage = SoakStage(plan, seed)
     result.faults = stage.faults
     try:
         await stage.open()
-        for number in range(plan.acts):
-            await _act(stage, number, say)
+        for number in range(plan.rounds):
+            await _round(stage, number, say)
             result.looks.append(await look_at_all(stage, plan.rest))
             say("  " + "; ".join(map(_in_short, result.looks[-1])))
         result.claims = await _claims(stage, result.looks[plan.warm :])
@@ -63,13 +63,13 @@ async def soak(plan: Plan, seed: int, say: Say) -> Soak:
     return result
 
 
-async def _act(stage: SoakStage, number: int, say: Say) -> None:
+async def _round(stage: SoakStage, number: int, say: Say) -> None:
     faults = faults_of(number)
-    say(f"act {number + 1} of {stage.plan.acts}: {', '.join(one.__name__ for one in faults)}")
-    async with stage.open_house() as people:
+    say(f"round {number + 1} of {stage.plan.rounds}: {', '.join(one.__name__ for one in faults)}")
+    async with stage.running_executions() as tasks:
         for one in range(stage.plan.visitors):
-            people.create_task(visitor(stage, f"visitor-{number}-{one}"))
-        await disturb(stage, faults, stage.plan.act)
+            tasks.create_task(visitor(stage, f"visitor-{number}-{one}"))
+        await disturb(stage, faults, stage.plan.round_seconds)
 
 
 async def look_at_all(stage: SoakStage, rest: float) -> list[Figures]:
@@ -99,15 +99,15 @@ def _same(before: list[Figures], now: list[Figures]) -> bool:
 
 async def _claims(stage: SoakStage, looks: Sequence[Sequence[Figures]]) -> list[Claim]:
     errors = [line for gateway in stage.gateways for line in gateway.errors]
-    acts = range(stage.plan.acts)
-    expected = [f"fault: {one.__name__}" for act in acts for one in faults_of(act)]
+    rounds = range(stage.plan.rounds)
+    expected = [f"fault: {one.__name__}" for number in rounds for one in faults_of(number)]
     if stage.plan.complete:
         expected += [f"visit: {one.__name__}" for one in KINDS]
     return [
         *[claim for process in zip(*looks, strict=True) for claim in of_gateway(process)],
         of_errors(errors),
         *of_redis(await leftovers(stage.redis), stage.ends, time.time()),
-        *of_what_happened(stage.counted, expected),
+        *of_events(stage.counted, expected),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The stage of a soak: that of `tests.delivery`, where executions begin and end all the time."""
+"""What takes part in a soak: as in `tests.delivery`, but executions start and end all the time."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ from tests.soak.plan import Plan
 ORGANIZATION = "acme"
 """Whose all executions are."""
 
-_TOLD_WITHIN = 40.0
+_ENDED_WITHIN = 40.0
 """Seconds from the end of an execution until every tab has seen it: a failover may come between."""
 
 _KINDS: tuple[Kind, ...] = ("publisher", "bare", "mixed")
@@ -33,7 +33,7 @@ class Fault:
 
 
 class SoakStage(Stage):
-    """Redis, two gateways, and executions with their people, as long as a soak lasts."""
+    """Redis, two gateways, and executions with their producers and readers."""
 
     def __init__(self, plan: Plan, seed: int) -> None:
         super().__init__(plan.scenario, seed)
@@ -43,11 +43,11 @@ class SoakStage(Stage):
         """What has happened, by name; a soak in which little happens proves little."""
         self.ends: list[float] = []
         """When each execution was over (seconds since the epoch)."""
-        self.tune_gc = asyncio.Lock()
-        """Held by whoever begins, ends or checks an execution, and by faults in which Redis is
-        away or may lose what it was told last: nobody must have relied on that."""
-        self.closing_time = asyncio.Event()
-        """Set at the end of an act: nothing new begins, and executions come to their end."""
+        self.redis_lock = asyncio.Lock()
+        """Held while an execution is registered, ended or checked, and while Redis may lose its
+        last writes: the former must not rely on these."""
+        self.round_is_over = asyncio.Event()
+        """Set at the end of a round: no execution starts any more, and all come to their end."""
         self._registrar: Publisher | None = None
         self._numbers = itertools.count(1)
 
@@ -71,57 +71,56 @@ class SoakStage(Stage):
             self.counted[f"fault: {name}"] += 1
 
     @asynccontextmanager
-    async def open_house(self) -> AsyncIterator[asyncio.TaskGroup]:
-        """For as long as the block runs executions begin and end, each with its tabs; at its end
-        the last ones end and all tabs go home. Further people may be added to the group; they leave
-        at `closing_time`."""
-        self.closing_time = asyncio.Event()
+    async def running_executions(self) -> AsyncIterator[asyncio.TaskGroup]:
+        """While the block runs, executions start and end, each with its readers; after it the last
+        ones end. Other tasks may be added to the group; they end at `round_is_over`."""
+        self.round_is_over = asyncio.Event()
         try:
-            async with asyncio.TaskGroup() as people:
+            async with asyncio.TaskGroup() as tasks:
                 for _ in range(self.plan.executions):
-                    people.create_task(self._one_after_the_other())
-                yield people
-                self.closing_time.set()
+                    tasks.create_task(self._executions_in_turn())
+                yield tasks
+                self.round_is_over.set()
         finally:
-            # Also when it has failed: who is not stopped could go on for ever.
-            self.closing_time.set()
+            # Also after a failure: a task that is not stopped could run without end.
+            self.round_is_over.set()
 
-    async def _one_after_the_other(self) -> None:
-        while not self.closing_time.is_set():
-            execution = await self._begin()
-            await self._play(execution, self.chance.uniform(0.3, 1.7) * self.plan.life)
+    async def _executions_in_turn(self) -> None:
+        while not self.round_is_over.is_set():
+            execution = await self._start()
+            await self._run(execution, self.chance.uniform(0.3, 1.7) * self.plan.execution_seconds)
             await self._forget(execution)
 
-    async def _begin(self) -> Execution:
+    async def _start(self) -> Execution:
         assert self._registrar is not None
         number = next(self._numbers)
         kind = _KINDS[number % len(_KINDS)]
-        async with self.tune_gc:
+        async with self.redis_lock:
             await self._registrar.register(f"soak-{number}-{kind}", ORGANIZATION)
             return self.add_execution(f"soak-{number}-{kind}", kind)
 
-    async def _play(self, execution: Execution, seconds: float) -> None:
-        """Let producers and tabs go about an execution until it is over, and see that nothing was
+    async def _run(self, execution: Execution, seconds: float) -> None:
+        """Run the producers and readers of an execution to its end, and check that nothing was
         lost."""
-        async with asyncio.TaskGroup() as people:
+        async with asyncio.TaskGroup() as tasks:
             working = [
-                people.create_task(producer.run(execution.stop)) for producer in execution.producers
+                tasks.create_task(producer.run(execution.stop)) for producer in execution.producers
             ]
             for reader in execution.readers:
-                people.create_task(reader.run())
+                tasks.create_task(reader.run())
             try:
-                await wait_for(self.closing_time, seconds)
+                await wait_for(self.round_is_over, seconds)
             finally:
-                # Also when a tab has complained: redis-py under Python 3.11 may swallow a
-                # cancellation, and a producer that nobody else stops would go on for ever.
+                # Also when a reader has failed: redis-py under Python 3.11 may swallow a
+                # cancellation, and a producer that is not stopped would run without end.
                 execution.stop.set()
             await asyncio.gather(*working)
-            async with self.tune_gc:
+            async with self.redis_lock:
                 await end(self, execution)
-            await all_told(execution, _TOLD_WITHIN)
-            people.create_task(self.add_reader(execution, Reader).run())
-            await all_told(execution, _TOLD_WITHIN)
-            async with self.tune_gc:
+            await all_told(execution, _ENDED_WITHIN)
+            tasks.create_task(self.add_reader(execution, Reader).run())
+            await all_told(execution, _ENDED_WITHIN)
+            async with self.redis_lock:
                 await check(self, execution)
 
     async def _forget(self, execution: Execution) -> None:

@@ -1,4 +1,4 @@
-"""The soak works, and finds what it is there to find. How long gateways last is for `make soak`."""
+"""The soak works, and finds leaks and losses. How long gateways last is for `make soak`."""
 
 import time
 from dataclasses import replace
@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import credentials
-from tests.delivery.gateways import Gateway
+from tests.harness.gateway_process import GatewayProcess
+from tests.soak.claims import Claim, of_errors, of_events, of_gateway, of_redis
 from tests.soak.figures import Figures, connections, look, parse
 from tests.soak.plan import HISTORY_SECONDS, POOL, SHORT
 from tests.soak.redis_figures import Leftovers
 from tests.soak.report import show, to_json
 from tests.soak.run import Soak, soak
 from tests.soak.stage import Fault
-from tests.soak.verdict import Claim, of_errors, of_gateway, of_redis, of_what_happened
 from tests.support import DEADLINE, eventually, missing
 
 MIB = 1024 * 1024
@@ -34,7 +34,7 @@ def _linux() -> None:
         missing("the soak counts sockets in /proc/net/tcp")
 
 
-async def test_short_soak() -> None:
+async def test_a_short_soak_passes() -> None:
     """A few seconds of everything: gateways are restarted and killed, Redis fails over, nothing is
     lost, and streams, sockets, tasks and all else come back to where they began."""
     said: list[str] = []
@@ -42,7 +42,7 @@ async def test_short_soak() -> None:
     report = StringIO()
     show(found, Console(file=report, width=160))
     assert found.passed, "\n".join([*said, report.getvalue()])
-    assert len(found.looks) == SHORT.acts
+    assert len(found.looks) == SHORT.rounds
     assert found.counted["events seen"] > 1000
     happened = {fault.name for fault in found.faults}
     assert {"rolling_restart", "gateway_killed", "master_hangs", "reloaded"} <= happened
@@ -50,9 +50,9 @@ async def test_short_soak() -> None:
 
 async def test_streams_that_stay_open_are_found(redis_url: str) -> None:
     """Three streams that nobody closes are seen by the gateway's account, by its list and by the
-    kernel's, and fail the verdict; before them all holds."""
+    kernel's, and fail their claims; before them all hold."""
     settings = {"GATEWAY_ADMIN_PORT": "0", "GATEWAY_OWNERSHIP": "token", "REDIS_URL": redis_url}
-    gateway = Gateway(settings)
+    gateway = GatewayProcess(settings)
     await gateway.start()
     try:
         began = await look("g", gateway)
@@ -93,12 +93,12 @@ def failing(looks: list[Figures]) -> set[str]:
         ({"malformed": 1}, "g: messages dropped"),
     ],
 )
-def test_figures_that_grew(changed: dict[str, Any], what: str) -> None:
+def test_each_figure_that_grew_fails_its_own_claim(changed: dict[str, Any], what: str) -> None:
     """Each figure that has grown by more than its allowance fails its own claim, and no other."""
     assert failing([BEGAN, replace(BEGAN, **changed)]) == {what}
 
 
-def test_allowances() -> None:
+def test_what_is_explained_may_grow() -> None:
     """What is explained may grow: connections of the pool, and some memory."""
     ended = replace(BEGAN, descriptors=20 + POOL, rss=93 * MIB, tasks=15, opened=9000)
     assert not failing([BEGAN, ended])
@@ -113,21 +113,21 @@ def test_allowances() -> None:
         (Leftovers(keys=9, histories=1, unending=0, dataset=9 * MIB), False),
     ],
 )
-def test_what_is_left_in_redis(left: Leftovers, holds: bool) -> None:
+def test_only_recent_histories_may_be_left_in_redis(left: Leftovers, holds: bool) -> None:
     """One history may be left of two executions, of which one has ended long ago."""
     now = time.time()
     claims = of_redis(left, [now - 1, now - HISTORY_SECONDS - 60], now)
     assert all(claim.holds for claim in claims) is holds
 
 
-def test_a_soak_that_did_not_pass() -> None:
+def test_one_failed_claim_error_or_loss_fails_the_soak() -> None:
     """One claim, one logged error or one complaint is enough, and the report names what does not
     hold, the last faults and the seed."""
     good = Claim("tasks", 16, 16, 16)
     assert Soak(7, claims=[good]).passed
     assert not of_errors(["2026-01-31T12:00:00Z ERROR gateway.x: y"]).holds
-    assert not list(of_what_happened({"fault: a": 1}, ["fault: a"]))
-    [never] = of_what_happened({"fault: a": 1}, ["fault: a", "visit: b"])
+    assert not list(of_events({"fault: a": 1}, ["fault: a"]))
+    [never] = of_events({"fault: a": 1}, ["fault: a", "visit: b"])
     bad = Soak(7, claims=[good, never], faults=[Fault("master_killed", 0.0, 2.0)])
     assert not bad.passed
     assert not Soak(7, claims=[good], broken=AssertionError("lost")).passed
@@ -138,7 +138,7 @@ def test_a_soak_that_did_not_pass() -> None:
     assert to_json(bad)["claims"][1]["holds"] is False
 
 
-def test_metrics_are_read() -> None:
+def test_metrics_are_read_by_name_and_label() -> None:
     """Samples by name, those with labels added up."""
     text = (
         "# TYPE sse_gateway_streams_closed counter\n"

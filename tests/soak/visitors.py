@@ -1,4 +1,4 @@
-"""People who do not just watch: they poll, come with tickets, are refused, thrown out, or greedy.
+"""Clients that do not just watch: they poll, use tickets, are refused, revoked, or open too much.
 
 A visit that ends early because a gateway or Redis is away at that moment is one of those that are
 `interrupted`; any other answer than the one that is due fails the soak.
@@ -13,16 +13,17 @@ import aiohttp
 
 from gateway.bus.revocations import revoke
 from tests.conftest import credentials
+from tests.harness.sse import Seen, SseReader
 from tests.soak.plan import STREAMS_PER_SUBJECT
 from tests.soak.stage import ORGANIZATION, SoakStage, wait_for
-from tests.support import DEADLINE, Seen, SseReader
+from tests.support import DEADLINE
 
 _AWAY = ("drain", "unavailable")
 """Reasons of `stream:closing` that the faults of the stage may give any stream."""
 
 
 class Interrupted(Exception):
-    """Whoever was asked is away, or was taken away."""
+    """The gateway or Redis is away, by a fault of the soak."""
 
 
 @dataclass
@@ -107,7 +108,7 @@ async def ticket(visit: Visit) -> None:
     url = f"{visit.url}/api/v1/sse/executions/{visit.execution_id}/ticket"
     headers = credentials(subject=f"ticket-{visit.who}")
     # A ticket is not kept through a failover, and spent if the answer is lost.
-    async with visit.stage.tune_gc:
+    async with visit.stage.redis_lock:
         given = (await (await visit.answer("POST", url, 200, headers=headers)).json())["ticket"]
         await visit.stream({}, f"?ticket={given}")
         await visit.answer("GET", f"{visit.stream_url()}?ticket={given}", 401, headers={})
@@ -130,11 +131,11 @@ async def refused(visit: Visit) -> None:
         await visit.answer(method, to, expected, headers=headers)
 
 
-async def thrown_out(visit: Visit) -> None:
+async def revoked(visit: Visit) -> None:
     """A subject is revoked while its stream is open."""
     subject = f"leaver-{visit.who}"
     reader = await visit.stream(credentials(subject=subject))
-    async with visit.stage.tune_gc:
+    async with visit.stage.redis_lock:
         await revoke(visit.stage.redis, "subject", subject, 60)
     await visit.ends(reader, "revoked")
 
@@ -159,15 +160,15 @@ async def greedy(visit: Visit) -> None:
 
 
 KINDS: tuple[Callable[[Visit], Awaitable[None]], ...] = (
-    poll, poll, ticket, refused, thrown_out, expiring, greedy
+    poll, poll, ticket, refused, revoked, expiring, greedy
 )  # fmt: skip
 
 
 async def visitor(stage: SoakStage, name: str) -> None:
-    """Visit after visit, until closing time."""
+    """Visit after visit, until the round is over."""
     for number in itertools.count(stage.chance.randrange(len(KINDS))):
-        await wait_for(stage.closing_time, stage.chance.uniform(0.05, 0.5))
-        if stage.closing_time.is_set():
+        await wait_for(stage.round_is_over, stage.chance.uniform(0.05, 0.5))
+        if stage.round_is_over.is_set():
             return
         if stage.executions:
             await _visit(stage, f"{name}-{number}", KINDS[number % len(KINDS)])

@@ -7,8 +7,8 @@ in a second, and what the gateway alone would take in a second of its core.
 import time
 
 from tests.bench.figures import Figure
-from tests.bench.processes import cpu_seconds
 from tests.bench.stage import Gateway, Publisher, Stage, message
+from tests.harness.proc import cpu_seconds
 
 _AT_ONCE = 250
 _AHEAD = 5000

@@ -1,4 +1,4 @@
-"""How long a restart is felt: 10,000 tabs are sent away and come back to the next process."""
+"""How long a restart takes for clients: 10,000 tabs lose their stream and reconnect."""
 
 import asyncio
 import random
@@ -6,7 +6,7 @@ import time
 
 from tests.bench.figures import Figure
 from tests.bench.stage import Gateway, Stage, message
-from tests.bench.tabs import Crowd, Tab
+from tests.bench.tabs import CountingTab, Crowd
 
 RETRY = (1.0, 3.0)
 """Seconds: the range of the gateway's `retry:`. Drawn here, since these tabs do not parse."""
@@ -46,7 +46,7 @@ async def play(stage: Stage) -> None:
     )
 
 
-async def _return(tab: Tab, least: float, most: float) -> None:
+async def _return(tab: CountingTab, least: float, most: float) -> None:
     """Wait until the stream is closed, then come back with the last id after so many seconds."""
     tab.lost = asyncio.get_running_loop().create_future()
     await tab.lost
@@ -64,7 +64,7 @@ async def _watch_quiet(stage: Stage, gateway: Gateway, execution: str) -> list[f
     """A tab that comes back at once, before the storm, and an event for it every 50 ms: by how much
     each is late while the others come back."""
     crowd = Crowd("127.0.0.1", gateway.port, gateway.crowd.headers)
-    tab = Tab(crowd, execution)
+    tab = CountingTab(crowd, execution)
     await tab.connect()
     await tab.opened(1)
     await _return(tab, 0.05, 0.05)

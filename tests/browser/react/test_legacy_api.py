@@ -5,12 +5,12 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from tests.browser.proxy import passing_on
 from tests.browser.react.app import App, legacy, publish, token
 from tests.browser.react.test_hook import start
 from tests.browser.servers import pages
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
+from tests.harness.http_proxy import passing_on
 from tests.support import eventually, served
 
 

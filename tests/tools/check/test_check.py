@@ -16,8 +16,8 @@ from gateway.tools.check.finding import Finding, Level, worst
 from gateway.tools.check.machine import judge_files
 from gateway.tools.check.redis_server import check_redis, judge_output_buffer
 from tests.conftest import MakeSettings
-from tests.process.programs import run
-from tests.redis_process import PASSWORD, RedisProcess
+from tests.harness.gateway_process import run
+from tests.harness.redis_process import PASSWORD, RedisProcess
 from tests.support import SECRET, free_port
 
 StartRedis = Callable[..., RedisProcess]

@@ -17,8 +17,8 @@ from gateway.tools.check.finding import Level, shown
 from gateway.tools.check.machine import check_addresses
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
-from tests.process.programs import run
-from tests.redis_process import RedisProcess
+from tests.harness.gateway_process import run
+from tests.harness.redis_process import RedisProcess
 from tests.support import SECRET
 
 UNIT = Path(__file__).parents[3] / "systemd" / "sse-gateway.service"

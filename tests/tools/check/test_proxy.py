@@ -15,7 +15,7 @@ from gateway.tools.check.finding import Finding, Level, worst
 from gateway.tools.check.probe import Probe
 from gateway.tools.check.proxy import Options, check_url
 from tests.conftest import MakeSettings, RunningGateway, StartGateway
-from tests.sidecars.proxy import Nginx
+from tests.harness.nginx import Nginx
 from tests.support import SECRET, free_port, served
 
 SETTINGS: dict[str, Any] = {"ownership": "registry", "heartbeat_seconds": 0.5}

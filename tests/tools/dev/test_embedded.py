@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 
 import gateway.embedded
 from gateway.embedded import EmbeddedRedis, EmbeddedRedisFailed
+from tests.harness.proc import alive, parent
 from tests.support import DEADLINE, eventually
-from tests.tools.dev.processes import Gone, alive, parent, pid_of
+from tests.tools.dev.processes import Gone, pid_of
 
 STARTS_ONE = """
 import asyncio

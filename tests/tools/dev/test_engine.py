@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.tasks import Supervisor
 from gateway.tools.dev.engine import DEMO_EXECUTION, SimulatedEngine
-from tests.redis_process import RedisProcess
+from tests.harness.redis_process import RedisProcess
 from tests.support import DEADLINE, eventually
 
 FAST = 100.0

@@ -10,7 +10,8 @@ from gateway.http.responses import error_middleware
 from gateway.metrics import Metrics
 from gateway.tools.dev.control import add_control
 from tests.conftest import StartGateway
-from tests.support import SseReader, eventually, producer_message
+from tests.harness.sse import SseReader
+from tests.support import eventually, producer_message
 from tests.tools.dev.conftest import Principal, StartViewer
 
 FILES = {

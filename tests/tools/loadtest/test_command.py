@@ -23,7 +23,7 @@ from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.private import PrivateGatewayFailed, gateway_process
 from gateway.tools.loadtest.run import LoadTest
-from tests.tools.dev.processes import alive, descendants
+from tests.harness.proc import alive, descendants
 from tests.tools.loadtest.conftest import FaultyGateway, FaultyGatewayFactory
 
 TOKEN = "a-token-that-nobody-may-see"

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -107,3 +109,8 @@ async def say(url: str, data: str | bytes, quiet: float = QUIET, answers: int = 
         return await connection.hear(quiet, answers)
     finally:
         connection.close()
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Let the end of *sock* reset its connection."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

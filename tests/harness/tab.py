@@ -1,7 +1,7 @@
-"""Tabs that come back as an EventSource does, for tests of what several processes serve together.
+"""A client that reconnects as an EventSource does, for tests with several gateway processes.
 
-They check nothing: a test looks at what they have seen. Those of `tests.delivery` read as badly as
-readers can, and are checked against a model; these are plain.
+It checks nothing: the test looks at what it has received. `tests.delivery` has readers that are
+slow, leave, and are checked.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from tests.conftest import credentials
-from tests.support import Seen, SseReader
+from tests.harness.sse import Seen, SseReader
 
 _RETRY = 0.05
 """Seconds: what gateways ask for would make a test wait."""
@@ -40,7 +40,7 @@ class Tab:
     async def run(self) -> None:
         """Follow to the end."""
         while not self.statuses or self.statuses[-1] == 200:
-            # Nobody listens, or whoever was read from is gone.
+            # The gateway is not there yet, or has gone while it was read from.
             with suppress(aiohttp.ClientError):
                 await self._connect()
             await asyncio.sleep(_RETRY)

@@ -1,4 +1,4 @@
-"""A private Redis or sentinel of one test, which may be killed, suspended and started again."""
+"""A Redis or a Sentinel as a process of a test, which may kill, suspend and restart it."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def _users() -> list[str]:
 
 
 def as_gateway(url: str) -> str:
-    """*url* of a Redis, for whoever is to have no more rights there than a gateway needs."""
+    """*url* of a Redis with the user of a gateway, which has no more rights than it needs."""
     return url.replace("://", f"://{GATEWAY.name}:{PASSWORD}@", 1)
 
 
@@ -145,7 +145,7 @@ class RedisProcess:
 
 
 class SentinelProcess(RedisProcess):
-    """One sentinel, which can be told what to watch, and which says where a master is."""
+    """One Sentinel, which is told what to watch, and says where the master is."""
 
     def __init__(self, *arguments: str, program: str | None = None) -> None:
         super().__init__(*arguments, program=program)

@@ -14,13 +14,18 @@ class Pair(NamedTuple):
     key: Path
 
 
+def self_signed(directory: Path, name: str) -> Pair:
+    """A certificate of *name* that nobody trusts."""
+    return _make(directory, name)
+
+
 def make_authority(directory: Path, name: str) -> Pair:
     """An authority that signs certificates."""
     return _make(directory, name, "-addext", "keyUsage=critical,keyCertSign")
 
 
 def sign(authority: Pair, name: str) -> Pair:
-    """A certificate of *authority* for whoever is at 127.0.0.1 or localhost."""
+    """A certificate of *authority* for a server or a client at 127.0.0.1 or localhost."""
     # fmt: off
     return _make(
         authority.certificate.parent, name,

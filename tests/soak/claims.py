@@ -1,7 +1,4 @@
-"""What must have come back to where it began, and whether it has.
-
-It looks at figures and says; it measures nothing.
-"""
+"""What must be as it was at the start, and whether it is."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +41,7 @@ def of_gateway(looks: Sequence[Figures]) -> Iterator[Claim]:
     for what in (
         "streams", "listed", "sockets", "queued", "dead_tasks", "unaccounted", "gaps", "malformed"
     ):  # fmt: skip
-        yield Claim(f"{name}: {_WORDS[what]}", getattr(began, what), getattr(ended, what), 0)
+        yield Claim(f"{name}: {_LABELS[what]}", getattr(began, what), getattr(ended, what), 0)
     yield Claim(f"{name}: tasks", began.tasks, ended.tasks, began.tasks)
     # The pool opens a connection when all others are in use, and keeps it.
     yield Claim(
@@ -56,7 +53,7 @@ def of_gateway(looks: Sequence[Figures]) -> Iterator[Claim]:
     yield Claim(f"{name}: memory", began.rss / _MIB, ended.rss / _MIB, allowed, "MiB")
 
 
-_WORDS = {
+_LABELS = {
     "streams": "streams open",
     "listed": "streams in /streams",
     "sockets": "sockets established",
@@ -69,7 +66,7 @@ _WORDS = {
 
 
 def of_errors(errors: Sequence[str]) -> Claim:
-    """*errors*: lines of the gateways' logs. No fault that is played here excuses one."""
+    """*errors*: lines of the gateways' logs. No fault of a soak explains one."""
     return Claim("log lines at ERROR or above", None, len(errors), 0)
 
 
@@ -82,7 +79,7 @@ def of_redis(left: Leftovers, ends: Sequence[float], now: float) -> Iterator[Cla
     yield Claim("Redis: data", None, left.dataset / _MIB, allowed, "MiB")
 
 
-def of_what_happened(counted: Mapping[str, int], expected: Iterable[str]) -> Iterator[Claim]:
+def of_events(counted: Mapping[str, int], expected: Iterable[str]) -> Iterator[Claim]:
     """Each of *expected* has happened: a soak in which it did not says nothing about it."""
     for name in expected:
         if not counted.get(name):

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.harness.certificates import Pair, self_signed
 from tests.support import DEADLINE, free_port, require
 
 SITE = Path(__file__).parents[2] / "nginx" / "sse-gateway.conf"
@@ -33,16 +34,11 @@ http {
 
 
 @cache
-def certificate() -> tuple[Path, Path]:
+def certificate() -> Pair:
     """A certificate of localhost that nobody trusts, and its key; made once a session."""
     directory = Path(tempfile.mkdtemp(prefix="gateway-certificate-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    subprocess.run(
-        [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-         "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"],
-        cwd=directory, check=True, capture_output=True,
-    )  # fmt: skip
-    return directory / "certificate.pem", directory / "key.pem"
+    return self_signed(directory, "localhost")
 
 
 class Nginx:

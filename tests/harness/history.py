@@ -12,7 +12,7 @@ from gateway.bus import scripts
 from gateway.contract.scripts import BareMessage, HistoryLimits, publish_call, record_call
 from gateway.events.ids import EventId, parse_id
 from gateway.settings import TERMINAL_TYPES
-from tests.support import Seen, SseReader
+from tests.harness.sse import Seen, SseReader
 
 LIMITS = HistoryLimits()
 
