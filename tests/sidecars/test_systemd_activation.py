@@ -97,7 +97,7 @@ async def test_too_many(held: socket.socket, redis_url: str) -> None:
     """Two sockets for one purpose end the start with a sentence that says what to do."""
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
-        pytest.raises(AssertionError, match=r"sockets one, other, .*: leave out"),
+        pytest.raises(AssertionError, match=r"sockets one, other, .*: remove the others"),
     ):
         async with activated(held, other, names="one:other", REDIS_URL=redis_url):
             pass
@@ -107,7 +107,7 @@ async def test_not_listening(held: socket.socket, redis_url: str) -> None:
     """A connection instead of a listening socket (`Accept=yes`) ends the start likewise."""
     with (
         socket.create_connection(held.getsockname()) as connection,
-        pytest.raises(AssertionError, match="takes no connections: say ListenStream="),
+        pytest.raises(AssertionError, match="does not accept connections: use ListenStream="),
     ):
         async with activated(connection, names="http", REDIS_URL=redis_url):
             pass
