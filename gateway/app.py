@@ -18,11 +18,12 @@ from gateway.components import Components
 from gateway.errors import ConfigurationError
 from gateway.http.access_log import access_log
 from gateway.http.connection import ConnectionLimit, Connections
-from gateway.http.request_limits import MAX_BODY_BYTES, request_limits_middleware
+from gateway.http.request_limits import request_limits_middleware
 from gateway.http.responses import add_fallback, error_middleware
 from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
+from gateway.http.screen import MAX_BODY_BYTES
 from gateway.http.static import add_page, client_handler
 from gateway.http.stream import StreamHandler
 from gateway.listener import set_options

@@ -9,12 +9,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import BodyTooLarge, MalformedRequest, RequestTimedOut
+from gateway.http.screen import MAX_BODY_BYTES
 
 MAX_PARAMETERS = 16
 """Most parameters of a query; the contract knows five. Its bytes are limited with the target's."""
-
-MAX_BODY_BYTES = 1024
-"""Most bytes of a POST's body; the contract has no use for any."""
 
 
 def request_limits_middleware(body_timeout: float) -> Middleware:

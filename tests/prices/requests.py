@@ -5,7 +5,7 @@ from tests.harness.raw import GET, HEALTH, STREAM
 from tests.prices.row import Attack, Row
 from tests.prices.stage import Stage
 
-_BODY = "MAX_BODY_BYTES in gateway/http/request_limits.py"
+_BODY = "MAX_BODY_BYTES in gateway/http/screen.py"
 _LINE = "MAX_LINE_BYTES in gateway/http/connection.py"
 _SLASHES = "MAX_SLASHES in gateway/http/screen.py"
 _FLOOD = "limit_req in nginx/sse-gateway.conf"
@@ -139,5 +139,5 @@ ROWS = [
     Row("flood of wrong methods", _methods, _FLOOD, times=50),
     Row("body of deep JSON", _body, _BODY, size=20_000),
     Row("body of tiny chunks", _chunks, _BODY, size=5_000, times=20,
-        cpu=0.05),
+        cpu=0.02),
 ]  # fmt: skip
