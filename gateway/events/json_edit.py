@@ -43,38 +43,51 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]')
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+# A member's name, and its value too where that is not nested, with what follows it.
+_MEMBER = re.compile(
+    rb"\s*+(" + _STRING + rb")\s*+:\s*+(?:[{\[]|(?:" + _STRING + rb'|[^"{}\[\],]++)\s*+([,}]))'
+)
+_AFTER_NESTED = re.compile(rb"\s*+([,}])")
+# All up to the next bracket: within a nested value nothing else matters.
+_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+([{}\[\]])")
 
 
 def without_member(document: bytes, name: str) -> bytes:
     """*document*, a valid JSON object, without its own member *name* (nested ones stay)."""
-    kept = [member for member in _members(document) if _name_of(member) != name]
+    kept = [text for key, text in _members(document) if _name_of(key) != name]
     return b"{%b}" % b",".join(kept)
 
 
-def _members(document: bytes) -> Iterator[bytes]:
-    """The text of each member of the outermost object."""
-    depth, begin = 0, 0
-    for token in _TOKEN.finditer(document):
-        match token.group():
-            case b"{" | b"[":
-                depth += 1
-                if depth == 1:
-                    begin = token.end()
-            case b"}" | b"]":
-                depth -= 1
-                if depth == 0 and document[begin : token.start()].strip():
-                    yield document[begin : token.start()]
-            case b"," if depth == 1:
-                yield document[begin : token.start()]
-                begin = token.end()
+def _members(document: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The name of each member of the outermost object, and all of its text."""
+    at = document.index(b"{") + 1
+    while member := _MEMBER.match(document, at):
+        last = member
+        if member[2] is None:
+            after = _AFTER_NESTED.match(document, _end_of_nested(document, member.end()))
+            if after is None:
+                return
+            last = after
+        yield member[1], document[at : last.end() - 1]
+        at = last.end()
 
 
-def _name_of(member: bytes) -> str | None:
-    key = _TOKEN.search(member)
+def _end_of_nested(document: bytes, at: int) -> int:
+    """Where the nested value ends whose first bracket is just before *at*."""
+    depth = 1
+    while depth and (bracket := _BRACKET.match(document, at)):
+        depth += 1 if bracket[1] in b"{[" else -1
+        at = bracket.end()
+    return at
+
+
+def _name_of(key: bytes) -> str | None:
+    """The text of a member's name."""
+    if b"\\" not in key:
+        return key[1:-1].decode(errors="replace")
     try:
-        name = orjson.loads(key.group()) if key is not None else None
+        return str(orjson.loads(key))
     except orjson.JSONDecodeError:
         # Half a surrogate pair: not the name of any member of ours.
         return None
-    return name if isinstance(name, str) else None

@@ -76,6 +76,12 @@ def test_redaction_is_linear(alphabet: str) -> None:
         assert longer < 3 * shorter, f"{alphabet!r} before {end!r}: {shorter} s, {longer} s"
 
 
+def _cost(formatter: logging.Formatter, line: logging.LogRecord) -> float:
+    began = time.thread_time()
+    formatter.format(line)
+    return time.thread_time() - began
+
+
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 @pytest.mark.parametrize("formatter", _FORMATTERS)
 def test_line_is_bounded(formatter: logging.Formatter, alphabet: str) -> None:
@@ -84,9 +90,9 @@ def test_line_is_bounded(formatter: logging.Formatter, alphabet: str) -> None:
     for record in RECORDS:
         for size, seconds in ((SIZE, 0.03), (20 * SIZE, 0.1)):
             line = record((alphabet * size)[:size])
-            began = time.thread_time()
             assert len(formatter.format(line)) < 100 * 1024
-            assert time.thread_time() - began < seconds
+            # The least of several: on a busy machine the same work takes twice the CPU time.
+            assert min(_cost(formatter, line) for _ in range(5)) < seconds
 
 
 @pytest.mark.parametrize("formatter", _FORMATTERS)

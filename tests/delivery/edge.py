@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from redis.asyncio import Redis
 
-from gateway import app
+from gateway import components
 from gateway.admin.routes import streams_handler
 from gateway.app import COMPONENTS, create_application, create_runner
 from gateway.bus.history import History, Page
@@ -206,4 +206,4 @@ class Edge:
 
 def interrupt_histories(monkeypatch: Any) -> None:
     """Gateways that are made from now on have histories whose reads can be interrupted."""
-    monkeypatch.setattr(app, "History", Interrupted)
+    monkeypatch.setattr(components, "History", Interrupted)
