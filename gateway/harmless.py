@@ -6,6 +6,7 @@ reverse the direction of text.
 """
 
 import re
+from functools import lru_cache
 
 _SPACES = {ord(one): " " for one in "\t\r\n"}
 
@@ -31,6 +32,7 @@ def harmless_json(document: bytes) -> str:
     return harmless(document.decode("utf-8", "replace").translate(_SPACES))
 
 
+@lru_cache(maxsize=4096)
 def _escaped(character: str) -> str:
     # As in JSON: UTF-16 units, so a pair beyond U+FFFF; a lone surrogate too.
     units = character.encode("utf-16-be", "surrogatepass").hex()
