@@ -31,6 +31,7 @@ class CatchUp(StreamConnection):
     """Brings one stream to the tip of its execution's log."""
 
     __slots__ = (
+        "_former",
         "_hub",
         "_overran",
         "_position",
@@ -48,6 +49,8 @@ class CatchUp(StreamConnection):
         self._hub = hub
         self._position = cursor
         """The last event that was written; while it is live, the log knows better."""
+        self._former: EventId | None = None
+        """Where it was in a history that is gone: its viewer was admitted to that one."""
         self._overran = False
         """Its queue was full; nothing of it counts once it is live again."""
         self._without_ids: list[EventBatch] | None = None
@@ -157,7 +160,7 @@ class CatchUp(StreamConnection):
 
     def _got(self, page: HistoryPage) -> None:
         """*page* was written."""
-        self._position = page.end
+        self._move_to(page.end)
         self._events += len(page.events)
         self._hub.metrics.events_delivered += len(page.events)
         if page.is_last:
@@ -166,12 +169,18 @@ class CatchUp(StreamConnection):
     def _enters_another_epoch(self, page: HistoryPage) -> bool:
         """Whether the execution of *page* may be another organization's than the one that this
         viewer was admitted to (DELIVERY.md, rule 6)."""
-        before = self._position
+        before = self._position or self._former
         if before is None or self.state in (State.CLOSING, State.CLOSED):
             return False
         if not page.events:
             return page.cursor_status == "reset"
         return any(one.id is not None and one.id.epoch != before.epoch for one in page.events)
+
+    def _move_to(self, position: EventId | None) -> None:
+        if position is None:
+            # Else what comes next would look like a first history, to which it was admitted.
+            self._former = self._position or self._former
+        self._position = position
 
     async def _readmit(self, *, again: bool) -> None:
         """*again*: see `Ownership.admit`."""

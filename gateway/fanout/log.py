@@ -65,6 +65,11 @@ class Log(Reads):
         if first is None or last is None:
             return None
         if tip is None:
+            if self.epochs:
+                # There was another history, and who was admitted to that one must be asked again.
+                self._start_over()
+                self._wait(batch, recorded_here)
+                return None
             if first.seq == 1 and self._session == self._hub.session:
                 # History was empty, and nothing can have been missed since.
                 if not recorded_here:

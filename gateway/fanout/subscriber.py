@@ -156,10 +156,10 @@ class Subscriber(CatchUp):
         """Be behind the tip, at *position*; it catches up once its reader has taken what waits."""
         self._leave_tip()
         self.state = State.CATCHING_UP
-        self._position = position
+        self._move_to(position)
         self._collect()
         if told_to_start_over:
-            self._position = None
+            self._move_to(None)
             self._hub.metrics.resets += 1
             self.notify(reset(CloseReason.HISTORY_LOST))
         self._pump()
@@ -234,7 +234,7 @@ class Subscriber(CatchUp):
             self._log.block(self)
 
     def _leave_tip(self) -> None:
-        self._position = self.position
+        self._move_to(self.position)
         self._settle()
         self._log.leave(self)
 

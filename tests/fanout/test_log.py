@@ -121,7 +121,7 @@ async def test_another_epoch_is_shown_to_those_who_are_admitted_again() -> None:
 
 
 async def test_a_flushed_history_resets() -> None:
-    """History that is gone is told as `stream:reset`, and what begins after it is live at once."""
+    """History that is gone is told as `stream:reset`; what begins after it is shown."""
     hub, histories = make_hub()
     histories.append(event(1))
     stream = await open_stream(hub)
@@ -129,8 +129,48 @@ async def test_a_flushed_history_resets() -> None:
     hub.audit("run-1", None, hub.session)
     await eventually(lambda: b"stream:reset" in stream.data)
     await eventually(lambda: stream.state is State.LIVE)
+    histories.append(event(1, epoch=EPOCH + 1))
     hub.publish("run-1", burst(1, epoch=EPOCH + 1), recorded_here=True)
-    assert stream.data.endswith(b"<1>")
+    await eventually(lambda: stream.data.endswith(b"<1>"))
+
+
+async def _refuse_other(who: object, *, again: bool) -> None:
+    if getattr(who, "organization_id", "") == "other":
+        raise ExecutionNotFound
+
+
+async def test_what_begins_after_a_flush_takes_a_new_admission() -> None:
+    """A stream that saw a history end by a flush is shown nothing of the next one before its
+    principal was admitted again: the execution may be another organization's now."""
+    hub, histories = make_hub()
+    histories.append(event(1))
+    stays = await open_stream(hub, principal("run-1", "acme"))
+    goes = await open_stream(hub, principal("run-1", "other"))
+    histories.kept.clear()
+    hub.audit("run-1", None, hub.session)
+    await eventually(lambda: b"stream:reset" in stays.data and b"stream:reset" in goes.data)
+    await eventually(lambda: stays.state is goes.state is State.LIVE)
+    before = goes.data
+    hub.admit = _refuse_other
+    histories.append(event(1, epoch=EPOCH + 1))
+    hub.publish("run-1", burst(1, epoch=EPOCH + 1), recorded_here=True)
+    await eventually(lambda: stays.data.endswith(b"<1>"))
+    await eventually(lambda: goes.wire.ended)
+    assert b"<1>" not in goes.data.removeprefix(before)
+    assert b'"reason":"revoked"' in goes.data
+
+
+async def test_a_first_event_that_was_flushed_takes_a_new_admission() -> None:
+    """The same where the flush came while history was asked whether an event was the first."""
+    hub, histories = make_hub()
+    goes = await open_stream(hub, principal("run-1", "other"))
+    hub.admit = _refuse_other
+    histories.append(event(1, epoch=EPOCH + 1))
+    hub.publish("run-1", burst(1))
+    assert goes.data == b"<1>"
+    await eventually(lambda: goes.wire.ended)
+    assert goes.data.count(b"<1>") == 1
+    assert b'"reason":"revoked"' in goes.data
 
 
 AUDITS = [
