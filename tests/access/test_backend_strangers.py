@@ -11,7 +11,7 @@ from gateway.access.ownership import SHARE
 from tests.access.backend_server import Backend, start_backend
 from tests.access.issuers import claims
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.harness.history import append
+from tests.harness.history import append, flush
 from tests.harness.sse import SseReader
 from tests.support import SECRET, eventually
 
@@ -174,5 +174,5 @@ async def ticket(gateway: RunningGateway) -> str:
 
 
 async def begin_again(redis: Redis) -> None:
-    await redis.flushall()
+    await flush(redis)
     await append(redis, "run-1", secret="of another")

@@ -1,5 +1,6 @@
 """History as `Publisher` and the recorder write it, and as readers see it."""
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import replace
@@ -97,3 +98,12 @@ async def read(reader: SseReader, count: int) -> list[Seen]:
 
 def ids_of(seen: list[Seen]) -> list[str | None]:
     return [one.id for one in seen]
+
+
+async def flush(redis: Redis) -> None:
+    """Empty Redis, and wait for its next millisecond: an epoch is the millisecond in which it
+    began, and a history that begins again within the same one would have the same ids."""
+    began = await redis.time()
+    await redis.flushall()
+    while await redis.time() < (began[0], began[1] + 1000):
+        await asyncio.sleep(0)

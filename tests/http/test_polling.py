@@ -14,6 +14,7 @@ from gateway.events.ids import EventId, parse_id
 from gateway.http.run_document import DocumentBuilder, Query
 from gateway.metrics import Metrics
 from tests.conftest import RunningGateway, credentials
+from tests.harness.history import flush
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
 from tests.support import eventually, producer_message
@@ -136,7 +137,7 @@ async def test_news_that_are_no_events(client: Client, redis: Redis) -> None:
     status, expired = await tag_of(client, trimmed)
     assert status == 200
     assert await tag_of(client, expired) == (304, expired)
-    await redis.flushall()
+    await flush(redis)
     status, lost = await tag_of(client, expired)
     assert status == 200
     assert len({whole, trimmed, expired, lost}) == 4
@@ -164,7 +165,7 @@ async def test_after_another_epoch(client: Client, redis: Redis, producer: Produ
     """When the history was lost and a new one began, a poll with an old id gets all of the new."""
     await producer.steps(["n1", "n2"])
     old = await poll(client)
-    await redis.flushall()
+    await flush(redis)
     new = await producer.steps(["n3"])
     document = await poll(client, include_logs="true", after=old["last_event_id"])
     assert [event["id"] for event in document["events"]] == new

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from gateway.bus.registry import register
 from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
-from tests.harness.history import append, ids_of, read
+from tests.harness.history import append, flush, ids_of, read
 from tests.harness.sse import SseReader
 
 EVENTS = "sse:{run-1}:events"
@@ -228,7 +228,7 @@ async def test_flushed_under_an_open_stream(start_gateway: StartGateway, redis: 
     reader = await gateway.open("run-1")
     await append(redis, "run-1", n=0)
     await reader.expect("step:started")
-    await redis.flushall()
+    await flush(redis)
     await reader.expect("stream:reset")
     new = [await append(redis, "run-1", n=1), await append(redis, "run-1", "execution:completed")]
     assert ids_of(await reader.rest()) == [str(one) for one in new]
@@ -242,7 +242,7 @@ async def test_a_new_life_may_have_another_owner(start_gateway: StartGateway, re
     reader = await gateway.open("run-1")
     await append(redis, "run-1", n=0)
     await reader.expect("step:started")
-    await redis.flushall()
+    await flush(redis)
     await register(redis, "run-1", "other")
     await append(redis, "run-1", secret="of another")
     [closing] = await reader.rest()

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.http.run_cache import UNPAUSED_BYTES, Turns
 from tests.conftest import credentials
+from tests.harness.history import flush
 from tests.http.conftest import Client, path, poll
 from tests.http.histories import Producer
 from tests.http.test_polling import tag_of
@@ -83,7 +84,7 @@ async def test_new_epoch_between_pages(client: Client, redis: Redis, producer: P
     """When a new history begins between two pages, the next page is the first of the new one."""
     await producer.steps(["n1", "n2"])
     old = await poll(client, include_logs="true", limit="2")
-    await redis.flushall()
+    await flush(redis)
     new = await producer.steps(["n3"])
     after = old["last_event_id"]
     document = await poll(client, include_logs="true", limit="1", after=after)

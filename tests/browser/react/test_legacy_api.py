@@ -10,6 +10,7 @@ from tests.browser.react.test_hook import start
 from tests.browser.servers import pages
 from tests.browser.tab import Tab
 from tests.conftest import StartGateway
+from tests.harness.history import flush
 from tests.harness.http_proxy import passing_on
 from tests.support import eventually, served
 
@@ -92,7 +93,7 @@ async def test_notices(
     await app.show(legacy("run-1", token(), "acme", {"baseUrl": gateway.url}))
     await publish(redis, 1)
     await app.shows("connected", 1)
-    await redis.flushall()
+    await flush(redis)
     await eventually(lambda: gateway.components.metrics.resets == 1)
     await publish(redis, 2)
     await app.shows("connected", 2)
