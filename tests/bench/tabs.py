@@ -118,7 +118,8 @@ class CountingTab(asyncio.Protocol):
         if end < 2:
             self._rest = data
             return
-        self._rest, data = data[end:], data[:end]
+        # With the line end before what follows: by that an `id` line is counted.
+        self._rest, data = data[end - 1 :], data[:end]
         events = data.count(b"\nid: ")
         self.ids += events
         if self._opened is not None and self.ids >= self._wanted and b"\n\n" in data:
