@@ -173,7 +173,7 @@ class Subscription:
                     await self._live()
                 except REDIS_ERRORS as error:
                     self._lost(error)
-                await asyncio.sleep(_BACKOFF.compute(self._failures))
+                await asyncio.sleep(_BACKOFF.compute(min(self._failures, 10)))
         finally:
             for task in list(self._ending):
                 task.cancel()
