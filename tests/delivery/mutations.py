@@ -108,7 +108,7 @@ MUTATIONS = [
     Mutation(
         "a page is read again from where it began",
         "gateway/fanout/catch_up.py",
-        "        self._position = page.end\n        self._events += len(page.events)",
+        "        self._move_to(page.end)\n        self._events += len(page.events)",
         "        self._position = page.events[0].id if page.events else page.end\n"
         "        self._events += len(page.events)",
     ),
