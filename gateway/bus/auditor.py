@@ -41,7 +41,7 @@ class Auditor:
         self._wake.set()
 
     async def run(self) -> None:
-        """Audit what is due, for ever."""
+        """Audit what is due."""
         loop = asyncio.get_running_loop()
         while True:
             try:

@@ -51,8 +51,8 @@ class Feed:
         recorder: Recorder | None = None,
         note_events: Callable[[str, int], None] | None = None,
     ) -> None:
-        """Without a *recorder* bare messages are delivered live alone. *saw* is told the execution
-        and the number of events that arrived for it."""
+        """Without a *recorder* bare messages are delivered live alone. *note_events* is called with
+        the execution and the number of events that arrived for it."""
         self._subscription = subscription
         self._hub = hub
         self._canary = canary
@@ -76,7 +76,7 @@ class Feed:
         return asyncio.get_running_loop().time() - since
 
     async def run(self) -> None:
-        """Deliver batch after batch, for ever."""
+        """Deliver batch after batch."""
         loop = asyncio.get_running_loop()
         while True:
             batch = await self._subscription.batch()

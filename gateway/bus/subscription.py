@@ -1,11 +1,11 @@
 """The one pattern subscription: a single Redis connection, however many streams are open.
 
-It reads into a bounded inbox, ahead of whoever delivers, since Redis drops a subscriber that lags.
+It reads into a bounded inbox, ahead of the feed, since Redis drops a subscriber that lags.
 It reconnects by itself, for as long as it takes, and knows nothing of events: see
 `gateway.bus.feed`.
 
 It drives one redis-py `Connection` instead of its `PubSub`, which resubscribes silently after a
-lost connection: whoever reads on does not learn that messages are missing. Here every connection
+lost connection: its reader does not learn that messages are missing. Here every connection
 is one subscription with a beginning and an end.
 """
 
@@ -107,7 +107,8 @@ class _Session:
                 self.reading.cancel()
                 await asyncio.gather(self.reading, return_exceptions=True)
         finally:
-            # Whoever waits may be cancelled again. Without it a half-open socket would stay behind.
+            # The waiting task may be cancelled again. Without it a half-open socket would stay
+            # behind.
             await self.connection.disconnect(nowait=True)
 
 

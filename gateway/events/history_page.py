@@ -1,6 +1,6 @@
 """A page of an execution's history as one reader needs it: events, and what the cursor is worth.
 
-Pure: it decides what a reader is told (gap, reset, the end), not how history is read.
+Pure: it decides what is sent to a reader (gap, reset, the end), not how history is read.
 """
 
 from collections.abc import Sequence

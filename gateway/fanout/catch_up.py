@@ -2,7 +2,7 @@
 
 One path for the first replay, a reconnect, a slow reader and another epoch of the history. Which
 events those are is decided by the log and by `gateway.events.history_page`; here they are written,
-in order, and the reader is told what history could not give.
+in order, and notices name what history could not give.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Ends each stream when its token expires, after a warning: one task for all of them.
 
 The wall clock decides, since that is what `exp` is written in (RFC 7519, section 4.1.4). It is
-read anew at every tick and no timer is set ahead, so a process that was suspended catches up at
+read again at every tick and no timer is set ahead, so a process that was suspended catches up at
 its next tick, and a clock that is set forth and back closes no stream whose time has not come.
 
 It does not decide whether a token is good: that is `gateway.access`.
@@ -50,7 +50,7 @@ class Expiry:
         self._ends.discard(subscriber)
 
     async def run(self) -> None:
-        """Warn and close whose time has come, for ever."""
+        """Warn and close whose time has come."""
         while True:
             self._tick()
             await asyncio.sleep(_TICK)

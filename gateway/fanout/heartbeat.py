@@ -18,7 +18,7 @@ from gateway.fanout.subscriber import Subscriber
 _SLOTS = 240
 _EARLY = 0.2
 """Share of the interval by which a heartbeat may come early. Tabs that saw the same event or the
-same restart would otherwise stay in step, and be served in one burst for ever."""
+same restart would otherwise stay in step, and be always served in one burst."""
 
 
 class Heartbeat:
@@ -32,7 +32,7 @@ class Heartbeat:
     ) -> None:
         """*interval* and *max_age* in seconds; a *max_age* of 0 lets streams grow old.
 
-        *on_silence* is told the execution of each stream that gets a heartbeat.
+        *on_silence* is called with the execution of each stream that gets a heartbeat.
         """
         self.interval = interval
         """Seconds: the longest silence of a stream that is well."""
@@ -48,7 +48,7 @@ class Heartbeat:
         self._place(subscriber, since, since)
 
     async def run(self) -> None:
-        """Visit the slots one after the other, for ever."""
+        """Visit the slots one after the other."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:

@@ -200,7 +200,7 @@ class Hub:
             subscriber.close(CloseReason.DRAIN)
 
     async def cut(self) -> None:
-        """Cut whoever is still there, and wait until they are gone.
+        """Cut the subscribers that are left, and wait until they are gone.
 
         For readers who have not taken their last bytes; a stream that is just being opened is
         ended by its handler, and waited for too.

@@ -155,7 +155,7 @@ class Log(Reads):
 
     def _start_over(self, notice: bool = False) -> None:
         """It is another history: each stream catches up on its own, since its viewer must be
-        admitted to that. With *notice* it is told to forget all that it has."""
+        admitted to that. With *notice* it gets `stream:reset` first."""
         position, live = self.tip, self._live()
         self.epochs += 1
         self.tip, self.is_known, self.ending = None, False, None

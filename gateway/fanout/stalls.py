@@ -43,7 +43,7 @@ class StallWatch:
         self._behind.pop(writer, None)
 
     async def run(self) -> None:
-        """Check those that are behind, for ever."""
+        """Check those that are behind."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._timeout / _CHECKS)

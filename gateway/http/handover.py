@@ -31,7 +31,7 @@ def begin(request: web.Request, headers: Mapping[str, str]) -> web.StreamRespons
         response.enable_chunked_encoding()
     else:
         response = _UntilClose(headers=headers)
-    # Whoever ends it knows no second request.
+    # The connection carries no second request.
     response.force_close()
     return response
 
@@ -54,7 +54,7 @@ def hand_over(request: web.Request, attach: Callable[[asyncio.Transport], None])
     transport = protocol.transport
     if transport is None:
         raise ConnectionResetError
-    # It closes what it still has when it is told that the connection is lost.
+    # It closes what it still has when the connection counts as lost.
     protocol.transport = None
     protocol.connection_lost(None)
     attach(transport)

@@ -88,7 +88,7 @@ class DocumentBuilder:
         self._reset(None)
 
     def _reset(self, first: EventId | None) -> None:
-        # No types: which event ended the execution stands in its history, as for the streams.
+        # No types: which event ended the execution is in its history, as for the streams.
         pack = _encode if self._query.with_logs else _drop
         self._run = RunFold(terminal_types=(), pack=pack)
         self._steps: dict[int, StepLog] = {}
