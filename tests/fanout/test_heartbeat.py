@@ -1,26 +1,22 @@
-"""One task beats for all streams, spread over the interval."""
+"""All streams get their heartbeats, spread over the interval."""
 
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.heartbeat import Heartbeat
+from gateway.ticker import Ticker
 from tests.fanout.support import Stream, burst, make_hub, open_stream
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 INTERVAL = 0.5
 
 
-@asynccontextmanager
-async def beating(heart: Heartbeat) -> AsyncIterator[None]:
-    task = asyncio.get_running_loop().create_task(heart.run())
-    try:
-        yield
-    finally:
-        task.cancel()
+def beating(heart: Heartbeat) -> AbstractAsyncContextManager[Ticker]:
+    return ticking(heart.tick_seconds, heart.tick)
 
 
 def beats(stream: Stream) -> int:
