@@ -106,6 +106,7 @@ class Components:
         every(self.heartbeat.tick_seconds, "heartbeat", self.heartbeat.tick)
         every(self.stalls.tick_seconds, "stall watch", self.stalls.tick)
         every(PERIOD, "expiry", self.expiry.tick)
+        every(PERIOD, "kept events", self.hub.kept.tick)
         every(TICK_SECONDS, "silence watch", self.subscription.tick)
         if (master := master_of(self.redis)) is not None:
             every(INTERVAL, "master watch", master.tick)

@@ -8,20 +8,23 @@ from gateway.metrics import Metrics
 from gateway.tasks import Supervisor
 from gateway.ticker import Function, Ticker
 
+NAME = "function of the test"
+
 
 @asynccontextmanager
-async def ticking(seconds: float = 0.0, function: Function | None = None) -> AsyncIterator[Ticker]:
+async def ticking(
+    seconds: float = 0.0, function: Function | None = None, failed: Counter[str] | None = None
+) -> AsyncIterator[Ticker]:
     """A ticker that calls *function* every so many *seconds*, and with it what is registered in the
-    block; nothing may fail."""
+    block; in the end nothing may fail. *failed* counts what has failed."""
     supervisor = Supervisor()
-    failed: Counter[str] = Counter()
-    ticker = Ticker(Metrics().loop_lag, failed)
+    ticker = Ticker(Metrics().loop_lag, Counter() if failed is None else failed)
     if function is not None:
-        ticker.every(seconds, "function of the test", function)
+        ticker.every(seconds, NAME, function)
     supervisor.start("ticker", ticker.run())
     try:
         yield ticker
-        assert not failed, failed
+        assert not ticker.failures
         assert not supervisor.failures
     finally:
         await supervisor.stop()
