@@ -5,10 +5,10 @@ of their own: they register plain functions here, and all that is due is called 
 """
 
 import asyncio
+import itertools
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from prometheus_client import Histogram
@@ -21,23 +21,13 @@ log = logging.getLogger(__name__)
 PERIOD = 0.25
 """Seconds between two ticks; less if a function asks for it."""
 
-AT_ONCE = 250
-"""Items that a function handles before events get their turn."""
-
-_LOG_SECONDS = 60.0
+AT_ONCE = 50
+"""Streams that a function handles before events get their turn: half a millisecond."""
 
 Function = Callable[[], Coroutine[Any, Any, None] | None]
 """Does its work at once, or returns the coroutine that does it."""
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Registered:
-    name: str
-    function: Function
-    seconds: float
-    waited: float = 0.0
 
 
 class Ticker:
@@ -51,31 +41,23 @@ class Ticker:
         *failed* counts failures by name."""
         self._lags = lags
         self._failed = failed
-        self._registered: dict[str, _Registered] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
-        self._logs: dict[str, RateLimitedLog] = {}
+        self._logs: defaultdict[str, RateLimitedLog] = defaultdict(lambda: RateLimitedLog(60.0))
         self._period = PERIOD
         self._stopping = False
+        self.functions: dict[str, tuple[float, Function]] = {}
+        """What is registered, by name, and the seconds between two calls."""
         self.failures: dict[str, str] = {}
-        """By the name of each function that failed when it was last called, a sentence for
-        health."""
-
-    @property
-    def functions(self) -> dict[str, float]:
-        """The seconds between two calls, by name, in the order of registration."""
-        return {name: one.seconds for name, one in self._registered.items()}
+        """By the name of each that failed when it was last called, a sentence for health."""
 
     def every(self, seconds: float, name: str, function: Function) -> None:
-        """Call *function* about every so many *seconds*, first after as many.
-
-        One that returned a coroutine is called again when that has ended. *name* is a short noun
-        phrase, for health, metrics and the log.
-        """
+        """Call *function* about every so many *seconds*, but not before the coroutine that it
+        returned last has ended. *name* is for health, metrics and the log."""
         self._period = min(self._period, seconds)
-        self._registered[name] = _Registered(name, function, seconds)
+        self.functions[name] = (seconds, function)
 
     def start(self, name: str, function: Function) -> None:
-        """Call *function* now, unless the coroutine that it returned last runs still."""
+        """Call *function* now, unless the coroutine that *name* returned last runs still."""
         working = self._working.get(name)
         if working is not None and not working.done():
             return
@@ -98,8 +80,7 @@ class Ticker:
             return
         self._failed[name] += 1
         self.failures[name] = f"The {name} fails ({type(error).__name__}): see the gateway's log."
-        limited = self._logs.setdefault(name, RateLimitedLog(_LOG_SECONDS))
-        if (held_back := limited.due()) is not None:
+        if (held_back := self._logs[name].due()) is not None:
             log.error(
                 "The %s has failed, and is tried again (%d more since the last line).",
                 name,
@@ -111,17 +92,15 @@ class Ticker:
         """Tick until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self._period
-        while True:
+        for ticks in itertools.count(1):
             await asyncio.sleep(max(0.0, due - loop.time()))
             now = loop.time()
             self._lags.observe(max(0.0, now - due))
             # Ticks that a suspended process has missed are not made up for.
             due = max(due + self._period, now)
-            for one in list(self._registered.values()):
-                one.waited += self._period
-                if one.waited > one.seconds - self._period / 2:
-                    one.waited = 0.0
-                    self.start(one.name, one.function)
+            for name, (seconds, function) in list(self.functions.items()):
+                if ticks % round(seconds / self._period) == 0:
+                    self.start(name, function)
 
     async def stop(self) -> None:
         """Cancel what is under way; call it when `run` has ended."""

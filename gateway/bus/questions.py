@@ -39,18 +39,14 @@ class Questions:
         """They are sent once *ticker* runs, and what fails is reported to it by name."""
         self._redis = redis
         self._ticker = ticker
-        self._askers: dict[str, Callable[[], Sequence[Question]]] = {}
+        self.askers: dict[str, Callable[[], Sequence[Question]]] = {}
+        """Who asks, by name, in this order."""
         self._is_due = False
         ticker.every(INTERVAL, "shared pipeline", self.send_now)
 
-    @property
-    def names(self) -> list[str]:
-        """Who asks, in their order."""
-        return list(self._askers)
-
     def add(self, name: str, ask: Callable[[], Sequence[Question]]) -> None:
-        """Call *ask* before each pipeline for what to ask; those added first are asked first."""
-        self._askers[name] = ask
+        """Call *ask* before each pipeline for what to ask."""
+        self.askers[name] = ask
 
     def send_now(self) -> None:
         """Do not wait for the next second."""
@@ -75,7 +71,7 @@ class Questions:
 
     def _collect(self) -> list[tuple[str, Question]]:
         collected = []
-        for name, ask in self._askers.items():
+        for name, ask in self.askers.items():
             try:
                 questions = ask()
             except Exception as error:

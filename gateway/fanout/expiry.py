@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from gateway.events.sse_encoder import CloseReason, expiring
-from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 from gateway.ticker import PERIOD, in_parts
 
@@ -52,29 +51,28 @@ class Expiry:
     def tick(self) -> Coroutine[Any, Any, None] | None:
         """Warn and close whose time has come."""
         now = self._clock()
-        if not (self._warnings.is_due(now) or self._ends.is_due(now)):
-            return None
-        return self._work(now)
+        warned, ended = self._warnings.due(now), self._ends.due(now)
+        return self._work(now, warned, ended) if warned or ended else None
 
-    async def _work(self, now: float) -> None:
-        await in_parts(self._warnings.take_due(now), partial(self._warn, now))
-        await in_parts(self._ends.take_due(now), _end)
+    async def _work(self, now: float, warned: list[Subscriber], ended: list[Subscriber]) -> None:
+        await in_parts(warned, partial(self._warn, now))
+        await in_parts(ended, self._end)
 
     def _warn(self, now: float, subscriber: Subscriber) -> None:
-        if subscriber.state is State.CLOSED:
-            # It has left since it was taken out of the timetable, and must not be put in again.
+        if not self._warnings.discard(subscriber):
+            # It has left since the tick began, and must not be put in again.
             return
         expires_at = subscriber.principal.identity.expires_at
+        share = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - spreads load, guards nothing
+        self._ends.put(subscriber, expires_at + share)
         # Nothing follows the end of a stream; and a token that lives by the leeway alone, or
         # expired while the process was suspended, is past any warning.
         if expires_at > now:
             subscriber.notify(expiring(expires_at, now))
-        share = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - spreads load, guards nothing
-        self._ends.put(subscriber, expires_at + share)
 
-
-def _end(subscriber: Subscriber) -> None:
-    subscriber.close(CloseReason.TOKEN_EXPIRED)
+    def _end(self, subscriber: Subscriber) -> None:
+        if self._ends.discard(subscriber):
+            subscriber.close(CloseReason.TOKEN_EXPIRED)
 
 
 class _Timetable:
@@ -97,25 +95,19 @@ class _Timetable:
         self._places[subscriber] = place
         self._buckets.setdefault(place, set()).add(subscriber)
 
-    def discard(self, subscriber: Subscriber) -> None:
-        """Take *subscriber* out, if it is in."""
+    def discard(self, subscriber: Subscriber) -> bool:
+        """Take *subscriber* out; False if it is not in."""
         place = self._places.pop(subscriber, None)
         if place is None:
-            return
+            return False
         bucket = self._buckets[place]
         bucket.remove(subscriber)
         if not bucket:
             del self._buckets[place]
+        return True
 
-    def is_due(self, now: float) -> bool:
-        """Whether `take_due` would return somebody."""
-        return any(place * PERIOD <= now for place in self._buckets)
-
-    def take_due(self, now: float) -> list[Subscriber]:
-        """Take out and return who is due at *now*."""
+    def due(self, now: float) -> list[Subscriber]:
+        """Who is due at *now*."""
         # All buckets are looked at, not only the next: a clock may jump, in either direction.
         places = [place for place in self._buckets if place * PERIOD <= now]
-        due = [subscriber for place in sorted(places) for subscriber in self._buckets.pop(place)]
-        for subscriber in due:
-            del self._places[subscriber]
-        return due
+        return [subscriber for place in sorted(places) for subscriber in self._buckets[place]]

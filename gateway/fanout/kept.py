@@ -13,10 +13,12 @@ from typing import Protocol
 
 from gateway.events.envelope import Event
 from gateway.events.ids import EventId
-from gateway.ticker import AT_ONCE
 
 KEPT_SECONDS = 10.0
 """How long events are kept after somebody last asked for them."""
+
+_AT_ONCE = 1000
+"""Executions let go of in one tick."""
 
 _EVENT_BYTES = 200
 """What Python needs for an event beside its frame, about."""
@@ -100,7 +102,7 @@ class KeptBound:
     def tick(self) -> None:
         """Let go of what nobody has asked for; the least recently asked stand first."""
         now = asyncio.get_running_loop().time()
-        for _ in range(min(AT_ONCE, len(self._sizes))):
+        for _ in range(min(_AT_ONCE, len(self._sizes))):
             keeper = next(iter(self._sizes))
             if self._sizes[keeper][1] + KEPT_SECONDS > now:
                 return

@@ -21,8 +21,7 @@ async def test_each_function_has_its_period() -> None:
         ticker.every(3 * FAST, "slow", lambda: calls.update(["slow"]))
         ticker.every(FAST, "fast", lambda: calls.update(["fast"]))
         await eventually(lambda: calls["fast"] >= 30)
-        assert calls["slow"] == calls["fast"] // 3
-        assert ticker.functions == {"slow": 3 * FAST, "fast": FAST}
+        assert abs(calls["slow"] - calls["fast"] / 3) <= 1
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "in its coroutine"])
@@ -98,7 +97,8 @@ async def test_a_late_tick_is_observed() -> None:
 
 
 async def test_events_get_their_turn_between_parts() -> None:
-    """A thousand heartbeats due at once hold an event up for as long as a quarter of them."""
+    """A thousand heartbeats due at once hold no event up for longer than fifty of them."""
+    assert AT_ONCE <= 50
     done: list[int] = []
     seen: list[int] = []
     working = asyncio.create_task(in_parts(range(4 * AT_ONCE), done.append))

@@ -36,5 +36,6 @@ async def test_every_regular_function_is_described_with_its_period() -> None:
     components = Components(load(None, **_SETTINGS))
     functions = {name: float(every.removesuffix(" s")) for name, every, _ in rows("Function")}
     assert functions.pop("header watch") == Connections(10).tick_seconds
-    assert list(functions.items()) == list(components.ticker.functions.items())
-    assert [name for name, *_ in rows("Question")] == components.questions.names
+    registered = {name: seconds for name, (seconds, _) in components.ticker.functions.items()}
+    assert list(functions.items()) == list(registered.items())
+    assert [name for name, *_ in rows("Question")] == list(components.questions.askers)
