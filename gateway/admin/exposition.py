@@ -83,6 +83,11 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "reason",
         CUT_REASONS,
     ),
+    "failures": (
+        "Failed calls of what the gateway does regularly, by name; each is tried again.",
+        "name",
+        (),
+    ),
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
         "are in no history. history: entries of a history that are no event.",

@@ -169,19 +169,3 @@ def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handl
         return json_response({"status": name})
 
     return handle
-
-
-def _live(sources: Sources) -> Handler:
-    """200 while nothing is wrong that only a restart can mend: Redis being away is not."""
-
-    async def handle(_: web.Request) -> web.Response:
-        stuck = sources.health.stuck()
-        return _state("live", [stuck] if stuck else [])
-
-    return handle
-
-
-def _state(name: str, reasons: list[str]) -> web.Response:
-    if reasons:
-        return json_response({"status": f"not {name}", "reasons": reasons}, 503)
-    return json_response({"status": name})

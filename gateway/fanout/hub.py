@@ -214,7 +214,6 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.kept.stop()
 
 
 async def _admit_everybody(_: Principal, *, again: bool) -> None:

@@ -11,6 +11,7 @@ from gateway.fanout import kept, log
 from gateway.fanout.state import State
 from tests.fanout.support import EPOCH, burst, event, make_hub, open_stream
 from tests.harness.principals import principal
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 
@@ -377,7 +378,8 @@ async def test_kept_only_as_long_as_it_is_asked_for(monkeypatch: pytest.MonkeyPa
     stream.leave()
     await asyncio.sleep(0)
     assert hub.watches("run-1")
-    await eventually(lambda: hub.kept.bytes == 0)
+    async with ticking(0.02, hub.kept.tick):
+        await eventually(lambda: hub.kept.bytes == 0)
     assert not hub.watches("run-1")
 
 
