@@ -4,7 +4,7 @@ Pure: it decides what is sent to a reader (gap, reset, the end), not how history
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gateway.events import sse_encoder
@@ -75,6 +75,12 @@ class HistoryPage:
         return (
             self.ending is not None and cursor is not None and cursor.is_at_or_after(self.ending.id)
         )
+
+    def started_over(self, cursor: EventId) -> "HistoryPage":
+        """This page of a start for a reader whose *cursor* is not valid."""
+        first = self.first_kept
+        is_gap = first is not None and first.epoch == cursor.epoch and cursor.seq < first.seq
+        return replace(self, cursor_status="gap" if is_gap else "reset")
 
     def notices(self, cursor: EventId | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""
