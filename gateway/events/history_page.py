@@ -76,6 +76,22 @@ class HistoryPage:
             self.ending is not None and cursor is not None and cursor.is_at_or_after(self.ending.id)
         )
 
+    def beyond(self, tip: EventId | None) -> Sequence[Event]:
+        """The events after *tip*, which is of the epoch that they end in."""
+        if tip is None:
+            return self.events
+        ids = [(one, one.id) for one in self.events if one.id is not None]
+        return [one for one, at in ids if at.epoch == tip.epoch and at.seq > tip.seq]
+
+    def is_other_history(self, tip: EventId | None, before: EventId | None) -> bool:
+        """Whether it is of another history than *tip*: flushed, begun again, or with less than was
+        known when it was read, which was *before*."""
+        if tip is None:
+            return False
+        if self.end is None or self.end.epoch != tip.epoch:
+            return self.end is not None or before is not None
+        return not self.more and before is not None and not self.end.is_at_or_after(before)
+
     def started_over(self, cursor: EventId) -> "HistoryPage":
         """This page of a start for a reader whose *cursor* is not valid."""
         first = self.first_kept

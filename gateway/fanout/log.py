@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 from gateway.errors import RedisUnavailable
 from gateway.events.batch import EventBatch, as_chunk
 from gateway.events.envelope import Event
-from gateway.events.history_page import CursorStatus, Ending, HistoryPage
+from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId
-from gateway.fanout.kept import Kept
-from gateway.fanout.live import LiveStreams
+from gateway.fanout.kept import kept_of
+from gateway.fanout.reads import KnownHistory
 
 if TYPE_CHECKING:
     from gateway.fanout.hub import Hub
-    from gateway.fanout.subscriber import Subscriber
 
 PAUSE = (0.1, 0.5)
 """Seconds between two tries to read while Redis is away, drawn each time."""
@@ -30,42 +29,18 @@ PAUSE = (0.1, 0.5)
 _WAITING_BYTES = 4 * 1024 * 1024
 """Bytes of events that wait for a repair; of more, what history says of them is read."""
 
-_Question = tuple[EventId | None, bool]
-"""A cursor, and whether only a valid one is read for."""
 
+class Log(KnownHistory):
+    """Writes what follows the tip, and finds out about what does not."""
 
-class Log:
-    """One execution's tip, and the reads of its history."""
-
-    __slots__ = (
-        "_first", "_hub", "_kept", "_read_again", "_reads", "_repairing", "_session", "_waiting",
-        "_waiting_bytes", "ending", "epochs", "execution_id", "is_known", "live", "subscribers",
-        "tip",
-    )  # fmt: skip
+    __slots__ = ("_first", "_read_again", "_waiting", "_waiting_bytes")
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
-        self.execution_id = execution_id
-        self._hub = hub
-        self.subscribers: dict[Subscriber, None] = {}
-        """All streams of this execution, whatever their state."""
-        self.live = LiveStreams()
-        """Those of them that stand at the tip."""
-        self.tip: EventId | None = None
-        """The last event that was written to them; None before the first one."""
-        self.is_known = False
-        """Whether `tip` is known: history was read to its end."""
-        self.ending: Ending | None = None
-        self.epochs = 0
-        """How often the history turned out to be another one."""
-        self._session = -1
-        """The subscription session in which the tip was last found to be the end of history."""
+        super().__init__(execution_id, hub)
         self._first: EventId | None = None
         """An id that was taken for the first one, until history has said so."""
         self._waiting: list[tuple[EventBatch, bool]] = []
         self._waiting_bytes = 0
-        self._kept: Kept | None = None
-        self._reads: dict[_Question, asyncio.Task[HistoryPage]] = {}
-        self._repairing: asyncio.Task[None] | None = None
         self._read_again = False
         """Something more was found that does not follow, or was left out."""
 
@@ -151,90 +126,6 @@ class Log:
         if self._read_again:
             self.repair()
 
-    # Reads.
-
-    def is_tip(self, position: EventId | None) -> bool:
-        """Whether a stream at *position* lacks nothing."""
-        return self.is_known and self.tip == position
-
-    def known(self, cursor: EventId | None) -> HistoryPage | None:
-        """What follows *cursor* to the tip, if that is certain without a read."""
-        if not self.is_known or self._repairing or self._session != self._hub.session:
-            return None
-        rest = first = None
-        if self._kept is not None:
-            rest, first = self._kept.after(cursor), self._kept.first
-            self._hub.kept.asked(self, self._kept.size)
-        if rest is None and (cursor is None or cursor != self.tip):
-            return None
-        status: CursorStatus = "start" if cursor is None else "valid"
-        return HistoryPage(
-            status, rest or [], first, self.ending, more=False, last=None, end=self.tip
-        )
-
-    async def page(self, cursor: EventId | None) -> HistoryPage:
-        """What follows *cursor*, as far as one page goes; read once for all who ask together.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        if (known := self.known(cursor)) is not None:
-            return known
-        # Shared, since nobody relies on it alone: a stream is live only when it stands at the tip.
-        read = await asyncio.shield(self._read(cursor, only_valid=cursor is not None))
-        if read.cursor_status == "reset" and cursor is not None:
-            # No invented cursor has a read of its own: all of them share that of the start.
-            return (await self.page(None)).started_over(cursor)
-        if not read.more and read.cursor_status in ("start", "valid"):
-            # With what has come since it was read.
-            return self.known(cursor) or read
-        return read
-
-    def _read(
-        self, cursor: EventId | None, *, only_valid: bool = False
-    ) -> "asyncio.Task[HistoryPage]":
-        question = (cursor, only_valid)
-        task = self._reads.get(question)
-        if task is None:
-            if self.is_known and self._kept is None:
-                # What comes while it is read must be at hand when it was.
-                self._keep(Kept(self.tip, None))
-            task = self._reads[question] = self._hub.spawn(self._read_page(question))
-            # When all who waited have left, nobody else looks at its error.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
-
-    async def _read_page(self, question: _Question) -> HistoryPage:
-        cursor, only_valid = question
-        session, epochs = self._hub.session, self.epochs
-        before = self.tip if self.is_known else None
-        try:
-            try:
-                page = await self._hub.pages.page(self.execution_id, cursor, only_valid=only_valid)
-            finally:
-                del self._reads[question]
-            says_nothing = only_valid and page.cursor_status == "reset"
-            if epochs == self.epochs and not says_nothing:
-                self._learn(cursor, page, before, session)
-            return page
-        finally:
-            self._hub.forget_if_idle(self)
-
-    def _keep(self, kept: Kept) -> None:
-        self._kept = kept
-        self._hub.kept.asked(self, kept.size)
-
-    def let_go(self) -> None:
-        """Keep no events any more; who needs them reads history."""
-        self._kept = None
-        self._hub.kept.gone(self)
-        self._hub.forget_if_idle(self)
-
-    @property
-    def is_idle(self) -> bool:
-        """Nobody watches, nothing is kept, and nothing is under way."""
-        return not (self.subscribers or self._kept or self._reads or self._repairing)
-
     # What history says.
 
     def _learn(
@@ -246,7 +137,7 @@ class Log:
             return
         if page.more and not self.is_tip(cursor):
             return
-        if self.is_known and self._is_other_history(page, before):
+        if self.is_known and page.is_other_history(self.tip, before):
             self._start_over()
             if page.more:
                 return
@@ -260,18 +151,9 @@ class Log:
         self.tip, self.is_known, self._session = page.end, True, session
         if page.is_last or page.is_over_for(cursor):
             self.ending = page.ending
-        self._keep(_kept_of(cursor, page))
+        self._keep(kept_of(cursor, page))
         if self._repairing is None:
             self._publish_waiting()
-
-    def _is_other_history(self, page: HistoryPage, before: EventId | None) -> bool:
-        """Whether *page* is of another history than the tip: flushed, begun again, or with less
-        than was known when it was read."""
-        if self.tip is None:
-            return False
-        if page.end is None or page.end.epoch != self.tip.epoch:
-            return page.end is not None or before is not None
-        return not page.more and before is not None and not page.end.is_at_or_after(before)
 
     def _start_over(self, notice: bool = False) -> None:
         """It is another history: each stream catches up on its own, since its viewer must be
@@ -289,7 +171,7 @@ class Log:
         if cursor == tip:
             notices = page.notices(tip)
         else:
-            rest = _beyond(tip, rest)
+            rest = page.beyond(tip)
             if rest and (tip is None or rest[0].id != tip.next()):
                 self.repair()
                 return
@@ -302,7 +184,7 @@ class Log:
         self._session = max(self._session, session)
         newer = self._kept.after(page.end) if self._kept is not None else None
         if page.end == self.tip or newer is not None:
-            self._keep(_kept_of(cursor, page, newer or ()))
+            self._keep(kept_of(cursor, page, newer or ()))
         if page.is_last and page.ending is not None:
             self._end(page.ending)
 
@@ -359,16 +241,3 @@ class Log:
             self._first = None
             if not is_first:
                 self._start_over(notice=True)
-
-
-def _beyond(tip: EventId | None, events: Sequence[Event]) -> Sequence[Event]:
-    """Those of *events*, which end in the tip's epoch, that come after it."""
-    if tip is None:
-        return events
-    return [one for one in events if one.id and one.id.epoch == tip.epoch and one.id.seq > tip.seq]
-
-
-def _kept_of(cursor: EventId | None, page: HistoryPage, newer: Sequence[Event] = ()) -> Kept:
-    """What *page*, read after *cursor*, and what is *newer* leave for others."""
-    begin = cursor if page.cursor_status == "valid" else None
-    return Kept(begin, page.first_kept, [*page.events, *newer])
