@@ -73,8 +73,8 @@ def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
 
 
 def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
-    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `live`, `held` while it
-    catches up from history, or why it is ending."""
+    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `catching_up`
+    from history, `live`, or why it is ending."""
     shown = subscriber.snapshot(now)
     return {
         "execution_id": subscriber.execution_id,

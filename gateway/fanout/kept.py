@@ -8,10 +8,11 @@ executions together keep too much, the least recently asked first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.events.envelope import Event
+from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
 
 KEPT_SECONDS = 10.0
@@ -54,6 +55,12 @@ class Kept:
             if self.events[index].id == cursor:
                 return self.events[index + 1 :]
         return None
+
+
+def kept_of(cursor: EventId | None, page: HistoryPage, newer: Sequence[Event] = ()) -> Kept:
+    """What *page*, read after *cursor*, and what is *newer* leave for others."""
+    begin = cursor if page.cursor_status == "valid" else None
+    return Kept(begin, page.first_kept, [*page.events, *newer])
 
 
 class Keeper(Protocol):

@@ -427,3 +427,20 @@ async def test_history_that_holds_less_than_was_written() -> None:
     await eventually(lambda: b"stream:reset" in old.data)
     assert CloseReason.HISTORY_LOST in old.data.decode()
     await eventually(lambda: old.state is State.LIVE)
+
+
+async def test_an_invented_first_id_after_a_flush_is_looked_up_once() -> None:
+    """Where a flushed history was read to its end and nothing is kept, an id that nobody has
+    appended starts the streams over once, and not again with each read."""
+    hub, histories = make_hub()
+    histories.append(event(1))
+    stream = await open_stream(hub)
+    histories.kept.clear()
+    hub.audit("run-1", None, hub.session)
+    await eventually(lambda: b"stream:reset" in stream.data)
+    await eventually(lambda: stream.state is State.LIVE)
+    asked = len(histories.asked)
+    hub.publish("run-1", burst(1, epoch=EPOCH + 1))
+    await asyncio.sleep(0.3)
+    assert stream.state is State.LIVE
+    assert len(histories.asked) == asked + 1
