@@ -10,6 +10,7 @@ from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.encoding import Default
 from gateway.publisher.events import EventMethods, R
 from gateway.publisher.retry import BufferFull, PublishFailed, backoff
 from gateway.settings import TERMINAL_TYPES, check_redis_url
@@ -35,12 +36,14 @@ class Producer(EventMethods[R]):
         terminal_types: Iterable[str] = TERMINAL_TYPES,
         limits: HistoryLimits = _DEFAULT_LIMITS,
         event_max_bytes: int = 1024 * 1024,
+        default: Default | None = None,
     ) -> None:
         """It connects at the first event.
 
         *deadline*: seconds after which a call gives up, however often it has tried by then.
-        *buffer_events*: most events in `buffered`. The others must be as in the gateway's settings,
-        and by default are.
+        *buffer_events*: most events in `buffered`. *default*: called for a value in `data` of an
+        unknown type, as `default` of `json.dumps` is. The others must be as in the gateway's
+        settings, and by default are.
 
         Raises:
             ConfigurationError: *redis_url*, *deadline* or *buffer_events* is not valid.
@@ -57,7 +60,7 @@ class Producer(EventMethods[R]):
         if mistakes:
             raise ConfigurationError(mistakes)
         super().__init__(
-            Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes)
+            Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes, default)
         )
         self._deadline = deadline
         self._connect(redis_url, buffer_events)
