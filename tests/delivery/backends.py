@@ -12,7 +12,7 @@ from redis.backoff import ConstantBackoff
 from gateway.bus.connection import create_redis
 from tests.harness.redis_process import RedisProcess, SentinelProcess
 from tests.harness.tcp_proxy import TcpProxy
-from tests.support import DEADLINE
+from tests.support import DEADLINE, eventually
 
 
 class Backend(Protocol):
@@ -58,7 +58,7 @@ class ReplicatedRedis:
 
     def __init__(self) -> None:
         self._master = RedisProcess("--repl-diskless-sync-delay", "0")
-        self._replica = RedisProcess()
+        self.replica = RedisProcess()
         self._address = TcpProxy()
         self._link = TcpProxy()
         self.url = ""
@@ -71,7 +71,7 @@ class ReplicatedRedis:
         return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
-        await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self._replica.start)))
+        await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self.replica.start)))
         for proxy in (self._address, self._link):
             proxy.switch(self._master.port)
             await proxy.start()
@@ -80,7 +80,25 @@ class ReplicatedRedis:
 
     async def synchronized(self) -> None:
         """Wait until the replica has all that the master has now."""
-        await synchronized(self._master, self._replica)
+        await synchronized(self._master, self.replica)
+
+    async def linked(self) -> None:
+        """Wait until the replica follows its master."""
+
+        async def check() -> bool:
+            info = await asyncio.to_thread(self.replica.command, "INFO", "replication")
+            assert isinstance(info, dict)
+            return info["master_link_status"] == "up"
+
+        await eventually(check)
+
+    async def move(self) -> None:
+        """The replica takes the master's place, and that one follows it; no connection is closed,
+        and only new ones come to the new master."""
+        await self._order("REPLICAOF", "NO", "ONE")
+        order = "REPLICAOF", "127.0.0.1", str(self.replica.port)
+        await asyncio.to_thread(self._master.command, *order)
+        self._address.target = self.replica.port
 
     def cut_link(self) -> None:
         """From now on the replica misses every write."""
@@ -92,9 +110,9 @@ class ReplicatedRedis:
         await asyncio.to_thread(self._master.kill)
         if promoted_first:
             await self._order("REPLICAOF", "NO", "ONE")
-            self._address.switch(self._replica.port)
+            self._address.switch(self.replica.port)
         else:
-            self._address.switch(self._replica.port)
+            self._address.switch(self.replica.port)
             await asyncio.sleep(0.1)
             await self._order("REPLICAOF", "NO", "ONE")
 
@@ -102,10 +120,10 @@ class ReplicatedRedis:
         await self._address.stop()
         await self._link.stop()
         await asyncio.to_thread(self._master.clean_up)
-        await asyncio.to_thread(self._replica.clean_up)
+        await asyncio.to_thread(self.replica.clean_up)
 
     async def _order(self, *words: str) -> None:
-        await asyncio.to_thread(self._replica.command, *words)
+        await asyncio.to_thread(self.replica.command, *words)
 
 
 class SentinelRedis:
