@@ -7,7 +7,9 @@ few seconds, over a connection made for it, whether the name leads to the server
 (`gateway.bus.server_watch`). With a Sentinel URL, `gateway.bus.sentinel` does this.
 """
 
+import math
 import re
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +22,9 @@ from redis.asyncio.connection import (
     parse_url,
 )
 from redis.exceptions import RedisError, ResponseError
+
+DOUBTS_APART = 0.2
+"""Seconds between two times that all connections are made to connect again."""
 
 _WRONG = re.compile(r"\b(READONLY|NOREPLICAS|MASTERDOWN)\b")
 
@@ -59,6 +64,7 @@ class Server:
     def __init__(self) -> None:
         self.moves = 0
         """How often its connections were told to connect again."""
+        self._doubted_at = -math.inf
         self.on_doubt: Callable[[], None] = lambda: None
         """Called after an answer that only a wrong server gives."""
 
@@ -70,6 +76,10 @@ class Server:
 
     def doubt(self) -> None:
         """Connect again before the next command of each connection: the name may lead elsewhere."""
+        # A server that goes on refusing would else get a new connection for each command.
+        if time.monotonic() - self._doubted_at < DOUBTS_APART:
+            return
+        self._doubted_at = time.monotonic()
         self.moves += 1
         self.on_doubt()
 

@@ -15,19 +15,19 @@ from gateway.ticker import Ticker
 INTERVAL = 2.0
 """Seconds between two looks at where the name leads."""
 
-_NAME = "server watch"
+NAME = "server watch"
 
 
 def watch_server(redis: Redis, ticker: Ticker, is_another: Callable[[Identity], bool]) -> None:
     """Have *ticker* see when another server has to be used; *is_another*: see `ServerWatch`."""
     pool = redis.connection_pool
     if isinstance(pool, MasterPool):
-        ticker.every(sentinel.INTERVAL, _NAME, pool.server.tick)
+        ticker.every(sentinel.INTERVAL, "master watch", pool.server.tick)
         return
     assert isinstance(pool, ServerPool)  # noqa: S101 - for the type checker
     watch = ServerWatch(pool, is_another)
-    ticker.every(INTERVAL, _NAME, watch.tick)
-    pool.server.on_doubt = lambda: ticker.start(_NAME, watch.tick)
+    ticker.every(INTERVAL, NAME, watch.tick)
+    pool.server.on_doubt = lambda: ticker.start(NAME, watch.tick)
 
 
 class ServerWatch:

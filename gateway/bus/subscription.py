@@ -15,7 +15,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -161,9 +161,8 @@ class Subscription:
             since = int(seconds) * 10**6 + int(microseconds)
             session.reading = asyncio.create_task(self._read(session, since))
             self._session = session
-            await asyncio.wait(
-                [session.reading, session.given_up], return_when=asyncio.FIRST_COMPLETED
-            )
+            ends: list[asyncio.Future[Any]] = [session.reading, session.given_up]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if session.reading.done():
                 session.reading.result()
             raise session.given_up.result()

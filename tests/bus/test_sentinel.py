@@ -5,9 +5,8 @@ as it does when it was cut off from its sentinels, hangs, or was demoted by hand
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 from redis.asyncio import Redis
@@ -17,41 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, server_of
 from gateway.bus.sentinel import Master
 from tests.conftest import StartGateway
-from tests.harness.redis_process import RedisProcess, SentinelProcess
+from tests.harness.redis_process import Masters, RedisProcess
 from tests.support import eventually, free_port, producer_message
-
-StartRedis = Callable[..., RedisProcess]
-
-NAME = "events"
-
-
-@dataclass
-class Masters:
-    """Two servers that know nothing of each other, and a sentinel that names the first."""
-
-    first: RedisProcess
-    second: RedisProcess
-    sentinel: SentinelProcess
-
-    @property
-    def url(self) -> str:
-        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{NAME}/0?client_name=gateway"
-
-    async def fail_over(self) -> None:
-        """From now on the sentinel names the second."""
-        await asyncio.to_thread(self.sentinel.watch, NAME, self.second.port)
-
-
-@pytest.fixture
-def masters(redis_process: StartRedis) -> Iterator[Masters]:
-    sentinel = SentinelProcess()
-    sentinel.start()
-    both = Masters(redis_process(), redis_process(), sentinel)
-    for name in ("first", "second"):
-        getattr(both, name).command("SET", "who", name)
-    sentinel.watch(NAME, both.first.port)
-    yield both
-    sentinel.clean_up()
 
 
 @pytest.fixture

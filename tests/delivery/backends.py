@@ -56,9 +56,10 @@ class SingleRedis:
 class ReplicatedRedis:
     """A master, and a replica whose link can be cut before it is promoted."""
 
-    def __init__(self) -> None:
-        self._master = RedisProcess("--repl-diskless-sync-delay", "0")
-        self.replica = RedisProcess()
+    def __init__(self, program: str | None = None) -> None:
+        """*program*: of the servers."""
+        self._master = RedisProcess("--repl-diskless-sync-delay", "0", program=program)
+        self.replica = RedisProcess(program=program)
         self._address = TcpProxy()
         self._link = TcpProxy()
         self.url = ""
@@ -88,7 +89,7 @@ class ReplicatedRedis:
         async def check() -> bool:
             info = await asyncio.to_thread(self.replica.command, "INFO", "replication")
             assert isinstance(info, dict)
-            return info["master_link_status"] == "up"
+            return bool(info["master_link_status"] == "up")
 
         await eventually(check)
 
