@@ -127,6 +127,13 @@ class RedisProcess:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
 
+    def revive(self) -> None:
+        """Let it go on, or start it again."""
+        if self._process is None:
+            self.start()
+        else:
+            self.resume()
+
     def command(self, *words: str) -> object:
         """Send one command as the default user."""
         with redis.Redis(port=self.port) as client:
