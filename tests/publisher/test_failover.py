@@ -96,3 +96,22 @@ async def test_min_replicas(backend: ReplicatedRedis, make_publisher: MakePublis
     backend.replica.resume()
     await other.flush(5)
     assert backend.replica.command("XLEN", "sse:{run-1}:events") == 2
+
+
+async def test_a_former_master_that_refuses_is_left(
+    masters: Masters, make_publisher: MakePublisher
+) -> None:
+    """With `min-replicas-to-write` a former master refuses what it gets. After each refusal the
+    sentinels are asked again, so the event waits only until they name another one."""
+    publisher = make_publisher(masters.url)
+    await publisher.publish("run-1", "a", {})
+    masters.first.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    publishing = asyncio.ensure_future(publisher.publish("run-1", "a", {}))
+    await asyncio.wait({publishing}, timeout=0.2)
+    assert not publishing.done()
+    await masters.fail_over()
+    named = time.monotonic()
+    await publishing
+    # The longest pause between two attempts is a second.
+    assert time.monotonic() - named < 1.5
+    assert masters.second.command("XLEN", "sse:{run-1}:events") == 1
