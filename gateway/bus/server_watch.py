@@ -22,7 +22,7 @@ def watch_server(redis: Redis, ticker: Ticker, is_another: Callable[[Identity], 
     """Have *ticker* see when another server has to be used; *is_another*: see `ServerWatch`."""
     pool = redis.connection_pool
     if isinstance(pool, MasterPool):
-        ticker.every(sentinel.INTERVAL, "master watch", pool.server.tick)
+        ticker.every(sentinel.INTERVAL, NAME, pool.server.tick)
         return
     assert isinstance(pool, ServerPool)  # noqa: S101 - for the type checker
     watch = ServerWatch(pool, is_another)
