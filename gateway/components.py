@@ -7,7 +7,7 @@ from gateway.access.control import AccessControl
 from gateway.admin.exposition import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis, master_of
+from gateway.bus.connection import create_redis
 from gateway.bus.feed import Feed, Rules
 from gateway.bus.health import Health
 from gateway.bus.history import History
@@ -15,7 +15,7 @@ from gateway.bus.pages import Pages
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.sentinel import INTERVAL
+from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.fanout.expiry import Expiry
@@ -108,8 +108,7 @@ class Components:
         every(PERIOD, "expiry", self.expiry.tick)
         every(PERIOD, "kept events", self.hub.kept.tick)
         every(TICK_SECONDS, "silence watch", self.subscription.tick)
-        if (master := master_of(self.redis)) is not None:
-            every(INTERVAL, "master watch", master.tick)
+        watch_server(self.redis, self.ticker, self.subscription.check_server)
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)
