@@ -31,15 +31,19 @@ class DataLoader(Generic[K, T]):
         self._asked: dict[K, asyncio.Future[T]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, key: K) -> T:
-        """The answer for *key*, from a batch that has not started yet."""
+    def begin(self, key: K) -> "asyncio.Future[T]":
+        """The answer for *key*, from a batch that has not started yet. Who awaits it shields it:
+        others may wait for the same."""
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        # Shielded: others may wait for the same answer.
-        return await asyncio.shield(asked)
+        return asked
+
+    async def ask(self, key: K) -> T:
+        """The answer of `begin`."""
+        return await asyncio.shield(self.begin(key))
 
     async def stop(self) -> None:
         """Cancel what is under way."""

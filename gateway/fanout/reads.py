@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gateway.fanout.hub import Hub
     from gateway.fanout.subscriber import Subscriber
 
-_Question = tuple[EventId | None, bool]
-"""A cursor, and whether only a valid one is read for."""
+_Question = tuple[EventId | None, bool, str]
+"""A cursor, whether only a valid one is read for, and the organization that must own it."""
 
 
 class KnownHistory(ABC):
@@ -74,27 +74,31 @@ class KnownHistory(ABC):
             status, rest or [], first, self.ending, more=False, last=None, end=self.tip
         )
 
-    async def page(self, cursor: EventId | None) -> HistoryPage:
+    async def page(self, cursor: EventId | None, organization_id: str = "") -> HistoryPage:
         """What follows *cursor*, as far as one page goes; read once for all who ask together.
+        *organization_id*: of a reader who is not admitted yet.
 
         Raises:
+            ExecutionNotFound: the execution is not this organization's.
             RedisUnavailable: Redis could not be asked.
         """
         if (known := self.known(cursor)) is not None:
             return known
-        read = await asyncio.shield(self._read(cursor, only_valid=cursor is not None))
+        read = await asyncio.shield(
+            self._read(cursor, only_valid=cursor is not None, organization_id=organization_id)
+        )
         if read.cursor_status == "reset" and cursor is not None:
             # No invented cursor has a read of its own: all of them share that of the start.
-            return (await self.page(None)).started_over(cursor)
+            return (await self.page(None, organization_id)).started_over(cursor)
         if not read.more and read.cursor_status in ("start", "valid"):
             # With what has come since it was read.
             return self.known(cursor) or read
         return read
 
     def _read(
-        self, cursor: EventId | None, *, only_valid: bool = False
+        self, cursor: EventId | None, *, only_valid: bool = False, organization_id: str = ""
     ) -> "asyncio.Task[HistoryPage]":
-        question = (cursor, only_valid)
+        question = (cursor, only_valid, organization_id)
         task = self._reads.get(question)
         if task is None:
             if self.is_known and self._kept is None:
@@ -106,12 +110,17 @@ class KnownHistory(ABC):
         return task
 
     async def _read_page(self, question: _Question) -> HistoryPage:
-        cursor, only_valid = question
+        cursor, only_valid, organization_id = question
         session, epochs = self._hub.session, self.epochs
         before = self.tip if self.is_known else None
         try:
             try:
-                page = await self._hub.pages.page(self.execution_id, cursor, only_valid=only_valid)
+                page = await self._hub.pages.page(
+                    self.execution_id,
+                    cursor,
+                    only_valid=only_valid,
+                    organization_id=organization_id,
+                )
             finally:
                 del self._reads[question]
             says_nothing = only_valid and page.cursor_status == "reset"

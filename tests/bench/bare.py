@@ -21,7 +21,8 @@ async def main(page: bytes) -> None:
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         await response.write(page)
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+        return response
 
     application = web.Application()
     application.router.add_get("/{path:.*}", handle)

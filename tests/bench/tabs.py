@@ -34,7 +34,8 @@ class Crowd:
         more = f"Last-Event-ID: {cursor}\r\n" if cursor else ""
         return (
             f"GET /api/v1/sse/executions/{execution}/stream HTTP/1.1\r\nHost: bench\r\n"
-            f"Accept: text/event-stream\r\nCache-Control: no-cache\r\n{next(self.headers)}{more}\r\n"
+            "Accept: text/event-stream\r\nCache-Control: no-cache\r\n"
+            f"{next(self.headers)}{more}\r\n"
         ).encode()
 
     async def open(self, executions: Iterable[str], replayed: int = 0) -> None:
