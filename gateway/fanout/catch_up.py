@@ -167,7 +167,7 @@ class CatchUp(StreamConnection):
             self._hub.metrics.resets += 1
         elif notices:
             self._hub.metrics.gaps += 1
-        return b"".join([notices, *(one.frame for one in page.events)])
+        return notices + page.frames
 
     def _got(self, page: HistoryPage) -> None:
         """*page* was written."""

@@ -25,8 +25,8 @@ class KnownHistory(ABC):
     """The tip, the streams that stand there, and the events at hand without a read."""
 
     __slots__ = (
-        "_hub", "_kept", "_reads", "_repairing", "_session", "ending", "epochs", "execution_id",
-        "is_known", "live", "subscribers", "tip",
+        "_hub", "_kept", "_reads", "_repairing", "_session", "_shared", "ending", "epochs",
+        "execution_id", "is_known", "live", "subscribers", "tip",
     )  # fmt: skip
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
@@ -47,6 +47,8 @@ class KnownHistory(ABC):
         """The subscription session in which the tip was last found to be the end of history."""
         self._kept: Kept | None = None
         self._reads: dict[_Question, asyncio.Task[HistoryPage]] = {}
+        self._shared: tuple[EventId | None, HistoryPage] | None = None
+        """A page that was given out for a cursor; good for as long as the tip is where it ends."""
         self._repairing: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -65,14 +67,22 @@ class KnownHistory(ABC):
             return None
         rest = first = None
         if self._kept is not None:
+            # What is shared may be all of it once more.
+            self._hub.kept.asked(self, 2 * self._kept.size)
+        if self._shared is not None and self._shared[0] == cursor:
+            page = self._shared[1]
+            if page.end == self.tip and page.ending == self.ending:
+                return page
+        if self._kept is not None:
             rest, first = self._kept.after(cursor), self._kept.first
-            self._hub.kept.asked(self, self._kept.size)
         if rest is None and (cursor is None or cursor != self.tip):
             return None
         status: CursorStatus = "start" if cursor is None else "valid"
-        return HistoryPage(
+        page = HistoryPage(
             status, rest or [], first, self.ending, more=False, last=None, end=self.tip
         )
+        self._shared = cursor, page
+        return page
 
     async def page(self, cursor: EventId | None, organization_id: str = "") -> HistoryPage:
         """What follows *cursor*, as far as one page goes; read once for all who ask together.
@@ -131,12 +141,12 @@ class KnownHistory(ABC):
             self._hub.forget_if_idle(self)
 
     def _keep(self, kept: Kept) -> None:
-        self._kept = kept
+        self._kept, self._shared = kept, None
         self._hub.kept.asked(self, kept.size)
 
     def let_go(self) -> None:
         """Keep no events any more; who needs them reads history."""
-        self._kept = None
+        self._kept = self._shared = None
         self._hub.kept.gone(self)
         self._hub.forget_if_idle(self)
 

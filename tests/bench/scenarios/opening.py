@@ -5,14 +5,18 @@ for the last part, where one token is known.
 """
 
 import asyncio
+import logging
 import subprocess
 import time
+import timeit
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count, repeat
 from statistics import median
 
 from gateway.access.tokens import issue
+from gateway.log import Fields, JsonFormatter, TextFormatter
 from tests.bench.figures import Figure
 from tests.bench.processes import ROOT, python
 from tests.bench.stage import ORGANIZATION, Gateway, Stage
@@ -55,13 +59,14 @@ async def play(stage: Stage) -> None:
                 gateway.crowd.headers = own_tokens(f"many-{number}")
                 costs["many"].append(await opening(gateway.crowd, many, each, cpu_of))
             crowd.close()
-        await show_openings(stage, costs)
+        show_openings(stage, costs)
+        closing_line(stage)
         await refusals(stage, gateway, one, each)
         gateway.crowd.headers = known
         await known_token(stage, gateway)
 
 
-async def show_openings(stage: Stage, costs: dict[str, list[float]]) -> None:
+def show_openings(stage: Stage, costs: dict[str, list[float]]) -> None:
     """The ratios of each round, of which the middle one counts."""
     to_bare = median(a / b for a, b in zip(costs["one"], costs["bare"], strict=True))
     to_one = median(a / b for a, b in zip(costs["many"], costs["one"], strict=True))
@@ -144,6 +149,23 @@ async def refused(gateway: Gateway, execution: str, status: int, requests: int) 
             writer.close()
 
     await asyncio.gather(*(one_by_one() for _ in range(AT_ONCE)))
+
+
+def closing_line(stage: Stage) -> None:
+    """Redaction and formatting of the line in the log with which each stream ends."""
+    fields = Fields(
+        execution_id="bench-7c498860-0",
+        organization_id=ORGANIZATION,
+        reason="gone",
+        events=_EVENTS,
+        bytes=7494,
+        seconds=1.234,
+        request_id="7c49886077284a178252af1914113175",
+    )
+    line = logging.makeLogRecord({"msg": "%s %s", "args": ("stream ended", fields)})
+    for name, formatter in (("text", TextFormatter()), ("JSON", JsonFormatter())):
+        seconds = min(timeit.repeat(partial(formatter.format, line), number=2000, repeat=5)) / 2000
+        stage.add(Figure(f"the line of a stream's end, {name}", seconds * 1e6, "us", most=3))
 
 
 async def known_token(stage: Stage, gateway: Gateway) -> None:
