@@ -56,7 +56,8 @@ class DataLoader(Generic[K, T]):
             while self._asked:
                 keys = list(islice(self._asked, self._max_batch))
                 await self._run_batch({key: self._asked.pop(key) for key in keys})
-                if self._asked:
+                # Where the next batch is full already, nothing more needs to gather.
+                if 0 < len(self._asked) < self._max_batch:
                     await asyncio.sleep(PAUSE)
         finally:
             self._task = None

@@ -14,7 +14,7 @@ from gateway.dataloader import DataLoader
 
 Command = tuple[str | bytes | int, ...]
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 """Most commands in one round trip; a page of history may have 1 MiB."""
 
 
