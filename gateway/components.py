@@ -17,6 +17,7 @@ from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
 from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
+from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
@@ -39,8 +40,9 @@ class Components:
         self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.questions = Questions(self.redis, self.ticker)
-        self.registry = Registry(self.redis)
-        self.history = History(self.redis)
+        trips = Trips(self.redis)
+        self.registry = Registry(self.redis, trips)
+        self.history = History(self.redis, trips)
         self._build_streams(settings)
         self._build_feed(settings)
         self.polls = Budget(settings.most_poll_bytes)
@@ -52,7 +54,7 @@ class Components:
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
         )
-        self.access = AccessControl(settings, self.redis, self.registry, self.ticker)
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
         self.hub.admit = self.access.policy.admit
         self._register()
 
