@@ -8,8 +8,8 @@ local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARG
 
 local known = redis.call('GET', once)
 if known and string.match(known, '^%d+-%d+$') then
-  -- A write, so that a WAIT after it is about this event, also when another connection wrote it: without one Redis 7.2
-  -- and later count any replica.
+  -- A write, so that a WAIT after it is about this event, also where another connection has written
+  -- it: without one, Redis 7.2 and later count any replica.
   redis.call('PEXPIRE', once, once_ttl)
   return known
 end
