@@ -22,11 +22,16 @@ class DataLoader(Generic[K, T]):
     during a batch go with the next."""
 
     def __init__(
-        self, load: Callable[[Sequence[K]], Awaitable[Mapping[K, T | Exception]]], max_batch: int
+        self,
+        load: Callable[[Sequence[K]], Awaitable[Mapping[K, T | Exception]]],
+        max_batch: int,
+        steps: int = 0,
     ) -> None:
         """*load* is given at most *max_batch* different keys. What it raises is raised to all who
-        asked for one of these; an exception that it returns, to those who asked for that one."""
+        asked for one of these; an exception that it returns, to those who asked for that one.
+        *steps*: of the event loop that a first question waits for others."""
         self._load = load
+        self._steps = steps
         self._max_batch = max_batch
         self._asked: dict[K, asyncio.Future[T]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -53,6 +58,8 @@ class DataLoader(Generic[K, T]):
 
     async def _run(self) -> None:
         try:
+            for _ in range(self._steps):
+                await asyncio.sleep(0)
             while self._asked:
                 keys = list(islice(self._asked, self._max_batch))
                 await self._run_batch({key: self._asked.pop(key) for key in keys})

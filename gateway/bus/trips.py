@@ -17,13 +17,16 @@ Command = tuple[str | bytes | int, ...]
 _AT_ONCE = 128
 """Most commands in one round trip; a page of history may have 1 MiB."""
 
+_STEPS = 2
+"""Of the event loop until the page of an opening is asked for: two tasks begin on the way."""
+
 
 class Trips:
     """Asks Redis for many at once; equal commands share an answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._loader: DataLoader[Command, Any] = DataLoader(self._load, _AT_ONCE)
+        self._loader: DataLoader[Command, Any] = DataLoader(self._load, _AT_ONCE, _STEPS)
 
     def begin(self, command: Command) -> "asyncio.Future[Any]":
         """*command* goes with the next trip; who awaits the answer shields it, since others may

@@ -84,7 +84,6 @@ async def test_openings_at_once_are_one_trip(redis: Redis) -> None:
 
     # Redis does not know the script yet, and the connection is not made.
     await open_one("run-0", "acme")
-    await asyncio.sleep(0)
     before = await trips()
     opened = await asyncio.gather(*(open_one(f"run-{number}", "acme") for number in range(5)))
     assert opened == [1] * 5
