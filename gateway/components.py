@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from gateway import process
 from gateway.access.control import AccessControl
-from gateway.admin.exposition import Sources
+from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis

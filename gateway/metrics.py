@@ -4,11 +4,9 @@ Counters are plain integers, because they are touched for every event: a labelle
 costs more there than the delivery that it counts.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from prometheus_client import Histogram
 
 PREFIX = "sse_gateway_"
 
@@ -16,8 +14,18 @@ LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 """Seconds: the upper bounds of the buckets of every lag histogram."""
 
 
-def _lag(name: str, documentation: str) -> Callable[[], Histogram]:
-    return lambda: Histogram(PREFIX + name, documentation, buckets=LAG_BOUNDS, registry=None)
+class LagHistogram:
+    """Lags by the bounds that they are within."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LAG_BOUNDS) + 1)
+        """Of lags above the bound before and up to the one at the same place; last, above all."""
+        self.sum = 0.0
+        """Seconds, of all lags together."""
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(LAG_BOUNDS, seconds)] += 1
+        self.sum += seconds
 
 
 @dataclass(slots=True)
@@ -53,10 +61,7 @@ class Metrics:
     """Polls that were cut while the answer was written, by reason."""
     failures: Counter[str] = field(default_factory=Counter)
     """Failed calls of the ticker's functions, by name."""
-    feed_lag: Histogram = field(
-        default_factory=_lag("feed_lag_seconds", "From an event's timestamp to its sockets.")
-    )
-    """Of some events, not of all."""
-    loop_lag: Histogram = field(
-        default_factory=_lag("loop_lag_seconds", "How late the event loop is.")
-    )
+    feed_lag: LagHistogram = field(default_factory=LagHistogram)
+    """From an event's timestamp to its sockets; of some events, not of all."""
+    loop_lag: LagHistogram = field(default_factory=LagHistogram)
+    """How late the event loop is."""

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from gateway.access import control
 from gateway.app import COMPONENTS, create_admin_runner, create_application, create_runner
-from gateway.embedded import EmbeddedRedis
 from gateway.errors import ConfigurationError
 from gateway.listener import BACKLOG, Listeners, listen, url_of
 from gateway.log import configure
@@ -113,6 +112,9 @@ async def reachable_redis(settings: Settings) -> AsyncIterator[Settings]:
     if settings.redis_url != EMBEDDED_REDIS:
         yield settings
         return
+    # Here, since it is for trials alone.
+    from gateway.embedded import EmbeddedRedis
+
     embedded = await EmbeddedRedis.start()
     try:
         yield settings.model_copy(update={"redis_url": embedded.url})

@@ -11,9 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from prometheus_client import Histogram
-
 from gateway.log import RateLimitedLog
+from gateway.metrics import LagHistogram
 from gateway.tasks import cancel_all
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class Ticker:
     A function that fails stops no other, and is called again when it is due.
     """
 
-    def __init__(self, lags: Histogram, failed: Counter[str]) -> None:
+    def __init__(self, lags: LagHistogram, failed: Counter[str]) -> None:
         """*lags* observes how many seconds late each tick is, as all is that the event loop does;
         *failed* counts failures by name."""
         self._lags = lags

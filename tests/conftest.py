@@ -28,6 +28,11 @@ hypothesis.settings.register_profile(
 )
 
 
+# An example may wait for a core while other tests run beside it; each test has its timeout.
+hypothesis.settings.register_profile("ordinary", deadline=None)
+hypothesis.settings.load_profile("ordinary")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _file_limit() -> None:
     raise_file_limit()

@@ -111,7 +111,8 @@ class _Record(BaseModel):
     """What Redis keeps: what the token proved, without other organizations and executions. So it is
     hardly larger than the token's `sub` and `jti`, and the token itself is not in it."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    # Deferred to the first ticket: a start does not wait for the validator.
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
 
     execution_id: str
     organization_id: str

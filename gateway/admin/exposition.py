@@ -8,55 +8,29 @@ client sent.
 import asyncio
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
     PlatformCollector,
     ProcessCollector,
-    disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from gateway import __version__
-from gateway.bus.canary import Canary
-from gateway.bus.health import Health
-from gateway.bus.subscription import Subscription
+from gateway.admin.sources import Sources
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.hub import Hub
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
-from gateway.http.poll_budget import Budget
 from gateway.http.runs import CUT_REASONS
-from gateway.metrics import PREFIX, Metrics
-from gateway.tasks import Supervisor
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The components that are read; nothing here is ever written to."""
-
-    metrics: Metrics
-    hub: Hub
-    health: Health
-    subscription: Subscription
-    canary: Canary
-    supervisor: Supervisor
-    polls: Budget
-
-    def not_ready(self) -> list[str]:
-        """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""
-        reasons = list(self.health.status().reasons)
-        if self.hub.draining:
-            reasons.insert(0, "The gateway is stopping: it is closing its streams.")
-        return reasons
-
-    def not_live(self) -> list[str]:
-        """Why the gateway should be restarted, as sentences; empty while no restart would help."""
-        stuck = self.health.stuck()
-        return [stuck] if stuck else []
-
+from gateway.metrics import LAG_BOUNDS, PREFIX
 
 # By their fields of `Metrics`.
 _COUNTERS = {
@@ -97,16 +71,23 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def create_registry(sources: Sources) -> CollectorRegistry:
-    """All metrics of one gateway and of the process that it runs in."""
-    # The time at which each histogram was made: of no use, and a metric more.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+_LAGS = {
+    "feed_lag": "From an event's timestamp to its sockets.",
+    "loop_lag": "How late the event loop is.",
+}
+_BUCKETS = (*map(str, LAG_BOUNDS), "+Inf")
+
+
+def exposed(sources: Sources, accept: str) -> tuple[bytes, str]:
+    """All metrics of one gateway and of the process that it runs in, and their content type, which
+    is chosen by *accept*, a header."""
     registry = CollectorRegistry()
     registry.register(GatewayCollector(sources))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    return registry
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
 _Gauge = tuple[str, str, float]
@@ -138,8 +119,12 @@ class GatewayCollector(Collector):
             yield family
         for name, documentation, value in (*self._streams(streams), *self._others()):
             yield GaugeMetricFamily(PREFIX + name, documentation, value)
-        yield from metrics.feed_lag.collect()
-        yield from metrics.loop_lag.collect()
+        for name, documentation in _LAGS.items():
+            lags = getattr(metrics, name)
+            buckets = zip(_BUCKETS, accumulate(lags.counts), strict=True)
+            yield HistogramMetricFamily(
+                f"{PREFIX}{name}_seconds", documentation, list(buckets), lags.sum
+            )
         info = GaugeMetricFamily(
             f"{PREFIX}build_info", "What runs here; always 1.", labels=["version", "python"]
         )

@@ -3,14 +3,14 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
+from importlib import import_module
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client.exposition import choose_encoder
 
-from gateway.admin.exposition import Sources, create_registry
+from gateway.admin.sources import Sources
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
@@ -151,12 +151,12 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _metrics(sources: Sources) -> Handler:
-    registry = create_registry(sources)
-
     async def handle(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # The first import takes as long as thousands of deliveries, which go on meanwhile.
+        exposition = await asyncio.to_thread(import_module, "gateway.admin.exposition")
+        body, content_type = exposition.exposed(sources, request.headers.get("Accept", ""))
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
-        return web.Response(body=encode(registry), headers=headers)
+        return web.Response(body=body, headers=headers)
 
     return handle
 

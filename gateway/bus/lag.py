@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 import orjson
-from prometheus_client import Histogram
 
 from gateway.events import fields
 from gateway.events.envelope import Envelope
+from gateway.metrics import LagHistogram
 
 INTERVAL = 0.1
 """Least seconds between two measured events."""
@@ -24,7 +24,7 @@ MAX_BYTES = 16 * 1024
 class LagSampler:
     """Measures some of the events that were delivered."""
 
-    def __init__(self, lags: Histogram, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, lags: LagHistogram, clock: Callable[[], float] = time.time) -> None:
         """*clock*: seconds since the epoch."""
         self._lags = lags
         self._clock = clock

@@ -7,11 +7,14 @@ a table or a `Text` passes `gateway.harmless` where the table or `Text` is made.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from gateway.harmless import harmless_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -19,8 +22,11 @@ def echo(text: str, *, err: bool = False) -> None:
     click.echo(harmless_lines(text), err=err)
 
 
-def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+def console(*, stderr: bool = False, soft_wrap: bool = False) -> "Console":
     """A console that prints `[red]` and `:smile:` as they are."""
+    # Here, since `serve` starts sooner without it.
+    from rich.console import Console
+
     return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 

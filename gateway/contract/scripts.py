@@ -7,7 +7,7 @@ on Redis 6.2 and later and on Valkey. Nothing here talks to Redis.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from gateway.contract import keys
@@ -50,8 +50,8 @@ class Script:
     """A Lua script, and its digest for EVALSHA."""
 
     def __init__(self, *names: str) -> None:
-        package = files("gateway.contract")
-        self.text = "\n".join(package.joinpath(name).read_text(encoding="utf-8") for name in names)
+        here = Path(__file__)
+        self.text = "\n".join(here.with_name(name).read_text(encoding="utf-8") for name in names)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

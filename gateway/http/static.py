@@ -5,11 +5,12 @@ The page needs a token like any client; `sse-gateway dev` gives it one.
 
 import hashlib
 import re
-from importlib.resources import files
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+_PACKAGE = Path(__file__).parents[1]
 _TYPES = {".js": "text/javascript", ".ts": "text/plain"}
 _IMPORT = re.compile(rb'(from\s+"\./[\w-]+\.js)(")')
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -20,7 +21,7 @@ def client_handler() -> Handler:
     """Serves the modules of the browser client and their type declarations."""
     sources = {
         file.name: file.read_bytes()
-        for file in files("gateway").joinpath("client").iterdir()
+        for file in (_PACKAGE / "client").iterdir()
         if file.name.endswith(tuple(_TYPES))
     }
     joined = b"".join(sources[name] for name in sorted(sources))
@@ -63,8 +64,7 @@ _HEADERS = {
 
 def add_page(application: web.Application) -> None:
     """Serve the page."""
-    page = files("gateway").joinpath("page")
-    for file in page.iterdir():
+    for file in (_PACKAGE / "page").iterdir():
         _, dot, suffix = file.name.rpartition(".")
         content_type = _PAGE_TYPES.get(dot + suffix)
         if content_type is not None:

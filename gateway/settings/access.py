@@ -38,7 +38,8 @@ _KEY_SOURCES = ("jwt_secret_file", "jwt_public_key_file", "jwks_url")
 class AccessSettings(BaseModel):
     """Who may watch; a part of `Settings`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Deferred: a validator of this part alone would be built, and never used.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     jwt_secret_file: Path | None = Field(
         None, description="File with the HS secret, for systemd credentials."

@@ -1,8 +1,6 @@
 """Reads the settings: environment over TOML file over systemd's credentials over default."""
 
-import difflib
 import os
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +86,9 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _read_file(config_file: Path | None, mistakes: list[str]) -> dict[str, Any]:
     if config_file is None:
         return {}
+    # Here, as in `_unknown`: a start without a file, or without a mistake, does without it.
+    import tomllib
+
     try:
         return tomllib.loads(config_file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -131,6 +132,8 @@ def _has_content(file: Path, mistakes: list[str]) -> bool:
 
 
 def _unknown(name: str, source: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, Settings.model_fields, n=1)
     hint = f"; did you mean {variable(near[0])}?" if near else "."
     return f"{variable(name)} ({source}) is not a setting of this version{hint}"

@@ -158,6 +158,12 @@ class Stage:
             await gateway.stop()
 
     async def start_gateway(self, port: int = 0, **settings: object) -> Gateway:
+        gateway = self.make_gateway(port, **settings)
+        await gateway.start()
+        return gateway
+
+    def make_gateway(self, port: int = 0, **settings: object) -> Gateway:
+        """One that is not started yet."""
         given = {
             "port": port,
             "admin_port": "off",
@@ -171,9 +177,7 @@ class Stage:
             **settings,
         }
         variables = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-        gateway = Gateway({"REDIS_URL": self.redis_process.url, **variables}, self.core)
-        await gateway.start()
-        return gateway
+        return Gateway({"REDIS_URL": self.redis_process.url, **variables}, self.core)
 
     async def executions(self, count: int, events: int = 0) -> list[str]:
         """New executions, registered, each with *events* in its history."""

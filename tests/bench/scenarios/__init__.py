@@ -15,8 +15,10 @@ from tests.bench.scenarios import (
     latency,
     memory,
     opening,
+    recovery,
     restart,
     saturation,
+    start,
 )
 from tests.bench.stage import Stage
 
@@ -33,7 +35,9 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "latency": latency.play,
     "firsts": firsts.play,
     "opening": opening.play,
+    "start": start.play,
     "restart": restart.play,
+    "recovery": recovery.play,
     "frozen": frozen.play,
     "idle": idle.play,
 }

@@ -20,7 +20,7 @@ async def play(stage: Stage) -> None:
     gateway = await stage.start_gateway()
     crowd, port = gateway.crowd, gateway.port
     await crowd.open((executions[n % count] for n in range(tabs)), replayed=20)
-    returning = [asyncio.ensure_future(_return(tab, *RETRY)) for tab in crowd.tabs]
+    returning = [asyncio.ensure_future(come_back(tab, *RETRY)) for tab in crowd.tabs]
     watching = asyncio.ensure_future(_watch_quiet(stage, gateway, quiet))
     try:
         await asyncio.sleep(0.5)
@@ -46,7 +46,7 @@ async def play(stage: Stage) -> None:
     )
 
 
-async def _return(tab: CountingTab, least: float, most: float) -> None:
+async def come_back(tab: CountingTab, least: float, most: float) -> None:
     """Wait until the stream is closed, then come back with the last id after so many seconds."""
     tab.lost = asyncio.get_running_loop().create_future()
     await tab.lost
@@ -67,7 +67,7 @@ async def _watch_quiet(stage: Stage, gateway: Gateway, execution: str) -> list[f
     tab = CountingTab(crowd, execution)
     await tab.connect()
     await tab.opened(1)
-    await _return(tab, 0.05, 0.05)
+    await come_back(tab, 0.05, 0.05)
     publisher = await stage.publisher()
     del crowd.latencies[:]
     try:
