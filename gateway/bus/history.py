@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, read_meta
 from gateway.bus.errors import redis_errors
+from gateway.contract.meta import META_FIELDS, RunMeta
+from gateway.contract.meta import read_meta as run_meta_of
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
 from gateway.errors import MessageRefused, RedisUnavailable
@@ -99,6 +101,7 @@ class History:
         self._answers = Answers("The history of")
         self._pages: DataLoader[_Question, Page] = DataLoader(self._read_pages, _PAGES_AT_ONCE)
         self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
+        self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
     async def page(
         self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
@@ -120,6 +123,14 @@ class History:
         """
         return await self._extents.ask(execution_id)
 
+    async def meta(self, execution_id: str) -> RunMeta:
+        """What is known of the run beside its events: its epochs, and what survives trimming.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        return await self._metas.ask(execution_id)
+
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
         """The last id of each history, in one round trip; None where there is no history. One that
         cannot be read is left out.
@@ -135,6 +146,7 @@ class History:
         """Cancel the reads under way."""
         await self._pages.stop()
         await self._extents.stop()
+        await self._metas.stop()
 
     async def _read_pages(
         self, questions: Sequence[_Question]
@@ -152,6 +164,11 @@ class History:
         self, execution_ids: Sequence[str]
     ) -> dict[str, Extent | RedisUnavailable]:
         return await self._read_meta(execution_ids, _extent, "epoch", "seq", "bytes")
+
+    async def _read_metas(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, RunMeta | RedisUnavailable]:
+        return await self._read_meta(execution_ids, run_meta_of, *META_FIELDS)
 
     async def _read_meta(
         self, execution_ids: Sequence[str], decode: Callable[[Any], T], *fields: str

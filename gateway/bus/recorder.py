@@ -27,10 +27,13 @@ from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
+from gateway.contract.meta import kind_of
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import Envelope
+from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
+from gateway.events.json_edit import parse_object
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
@@ -148,14 +151,7 @@ class Recorder:
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
     ) -> Call:
         self._batch += 1
-        messages = [
-            BareMessage(
-                envelope.body,
-                hashlib.blake2b(envelope.body, digest_size=16).digest(),
-                with_status(envelope.type, envelope.body, self._terminal_types),
-            )
-            for envelope in envelopes
-        ]
+        messages = [self._message(envelope) for envelope in envelopes]
         return record_call(
             execution_id,
             messages,
@@ -164,6 +160,17 @@ class Recorder:
             batch=self._batch,
             limits=self._limits,
             unregistered_ttl_ms=self._unregistered_ttl_ms,
+        )
+
+    def _message(self, envelope: Envelope) -> BareMessage:
+        body = envelope.body
+        terminal_type = with_status(envelope.type, body, self._terminal_types)
+        return BareMessage(
+            body,
+            hashlib.blake2b(body, digest_size=16).digest(),
+            terminal_type,
+            kind_of(envelope.type),
+            moment_of(parse_object(body), ends=True) if terminal_type else envelope.moment,
         )
 
     async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:

@@ -7,7 +7,7 @@
 -- KEYS: events, meta, seen (payload digest -> its occurrences), order (digests by age), answer
 -- (the last answer to this instance). ARGV[6..] instance, since, batch, ttl, remembered, how many
 -- milliseconds an execution without an organization is kept (0: as long as any other), then for
--- each message payload, digest, terminal type.
+-- each message payload, digest, terminal type, kind of step event, when it happened.
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -98,7 +98,7 @@ local function forget_oldest()
   known.gone = known.gone + 1
 end
 
-local function record(payload, digest, terminal_type)
+local function record(payload, digest, terminal_type, kind, moment)
   local known = occurrences(digest)
   local count = (known.counts[instance] or first_count(known)) + 1
   -- Forgotten long ago: this instance is far behind, and history has the event anyway.
@@ -106,7 +106,7 @@ local function record(payload, digest, terminal_type)
   known.counts[instance] = count
   local id = known.ids[count - known.gone]
   if not id then
-    id = append(payload, terminal_type)
+    id = append(payload, terminal_type, kind, moment)
     table.insert(known.ids, id)
     table.insert(known.times, now)
     redis.call('RPUSH', order, digest)
@@ -115,8 +115,8 @@ local function record(payload, digest, terminal_type)
 end
 
 local ids = {}
-for index = first_message, #ARGV, 3 do
-  table.insert(ids, record(ARGV[index], ARGV[index + 1], ARGV[index + 2]))
+for index = first_message, #ARGV, 5 do
+  table.insert(ids, record(unpack(ARGV, index, index + 4)))
 end
 close_call(shortened)
 for _ = 1, redis.call('LLEN', order) - remembered do forget_oldest() end

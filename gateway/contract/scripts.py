@@ -77,8 +77,11 @@ def publish_call(
     idempotency_key: str,
     terminal_type: str,
     limits: HistoryLimits,
+    kind: str = "",
+    moment: str = "",
 ) -> Call:
     """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
+    *kind*, *moment*: see `gateway.contract.meta`.
 
     *payload* is a JSON object without `id` or leading white space.
     """
@@ -89,16 +92,19 @@ def publish_call(
             keys.meta_key(execution_id),
             keys.once_key(execution_id, idempotency_key),
         ],
-        [*limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload],
+        [*limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment],
     )
 
 
 class BareMessage(NamedTuple):
-    """A message to record: what goes into history, and the digest of what was published."""
+    """A message to record: what goes into history, and the digest of what was published.
+    *kind*, *moment*: see `gateway.contract.meta`."""
 
     payload: bytes
     digest: bytes
     terminal_type: str
+    kind: str = ""
+    moment: str = ""
 
 
 def record_call(

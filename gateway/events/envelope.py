@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
+from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
 from gateway.events.json_edit import without_member
 
@@ -44,6 +45,8 @@ class Envelope(NamedTuple):
     """None for a bare message, which was not recorded before it was published."""
     body: bytes
     """Its JSON on one line, with a member `id` only where `id` is set."""
+    moment: str = ""
+    """When it happened, of a bare message that tells; see `gateway.events.fields.moment_of`."""
 
 
 class Event(NamedTuple):
@@ -76,7 +79,8 @@ def decode(payload: bytes) -> Envelope:
     event_id = None
     if "id" in document and (event_id := parse_id(document["id"])) is None:
         body = without_member(body, "id")
-    return Envelope(event_type, event_id, body)
+    moment = moment_of(document, ends=False) if event_id is None else ""
+    return Envelope(event_type, event_id, body, moment)
 
 
 def one_line(payload: bytes) -> bytes:
