@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -55,11 +55,20 @@ _BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
 _MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
 
-FORGOTTEN = EventId(0, 0)
+
+class Given(NamedTuple):
+    """What a bare message was given when it was recorded."""
+
+    id: EventId
+    timestamp: bytes = b""
+    """Empty where it has one of its own."""
+
+
+FORGOTTEN = Given(EventId(0, 0))
 """Given to a message that was recorded so long ago that nobody remembers its id."""
 
-Recorded = Mapping[str, list[EventId | None]]
-"""By execution, an id for each of its messages, in order; None where recording was refused."""
+Recorded = Mapping[str, list[Given | None]]
+"""By execution, what each of its messages was given, in order; None where recording was refused."""
 
 
 class Recorder:
@@ -166,11 +175,12 @@ class Recorder:
         body = envelope.body
         terminal_type = with_status(envelope.type, body, self._terminal_types)
         return BareMessage(
-            body,
+            body if envelope.untimed is None else envelope.untimed,
             hashlib.blake2b(body, digest_size=16).digest(),
             terminal_type,
             kind_of(envelope.type),
             moment_of(parse_object(body), ends=True) if terminal_type else envelope.moment,
+            int(envelope.untimed is not None),
         )
 
     async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:
@@ -256,7 +266,7 @@ class _Part:
     execution_id: str
     envelopes: Sequence[Envelope]
     call: Call
-    ids: list[EventId | None] | None = None
+    ids: list[Given | None] | None = None
     """Of each message, once that is settled."""
 
 
@@ -273,17 +283,21 @@ def _next_parts(parts: Sequence[_Part], without: Collection[str]) -> list[_Part]
     return list(first.values())
 
 
-def _id(answer: Any) -> EventId | None:
-    """The id of a recorded message; None where the answer is none."""
+def _id(answer: Any) -> Given | None:
+    """What was given to a recorded message; None where the answer makes no sense."""
     if answer == b"":
         return FORGOTTEN
-    return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None
+    if not isinstance(answer, bytes):
+        return None
+    text, _, timestamp = answer.partition(b" ")
+    event_id = parse_id(text.decode(errors="replace"))
+    return Given(event_id, timestamp) if event_id is not None else None
 
 
 def _pieces(envelopes: Sequence[Envelope]) -> list[Sequence[Envelope]]:
     return [envelopes[at : at + _AT_ONCE] for at in range(0, len(envelopes), _AT_ONCE)]
 
 
-def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[EventId | None]:
+def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[Given | None]:
     """Of all messages of an execution, in order."""
     return [one for part in parts if part.execution_id == execution_id for one in part.ids or ()]

@@ -105,6 +105,8 @@ class BareMessage(NamedTuple):
     terminal_type: str
     kind: str = ""
     moment: str = ""
+    gets_timestamp: int = 0
+    """1 for an event without timestamp: it gets the time at which it is recorded."""
 
 
 def record_call(
@@ -117,7 +119,8 @@ def record_call(
     limits: HistoryLimits,
     unregistered_ttl_ms: int = 0,
 ) -> Call:
-    """Record bare messages; the answer has one id each, empty for a message that is too old.
+    """Record bare messages; the answer has one id each, and after a space the timestamp that it
+    was given, if any; empty for a message that is too old.
 
     *instance* names one subscription session, *since* is the Redis TIME in microseconds taken
     before it began. *batch* is the number of this call; a repeated call has the same.

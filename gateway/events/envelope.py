@@ -47,6 +47,8 @@ class Envelope(NamedTuple):
     """Its JSON on one line, with a member `id` only where `id` is set."""
     moment: str = ""
     """When it happened, of a bare message that tells; see `gateway.events.fields.moment_of`."""
+    untimed: bytes | None = None
+    """Of a bare message without timestamp, the body that gets the time of recording as one."""
 
 
 class Event(NamedTuple):
@@ -79,8 +81,12 @@ def decode(payload: bytes) -> Envelope:
     event_id = None
     if "id" in document and (event_id := parse_id(document["id"])) is None:
         body = without_member(body, "id")
-    moment = moment_of(document, ends=False) if event_id is None else ""
-    return Envelope(event_type, event_id, body, moment)
+    if event_id is not None:
+        return Envelope(event_type, event_id, body)
+    untimed = None
+    if document.get("timestamp") is None:
+        untimed = without_member(body, "timestamp") if "timestamp" in document else body
+    return Envelope(event_type, None, body, moment_of(document, ends=False), untimed)
 
 
 def one_line(payload: bytes) -> bytes:
@@ -94,6 +100,11 @@ def one_line(payload: bytes) -> bytes:
 def with_id(body: bytes, event_id: EventId) -> bytes:
     """*body*, a JSON object without `id`, with *event_id* first."""
     return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
+
+
+def with_timestamp(body: bytes, timestamp: bytes) -> bytes:
+    """*body*, a JSON object without `timestamp`, with this one first."""
+    return b'{"timestamp":"%b",%b' % (timestamp, body[1:])
 
 
 def live(envelope: Envelope) -> Event:
