@@ -11,6 +11,7 @@ GatewayError
     ├── Unauthenticated     401
     ├── Forbidden           403
     ├── ExecutionNotFound   404
+    ├── RunNotFound         404
     ├── RequestTimedOut     408
     ├── BodyTooLarge        413
     ├── RunTooLarge         413
@@ -104,6 +105,18 @@ class ExecutionNotFound(RequestRefused):
         super().__init__(
             "Execution not found for this organization. Register the execution first, for this "
             'organization: see "Connect your own workers" in the README.'
+        )
+
+
+class RunNotFound(RequestRefused):
+    """No run with this epoch is kept of the execution, which the asker may see."""
+
+    status = 404
+    code = "run_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
         )
 
 

@@ -53,6 +53,7 @@ class _Question(NamedTuple):
     execution_id: str
     cursor: EventId | None
     only_valid: bool
+    run: str = ""
 
 
 class Entry(NamedTuple):
@@ -76,6 +77,8 @@ class Page:
     more: bool
     last: EventId | None
     entries: list[Entry]
+    run: int | None = None
+    """The epoch with which the run began, of one that was restarted."""
 
     def status(self, terminal_types: TerminalTypes) -> EndingStatus:
         """How the execution ended, of one that has."""
@@ -104,16 +107,22 @@ class History:
         self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        run: str = "",
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_valid*: no events where they would not follow the cursor (`reset`).
+        *only_valid*: no events where they would not follow the cursor (`reset`). *run*: the name of
+        a former run of a restarted execution, see `RunMeta.run_of`.
 
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask(_Question(execution_id, cursor, only_valid))
+        return await self._pages.ask(_Question(execution_id, cursor, only_valid, run))
 
     async def extent(self, execution_id: str) -> Extent:
         """About how large the history is, without reading it.
@@ -152,8 +161,8 @@ class History:
         self, questions: Sequence[_Question]
     ) -> dict[_Question, Page | RedisUnavailable]:
         calls = [
-            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid)
-            for execution_id, cursor, only_valid in questions
+            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid, run=run)
+            for execution_id, cursor, only_valid, run in questions
         ]
         with redis_errors():
             answers = await scripts.run_all(self._redis, calls)
@@ -195,7 +204,7 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
 
 
 def _page(answer: Any) -> Page:
-    cursor_status, first, terminal, ended_as, terminal_kept, more, last, *rest = answer
+    cursor_status, first, terminal, ended_as, terminal_kept, more, last, run, *rest = answer
     terminal_type, status = read_with_status(ended_as.decode())
     return Page(
         cursor_status=cast(CursorStatus, cursor_status.decode()),
@@ -206,6 +215,7 @@ def _page(answer: Any) -> Page:
         terminal_kept=bool(terminal_kept),
         more=bool(more),
         last=parse_id(last.decode(errors="replace")),
+        run=int(run) if run.isdigit() else None,
         entries=[
             Entry(_id(event_id), payload)
             for event_id, payload in zip(rest[::2], rest[1::2], strict=True)

@@ -81,8 +81,10 @@ class Recorder:
         terminal_types: TerminalTypes,
         metrics: Metrics,
         unregistered_ttl_ms: int = 0,
+        restart_types: Collection[str] = (),
     ) -> None:
-        """*unregistered_ttl_ms*: see `record_call`."""
+        """*unregistered_ttl_ms*: see `record_call`. *restart_types* restart their run."""
+        self._restart_types = frozenset(restart_types)
         self._redis = redis
         self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
@@ -181,6 +183,7 @@ class Recorder:
             kind_of(envelope.type),
             moment_of(parse_object(body), ends=True) if terminal_type else envelope.moment,
             int(envelope.untimed is not None),
+            envelope.type in self._restart_types,
         )
 
     async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "loadtest": "loadtest",
     "publish": "publish",
     "register": "registry",
+    "restart": "runs",
     "revoke": "access",
     "serve": "serve",
     "status": "registry",

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from gateway.events import fields
 from gateway.events.ids import EventId
 
-META_FIELDS = ("epoch", "seq", "former", "counts", "first", "terminal_time")
+META_FIELDS = ("epoch", "seq", "former", "counts", "first", "terminal_time", "runs")
 """The fields of `meta` that `read_meta` takes, in order."""
 
 _KINDS = {"step:started": "started", "step:completed": "completed", "step:failed": "failed"}
 _FORMER = re.compile(r"(\d{1,20}):(\d{1,20})")
+_RUN = re.compile(r"(\d{1,20}):([0-9a-f]{16})")
 _COUNTS = re.compile(r"(\d{1,15})-(\d{1,15}):(\d{0,15}):(?:(\d{1,15}):(\d{1,15}):(\d{1,15})|::)")
 
 
@@ -47,6 +48,18 @@ class RunMeta:
     terminal_time: str | None = None
     """When the terminal event happened."""
 
+    runs: Mapping[int, str] = field(default_factory=dict)
+    """The names of former runs that are kept, by their last epoch."""
+
+    def run_of(self, epoch: int) -> str | None:
+        """The name of the former run that *epoch* was of; empty: the present one; None: it is not
+        known, or no longer kept."""
+        if epoch not in self.epochs:
+            return None
+        # Epochs of one execution grow.
+        former = [last for last in self.runs if last >= epoch]
+        return self.runs[min(former)] if former else ""
+
     def has_given(self, event_id: EventId) -> bool:
         """Whether *event_id* is one that this execution has given, kept or not."""
         return 0 < event_id.seq <= self.epochs.get(event_id.epoch, 0)
@@ -71,7 +84,7 @@ class RunMeta:
 
 def read_meta(answer: Sequence[bytes | None]) -> RunMeta:
     """The values of `META_FIELDS`; one that makes no sense counts as not known."""
-    epoch, seq, former, counts, first, terminal_time = (
+    epoch, seq, former, counts, first, terminal_time, runs = (
         one.decode(errors="replace") if one is not None else "" for one in answer
     )
     epochs = {int(one): int(last) for one, last in _FORMER.findall(former)}
@@ -93,4 +106,5 @@ def read_meta(answer: Sequence[bytes | None]) -> RunMeta:
         steps,
         fields.time(first_time) if first_in == epoch else None,
         fields.time(terminal_time),
+        {int(last): name for last, name in _RUN.findall(runs)},
     )

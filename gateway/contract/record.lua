@@ -8,13 +8,14 @@
 -- KEYS: events, meta, seen (payload digest -> its occurrences), order (digests by age), answer
 -- (the last answer to this instance). ARGV[6..] instance, since, batch, ttl, remembered, how many
 -- milliseconds an execution without an organization is kept (0: as long as any other), then for
--- each message payload, digest, terminal type, kind of step event, when it happened, and '1' if the
--- time of recording is to be its timestamp.
+-- each message payload, digest, terminal type, kind of step event, when it happened, '1' if the
+-- time of recording is to be its timestamp, and of one that restarts the run, which of the KEYS is the
+-- first of two for what is kept of the former one (else empty). ARGV[12]: how long that is kept.
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local remembered, unregistered_ttl = tonumber(ARGV[10]), tonumber(ARGV[11])
-local first_message = 12
+local former_ttl, first_message = ARGV[12], 13
 
 -- The packed table; nil for a foreign value.
 local function unpacked(packed)
@@ -120,7 +121,7 @@ local function forget_oldest()
   known.gone = known.gone + 1
 end
 
-local function record(payload, digest, terminal_type, kind, moment, gets_timestamp)
+local function record(payload, digest, terminal_type, kind, moment, gets_timestamp, former)
   local known = occurrences(digest)
   local count = (known.counts[instance] or first_count(known)) + 1
   -- Forgotten long ago: this instance is far behind, and history has the event anyway.
@@ -128,6 +129,10 @@ local function record(payload, digest, terminal_type, kind, moment, gets_timesta
   known.counts[instance] = count
   local place = count - known.gone
   if not known.ids[place] then
+    if former ~= '' then
+      close_call(shortened)
+      restart(KEYS[tonumber(former)], KEYS[tonumber(former) + 1], former_ttl)
+    end
     if gets_timestamp == '1' then
       payload = '{"timestamp":"' .. iso(now) .. '",' .. string.sub(payload, 2)
       if moment == '' then moment = iso(now) end
@@ -141,8 +146,8 @@ local function record(payload, digest, terminal_type, kind, moment, gets_timesta
 end
 
 local ids = {}
-for index = first_message, #ARGV, 6 do
-  table.insert(ids, record(unpack(ARGV, index, index + 5)))
+for index = first_message, #ARGV, 7 do
+  table.insert(ids, record(unpack(ARGV, index, index + 6)))
 end
 close_call(shortened)
 for _ = 1, redis.call('LLEN', order) - remembered do forget_oldest() end

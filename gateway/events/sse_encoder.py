@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal
 
 import orjson
 
@@ -29,6 +30,9 @@ class CloseReason(StrEnum):
     UNAVAILABLE = "unavailable"
     LIMIT = "limit"
 
+
+ResetReason = Literal["history_lost", "restarted"]
+"""The `reason` of `stream:reset`: `restarted` where the execution has begun a new run."""
 
 RETRY_MS = (1000, 3000)
 """Range of every `retry:` in milliseconds: tabs that were closed together come back apart."""
@@ -100,6 +104,6 @@ def gap(first: EventId, last: EventId) -> bytes:
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
 
 
-def reset(reason: CloseReason) -> bytes:
+def reset(reason: ResetReason = "history_lost") -> bytes:
     """The cursor belongs to another epoch of the history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})

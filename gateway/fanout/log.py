@@ -49,8 +49,10 @@ class Log(Reads):
         if batch.first is None:
             self._publish_without_ids(batch)
         elif self.ending is not None:
-            # What follows the end is in history, and no stream is given it.
-            return
+            # What follows the end is in history, and no stream is given it; but it may have begun
+            # again, for those who come back.
+            if batch.first.epoch != self.ending.id.epoch:
+                self._start_over()
         elif not self.is_known or self._repairing is not None:
             self._wait(batch, recorded_here)
         elif (following := self._following(batch, recorded_here)) is not None:

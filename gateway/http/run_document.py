@@ -39,6 +39,8 @@ class Query(NamedTuple):
     """Only events that follow this one; None for all, also where the value was no event id."""
     limit: int | None = None
     """Most events of the answer; None for any number."""
+    run: str = ""
+    """The name of a former run of a restarted execution; empty for the present one."""
 
 
 class HistoryRange(NamedTuple):
@@ -51,7 +53,7 @@ class HistoryRange(NamedTuple):
         """The opaque part of the entity tag."""
         logs = "logs" if query.with_logs else ""
         limit = "" if query.limit is None else f".{query.limit}"
-        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}"
+        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}{query.run}"
 
 
 @dataclass(frozen=True, slots=True)

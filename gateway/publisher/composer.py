@@ -35,6 +35,11 @@ class Outgoing(NamedTuple):
 
     idempotency_key: str
     call: Call
+    execution_id: str
+    restarts: bool
+    """It begins a new run."""
+    ends: bool
+    """It ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,9 @@ class Composer:
         *,
         timestamp: Moment | None,
         idempotency_key: str | None,
+        restart_ttl_ms: int | None = None,
     ) -> Outgoing:
-        """The event; without a *timestamp* it happens now.
+        """The event; without a *timestamp* it happens now. *restart_ttl_ms*: see `publish_call`.
 
         Raises:
             EventRefused: it is no valid event.
@@ -75,8 +81,10 @@ class Composer:
             limits=self.limits,
             kind=kind_of(event_type),
             moment=moment_of(parse_object(payload), ends=terminal_type != ""),
+            restart_ttl_ms=restart_ttl_ms,
         )
-        return Outgoing(key, call)
+        restarts = restart_ttl_ms is not None
+        return Outgoing(key, call, execution_id, restarts, terminal_type != "")
 
     def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
         fragment = orjson.Fragment(_encoded(data))

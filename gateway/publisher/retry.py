@@ -30,6 +30,10 @@ class PublishFailed(GatewayError):
         self.idempotency_key = idempotency_key
 
 
+class RunRestarted(PublishFailed):
+    """The execution was restarted, and this event is of the former run. Do not publish it again."""
+
+
 class BufferFull(GatewayError):
     """The buffer is full. This event was not added."""
 

@@ -28,7 +28,7 @@ def previous(*names: str) -> str:
     return "\n".join((PREVIOUS / name).read_text(encoding="utf-8") for name in names)
 
 
-def _digest(payload: bytes) -> bytes:
+def digest(payload: bytes) -> bytes:
     return hashlib.blake2b(payload, digest_size=16).digest()
 
 
@@ -41,7 +41,7 @@ async def previous_record(
         "previous", 0, batch, 3_600_000, 2000,
     ]  # fmt: skip
     for one in payloads:
-        arguments += [one, _digest(one), ""]
+        arguments += [one, digest(one), ""]
     names = [
         keys.events_key("run-1"), META, keys.seen_key("run-1"), keys.order_key("run-1"),
         keys.answer_key("run-1", "previous"),
@@ -77,7 +77,7 @@ async def test_a_timestamp_is_added_only_where_this_release_recorded(redis: Redi
     release recorded it first, and as it was published where the one before did."""
     a, b = payload("a"), payload("b")
     await previous_record(redis, a)
-    messages = [BareMessage(one, _digest(one), "", gets_timestamp=1) for one in (a, b)]
+    messages = [BareMessage(one, digest(one), "", gets_timestamp=1) for one in (a, b)]
     call = record_call("run-1", messages, instance="i", since=0, batch=1, limits=LIMITS)
     first, second = await scripts.run(redis, call)
     event_id, _, timestamp = second.partition(b" ")
