@@ -5,6 +5,7 @@ GatewayError
 ├── CannotListen            the address is taken or may not be used
 ├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
 ├── RedisUnavailable        Redis could not be asked before a deadline
+│   └── ExecutionForgotten  it was deleted, and nothing of it is kept
 ├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
 └── RequestRefused          an HTTP request that gets no stream; has its status and code
     ├── MalformedRequest    400
@@ -50,6 +51,13 @@ class MessageRefused(GatewayError):
 
 class RedisUnavailable(GatewayError):
     """Redis could not be asked before the deadline; `str(error)` says what is wrong."""
+
+
+class ExecutionForgotten(RedisUnavailable):
+    """The execution was deleted a short time ago (`sse-gateway forget`)."""
+
+    def __init__(self) -> None:
+        super().__init__("This execution was deleted.")
 
 
 class BackendUnavailable(GatewayError):

@@ -37,6 +37,10 @@ DROP_LOG_INTERVAL = 10.0
 """Seconds between two log lines about dropped messages."""
 
 
+_FORGOTTEN = b'{"type":"stream:forgotten"}'
+"""What `forget.lua` publishes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the feed takes for an event."""
@@ -130,6 +134,9 @@ class Feed:
                 if execution_id is None:
                     name = channel.decode("utf-8", "replace")
                     self._canary.returned(name.rpartition(CANARY_MARK)[2])
+                    continue
+                if payload == _FORGOTTEN:
+                    self._hub.look_again(execution_id)
                     continue
                 envelope = self._read(payload)
             except MessageRefused as refusal:

@@ -250,6 +250,10 @@ class Recorder:
             log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:
+        if answer == b"forgotten":
+            self._metrics.events_dropped["forgotten"] += len(part.envelopes)
+            part.ids = [FORGOTTEN] * len(part.envelopes)
+            return
         # Part of it was kept in Redis, where somebody else may have written something.
         if isinstance(answer, list) and len(answer) == len(part.envelopes):
             self._metrics.events_recorded += len(answer)

@@ -16,6 +16,7 @@ from gateway.harmless import harmless_lines
 COMMANDS = {
     "check": "check",
     "dev": "dev",
+    "forget": "runs",
     "loadtest": "loadtest",
     "publish": "publish",
     "register": "registry",

@@ -20,6 +20,7 @@ _REVOKE = frozenset([
     "WATCH", "MULTI", "EXEC", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE", "ZSCORE", "ZSCAN", "EXPIREAT",
     "SET",
 ])  # fmt: skip
+_FORGET = frozenset(["SCAN", "HGET", "PEXPIRE"])
 
 WITHOUT = {
     "PTTL": "what nobody has registered is kept as long as any other execution",
@@ -83,8 +84,8 @@ WORKER = Role("worker", "workers that only PUBLISH", frozenset({"PUBLISH"}), ())
 
 OPERATOR = Role(
     "operator",
-    "people who use `sse-gateway register`, `status`, `publish` and `revoke`",
-    _PUBLISH | _REGISTER | _REVOKE | {"HGETALL"},
+    "people who use `sse-gateway register`, `status`, `publish`, `restart`, `forget` and `revoke`",
+    _PUBLISH | _REGISTER | _REVOKE | _FORGET | {"HGETALL"},
     ("sse:*",),
 )
 

@@ -14,7 +14,9 @@ local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARG
 local restarts, began = KEYS[4] and true, number(ARGV[12])
 
 -- An idempotency key is of one run: the next one has steps of the same names.
-local run = number(redis.call('HMGET', meta, 'run')[1]) or 0
+local of_run = redis.call('HMGET', meta, 'run', 'forgotten')
+if of_run[2] then return redis.error_reply('FORGOTTEN this execution was deleted') end
+local run = number(of_run[1]) or 0
 local is_of_former_run = began and began < run
 local known = redis.call('GET', once)
 local known_in = known and number(string.match(known, '^(%d+)-%d+$'))

@@ -26,7 +26,8 @@ local function parts(id)
 end
 
 local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
-  'terminal_status', 'run')
+  'terminal_status', 'run', 'forgotten')
+if known[8] then return redis.error_reply('FORGOTTEN this execution was deleted') end
 local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')

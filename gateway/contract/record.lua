@@ -1,5 +1,6 @@
 -- Records bare messages: returns one id for each, the same to every gateway instance that asks. After
--- a space follows the timestamp, if this script has added one.
+-- a space follows the timestamp, if this script has added one. `forgotten` for all of an execution
+-- that was deleted.
 --
 -- Instances agree by counting: the n-th time that an instance sees exactly this payload in this
 -- execution is the same event as the n-th time that another one sees it. So a payload that was
@@ -11,6 +12,9 @@
 -- each message payload, digest, terminal type, kind of step event, when it happened, '1' if the
 -- time of recording is to be its timestamp, and of one that restarts the run, which of the KEYS is the
 -- first of two for what is kept of the former one (else empty). ARGV[12]: how long that is kept.
+
+-- Deleted a short time ago: what comes late is dropped.
+if redis.call('HEXISTS', meta, 'forgotten') == 1 then return 'forgotten' end
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]

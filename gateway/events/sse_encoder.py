@@ -23,6 +23,7 @@ class CloseReason(StrEnum):
     DRAIN = "drain"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - not a secret
     REVOKED = "revoked"
+    FORGOTTEN = "forgotten"
     SLOW_READER = "slow_reader"
     HISTORY_LOST = "history_lost"
     MAX_AGE = "max_age"

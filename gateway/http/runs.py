@@ -19,7 +19,13 @@ from aiohttp import web
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.registry import Registry
-from gateway.errors import ExecutionNotFound, MalformedRequest, RedisUnavailable, Unavailable
+from gateway.errors import (
+    ExecutionForgotten,
+    ExecutionNotFound,
+    MalformedRequest,
+    RedisUnavailable,
+    Unavailable,
+)
 from gateway.events.ids import parse_id
 from gateway.fanout.stalls import StallWatch
 from gateway.http.credentials import read_credentials
@@ -87,6 +93,8 @@ class RunsHandler:
             elif registered not in (None, workflow_id):
                 raise ExecutionNotFound
             return await self._answer(request, key, workflow_id)
+        except ExecutionForgotten:
+            raise ExecutionNotFound from None
         except RedisUnavailable as error:
             raise Unavailable(
                 f"The run cannot be read now: {error} Try again in a few seconds."

@@ -37,6 +37,7 @@ from gateway.publisher.retry import (
     EventRefused,
     EventTooLarge,
     PublishFailed,
+    RunForgotten,
     RunRestarted,
 )
 from gateway.publisher.synchronous import SyncBuffer, SyncPublisher
@@ -50,6 +51,7 @@ __all__ = [
     "PublishFailed",
     "Publisher",
     "RegistrationRefused",
+    "RunForgotten",
     "RunRestarted",
     "SyncBuffer",
     "SyncPublisher",

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from gateway.contract.scripts import Call, of_run
 from gateway.publisher.composer import Outgoing
-from gateway.publisher.retry import RunRestarted
+from gateway.publisher.retry import RunForgotten, RunRestarted
 
 _MOST = 10_000
 """Executions remembered; each is forgotten at its end."""
@@ -51,11 +51,17 @@ class Runs:
         """Around sending *event*.
 
         Raises:
+            RunForgotten: the execution was deleted.
             RunRestarted: the run was restarted since this publisher published in it.
         """
         try:
             yield
         except ResponseError as error:
+            if str(error).startswith("FORGOTTEN"):
+                raise RunForgotten(
+                    f"Not published: execution {event.execution_id} was deleted.",
+                    event.idempotency_key,
+                ) from error
             if not str(error).startswith("RESTARTED"):
                 raise
             raise RunRestarted(

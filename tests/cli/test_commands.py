@@ -152,6 +152,19 @@ async def test_restart(redis: Redis, redis_url: str) -> None:
     assert first != str(before)
 
 
+async def test_forget(redis: Redis, redis_url: str) -> None:
+    """`forget` deletes one execution, or those of an organization, and never both."""
+    for execution_id in ("run-1", "run-2", "run-3"):
+        await run("register", execution_id, "--organization", "acme", REDIS_URL=redis_url)
+    status, out, _ = await run("forget", "run-1", REDIS_URL=redis_url)
+    assert (status, out) == (0, "run-1 is forgotten.\n")
+    status, out, _ = await run("forget", "--organization", "acme", REDIS_URL=redis_url)
+    assert (status, out) == (0, "2 executions of acme are forgotten.\n")
+    status, _, err = await run("forget", "run-1", "--organization", "acme", REDIS_URL=redis_url)
+    assert status == 2
+    assert "either" in err
+
+
 async def test_token_without_secret() -> None:
     """Without a secret `token` says what is missing."""
     status, _, err = await run("token", "--organization", "acme", GATEWAY_JWT_SECRET="")
