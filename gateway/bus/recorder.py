@@ -5,7 +5,6 @@ deliver anything.
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
@@ -33,6 +31,7 @@ from gateway.events.envelope import Envelope
 from gateway.events.ids import EventId, parse_id
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,6 @@ _PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=6
 
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
-
-_BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
 
 _MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
@@ -124,7 +121,7 @@ class Recorder:
         ]
         deadline = asyncio.get_running_loop().time() + REFUSAL_DEADLINE
         given: set[str] = set()
-        failures = 0
+        pauses = Backoff(0.05, 1.0)
         retry = True
         while True:
             refuses_all = await self._try(parts, deadline, retry=retry)
@@ -141,8 +138,7 @@ class Recorder:
                 # Away, not refusing: nothing else arrives either, so nobody waits for this.
                 self.found_away_at = asyncio.get_running_loop().time()
                 deadline = self.found_away_at + REFUSAL_DEADLINE
-            failures += 1
-            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+            await asyncio.sleep(pauses.next())
 
     def _call(
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
@@ -151,7 +147,7 @@ class Recorder:
         messages = [
             BareMessage(
                 envelope.body,
-                hashlib.blake2b(envelope.body, digest_size=16).digest(),
+                envelope.digest,
                 with_status(envelope.type, envelope.body, self._terminal_types),
             )
             for envelope in envelopes
@@ -209,15 +205,14 @@ class Recorder:
                 # It began to record again between the two questions.
                 continue
             self._unrecorded(part)
-            if (held_back := self._own_fault_log.due()) is not None:
-                log.error(
-                    "Events of %s are delivered without being recorded: Redis refuses its keys "
-                    "(%s; %d more since). Delete sse:{%s}:* if something else has written there.",
-                    part.execution_id,
-                    refusal,
-                    held_back,
-                    part.execution_id,
-                )
+            self._own_fault_log.warning(
+                log,
+                "Events of %s are delivered without being recorded: Redis refuses its keys (%s). "
+                "Delete sse:{%s}:* if something else has written there.",
+                part.execution_id,
+                refusal,
+                part.execution_id,
+            )
 
     def _give_up(self, refused: Sequence[tuple["_Part", RedisError]]) -> None:
         refusal = refused[-1][1]
@@ -226,8 +221,7 @@ class Recorder:
         self.problem = (
             f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
         )
-        if (held_back := self._refusal_log.due()) is not None:
-            log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
+        self._refusal_log.warning(log, "%s (%s)", self.problem, refusal)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:
         # Part of it was kept in Redis, where somebody else may have written something.
