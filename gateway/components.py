@@ -10,7 +10,9 @@ from gateway.admin.exposition import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis, master_of
-from gateway.bus.feed import Feed, Rules
+from gateway.bus.drops import Drops
+from gateway.bus.epochs import Epochs
+from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
@@ -18,6 +20,7 @@ from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
 from gateway.bus.subscription import Subscription
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
+from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
@@ -37,7 +40,8 @@ class Components:
         self.supervisor = Supervisor()
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.history = History(self.redis)
-        self.pages = Pages(self.redis, self.history, self.metrics, settings.endings)
+        rules = EventRules(settings.endings, settings.event_max_bytes)
+        self.pages = Pages(self.redis, self.history, self.metrics, rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -57,7 +61,7 @@ class Components:
             seconds=settings.poll_seconds,
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
-            terminal_types=settings.endings,
+            rules=rules,
         )
         self.auditor = Auditor(self.history, self.hub)
         self.subscription.on_confirmed = self._subscribed
@@ -71,12 +75,17 @@ class Components:
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
+        self.drops = Drops(self.redis, self.metrics)
+        self.epochs = Epochs(self.redis)
         self.feed = Feed(
             self.subscription,
             self.hub,
             self.canary,
             self.metrics,
-            Rules(settings.channel_prefix, settings.endings, settings.event_max_bytes),
+            settings.channel_prefix,
+            rules,
+            self.epochs,
+            self.drops,
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
         )
@@ -125,6 +134,7 @@ class Components:
             self.canary,
             self.supervisor,
             self.polls,
+            self.drops,
         )
 
     def reload(self, settings: Settings) -> None:

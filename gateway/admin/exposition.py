@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.bus.canary import Canary
+from gateway.bus.drops import Drops
 from gateway.bus.health import Health
 from gateway.bus.subscription import Subscription
 from gateway.events.sse_encoder import CloseReason
@@ -44,6 +45,7 @@ class Sources:
     canary: Canary
     supervisor: Supervisor
     polls: Budget
+    drops: Drops
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""
@@ -89,6 +91,13 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "forgotten: late ones of an execution that was deleted.",
         "where",
         ("malformed", "unrecorded", "history", "forgotten"),
+    ),
+    "events_edited": (
+        "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
+        "what was too large; replaced: little but the type could be read; foreign_id: the id was "
+        "the producer's own.",
+        "edit",
+        ("repaired", "trimmed", "replaced", "foreign_id"),
     ),
 }
 

@@ -25,7 +25,7 @@ from gateway.events.ending import (
     read_with_status,
     status_of,
 )
-from gateway.events.envelope import Envelope, decode
+from gateway.events.envelope import Envelope, EventRules, stored
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
 from gateway.log import RateLimitedLog
@@ -187,14 +187,16 @@ class History:
         return dict(zip(execution_ids, decoded, strict=True))
 
 
-def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope | None:
-    """What *entry* of a history holds; None where it is no event of ours.
+def envelope_of(
+    execution_id: str, entry: Entry, metrics: Metrics, rules: EventRules
+) -> Envelope | None:
+    """What *entry* of a history holds, without an id; None where it is no event of ours.
 
     Another program wrote such an entry, or an older release that refused less. It is counted and
     logged each time it is read.
     """
     try:
-        return decode(entry.payload)
+        return stored(entry.payload, rules.max_bytes)
     except MessageRefused as refusal:
         metrics.events_dropped["history"] += 1
         refusal_log.warning(

@@ -67,6 +67,7 @@ PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
 RECORD = Script("append.lua", "restart.lua", "record.lua")
 READ = Script("read.lua")
 FIRST = Script("first.lua")
+DROPPED = Script("dropped.lua")
 
 
 class Call(NamedTuple):
@@ -204,3 +205,8 @@ def read_call(
 def first_call(execution_id: str) -> Call:
     """Ask for the first id that history keeps; empty where it keeps nothing."""
     return Call(FIRST, [keys.events_key(execution_id)], [])
+
+
+def dropped_call(execution_id: str, messages: int, reason: str) -> Call:
+    """Note in `meta` that so many *messages* were dropped, and why the last one was."""
+    return Call(DROPPED, [keys.meta_key(execution_id)], [messages, reason])

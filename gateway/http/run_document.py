@@ -11,8 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
-from gateway.events.ending import STANDARD, TerminalTypes
-from gateway.events.envelope import with_id
+from gateway.events.envelope import EventRules, with_id
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
 from gateway.events.run import RunDocument, RunFold
@@ -29,6 +28,8 @@ LEAST_BYTES = 16 * 1024
 """Bytes that a document counts beside its logs and events."""
 
 _CHUNK_BYTES = 64 * 1024
+
+_RULES = EventRules()
 
 
 class Query(NamedTuple):
@@ -86,12 +87,12 @@ class DocumentBuilder:
         execution_id: str,
         query: Query,
         metrics: Metrics,
-        terminal_types: TerminalTypes = STANDARD,
+        rules: EventRules = _RULES,
     ) -> None:
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
-        self._terminal_types = terminal_types
+        self._rules = rules
         # With a limit the logs are those of the page's events; the others need not be kept.
         self._keeps_all_steps = query.with_logs and query.limit is None
         self._logs = [bytearray(b',"execution_logs":[')]
@@ -99,7 +100,7 @@ class DocumentBuilder:
 
     def _reset(self, first: EventId | None) -> None:
         pack = _encode if self._query.with_logs else _drop
-        self._run = RunFold(self._terminal_types, pack=pack)
+        self._run = RunFold(self._rules.terminal_types, pack=pack)
         self._steps: dict[int, StepLog] = {}
         self.size = 0
         """Bytes of memory, about: never less than it takes."""
@@ -133,14 +134,14 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            self._run.end(page.status(self._terminal_types), str(page.terminal))
+            self._run.end(page.status(self._rules.terminal_types), str(page.terminal))
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
             self._has_end = page.terminal_kept
             self.is_complete = not self._has_end
 
     def _add(self, entry: Entry, *, ends: bool) -> None:
-        envelope = envelope_of(self._execution_id, entry, self._metrics)
+        envelope = envelope_of(self._execution_id, entry, self._metrics, self._rules)
         if envelope is None:
             # No stream shows it either.
             return

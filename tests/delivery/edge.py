@@ -187,7 +187,9 @@ class Edge:
 
     async def streams(self) -> dict[str, Any]:
         """What operators see of each open stream, by the name of its tab."""
-        answer = await streams_handler(self.components.hub)(make_mocked_request("GET", "/streams"))
+        components = self.components
+        handle = streams_handler(components.hub, components.drops)
+        answer = await handle(make_mocked_request("GET", "/streams"))
         assert isinstance(answer, web.Response)
         assert isinstance(answer.body, bytes)
         return {one["subject"]: one for one in orjson.loads(answer.body)["streams"]}
