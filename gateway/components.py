@@ -1,7 +1,5 @@
 """Every component of one gateway, built once from the settings and wired together."""
 
-from functools import partial
-
 from redis.asyncio import Redis
 
 from gateway import process
@@ -16,9 +14,11 @@ from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
+from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.subscription import Subscription
+from gateway.bus.sentinel import INTERVAL
+from gateway.bus.subscription import TICK_SECONDS, Subscription
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
@@ -30,6 +30,7 @@ from gateway.http.run_cache import Documents
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.tasks import Supervisor, Tasks
+from gateway.ticker import PERIOD, Ticker
 
 
 class Components:
@@ -38,21 +39,14 @@ class Components:
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self.supervisor = Supervisor()
+        self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
+        self.questions = Questions(self.redis, self.ticker)
+        self.registry = Registry(self.redis)
         self.history = History(self.redis)
         rules = EventRules(settings.endings, settings.event_max_bytes)
-        self.pages = Pages(self.redis, self.history, self.metrics, rules)
-        self.stalls = StallWatch(settings.write_timeout_seconds)
-        self.hub = Hub(
-            self.pages,
-            QueueBounds(settings.queue_events, settings.queue_bytes),
-            self.metrics,
-            stalls=self.stalls,
-            kept_bytes=settings.kept_bytes,
-            max_subscribers=process.most_streams(settings),
-        )
-        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
-        self.canary = Canary(self.redis, settings.channel_prefix)
+        self._build_streams(settings, rules)
+        self._build_feed(settings, rules)
         self.polls = Budget(settings.most_poll_bytes)
         self.documents = Documents(
             self.history,
@@ -63,15 +57,37 @@ class Components:
             most_events=settings.history_max_events,
             rules=rules,
         )
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker)
+        self.hub.admit = self.access.policy.admit
+        self._register()
+
+    def _build_streams(self, settings: Settings, rules: EventRules) -> None:
+        """What open streams need."""
+        self.pages = Pages(self.redis, self.history, self.metrics, rules)
+        self.stalls = StallWatch(settings.write_timeout_seconds)
+        self.hub = Hub(
+            self.pages,
+            QueueBounds(settings.queue_events, settings.queue_bytes),
+            self.metrics,
+            stalls=self.stalls,
+            kept_bytes=settings.kept_bytes,
+            max_subscribers=process.most_streams(settings),
+        )
         self.auditor = Auditor(self.history, self.hub)
+        self.heartbeat = Heartbeat(
+            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
+        )
+        self.expiry = Expiry()
+        self.hub.on_left = self.expiry.remove
+
+    def _build_feed(self, settings: Settings, rules: EventRules) -> None:
+        """What brings events, and tells whether they come."""
+        self.canary = Canary(settings.channel_prefix)
+        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.subscription.on_confirmed = self._subscribed
         self.subscription.canary_channel = self.canary.channel.encode()
         self.subscription.canaries = lambda: self.canary.published_in_all
         self.subscription.may_read_old = self._records
-        self.heartbeat = Heartbeat(
-            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
-        )
-        self.registry = Registry(self.redis)
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
@@ -90,12 +106,24 @@ class Components:
             self.unregistered.note_events if self.unregistered else None,
         )
         self.health = Health(
-            self.supervisor, self.subscription, self.canary, self.feed, self.recorder
+            self.supervisor, self.subscription, self.canary, self.feed, self.recorder, self.ticker
         )
-        self.expiry = Expiry()
-        self.access = AccessControl(settings, self.redis, self.registry)
-        self.hub.admit = self.access.policy.admit
-        self.hub.on_left = self.expiry.remove
+
+    def _register(self) -> None:
+        """What is called or asked regularly; ARCHITECTURE.md describes each."""
+        every = self.ticker.every
+        every(self.heartbeat.tick_seconds, "heartbeat", self.heartbeat.tick)
+        every(self.stalls.tick_seconds, "stall watch", self.stalls.tick)
+        every(PERIOD, "expiry", self.expiry.tick)
+        every(PERIOD, "kept events", self.hub.kept.tick)
+        every(TICK_SECONDS, "silence watch", self.subscription.tick)
+        if (master := master_of(self.redis)) is not None:
+            every(INTERVAL, "master watch", master.tick)
+        if (watch := self.unregistered) is not None:
+            every(watch.tick_seconds, "unregistered watch", watch.tick)
+        self.questions.add("canary", self.canary.questions)
+        self.access.revocations.watch(self.hub, self.ticker, self.questions)
+        self.questions.add("auditor", self.auditor.questions)
 
     def _records(self) -> bool:
         return self.recorder is not None and self.recorder.problem is None
@@ -103,24 +131,17 @@ class Components:
     def _subscribed(self) -> None:
         self.hub.subscribed()
         self.auditor.subscribed()
-        self.canary.publish_now()
+        # A new subscription needs a canary to be healthy.
+        self.questions.send_now()
 
     def tasks(self) -> Tasks:
         """The background tasks in start order; ARCHITECTURE.md describes each."""
-        master = master_of(self.redis)
         return {
             "feed": self.feed.run,
             "subscription": self.subscription.run,
-            "canary": self.canary.run,
             **({"recorder": self.recorder.run} if self.recorder else {}),
-            **({"master watch": master.run} if master else {}),
-            "auditor": self.auditor.run,
-            "heartbeat": self.heartbeat.run,
-            "stall watch": self.stalls.run,
-            "expiry": self.expiry.run,
-            "loop lag": partial(process.measure_loop_lag, self.metrics.loop_lag),
-            **self.access.tasks(self.hub),
-            **({"unregistered watch": self.unregistered.run} if self.unregistered else {}),
+            "ticker": self.ticker.run,
+            **self.access.tasks(),
         }
 
     @property
@@ -150,6 +171,7 @@ class Components:
         """Close the streams that are left, stop every background task, disconnect from Redis."""
         await self.hub.cut()
         await self.supervisor.stop()
+        await self.ticker.stop()
         await self.hub.stop()
         await self.pages.stop()
         await self.history.stop()

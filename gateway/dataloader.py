@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 PAUSE = 0.01
-"""Seconds from the end of one batch to the start of the next, in which questions gather."""
+"""Seconds from the end of a batch to the start of the next, in which questions gather, where one
+came during the batch."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -51,7 +52,8 @@ class DataLoader(Generic[K, T]):
             while self._asked:
                 keys = list(islice(self._asked, self._max_batch))
                 await self._run_batch({key: self._asked.pop(key) for key in keys})
-                await asyncio.sleep(PAUSE)
+                if self._asked:
+                    await asyncio.sleep(PAUSE)
         finally:
             self._task = None
             for asked in self._asked.values():

@@ -1,7 +1,5 @@
 """Access control of one gateway, built from the settings: one object for `gateway.app`."""
 
-from functools import partial
-
 from redis.asyncio import Redis
 
 from gateway.access.jwks import JwksKeys
@@ -20,9 +18,9 @@ from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.bus.stream_counts import StreamCounts
 from gateway.errors import ConfigurationError
-from gateway.fanout.hub import Hub
 from gateway.settings import Settings, variable
 from gateway.tasks import Tasks
+from gateway.ticker import Ticker
 
 RELOADED = frozenset(
     {
@@ -44,7 +42,9 @@ RELOADED = frozenset(
 class AccessControl:
     """Everything that decides about a request before it becomes a stream."""
 
-    def __init__(self, settings: Settings, redis: Redis, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, registry: Registry, ticker: Ticker
+    ) -> None:
         """Builds it; nothing runs yet.
 
         Raises:
@@ -64,19 +64,14 @@ class AccessControl:
             keeps_token=settings.ownership == "backend",
         )
         self.stream_counts = StreamCounts(
-            redis, settings.max_streams_per_organization, settings.ownership_wait_seconds
+            redis, ticker, settings.max_streams_per_organization, settings.ownership_wait_seconds
         )
         self.quota = Quota(settings, self.stream_counts)
 
-    def tasks(self, hub: Hub) -> Tasks:
-        """Its background tasks; streams of *hub* that are revoked are closed."""
-        tasks: Tasks = {
-            "revocations": partial(self.revocations.run, hub),
-            "stream counts": self.stream_counts.run,
-        }
-        if isinstance(self._verifier.keys, JwksKeys):
-            tasks["issuer's keys"] = self._verifier.keys.run
-        return tasks
+    def tasks(self) -> Tasks:
+        """Its background tasks."""
+        keys = self._verifier.keys
+        return {"issuer's keys": keys.run} if isinstance(keys, JwksKeys) else {}
 
     def reload(self, settings: Settings) -> None:
         """Use the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at a URL

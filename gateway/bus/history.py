@@ -6,13 +6,16 @@ It answers from Redis each time; sharing one read among many streams is `gateway
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, read_meta
 from gateway.bus.errors import redis_errors
+from gateway.bus.questions import Question
+from gateway.contract.keys import meta_key
 from gateway.contract.meta import META_FIELDS, RunMeta
 from gateway.contract.meta import read_meta as run_meta_of
 from gateway.contract.scripts import read_call
@@ -43,8 +46,6 @@ _EXTENTS_AT_ONCE = 256
 
 refusal_log = RateLimitedLog(10.0)
 """Of entries that are no event, in all histories."""
-
-T = TypeVar("T")
 
 
 class _Question(NamedTuple):
@@ -140,16 +141,19 @@ class History:
         """
         return await self._metas.ask(execution_id)
 
-    async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
-        """The last id of each history, in one round trip; None where there is no history. One that
-        cannot be read is left out.
+    def last_id(self, execution_id: str, answered: Callable[[EventId | None], None]) -> Question:
+        """Asks for the last id of the history, None where there is none; *answered* is not called
+        where Redis is away or the id cannot be read."""
 
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
+        def decode(answer: object) -> None:
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                return
+            [last] = self._answers.decode([execution_id], _position, [answer])
+            if not isinstance(last, RedisUnavailable):
+                answered(last)
+
         # Without `bytes`: a foreign value there must not hide that events were missed.
-        found = await self._read_meta(execution_ids, _position, "epoch", "seq")
-        return {one: last for one, last in found.items() if not isinstance(last, RedisUnavailable)}
+        return Question(("HMGET", meta_key(execution_id), "epoch", "seq"), decode)
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
@@ -172,19 +176,16 @@ class History:
     async def _read_extents(
         self, execution_ids: Sequence[str]
     ) -> dict[str, Extent | RedisUnavailable]:
-        return await self._read_meta(execution_ids, _extent, "epoch", "seq", "bytes")
+        answers = await read_meta(self._redis, execution_ids, "epoch", "seq", "bytes")
+        extents = self._answers.decode(execution_ids, _extent, answers)
+        return dict(zip(execution_ids, extents, strict=True))
 
     async def _read_metas(
         self, execution_ids: Sequence[str]
     ) -> dict[str, RunMeta | RedisUnavailable]:
-        return await self._read_meta(execution_ids, run_meta_of, *META_FIELDS)
-
-    async def _read_meta(
-        self, execution_ids: Sequence[str], decode: Callable[[Any], T], *fields: str
-    ) -> dict[str, T | RedisUnavailable]:
-        answers = await read_meta(self._redis, execution_ids, *fields)
-        decoded = self._answers.decode(execution_ids, decode, answers)
-        return dict(zip(execution_ids, decoded, strict=True))
+        answers = await read_meta(self._redis, execution_ids, *META_FIELDS)
+        metas = self._answers.decode(execution_ids, run_meta_of, answers)
+        return dict(zip(execution_ids, metas, strict=True))
 
 
 def envelope_of(

@@ -4,11 +4,11 @@ Nothing is cached, so a registration counts from the moment it is written. Who m
 execution is decided in `gateway.access.policy`.
 """
 
-import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -121,7 +121,8 @@ async def register(
 
 
 class UnregisteredWatch:
-    """Warns of events of executions that are not registered; `run` is its one task."""
+    """Warns of events of executions that are not registered; `tick` is to be called every
+    `tick_seconds`."""
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class UnregisteredWatch:
     ) -> None:
         """*limits* say how long an execution is kept once it is registered."""
         self._registry = registry
-        self._interval = interval
+        self.tick_seconds = interval
         self._limits = limits
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._unregistered: OrderedDict[str, None] = OrderedDict()
@@ -145,12 +146,9 @@ class UnregisteredWatch:
         if execution_id in self._unchecked or len(self._unchecked) < _MOST:
             self._unchecked[execution_id] += events
 
-    async def run(self) -> None:
-        """Check what has arrived, every *interval* seconds."""
-        while True:
-            await asyncio.sleep(self._interval)
-            if self._unchecked or self._unregistered:
-                await self._check()
+    def tick(self) -> Coroutine[Any, Any, None] | None:
+        """Check what has arrived."""
+        return self._check() if self._unchecked or self._unregistered else None
 
     async def _check(self) -> None:
         arrived, self._unchecked = self._unchecked, Counter()

@@ -6,7 +6,7 @@ reached a master.
 
 A master that dies closes its connections. One that hangs, is cut off, or was demoted by hand does
 not: it accepts commands, while the events go to another. So the sentinels are also asked every
-second (`Master.run`), and at the first sign of another master all connections are dropped, the
+second (`Master.tick`), and at the first sign of another master all connections are dropped, the
 subscription's included. What was missed is read from history, as after any lost subscription.
 """
 
@@ -39,7 +39,8 @@ Address = tuple[str, int]
 
 
 class Master:
-    """The master that the sentinels name, and the connections to it; `run` is its one task."""
+    """The master that the sentinels name, and the connections to it; `tick` is to be called every
+    `INTERVAL`."""
 
     def __init__(self, url: SentinelUrl) -> None:
         self._name = url.master
@@ -79,18 +80,16 @@ class Master:
         for connection in list(self.connections):
             await connection.drop()
 
-    async def run(self) -> None:
-        """Look for another master every second."""
-        while True:
-            try:
-                await self.find()
-                self._problem = False
-            except REDIS_ERRORS as error:
-                # The present connections may work all the same; health reports it if not.
-                if not self._problem:
-                    log.warning("The sentinels name no master %s: %s", self._name, error)
-                self._problem = True
-            await asyncio.sleep(INTERVAL)
+    async def tick(self) -> None:
+        """Look for another master."""
+        try:
+            await self.find()
+            self._problem = False
+        except REDIS_ERRORS as error:
+            # The present connections may work all the same; health reports it if not.
+            if not self._problem:
+                log.warning("The sentinels name no master %s: %s", self._name, error)
+            self._problem = True
 
     async def aclose(self) -> None:
         """Close the connections to the sentinels."""

@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.keys import channel_pattern
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,15 @@ _CUT = (
 )
 
 _TICKS = 10
-"""Ticks of the gateway's own timer in that time."""
+"""Ticks in that time."""
+
+TICK_SECONDS = SILENCE_LIMIT / _TICKS
 
 OLD_SECONDS = 30.0
 """Seconds for which a silent connection is read on once a new one has taken its place."""
 
-_BACKOFF = ExponentialWithJitterBackoff(cap=2.0, base=0.1)
-
+_PAUSES = (0.1, 2.0)
+"""Seconds before the first attempt to subscribe again, and before later ones, at most."""
 
 INBOX_BYTES = 64 * 1024 * 1024
 """Bytes that may wait to be delivered; a feed that is further behind stops reading."""
@@ -81,7 +83,9 @@ class _Session:
         self.connection = connection
         self.reading: asyncio.Task[None] | None = None
         self.has_read = False
-        """Something was read in this tick."""
+        """Something was read since the last tick."""
+        self.quiet_ticks = 0
+        self.went_silent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_silent = False
         """It was given up as dead, and may not be."""
         self.last_canary: int | None = None
@@ -113,7 +117,8 @@ class _Session:
 
 
 class Subscription:
-    """Reads everything published under *prefix*; `run` is its one task."""
+    """Reads everything published under *prefix*; `run` is its one task, and `tick` is to be called
+    every `TICK_SECONDS`."""
 
     def __init__(self, redis: Redis, prefix: str, metrics: Metrics) -> None:
         self._redis = redis
@@ -127,7 +132,8 @@ class Subscription:
         self._room = asyncio.Event()
         self._room.set()
         self._confirmed = asyncio.Event()
-        self._failures = 0
+        self._pauses = Backoff(*_PAUSES)
+        self._session: _Session | None = None
         self._old: set[_Session] = set()
         """Silent connections, while no new one is confirmed."""
         self._ending: set[asyncio.Task[None]] = set()
@@ -174,7 +180,7 @@ class Subscription:
                     await self._live()
                 except REDIS_ERRORS as error:
                     self._lost(error)
-                await asyncio.sleep(_BACKOFF.compute(min(self._failures, 10)))
+                await asyncio.sleep(self._pauses.next())
         finally:
             for task in list(self._ending):
                 task.cancel()
@@ -192,8 +198,16 @@ class Subscription:
             await connection.send_command("PSUBSCRIBE", self._pattern)
             since = int(seconds) * 10**6 + int(microseconds)
             session.reading = asyncio.create_task(self._read(session, since))
-            await self._until_silent(session)
+            self._session = session
+            await asyncio.wait(
+                [session.reading, session.went_silent], return_when=asyncio.FIRST_COMPLETED
+            )
+            if session.reading.done():
+                session.reading.result()
+            session.is_silent = True
+            raise TimeoutError
         finally:
+            self._session = None
             self._confirmed.clear()
             if session.is_silent:
                 # Its network may be frozen, and come back with all that waits there.
@@ -201,26 +215,21 @@ class Subscription:
             else:
                 await session.end()
 
-    async def _until_silent(self, session: "_Session") -> None:
-        """Wait until the connection is lost, or brings nothing for `SILENCE_LIMIT`.
+    def tick(self) -> None:
+        """Give the connection up if it has brought nothing for `SILENCE_LIMIT`.
 
         Counted in ticks in which nothing was read, so a process that stood still counts none: what
         has come meanwhile is read before the next one.
-
-        Raises:
-            TimeoutError: it is silent.
         """
-        assert session.reading is not None  # noqa: S101 - for the type checker
-        quiet = 0
-        while quiet < _TICKS:
-            session.has_read = False
-            await asyncio.wait([session.reading], timeout=SILENCE_LIMIT / _TICKS)
-            if session.reading.done():
-                session.reading.result()
-            # While there is no room it is not asked.
-            quiet = 0 if session.has_read or not self._room.is_set() else quiet + 1
-        session.is_silent = True
-        raise TimeoutError
+        session = self._session
+        if session is None:
+            return
+        # While there is no room it is not asked.
+        has_read = session.has_read or not self._room.is_set()
+        session.quiet_ticks = 0 if has_read else session.quiet_ticks + 1
+        session.has_read = False
+        if session.quiet_ticks >= _TICKS and not session.went_silent.done():
+            session.went_silent.set_result(None)
 
     async def _read(self, session: "_Session", since: int) -> None:
         confirmed = SubscriptionSession(f"{self._name}.{self._metrics.feed_connections}", since)
@@ -257,7 +266,7 @@ class Subscription:
         self._metrics.feed_connections += 1
         log.info("Subscribed to %s (connection %d).", self._pattern, self._metrics.feed_connections)
         self.problem = None
-        self._failures = 0
+        self._pauses.reset()
         self._confirmed.set()
         self._read_old_ones_on()
         self.on_confirmed()
@@ -281,4 +290,3 @@ class Subscription:
             if self.problem is None and isinstance(error, RedisConnectionError):
                 log.warning(_CUT)
         self.problem = problem
-        self._failures += 1

@@ -18,7 +18,7 @@ from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.kept import KeptBound
 from gateway.fanout.log import Log
-from gateway.fanout.reads import Reads
+from gateway.fanout.reads import KnownHistory
 from gateway.fanout.stalls import StallWatch
 from gateway.fanout.state import Permit
 from gateway.fanout.subscriber import Subscriber
@@ -161,7 +161,7 @@ class Hub:
         if not self._count:
             self._empty.set()
 
-    def forget_if_idle(self, log: Reads) -> None:
+    def forget_if_idle(self, log: KnownHistory) -> None:
         """Called by *log* when it may not be needed any more."""
         if log.is_idle:
             self._logs.pop(log.execution_id, None)
@@ -219,7 +219,6 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.kept.stop()
 
 
 async def _admit_everybody(_: Principal, *, again: bool) -> None:

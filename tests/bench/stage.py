@@ -88,14 +88,26 @@ class Stage:
         """*full*, or *quick* for a short run."""
         return full if self.full else quick
 
-    async def floor(self, sockets: int, rate: float = 20.0) -> float:
+    async def floor(self, sockets: int) -> float:
         """CPU seconds of one `send()` of one frame, measured now. Warns when it is not what it was
         before: then the machine is too noisy to tell."""
-        rounds = self.size(100, 10)
+        cost = await self._floor(sockets, floor_program())
+        if self._floors and not 0.8 < cost / self._floors[-1] < 1.25:
+            self.notes.append(
+                f"noisy: the floor was {self._floors[-1] * 1e6:.1f} us a send, and now is "
+                f"{cost * 1e6:.1f}; do not trust these ratios"
+            )
+        self._floors.append(cost)
+        return cost
+
+    async def uvloop_floor(self, sockets: int) -> float:
+        """The same by a transport of uvloop: what any server on it pays."""
+        return await self._floor(sockets, python(str(ROOT / "tests/bench/floor.py")), "uvloop")
+
+    async def _floor(self, sockets: int, program: list[str], *how: str) -> float:
+        asked = (sockets, self.size(100, 10), 20.0, FRAME_BYTES, self.core, *how)
         process = await asyncio.create_subprocess_exec(
-            *floor_program(),
-            *[str(one) for one in (sockets, rounds, rate, FRAME_BYTES, self.core)],
-            stdout=asyncio.subprocess.PIPE,
+            *program, *map(str, asked), stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         port = int(await process.stdout.readline())
@@ -108,12 +120,6 @@ class Stage:
         for reading, writer in readers:
             await reading
             writer.close()
-        if self._floors and not 0.8 < cost / self._floors[-1] < 1.25:
-            self.notes.append(
-                f"noisy: the floor was {self._floors[-1] * 1e6:.1f} us a send, and now is "
-                f"{cost * 1e6:.1f}; do not trust these ratios"
-            )
-        self._floors.append(cost)
         return cost
 
     async def pace(

@@ -26,9 +26,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.backoff import ConstantBackoff
 
-from gateway.bus import auditor, subscription
+from gateway.bus import auditor, questions, subscription
 from gateway.events.envelope import with_id
 from tests.delivery.edge import Edge, Interrupted, Tab, interrupt_histories
 from tests.harness.history import append, ids, payload
@@ -403,10 +402,10 @@ def numbers_of(tab: Tab) -> list[int]:
 def test_model(redis_process: Callable[..., RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in whatever order, each reader gets what follows its cursor: no gap that
     it is not told of, no duplicate, and the end."""
-    monkeypatch.setattr(auditor, "_TICK", 0.02)
+    monkeypatch.setattr(questions, "INTERVAL", 0.02)
     # One alone, so that what it has missed is found by the silence of a stream.
     monkeypatch.setattr(auditor, "SWEEPS", (0.0,))
-    monkeypatch.setattr(subscription, "_BACKOFF", ConstantBackoff(0.005))
+    monkeypatch.setattr(subscription, "_PAUSES", (0.005, 0.005))
     interrupt_histories(monkeypatch)
     url = redis_process("--enable-debug-command", "yes").url
 

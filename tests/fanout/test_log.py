@@ -11,6 +11,7 @@ from gateway.fanout import kept, log
 from gateway.fanout.state import State
 from tests.fanout.support import EPOCH, burst, event, make_hub, open_stream
 from tests.harness.principals import principal
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 
@@ -377,7 +378,8 @@ async def test_kept_only_as_long_as_it_is_asked_for(monkeypatch: pytest.MonkeyPa
     stream.leave()
     await asyncio.sleep(0)
     assert hub.watches("run-1")
-    await eventually(lambda: hub.kept.bytes == 0)
+    async with ticking(0.02, hub.kept.tick):
+        await eventually(lambda: hub.kept.bytes == 0)
     assert not hub.watches("run-1")
 
 
@@ -425,3 +427,20 @@ async def test_history_that_holds_less_than_was_written() -> None:
     await eventually(lambda: b"stream:reset" in old.data)
     assert CloseReason.HISTORY_LOST in old.data.decode()
     await eventually(lambda: old.state is State.LIVE)
+
+
+async def test_an_invented_first_id_after_a_flush_is_looked_up_once() -> None:
+    """Where a flushed history was read to its end and nothing is kept, an id that nobody has
+    appended starts the streams over once, and not again with each read."""
+    hub, histories = make_hub()
+    histories.append(event(1))
+    stream = await open_stream(hub)
+    histories.kept.clear()
+    hub.audit("run-1", None, hub.session)
+    await eventually(lambda: b"stream:reset" in stream.data)
+    await eventually(lambda: stream.state is State.LIVE)
+    asked = len(histories.asked)
+    hub.publish("run-1", burst(1, epoch=EPOCH + 1))
+    await asyncio.sleep(0.3)
+    assert stream.state is State.LIVE
+    assert len(histories.asked) == asked + 1
