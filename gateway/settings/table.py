@@ -61,7 +61,9 @@ class Settings(AccessSettings):
         "failed, canceled or ended. Without a status, the event says how it ended (CONTRACT.md).",
     )
     event_max_bytes: int = Field(
-        1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
+        1024 * 1024,
+        ge=1024,
+        description="Larger events are trimmed: the largest members of their data become null.",
     )
     record_bare_events: bool = Field(
         True,
