@@ -53,6 +53,8 @@ class Metrics:
     """Refused requests by error code."""
     polls_cut: Counter[str] = field(default_factory=Counter)
     """Polls that were cut while the answer was written, by reason."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed calls of the ticker's functions, by name."""
     feed_lag: Histogram = field(
         default_factory=_lag("feed_lag_seconds", "From an event's timestamp to its sockets.")
     )

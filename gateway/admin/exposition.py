@@ -85,6 +85,11 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "reason",
         CUT_REASONS,
     ),
+    "failures": (
+        "Failed calls of what the gateway does regularly, by name; each is tried again.",
+        "name",
+        (),
+    ),
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
         "are in no history. history: entries of a history that are no event.",
@@ -157,7 +162,7 @@ class GatewayCollector(Collector):
         slow = sum(one.blocked > 0 for one in streams)
         yield "streams_open", "Streams that are open or opening.", len(hub)
         yield "streams_limit", "Most streams at once; 0: no limit.", hub.max_subscribers
-        yield "streams_held", "Streams that are catching up from history.", catching_up
+        yield "streams_catching_up", "Streams that are catching up from history.", catching_up
         yield "streams_slow", "Streams whose reader has not taken all bytes.", slow
         yield "queue_events", "Events that wait for readers, in all queues.", sum(events)
         yield "queue_bytes", "Bytes that wait for readers, in all queues.", sum(sizes)

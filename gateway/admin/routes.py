@@ -82,8 +82,8 @@ def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
 
 
 def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
-    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `live`, `held` while it
-    catches up from history, or why it is ending."""
+    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `catching_up`
+    from history, `live`, or why it is ending."""
     shown = subscriber.snapshot(now)
     return {
         "execution_id": subscriber.execution_id,
@@ -178,19 +178,3 @@ def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handl
         return json_response({"status": name})
 
     return handle
-
-
-def _live(sources: Sources) -> Handler:
-    """200 while nothing is wrong that only a restart can mend: Redis being away is not."""
-
-    async def handle(_: web.Request) -> web.Response:
-        stuck = sources.health.stuck()
-        return _state("live", [stuck] if stuck else [])
-
-    return handle
-
-
-def _state(name: str, reasons: list[str]) -> web.Response:
-    if reasons:
-        return json_response({"status": f"not {name}", "reasons": reasons}, 503)
-    return json_response({"status": name})

@@ -7,7 +7,12 @@ local once = KEYS[3]
 local channel, once_ttl, terminal_type, payload = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 
 local known = redis.call('GET', once)
-if known and string.match(known, '^%d+-%d+$') then return known end
+if known and string.match(known, '^%d+-%d+$') then
+  -- A write, so that a WAIT after it is about this event, also when another connection wrote it: without one Redis 7.2
+  -- and later count any replica.
+  redis.call('PEXPIRE', once, once_ttl)
+  return known
+end
 local id = append(payload, terminal_type)
 close_call()
 redis.call('SET', once, id, 'PX', once_ttl)

@@ -138,15 +138,23 @@ def record_call(
     )
 
 
-def read_call(execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False) -> Call:
+def read_call(
+    execution_id: str,
+    cursor: str,
+    max_bytes: int,
+    *,
+    only_valid: bool = False,
+    organization_id: str = "",
+) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_valid*: no events where they would not follow the cursor.
+    *only_valid*: no events where they would not follow the cursor. *organization_id*: nothing where
+    the execution is not registered for this organization; empty for any.
     """
     return Call(
         READ,
         [keys.events_key(execution_id), keys.meta_key(execution_id)],
-        [cursor, max_bytes, int(only_valid)],
+        [cursor, max_bytes, int(only_valid), organization_id],
     )
 
 
