@@ -7,7 +7,7 @@ from gateway.access.control import AccessControl
 from gateway.admin.exposition import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis, master_of
+from gateway.bus.connection import create_redis
 from gateway.bus.drops import Drops
 from gateway.bus.epochs import Epochs
 from gateway.bus.feed import Feed
@@ -17,8 +17,9 @@ from gateway.bus.pages import Pages
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.sentinel import INTERVAL
+from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
+from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
 from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
@@ -42,11 +43,12 @@ class Components:
         self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.questions = Questions(self.redis, self.ticker)
-        self.registry = Registry(self.redis)
-        self.history = History(self.redis)
-        rules = EventRules(settings.endings, settings.event_max_bytes)
-        self._build_streams(settings, rules)
-        self._build_feed(settings, rules)
+        trips = Trips(self.redis)
+        self.registry = Registry(self.redis, trips)
+        self.history = History(self.redis, trips)
+        self.rules = EventRules(settings.endings, settings.event_max_bytes)
+        self._build_streams(settings)
+        self._build_feed(settings)
         self.polls = Budget(settings.most_poll_bytes)
         self.documents = Documents(
             self.history,
@@ -55,15 +57,15 @@ class Components:
             seconds=settings.poll_seconds,
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
-            rules=rules,
+            rules=self.rules,
         )
-        self.access = AccessControl(settings, self.redis, self.registry, self.ticker)
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
         self.hub.admit = self.access.policy.admit
         self._register()
 
-    def _build_streams(self, settings: Settings, rules: EventRules) -> None:
+    def _build_streams(self, settings: Settings) -> None:
         """What open streams need."""
-        self.pages = Pages(self.redis, self.history, self.metrics, rules)
+        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -80,7 +82,7 @@ class Components:
         self.expiry = Expiry()
         self.hub.on_left = self.expiry.remove
 
-    def _build_feed(self, settings: Settings, rules: EventRules) -> None:
+    def _build_feed(self, settings: Settings) -> None:
         """What brings events, and tells whether they come."""
         self.canary = Canary(settings.channel_prefix)
         self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
@@ -99,7 +101,7 @@ class Components:
             self.canary,
             self.metrics,
             settings.channel_prefix,
-            rules,
+            self.rules,
             self.epochs,
             self.drops,
             self.recorder,
@@ -117,8 +119,7 @@ class Components:
         every(PERIOD, "expiry", self.expiry.tick)
         every(PERIOD, "kept events", self.hub.kept.tick)
         every(TICK_SECONDS, "silence watch", self.subscription.tick)
-        if (master := master_of(self.redis)) is not None:
-            every(INTERVAL, "master watch", master.tick)
+        watch_server(self.redis, self.ticker, self.subscription.check_server)
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)

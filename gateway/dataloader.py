@@ -31,15 +31,19 @@ class DataLoader(Generic[K, T]):
         self._asked: dict[K, asyncio.Future[T]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, key: K) -> T:
-        """The answer for *key*, from a batch that has not started yet."""
+    def begin(self, key: K) -> "asyncio.Future[T]":
+        """The answer for *key*, from a batch that has not started yet. Who awaits it shields it:
+        others may wait for the same."""
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        # Shielded: others may wait for the same answer.
-        return await asyncio.shield(asked)
+        return asked
+
+    async def ask(self, key: K) -> T:
+        """The answer of `begin`."""
+        return await asyncio.shield(self.begin(key))
 
     async def stop(self) -> None:
         """Cancel what is under way."""
@@ -52,7 +56,8 @@ class DataLoader(Generic[K, T]):
             while self._asked:
                 keys = list(islice(self._asked, self._max_batch))
                 await self._run_batch({key: self._asked.pop(key) for key in keys})
-                if self._asked:
+                # Where the next batch is full already, nothing more needs to gather.
+                if 0 < len(self._asked) < self._max_batch:
                     await asyncio.sleep(PAUSE)
         finally:
             self._task = None

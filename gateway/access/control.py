@@ -17,6 +17,7 @@ from gateway.access.tokens import TokenVerifier
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.bus.stream_counts import StreamCounts
+from gateway.bus.trips import Trips
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, variable
 from gateway.tasks import Tasks
@@ -43,18 +44,23 @@ class AccessControl:
     """Everything that decides about a request before it becomes a stream."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, registry: Registry, ticker: Ticker
+        self,
+        settings: Settings,
+        redis: Redis,
+        registry: Registry,
+        ticker: Ticker,
+        trips: Trips,
     ) -> None:
         """Builds it; nothing runs yet.
 
         Raises:
             ConfigurationError: the keys cannot be used.
         """
-        self.revocations = Revocations(redis)
+        self.revocations = Revocations(redis, trips=trips)
         self.tickets = Tickets(redis)
         self._verifier = TokenVerifier(settings, create_keys(settings))
         self._jwks_url = settings.jwks_url
-        self._ownership = _ownership(settings, registry)
+        self._ownership = _ownership(settings, registry, self.revocations)
         self.policy = Policy(
             self._verifier,
             self.tickets,
@@ -98,7 +104,7 @@ class AccessControl:
             await self._ownership.stop()
 
 
-def _ownership(settings: Settings, registry: Registry) -> Ownership:
+def _ownership(settings: Settings, registry: Registry, revocations: Revocations) -> Ownership:
     wait = settings.ownership_wait_seconds
     if settings.ownership == "token":
         return TokenOwnership()
@@ -109,7 +115,7 @@ def _ownership(settings: Settings, registry: Registry) -> Ownership:
             cache_seconds=settings.backend_cache_seconds,
             wait=wait,
         )
-    return RegistryOwnership(registry, wait)
+    return RegistryOwnership(registry, revocations, wait)
 
 
 def create_keys(settings: Settings) -> Keys:

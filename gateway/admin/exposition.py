@@ -99,10 +99,10 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "events_edited": (
         "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
-        "what was too large; replaced: little but the type could be read; foreign_id: the id was "
+        "what was too large; replaced: little but the type could be read; renumbered: the id was "
         "the producer's own.",
         "edit",
-        ("repaired", "trimmed", "replaced", "foreign_id"),
+        ("repaired", "trimmed", "replaced", "renumbered"),
     ),
 }
 

@@ -49,7 +49,7 @@ class Drops:
         self._logged_at: deque[float] = deque(maxlen=_MOST_LINES)
         self._other_log = RateLimitedLog(LOG_INTERVAL)
         self._edit_logs = {
-            "foreign_id": RateLimitedLog(60.0), "repaired": RateLimitedLog(LOG_INTERVAL),
+            "renumbered": RateLimitedLog(60.0), "repaired": RateLimitedLog(LOG_INTERVAL),
             "trimmed": RateLimitedLog(LOG_INTERVAL), "replaced": RateLimitedLog(LOG_INTERVAL),
         }  # fmt: skip
         self.executions: dict[str, Dropped] = {}
@@ -101,5 +101,5 @@ _DONE = {
     "repaired": "repaired",
     "trimmed": "trimmed",
     "replaced": "replaced by one of its type without its data",
-    "foreign_id": "given another id",
+    "renumbered": "given another id",
 }

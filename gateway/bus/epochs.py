@@ -6,7 +6,7 @@ since ids follow one another.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -28,6 +28,8 @@ _MOST_EPOCHS = 16
 Known = dict[int, int]
 """By epoch, the last seq that is known to have been given."""
 
+_NONE: Known = {}
+
 
 class Epochs:
     """The epochs of the executions that publish with ids."""
@@ -38,9 +40,19 @@ class Epochs:
         self.found_away_at = float("-inf")
         """Loop time in seconds when Redis was last away, and a message had to wait for it."""
 
-    def unknown(self, arrived: Mapping[str, Sequence[Envelope]]) -> list[str]:
-        """The executions that have an id of which it must be asked whose it is."""
-        return [one for one, envelopes in arrived.items() if self._first_foreign(one, envelopes)]
+    def must_ask(self, execution_id: str, envelopes: Sequence[Envelope]) -> bool:
+        """Whether one of *envelopes*, in their order, has an id that may not be ours."""
+        known = self._known.get(execution_id, _NONE)
+        for envelope in envelopes:
+            if (event_id := envelope.id) is None:
+                continue
+            epoch, seq = event_id
+            last = known.get(epoch, 0)
+            if seq == last + 1 and last:
+                known[epoch] = seq
+            elif not 0 < seq <= last:
+                return True
+        return False
 
     async def look(self, execution_ids: Sequence[str]) -> set[str]:
         """Ask for their epochs, for as long as it takes; which of them cannot be asked."""
@@ -71,20 +83,6 @@ class Epochs:
             for one in ids:
                 if one is not None and one.seq > known.get(one.epoch, one.seq):
                     known[one.epoch] = one.seq
-
-    def _first_foreign(self, execution_id: str, envelopes: Sequence[Envelope]) -> bool:
-        known = self._known.get(execution_id)
-        for envelope in envelopes:
-            event_id = envelope.id
-            if event_id is None:
-                continue
-            epoch, seq = event_id
-            last = known.get(epoch) if known else None
-            if known is None or last is None or seq < 1 or seq > last + 1:
-                return True
-            if seq > last:
-                known[epoch] = seq
-        return False
 
     def _learn(self, execution_id: str, answer: Sequence[Any]) -> None:
         known = self._known.pop(execution_id, None) or {}

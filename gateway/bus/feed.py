@@ -90,12 +90,7 @@ class Feed:
 
     async def _deliver(self, batch: MessageBatch) -> None:
         arrived = self._read_all(batch)
-        if unknown := self._epochs.unknown(arrived):
-            unread = await self._epochs.look(unknown)
-            for execution_id in set(unknown) - unread:
-                arrived[execution_id] = [
-                    self._own(execution_id, one) for one in arrived[execution_id]
-                ]
+        await self._find_own_ids(arrived)
         bare: dict[str, list[Envelope]] = {}
         for execution_id, envelopes in arrived.items():
             without = [one for one in envelopes if one.id is None]
@@ -148,11 +143,21 @@ class Feed:
                 arrived.setdefault(execution_id, []).append(envelope)
         return arrived
 
+    async def _find_own_ids(self, arrived: dict[str, list[Envelope]]) -> None:
+        """Of what has *arrived*, ids that no history gave make bare messages."""
+        ask = self._epochs.must_ask
+        asked = [one for one, envelopes in arrived.items() if ask(one, envelopes)]
+        unread = await self._epochs.look(asked) if asked else ()
+        for execution_id in asked:
+            if execution_id not in unread:
+                some = arrived[execution_id]
+                arrived[execution_id] = [self._own(execution_id, one) for one in some]
+
     def _own(self, execution_id: str, envelope: Envelope) -> Envelope:
         """*envelope*; a bare one if its id is the producer's own."""
         while envelope.id is not None and not self._epochs.is_ours(execution_id, envelope.id):
             envelope = as_bare(envelope, self._rules.max_bytes)
-            if envelope.edit is not None and envelope.edit.kind == "foreign_id":
+            if envelope.edit is not None and envelope.edit.kind == "renumbered":
                 self._drops.edited(execution_id, envelope.edit)
         return envelope
 

@@ -38,14 +38,22 @@ class Pages:
         self._firsts: DataLoader[str, EventId | None] = DataLoader(self._read_firsts, _AT_ONCE)
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        organization_id: str = "",
     ) -> HistoryPage:
-        """What follows *cursor*, as far as one page goes; *only_valid*: see `History.page`.
+        """What follows *cursor*, as far as one page goes; the others: see `History.page`.
 
         Raises:
+            ExecutionNotFound: it is not this organization's.
             RedisUnavailable: Redis could not be asked.
         """
-        page = await self._history.page(execution_id, cursor, only_valid=only_valid)
+        page = await self._history.page(
+            execution_id, cursor, only_valid=only_valid, organization_id=organization_id
+        )
         if not only_valid or page.cursor_status == "valid":
             self._metrics.history_reads += 1
         return history_page_of(execution_id, page, cursor, self._metrics, self._rules)

@@ -8,6 +8,7 @@ Times are seconds since the epoch by the clocks of the machine that revokes and 
 the clock of Redis is not used.
 """
 
+import asyncio
 import logging
 import math
 import secrets
@@ -21,6 +22,7 @@ from redis.asyncio.client import Pipeline
 
 from gateway.bus.errors import describe_redis_error, redis_errors
 from gateway.bus.questions import Question, Questions
+from gateway.bus.trips import Trips
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.events.sse_encoder import CloseReason
@@ -63,14 +65,18 @@ def parse_member(text: str) -> tuple[Kind, str] | None:
 class Revocations:
     """This gateway's copy of the revocations; `watch` keeps it current."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, redis: Redis, clock: Callable[[], float] = time.time, trips: Trips | None = None
+    ) -> None:
+        """*trips*: in which the version is asked for; else its own."""
         self._redis = redis
+        self._trips = trips or Trips(redis)
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
-        self._version: object = None
-        self._applied: object = None
+        self._version: bytes | None = None
+        self._applied: bytes | None = None
         """The version for which the streams that it revokes were closed."""
-        self._reads: DataLoader[None, None] = DataLoader(self._read, max_batch=1)
+        self._reads: DataLoader[bytes, None] = DataLoader(self._read, max_batch=1)
         self._log = RateLimitedLog(_LOG_INTERVAL)
 
     def kind_of(self, principal: Principal) -> Kind | None:
@@ -86,16 +92,24 @@ class Revocations:
             (kind for kind in KINDS if self._known[kind].get(values[kind], now) > now), None
         )
 
-    async def refresh(self) -> None:
-        """Learn of all that was revoked before this call.
+    def begin(self) -> "asyncio.Future[Any]":
+        """Ask for the version with the next trip, for `refresh`."""
+        return self._trips.begin(("GET", VERSION_KEY))
 
-        Calls during a read share the next one: the read under way may have passed already what
-        they need to know.
+    async def refresh(self, begun: "asyncio.Future[Any] | None" = None) -> None:
+        """Learn of all that was revoked before this call, or before the `begin` that gave *begun*.
+
+        A version that differs has all of them read: once for all who have found the same one.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        await self._reads.ask(None)
+        with redis_errors():
+            version: bytes | None = await asyncio.shield(begun or self.begin())
+        # No version: nothing was ever revoked, or Redis was emptied. What is known holds until its
+        # own end.
+        if version is not None and version != self._version:
+            await self._reads.ask(version)
 
     def watch(self, hub: Hub, ticker: Ticker, questions: Questions) -> None:
         """Keep the copy current from now on, and close the streams of *hub* that are revoked."""
@@ -133,18 +147,16 @@ class Revocations:
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
+        await self._trips.stop()
         await self._reads.stop()
 
-    async def _read(self, _asked: Sequence[None]) -> dict[None, None]:
+    async def _read(self, versions: Sequence[bytes]) -> dict[bytes, None]:
+        """Read all, once *versions* has the last one known: what is written meanwhile is read the
+        next time."""
         with redis_errors():
-            version = await self._redis.get(VERSION_KEY)
-            # No version: nothing was ever revoked, or Redis was emptied. What is known holds until
-            # its own end.
-            if version is not None and version != self._version:
-                # The version was read first: what is written in between is read the next time.
-                self._known = await read_revocations(self._redis)
-                self._version = version
-        return {None: None}
+            self._known = await read_revocations(self._redis)
+        [self._version] = versions
+        return {self._version: None}
 
 
 async def read_revocations(redis: Redis) -> InForce:

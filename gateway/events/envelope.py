@@ -56,7 +56,7 @@ class EventRules(NamedTuple):
 class Edit(NamedTuple):
     """Why an event is not passed on as it was published."""
 
-    kind: Literal["repaired", "trimmed", "replaced", "foreign_id"]
+    kind: Literal["repaired", "trimmed", "replaced", "renumbered"]
     reason: str
     digest: bytes
     """Of the message as it was published."""
@@ -155,7 +155,7 @@ def as_bare(envelope: Envelope, max_bytes: int) -> Envelope:
     body = b"{%b}" % b",".join([b'"source_id":' + source, *rest])
     if len(body) > max_bytes:
         body = one_line(repair(body, max_bytes).text)
-    edit = envelope.edit or Edit("foreign_id", "its id is the producer's own", _digest(bare))
+    edit = envelope.edit or Edit("renumbered", "its id is the producer's own", _digest(bare))
     return _with_scripts_id(envelope, body, edit, len(ids))
 
 

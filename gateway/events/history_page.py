@@ -4,7 +4,7 @@ Pure: it decides what is sent to a reader (gap, reset, the end), not how history
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.events import sse_encoder
@@ -44,6 +44,15 @@ class HistoryPage:
     """Where a reader stands that has got this: the last entry, else the cursor if it is kept."""
     run: int | None = None
     """The epoch with which the run began, of one that was restarted."""
+
+    _joined: list[bytes] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def frames(self) -> bytes:
+        """All events as they go over the wire, joined once for all who are given this page."""
+        if not self._joined:
+            self._joined.append(b"".join([one.frame for one in self.events]))
+        return self._joined[0]
 
     @property
     def catches_up_to(self) -> EventId | None:

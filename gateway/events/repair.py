@@ -24,6 +24,9 @@ _SCANNED = 64 * 1024
 _MOST_STEPS = 100_000
 """Brackets and members that are looked at to trim an event: about 0.1 s."""
 
+_MOST_SCANNED = 2000
+"""Brackets that are looked at to find a placeholder's type."""
+
 _LONGEST_KEPT = 512
 """Bytes of a value that a placeholder keeps."""
 
@@ -162,15 +165,23 @@ def _parsed(text: bytes) -> tuple[Any, bytes, str | None]:
     try:
         return _loads(text), text, wrong
     except orjson.JSONDecodeError:
-        text = _ANY_STRING.sub(_without_controls, text)
+        text = _without_controls(text)
     try:
         return _loads(text), text, wrong
     except orjson.JSONDecodeError as error:
         raise _Broken(f"{wrong}; it is not JSON ({error})") from None
 
 
-def _without_controls(found: re.Match[bytes]) -> bytes:
-    return _CONTROL.sub(lambda control: b"\\u%04x" % ord(control[0]), found[0])
+def _without_controls(text: bytes) -> bytes:
+    """*text* with its control characters escaped; those that are white space, only in strings."""
+    for code in range(0x20):
+        if code not in b"\t\n\r":
+            text = text.replace(bytes([code]), b"\\u%04x" % code)
+    return _ANY_STRING.sub(_without_line_ends, text)
+
+
+def _without_line_ends(found: re.Match[bytes]) -> bytes:
+    return found[0].replace(b"\n", rb"\n").replace(b"\r", rb"\r").replace(b"\t", rb"\t")
 
 
 def _loads(text: bytes) -> Any:
@@ -264,7 +275,7 @@ def _scalars(text: bytes, at: int = 0, outer: tuple[str, ...] = ()) -> Iterator[
         else:
             if path == ("data",) and field[4] == b"{":
                 yield from _scalars(text, field.start(4), path)
-            end = end_of_nested(text, field.end(), _MOST_STEPS)
+            end = end_of_nested(text, field.end(), _MOST_SCANNED)
         comma = _COMMA.match(text, end) if end is not None else None
         if comma is None:
             return

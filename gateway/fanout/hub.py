@@ -46,10 +46,16 @@ class Pages(Protocol):
     """Where histories are read; see `gateway.bus.pages`. Both raise RedisUnavailable."""
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        organization_id: str = "",
     ) -> HistoryPage:
         """What follows *cursor*, as far as one page goes. With *only_valid* nothing is read for a
-        cursor that is not valid: the page says `reset`, and nothing else."""
+        cursor that is not valid: the page says `reset`, and nothing else. With *organization_id* it
+        raises ExecutionNotFound unless the execution is that one's."""
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps."""

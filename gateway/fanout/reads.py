@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from gateway.fanout.hub import Hub
     from gateway.fanout.subscriber import Subscriber
 
-_Question = tuple[EventId | None, bool]
-"""A cursor, and whether only a valid one is read for."""
+_Question = tuple[EventId | None, bool, str]
+"""A cursor, whether only a valid one is read for, and the organization that must own it."""
 
 
 class KnownHistory(ABC):
     """The tip, the streams that stand there, and the events at hand without a read."""
 
     __slots__ = (
-        "_hub", "_kept", "_reads", "_repairing", "_run", "_session", "ending", "epochs",
-        "execution_id", "is_known", "live", "subscribers", "tip",
+        "_hub", "_kept", "_reads", "_repairing", "_run", "_session", "_shared", "ending",
+        "epochs", "execution_id", "is_known", "live", "subscribers", "tip",
     )  # fmt: skip
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
@@ -47,6 +47,8 @@ class KnownHistory(ABC):
         """The subscription session in which the tip was last found to be the end of history."""
         self._kept: Kept | None = None
         self._reads: dict[_Question, asyncio.Task[HistoryPage]] = {}
+        self._shared: tuple[EventId | None, HistoryPage] | None = None
+        """A page that was given out for a cursor; good for as long as the tip is where it ends."""
         self._repairing: asyncio.Task[None] | None = None
         self._run: int | None = None
         """The epoch with which the run began, of one that was restarted."""
@@ -67,12 +69,18 @@ class KnownHistory(ABC):
             return None
         rest = first = None
         if self._kept is not None:
+            # What is shared may be all of it once more.
+            self._hub.kept.asked(self, 2 * self._kept.size)
+        if self._shared is not None and self._shared[0] == cursor:
+            page = self._shared[1]
+            if page.end == self.tip and page.ending == self.ending:
+                return page
+        if self._kept is not None:
             rest, first = self._kept.after(cursor), self._kept.first
-            self._hub.kept.asked(self, self._kept.size)
         if rest is None and (cursor is None or cursor != self.tip):
             return None
         status: CursorStatus = "start" if cursor is None else "valid"
-        return HistoryPage(
+        page = HistoryPage(
             status,
             rest or [],
             first,
@@ -82,28 +90,34 @@ class KnownHistory(ABC):
             end=self.tip,
             run=self._run,
         )
+        self._shared = cursor, page
+        return page
 
-    async def page(self, cursor: EventId | None) -> HistoryPage:
+    async def page(self, cursor: EventId | None, organization_id: str = "") -> HistoryPage:
         """What follows *cursor*, as far as one page goes; read once for all who ask together.
+        *organization_id*: of a reader who is not admitted yet.
 
         Raises:
+            ExecutionNotFound: the execution is not this organization's.
             RedisUnavailable: Redis could not be asked.
         """
         if (known := self.known(cursor)) is not None:
             return known
-        read = await asyncio.shield(self._read(cursor, only_valid=cursor is not None))
+        read = await asyncio.shield(
+            self._read(cursor, only_valid=cursor is not None, organization_id=organization_id)
+        )
         if read.cursor_status == "reset" and cursor is not None:
             # No invented cursor has a read of its own: all of them share that of the start.
-            return (await self.page(None)).started_over(cursor)
+            return (await self.page(None, organization_id)).started_over(cursor)
         if not read.more and read.cursor_status in ("start", "valid"):
             # With what has come since it was read.
             return self.known(cursor) or read
         return read
 
     def _read(
-        self, cursor: EventId | None, *, only_valid: bool = False
+        self, cursor: EventId | None, *, only_valid: bool = False, organization_id: str = ""
     ) -> "asyncio.Task[HistoryPage]":
-        question = (cursor, only_valid)
+        question = (cursor, only_valid, organization_id)
         task = self._reads.get(question)
         if task is None:
             if self.is_known and self._kept is None:
@@ -115,12 +129,17 @@ class KnownHistory(ABC):
         return task
 
     async def _read_page(self, question: _Question) -> HistoryPage:
-        cursor, only_valid = question
+        cursor, only_valid, organization_id = question
         session, epochs = self._hub.session, self.epochs
         before = self.tip if self.is_known else None
         try:
             try:
-                page = await self._hub.pages.page(self.execution_id, cursor, only_valid=only_valid)
+                page = await self._hub.pages.page(
+                    self.execution_id,
+                    cursor,
+                    only_valid=only_valid,
+                    organization_id=organization_id,
+                )
             finally:
                 del self._reads[question]
             says_nothing = only_valid and page.cursor_status == "reset"
@@ -132,12 +151,12 @@ class KnownHistory(ABC):
             self._hub.forget_if_idle(self)
 
     def _keep(self, kept: Kept) -> None:
-        self._kept = kept
+        self._kept, self._shared = kept, None
         self._hub.kept.asked(self, kept.size)
 
     def let_go(self) -> None:
         """Keep no events any more; who needs them reads history."""
-        self._kept = None
+        self._kept = self._shared = None
         self._hub.kept.gone(self)
         self._hub.forget_if_idle(self)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from redis.asyncio import Redis
@@ -57,7 +58,8 @@ class Gateway(GatewayProcess):
     def __init__(self, settings: Mapping[str, str], core: int) -> None:
         super().__init__(settings, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
         token = issue(SECRET, organization_id=ORGANIZATION)
-        self.headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+        headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+        self.headers = repeat(headers)
 
     async def start(self, **options: Any) -> None:
         await super().start(**options)

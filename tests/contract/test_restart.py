@@ -105,6 +105,10 @@ async def test_publishers_of_the_former_run_are_refused(redis: Redis, redis_url:
                 await worker.publish("run-1", "step:started", {})
             with pytest.raises(RunRestarted):
                 await asyncio.to_thread(threads.publish, "run-1", "step:started", {})
+            async with Publisher(redis_url, min_replicas=1) as replicated:
+                replicated._runs = worker._runs
+                with pytest.raises(RunRestarted):
+                    await replicated.publish("run-1", "step:started", {})
             worker.buffered.publish("run-1", "step:started", {})
             threads.buffered.publish("run-1", "step:started", {})
             await worker.flush()

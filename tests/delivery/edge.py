@@ -131,9 +131,16 @@ class Interrupted(History):
         cursor: EventId | None,
         *,
         only_valid: bool = False,
+        organization_id: str = "",
         run: str = "",
     ) -> Page:
-        page = await super().page(execution_id, cursor, only_valid=only_valid, run=run)
+        page = await super().page(
+            execution_id,
+            cursor,
+            only_valid=only_valid,
+            organization_id=organization_id,
+            run=run,
+        )
         if (meanwhile := self.meanwhile) is not None:
             self.meanwhile = None
             await meanwhile()

@@ -99,10 +99,10 @@ MUTATIONS = [
         "            self._keeps_up = False\n            self._log.live.block(self)",
     ),
     Mutation(
-        "another epoch is written behind the one before it",
-        "gateway/events/history_page.py",
-        "return self.end is not None or before is not None",
-        "return False",
+        "another epoch is taken for a page that is late",
+        "gateway/fanout/log.py",
+        "            self._start_over()\n            if page.more:\n                return\n",
+        "            return\n",
     ),
     Mutation(
         "a page is read again from where it began",

@@ -132,6 +132,13 @@ class Model(RuleBasedStateMachine):
     def events(self, fates: list[str]) -> None:
         self.do(self.happen(fates))
 
+    @precondition(lambda self: not self.over and self.staying)
+    @rule()
+    def an_event_is_lost_and_nothing_follows(self) -> None:
+        """Only silence can tell of it."""
+        self.do(self.happen(["is lost"]))
+        self.all_settles()
+
     @precondition(lambda self: not self.over)
     @rule(count=st.integers(1, 8))
     def bare_events(self, count: int) -> None:

@@ -9,7 +9,7 @@ from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout import kept, log
 from gateway.fanout.state import State
-from tests.fanout.support import EPOCH, burst, event, make_hub, open_stream
+from tests.fanout.support import EPOCH, NoPermit, burst, event, make_hub, open_stream
 from tests.harness.principals import principal
 from tests.harness.ticking import ticking
 from tests.support import eventually
@@ -28,6 +28,21 @@ async def test_one_read_for_all() -> None:
     for cursor, rest in ((None, b"<1><2><3>"), (1, b"<2><3>"), (3, b"")):
         assert (await open_stream(hub, cursor=cursor)).data == rest
     assert len(histories.asked) == 1
+
+
+async def test_a_first_page_is_joined_once_for_a_cursor() -> None:
+    """Streams that open with the same cursor share the bytes, until the next event."""
+    hub, histories = make_hub()
+    histories.append(event(1), event(2))
+    stream = await open_stream(hub)
+    one, other = [hub.add(principal(), None, NoPermit()).known_page() for _ in range(2)]
+    assert one is not None
+    assert other is not None
+    assert one.frames is other.frames
+    hub.publish("run-1", burst(3))
+    later = hub.add(principal(), None, NoPermit()).known_page()
+    assert later is not None
+    assert later.frames == stream.data == b"<1><2><3>"
 
 
 async def test_later_readers_get_what_came_since() -> None:

@@ -115,7 +115,7 @@ async def test_every_message_that_has_a_type_arrives(
         assert b",".join(one.data.encode() for one in live) in document
     metrics = gateway.components.metrics
     assert metrics.events_dropped == {"malformed": len(DROPPED)}
-    assert set(metrics.events_edited) == {"repaired", "trimmed", "replaced", "foreign_id"}
+    assert set(metrics.events_edited) == {"repaired", "trimmed", "replaced", "renumbered"}
 
 
 async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis: Redis) -> None:

@@ -182,7 +182,7 @@ async def test_a_forged_id_silences_nothing(gateway: RunningGateway, redis: Redi
         seen = await reader.rest()
         assert ids_of(seen) == [f"{first.epoch}-{number}" for number in range(1, 6)]
         assert [event.json().get("source_id") for event in seen] == [None, *forged, None]
-    assert gateway.components.metrics.events_edited == {"foreign_id": len(forged)}
+    assert gateway.components.metrics.events_edited == {"renumbered": len(forged)}
 
 
 async def test_a_producers_own_ids(gateway: RunningGateway, redis: Redis) -> None:

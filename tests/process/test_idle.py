@@ -1,6 +1,7 @@
 """A gateway that has nothing to do sleeps."""
 
 import asyncio
+from itertools import repeat
 
 from gateway.access.tokens import issue
 from tests.bench.tabs import Crowd
@@ -26,7 +27,7 @@ async def test_an_idle_gateway_is_seldom_woken(redis_url: str) -> None:
         crowd = Crowd(
             "127.0.0.1",
             gateway.port,
-            f"Authorization: Bearer {token}\r\nX-Organization-ID: acme\r\n",
+            repeat(f"Authorization: Bearer {token}\r\nX-Organization-ID: acme\r\n"),
         )
         await crowd.open([f"run-{number}" for number in range(50)])
         assert await woken() <= 15
