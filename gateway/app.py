@@ -68,6 +68,7 @@ def _add_handlers(application: web.Application, components: Components, settings
         components.heartbeat,
         components.expiry,
         settings.ownership_wait_seconds,
+        settings.own_endings,
     )
     runs = RunsHandler(
         access.policy,

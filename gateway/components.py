@@ -8,7 +8,9 @@ from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
-from gateway.bus.feed import Feed, Rules
+from gateway.bus.drops import Drops
+from gateway.bus.epochs import Epochs
+from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
@@ -19,6 +21,7 @@ from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
 from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
+from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
@@ -43,6 +46,7 @@ class Components:
         trips = Trips(self.redis)
         self.registry = Registry(self.redis, trips)
         self.history = History(self.redis, trips)
+        self.rules = EventRules(settings.endings, settings.event_max_bytes)
         self._build_streams(settings)
         self._build_feed(settings)
         self.polls = Budget(settings.most_poll_bytes)
@@ -53,6 +57,7 @@ class Components:
             seconds=settings.poll_seconds,
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
+            rules=self.rules,
         )
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
         self.hub.admit = self.access.policy.admit
@@ -60,7 +65,7 @@ class Components:
 
     def _build_streams(self, settings: Settings) -> None:
         """What open streams need."""
-        self.pages = Pages(self.redis, self.history, self.metrics)
+        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -88,13 +93,17 @@ class Components:
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
-        terminal_types = frozenset(settings.terminal_types)
+        self.drops = Drops(self.redis, self.metrics)
+        self.epochs = Epochs(self.redis)
         self.feed = Feed(
             self.subscription,
             self.hub,
             self.canary,
             self.metrics,
-            Rules(settings.channel_prefix, terminal_types, settings.event_max_bytes),
+            settings.channel_prefix,
+            self.rules,
+            self.epochs,
+            self.drops,
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
         )
@@ -147,6 +156,7 @@ class Components:
             self.canary,
             self.supervisor,
             self.polls,
+            self.drops,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -176,7 +186,14 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         return None
     # Under another ownership no execution is ever registered.
     unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
-    return Recorder(redis, _limits(settings), settings.terminal_types, metrics, unregistered_ttl_ms)
+    return Recorder(
+        redis,
+        _limits(settings),
+        settings.endings,
+        metrics,
+        unregistered_ttl_ms,
+        settings.restart_types,
+    )
 
 
 def _limits(settings: Settings) -> HistoryLimits:

@@ -45,6 +45,8 @@ class Metrics:
     """Bytes written to the bodies of streams that have ended."""
     events_dropped: Counter[str] = field(default_factory=Counter)
     """Messages that are not events, by where they were dropped."""
+    events_edited: Counter[str] = field(default_factory=Counter)
+    """Events that were not passed on as they were published, by what was done."""
     history_reads: int = 0
     """Pages of history read from Redis; one read may serve thousands of streams."""
     gaps: int = 0

@@ -64,9 +64,17 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
-        "are in no history. history: entries of a history that are no event.",
+        "are in no history. history: entries of a history that are no event. "
+        "forgotten: late ones of an execution that was deleted.",
         "where",
-        ("malformed", "unrecorded", "history"),
+        ("malformed", "unrecorded", "history", "forgotten"),
+    ),
+    "events_edited": (
+        "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
+        "what was too large; replaced: little but the type could be read; renumbered: the id was "
+        "the producer's own.",
+        "edit",
+        ("repaired", "trimmed", "replaced", "renumbered"),
     ),
 }
 

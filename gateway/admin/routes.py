@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.admin.sources import Sources
+from gateway.bus.drops import Drops
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
@@ -27,12 +28,16 @@ DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
 """Most streams in one answer: it is built without a pause, about 5 µs each."""
 
+_MOST_DROPPED = 100
+"""Most executions with dropped messages in one answer."""
+
 _FILTERS = ("execution", "organization", "subject")
 
 
-def streams_handler(hub: Hub) -> Handler:
+def streams_handler(hub: Hub, drops: Drops) -> Handler:
     """The streams of *hub* as JSON, oldest first; `?execution=`, `?organization=` and `?subject=`
-    filter them, `?limit=` says how many are shown."""
+    filter them, `?limit=` says how many are shown. With the executions that had messages dropped,
+    the latest ones first."""
 
     async def handle(request: web.Request) -> web.Response:
         unknown = request.query.keys() - {*_FILTERS, "limit"}
@@ -48,6 +53,10 @@ def streams_handler(hub: Hub) -> Handler:
                 "open": len(hub),
                 "matching": len(matching),
                 "streams": [_describe(one, now) for one in matching[:limit]],
+                "dropped": [
+                    {"execution_id": name, "messages": one.messages, "reason": one.reason}
+                    for name, one in list(drops.executions.items())[: -_MOST_DROPPED - 1 : -1]
+                ],
             }
         )
 
@@ -102,7 +111,7 @@ def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     application.router.add_get("/ready", _state_handler("ready", sources.not_ready))
     # 503 only for what a restart repairs: that Redis is away is no such thing.
     application.router.add_get("/live", _state_handler("live", sources.not_live))
-    application.router.add_get("/streams", streams_handler(sources.hub))
+    application.router.add_get("/streams", streams_handler(sources.hub, sources.drops))
     add_fallback(application)
     return application
 

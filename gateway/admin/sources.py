@@ -6,6 +6,7 @@ Apart from `exposition`, which imports prometheus_client: a start does without t
 from dataclasses import dataclass
 
 from gateway.bus.canary import Canary
+from gateway.bus.drops import Drops
 from gateway.bus.health import Health
 from gateway.bus.subscription import Subscription
 from gateway.fanout.hub import Hub
@@ -25,6 +26,7 @@ class Sources:
     canary: Canary
     supervisor: Supervisor
     polls: Budget
+    drops: Drops
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""

@@ -17,10 +17,19 @@ from gateway.bus.errors import redis_errors
 from gateway.bus.questions import Question
 from gateway.bus.trips import Trips
 from gateway.contract.keys import meta_key
+from gateway.contract.meta import META_FIELDS, RunMeta
+from gateway.contract.meta import read_meta as run_meta_of
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
 from gateway.errors import ExecutionNotFound, MessageRefused, RedisUnavailable
-from gateway.events.envelope import Envelope, decode
+from gateway.events.ending import (
+    EndingStatus,
+    TerminalTypes,
+    ending_of_type,
+    read_with_status,
+    status_of,
+)
+from gateway.events.envelope import Envelope, EventRules, stored
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
 from gateway.log import RateLimitedLog
@@ -52,10 +61,21 @@ class Page:
     first: EventId | None
     terminal: EventId | None
     terminal_type: str
+    terminal_status: EndingStatus | None
+    """How it ended; None where an earlier release recorded the end."""
     terminal_kept: bool
     more: bool
     last: EventId | None
     entries: list[Entry]
+    run: int | None = None
+    """The epoch with which the run began, of one that was restarted."""
+
+    def status(self, terminal_types: TerminalTypes) -> EndingStatus:
+        """How the execution ended, of one that has."""
+        given = terminal_types.get(self.terminal_type) or self.terminal_status
+        if given is None and self.entries and self.entries[-1].id == self.terminal:
+            given = status_of(self.terminal_type, self.entries[-1].payload, terminal_types)
+        return given or ending_of_type(self.terminal_type, terminal_types)
 
 
 class Extent(NamedTuple):
@@ -75,6 +95,7 @@ class History:
         self._answers = Answers("The history of")
         self._trips = trips or Trips(redis)
         self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
+        self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
     async def page(
         self,
@@ -83,11 +104,13 @@ class History:
         *,
         only_valid: bool = False,
         organization_id: str = "",
+        run: str = "",
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
         *only_valid*: no events where they would not follow the cursor (`reset`). *organization_id*:
-        nothing is read for another one than the execution's; empty for any.
+        nothing is read for another one than the execution's; empty for any. *run*: the name of
+        a former run of a restarted execution, see `RunMeta.run_of`.
 
         Raises:
             ExecutionNotFound: it is not this organization's.
@@ -99,6 +122,7 @@ class History:
             PAGE_BYTES,
             only_valid=only_valid,
             organization_id=organization_id,
+            run=run,
         )
         answer: Any
         with redis_errors():
@@ -125,6 +149,14 @@ class History:
         """
         return await self._extents.ask(execution_id)
 
+    async def meta(self, execution_id: str) -> RunMeta:
+        """What is known of the run beside its events: its epochs, and what survives trimming.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        return await self._metas.ask(execution_id)
+
     def last_id(self, execution_id: str, answered: Callable[[EventId | None], None]) -> Question:
         """Asks for the last id of the history, None where there is none; *answered* is not called
         where Redis is away or the id cannot be read."""
@@ -143,6 +175,7 @@ class History:
         """Cancel the reads under way."""
         await self._trips.stop()
         await self._extents.stop()
+        await self._metas.stop()
 
     async def _read_extents(
         self, execution_ids: Sequence[str]
@@ -151,15 +184,24 @@ class History:
         extents = self._answers.decode(execution_ids, _extent, answers)
         return dict(zip(execution_ids, extents, strict=True))
 
+    async def _read_metas(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, RunMeta | RedisUnavailable]:
+        answers = await read_meta(self._redis, execution_ids, *META_FIELDS)
+        metas = self._answers.decode(execution_ids, run_meta_of, answers)
+        return dict(zip(execution_ids, metas, strict=True))
 
-def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope | None:
-    """What *entry* of a history holds; None where it is no event of ours.
+
+def envelope_of(
+    execution_id: str, entry: Entry, metrics: Metrics, rules: EventRules
+) -> Envelope | None:
+    """What *entry* of a history holds, without an id; None where it is no event of ours.
 
     Another program wrote such an entry, or an older release that refused less. It is counted and
     logged each time it is read.
     """
     try:
-        return decode(entry.payload)
+        return stored(entry.payload, rules.max_bytes)
     except MessageRefused as refusal:
         metrics.events_dropped["history"] += 1
         refusal_log.warning(
@@ -169,15 +211,18 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
 
 
 def _page(answer: Any) -> Page:
-    cursor_status, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
+    cursor_status, first, terminal, ended_as, terminal_kept, more, last, run, *rest = answer
+    terminal_type, status = read_with_status(ended_as.decode())
     return Page(
         cursor_status=cast(CursorStatus, cursor_status.decode()),
         first=parse_id(first.decode()),
         terminal=_id(terminal) if terminal else None,
-        terminal_type=terminal_type.decode(),
+        terminal_type=terminal_type,
+        terminal_status=status,
         terminal_kept=bool(terminal_kept),
         more=bool(more),
         last=parse_id(last.decode(errors="replace")),
+        run=int(run) if run.isdigit() else None,
         entries=[
             Entry(_id(event_id), payload)
             for event_id, payload in zip(rest[::2], rest[1::2], strict=True)

@@ -10,23 +10,31 @@ from gateway.bus.history import History, Page, envelope_of
 from gateway.contract.scripts import first_call
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.events.envelope import recorded
+from gateway.events.envelope import EventRules, recorded
 from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId, parse_id
-from gateway.events.json_edit import without_member
 from gateway.metrics import Metrics
 
 _AT_ONCE = 200
 """First ids asked for in one round trip."""
 
+_RULES = EventRules()
+
 
 class Pages:
     """What `gateway.fanout.log` reads; sharing it among streams is done there."""
 
-    def __init__(self, redis: Redis, history: History, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        history: History,
+        metrics: Metrics,
+        rules: EventRules = _RULES,
+    ) -> None:
         self._redis = redis
         self._history = history
         self._metrics = metrics
+        self._rules = rules
         self._firsts: DataLoader[str, EventId | None] = DataLoader(self._read_firsts, _AT_ONCE)
 
     async def page(
@@ -48,7 +56,7 @@ class Pages:
         )
         if not only_valid or page.cursor_status == "valid":
             self._metrics.history_reads += 1
-        return history_page_of(execution_id, page, cursor, self._metrics)
+        return history_page_of(execution_id, page, cursor, self._metrics, self._rules)
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps.
@@ -76,12 +84,18 @@ class Pages:
 
 
 def history_page_of(
-    execution_id: str, page: Page, cursor: EventId | None, metrics: Metrics
+    execution_id: str,
+    page: Page,
+    cursor: EventId | None,
+    metrics: Metrics,
+    rules: EventRules,
 ) -> HistoryPage:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
     ending = None
     if page.terminal is not None:
-        ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
+        ending = Ending(
+            page.terminal, page.terminal_type, page.terminal_kept, page.status(rules.terminal_types)
+        )
         if not ending.kept:
             # All that is kept came after the end, and is given to no stream.
             return HistoryPage(
@@ -92,21 +106,27 @@ def history_page_of(
                 more=False,
                 last=page.last,
                 end=ending.id,
+                run=page.run,
             )
         if cursor is not None and cursor.is_at_or_after(ending.id):
             return HistoryPage(
-                page.cursor_status, [], page.first, ending, more=False, last=page.last, end=cursor
+                page.cursor_status,
+                [],
+                page.first,
+                ending,
+                more=False,
+                last=page.last,
+                end=cursor,
+                run=page.run,
             )
-    events = []
-    for entry in page.entries:
-        if (envelope := envelope_of(execution_id, entry, metrics)) is None:
-            continue
-        body = envelope.body
-        if envelope.id is not None:
-            # Of a producer that called the script with an id in its payload.
-            body = without_member(body, "id")
-        events.append(recorded(envelope.type, body, entry.id))
+    events = [
+        recorded(envelope.type, envelope.body, entry.id)
+        for entry in page.entries
+        if (envelope := envelope_of(execution_id, entry, metrics, rules)) is not None
+    ]
     end = cursor if page.cursor_status == "valid" else None
     if page.entries:
         end = page.entries[-1].id
-    return HistoryPage(page.cursor_status, events, page.first, ending, page.more, page.last, end)
+    return HistoryPage(
+        page.cursor_status, events, page.first, ending, page.more, page.last, end, page.run
+    )

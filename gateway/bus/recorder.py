@@ -5,16 +5,14 @@ deliver anything.
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
@@ -27,11 +25,16 @@ from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
+from gateway.contract.meta import kind_of
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
-from gateway.events.envelope import Envelope
+from gateway.events.ending import TerminalTypes, with_status
+from gateway.events.envelope import Envelope, untimed
+from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
+from gateway.events.json_edit import parse_object
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +49,23 @@ _PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=6
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
 
-_BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
-
 _MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
 
-FORGOTTEN = EventId(0, 0)
+
+class Given(NamedTuple):
+    """What a bare message was given when it was recorded."""
+
+    id: EventId
+    timestamp: bytes = b""
+    """Empty where it has one of its own."""
+
+
+FORGOTTEN = Given(EventId(0, 0))
 """Given to a message that was recorded so long ago that nobody remembers its id."""
 
-Recorded = Mapping[str, list[EventId | None]]
-"""By execution, an id for each of its messages, in order; None where recording was refused."""
+Recorded = Mapping[str, list[Given | None]]
+"""By execution, what each of its messages was given, in order; None where recording was refused."""
 
 
 class Recorder:
@@ -65,15 +75,17 @@ class Recorder:
         self,
         redis: Redis,
         limits: HistoryLimits,
-        terminal_types: Collection[str],
+        terminal_types: TerminalTypes,
         metrics: Metrics,
         unregistered_ttl_ms: int = 0,
+        restart_types: Collection[str] = (),
     ) -> None:
-        """*unregistered_ttl_ms*: see `record_call`."""
+        """*unregistered_ttl_ms*: see `record_call`. *restart_types* restart their run."""
+        self._restart_types = frozenset(restart_types)
         self._redis = redis
         self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
-        self._terminal_types = frozenset(terminal_types)
+        self._terminal_types = terminal_types
         self._metrics = metrics
         self._batch = 0
         self._refusal_log = RateLimitedLog(10.0)
@@ -123,7 +135,7 @@ class Recorder:
         ]
         deadline = asyncio.get_running_loop().time() + REFUSAL_DEADLINE
         given: set[str] = set()
-        failures = 0
+        pauses = Backoff(0.05, 1.0)
         retry = True
         while True:
             refuses_all = await self._try(parts, deadline, retry=retry)
@@ -140,21 +152,13 @@ class Recorder:
                 # Away, not refusing: nothing else arrives either, so nobody waits for this.
                 self.found_away_at = asyncio.get_running_loop().time()
                 deadline = self.found_away_at + REFUSAL_DEADLINE
-            failures += 1
-            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+            await asyncio.sleep(pauses.next())
 
     def _call(
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
     ) -> Call:
         self._batch += 1
-        messages = [
-            BareMessage(
-                envelope.body,
-                hashlib.blake2b(envelope.body, digest_size=16).digest(),
-                envelope.type if envelope.type in self._terminal_types else "",
-            )
-            for envelope in envelopes
-        ]
+        messages = [self._message(envelope) for envelope in envelopes]
         return record_call(
             execution_id,
             messages,
@@ -163,6 +167,19 @@ class Recorder:
             batch=self._batch,
             limits=self._limits,
             unregistered_ttl_ms=self._unregistered_ttl_ms,
+        )
+
+    def _message(self, envelope: Envelope) -> BareMessage:
+        body, without_time = envelope.body, untimed(envelope.body)
+        terminal_type = with_status(envelope.type, body, self._terminal_types)
+        return BareMessage(
+            body if without_time is None else without_time,
+            envelope.digest,
+            terminal_type,
+            kind_of(envelope.type),
+            moment_of(parse_object(body), ends=terminal_type != ""),
+            int(without_time is not None),
+            envelope.type in self._restart_types,
         )
 
     async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:
@@ -208,15 +225,14 @@ class Recorder:
                 # It began to record again between the two questions.
                 continue
             self._unrecorded(part)
-            if (held_back := self._own_fault_log.due()) is not None:
-                log.error(
-                    "Events of %s are delivered without being recorded: Redis refuses its keys "
-                    "(%s; %d more since). Delete sse:{%s}:* if something else has written there.",
-                    part.execution_id,
-                    refusal,
-                    held_back,
-                    part.execution_id,
-                )
+            self._own_fault_log.warning(
+                log,
+                "Events of %s are delivered without being recorded: Redis refuses its keys (%s). "
+                "Delete sse:{%s}:* if something else has written there.",
+                part.execution_id,
+                refusal,
+                part.execution_id,
+            )
 
     def _give_up(self, refused: Sequence[tuple["_Part", RedisError]]) -> None:
         refusal = refused[-1][1]
@@ -225,10 +241,13 @@ class Recorder:
         self.problem = (
             f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
         )
-        if (held_back := self._refusal_log.due()) is not None:
-            log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
+        self._refusal_log.warning(log, "%s (%s)", self.problem, refusal)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:
+        if answer == b"forgotten":
+            self._metrics.events_dropped["forgotten"] += len(part.envelopes)
+            part.ids = [FORGOTTEN] * len(part.envelopes)
+            return
         # Part of it was kept in Redis, where somebody else may have written something.
         if isinstance(answer, list) and len(answer) == len(part.envelopes):
             self._metrics.events_recorded += len(answer)
@@ -248,7 +267,7 @@ class _Part:
     execution_id: str
     envelopes: Sequence[Envelope]
     call: Call
-    ids: list[EventId | None] | None = None
+    ids: list[Given | None] | None = None
     """Of each message, once that is settled."""
 
 
@@ -265,17 +284,21 @@ def _next_parts(parts: Sequence[_Part], without: Collection[str]) -> list[_Part]
     return list(first.values())
 
 
-def _id(answer: Any) -> EventId | None:
-    """The id of a recorded message; None where the answer is none."""
+def _id(answer: Any) -> Given | None:
+    """What was given to a recorded message; None where the answer makes no sense."""
     if answer == b"":
         return FORGOTTEN
-    return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None
+    if not isinstance(answer, bytes):
+        return None
+    text, _, timestamp = answer.partition(b" ")
+    event_id = parse_id(text.decode(errors="replace"))
+    return Given(event_id, timestamp) if event_id is not None else None
 
 
 def _pieces(envelopes: Sequence[Envelope]) -> list[Sequence[Envelope]]:
     return [envelopes[at : at + _AT_ONCE] for at in range(0, len(envelopes), _AT_ONCE)]
 
 
-def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[EventId | None]:
+def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[Given | None]:
     """Of all messages of an execution, in order."""
     return [one for part in parts if part.execution_id == execution_id for one in part.ids or ()]

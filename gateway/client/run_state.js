@@ -65,6 +65,7 @@ export class RunState {
    */
   reset(notice) {
     this.#setPosition(null);
+    this.ending = null;
     this.#fold = new RunFold(this.#terminalTypes);
     this.#append({ type: "stream:reset", ...notice });
   }

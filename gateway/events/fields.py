@@ -80,3 +80,11 @@ def error_text(data: Mapping[str, object], *names: str) -> str | None:
         if isinstance(value, str):
             return value
     return None
+
+
+def moment_of(envelope: Mapping[str, object], *, ends: bool) -> str:
+    """When the event of *envelope* happened, as the run document says it: its run's end, if it
+    *ends* it, else its begin. Empty where the event does not tell."""
+    data = envelope.get("data")
+    given = data.get("completed_at" if ends else "started_at") if isinstance(data, dict) else None
+    return time(given) or time(envelope.get("timestamp")) or ""

@@ -10,20 +10,14 @@ are checked with the vectors in `tests/events/vectors`.
 - Where the start of a history is no longer kept, the run shows what the rest says.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from gateway.events import fields
+from gateway.events.ending import EndingStatus, TerminalTypes, ending_status
 from gateway.events.steps import STEP_STARTED, Pack, StepLog, Steps
 
-RunStatus = Literal["pending", "running", "paused", "completed", "failed", "canceled"]
-
-# By the last word of a terminal type; any other word means `completed`.
-_ENDINGS: Mapping[str, RunStatus] = {
-    "failed": "failed",
-    "canceled": "canceled",
-    "cancelled": "canceled",
-}
+RunStatus = Literal["pending", "running", "paused"] | EndingStatus
 
 
 class RunDocument(TypedDict):
@@ -57,13 +51,13 @@ class RunFold:
 
     def __init__(
         self,
-        terminal_types: Collection[str],
+        terminal_types: TerminalTypes,
         *,
         keep_logs: bool = False,
         pack: Pack = lambda output: output,
     ) -> None:
         """*pack* encodes a step's output for the log."""
-        self._terminal_types = terminal_types
+        self.terminal_types = terminal_types
         self._steps = Steps(keep_logs=keep_logs, pack=pack)
         self._status: RunStatus = "pending"
         self._has_ended = False
@@ -74,9 +68,9 @@ class RunFold:
         self._generated_document_id: str | None = None
         self._last_event_id: str | None = None
 
-    def add(self, envelope: object, *, ends: bool = False) -> StepLog | None:
-        """Add one parsed envelope; *ends*: it is the terminal event, whatever its type. Returns
-        the step that it started or ended."""
+    def add(self, envelope: object, *, ends: bool | None = None) -> StepLog | None:
+        """Add one parsed envelope; *ends*: whether it is the terminal event; by default
+        its type decides. Returns the step that it started or ended."""
         if not isinstance(envelope, dict):
             return None
         event_type = fields.label(envelope.get("type")) or ""
@@ -88,17 +82,18 @@ class RunFold:
         step = self._steps.add(event_type, data, at)
         if not self._has_ended:
             self._started_at = self._started_at or fields.time(data.get("started_at")) or at
-            if ends or event_type in self._terminal_types:
-                self._end(event_type, data, at)
+            if event_type in self.terminal_types if ends is None else ends:
+                types, trimmed = self.terminal_types, envelope.get("trimmed")
+                self._end(ending_status(event_type, data, types, trimmed), data, at)
             else:
                 self._continue(event_type)
         return step
 
-    def end(self, event_type: str, event_id: str) -> None:
-        """The run has ended with this event, which history no longer keeps."""
+    def end(self, status: EndingStatus, event_id: str) -> None:
+        """The run has ended in this way, with an event that history no longer keeps."""
         if not self._has_ended:
             self._last_event_id = self._last_event_id or event_id
-            self._end(event_type, {}, None)
+            self._end(status, {}, None)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
         """The run after the events so far; the caller adds `events`."""
@@ -125,9 +120,9 @@ class RunFold:
         elif event_type == STEP_STARTED or self._status == "pending":
             self._status = "running"
 
-    def _end(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
+    def _end(self, status: EndingStatus, data: Mapping[str, object], at: str | None) -> None:
         self._has_ended = True
-        self._status = _ENDINGS.get(event_type.rpartition(":")[2], "completed")
+        self._status = status
         self._completed_at = fields.time(data.get("completed_at")) or at
         self._duration_ms = fields.number(data.get("execution_time_ms"))
         if self._duration_ms is None:

@@ -8,9 +8,11 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal
 
 import orjson
 
+from gateway.events.ending import TerminalTypes
 from gateway.events.fields import stamp
 from gateway.events.ids import EventId
 
@@ -21,6 +23,7 @@ class CloseReason(StrEnum):
     DRAIN = "drain"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - not a secret
     REVOKED = "revoked"
+    FORGOTTEN = "forgotten"
     SLOW_READER = "slow_reader"
     HISTORY_LOST = "history_lost"
     MAX_AGE = "max_age"
@@ -28,6 +31,9 @@ class CloseReason(StrEnum):
     UNAVAILABLE = "unavailable"
     LIMIT = "limit"
 
+
+ResetReason = Literal["history_lost", "restarted"]
+"""The `reason` of `stream:reset`: `restarted` where the execution has begun a new run."""
 
 RETRY_MS = (1000, 3000)
 """Range of every `retry:` in milliseconds: tabs that were closed together come back apart."""
@@ -53,17 +59,21 @@ def connected(
     heartbeat_seconds: float,
     last: EventId | None = None,
     status: str | None = None,
+    terminal_types: TerminalTypes | None = None,
 ) -> bytes:
     """The first event of every stream.
 
     *heartbeat_seconds*: the longest silence of a working connection. *last*: the reader catches up
     to this event; None where it has missed nothing. *status*: how the execution ended, if it has.
+    *terminal_types*: what ends a run, where these are not the standard types.
     """
     data: dict[str, object] = {"execution_id": execution_id, "heartbeat_seconds": heartbeat_seconds}
     if last is not None:
         data["last_event_id"] = str(last)
     if status is not None:
         data["status"] = status
+    if terminal_types is not None:
+        data["terminal_types"] = terminal_types
     return frame("connected", data, retry_ms)
 
 
@@ -95,6 +105,6 @@ def gap(first: EventId, last: EventId) -> bytes:
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
 
 
-def reset(reason: CloseReason) -> bytes:
+def reset(reason: ResetReason = "history_lost") -> bytes:
     """The cursor belongs to another epoch of the history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})

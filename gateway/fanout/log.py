@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gateway.errors import RedisUnavailable
+from gateway.errors import ExecutionForgotten, RedisUnavailable
 from gateway.events.batch import EventBatch, as_chunk
 from gateway.events.envelope import Event
 from gateway.events.history_page import Ending, HistoryPage
@@ -51,14 +51,18 @@ class Log(KnownHistory):
         if batch.first is None:
             self._publish_without_ids(batch)
         elif self.ending is not None:
-            # What follows the end is in history, and no stream is given it.
-            return
+            # What follows the end is in history, and no stream is given it; but it may have begun
+            # again, for those who come back.
+            if batch.first.epoch != self.ending.id.epoch:
+                self._start_over()
         elif not self.is_known or self._repairing is not None:
             self._wait(batch, recorded_here)
         elif (following := self._following(batch, recorded_here)) is not None:
             self._write(following.events, following.data, following.chunk, following.last)
             if following.terminal and following.last is not None:
-                self._end(Ending(following.last, following.events[-1].type, kept=True))
+                self._end(
+                    Ending(following.last, following.events[-1].type, True, following.terminal)
+                )
 
     def _following(self, batch: EventBatch, recorded_here: bool) -> EventBatch | None:
         """What of *batch* follows the tip. Else it is looked up: this is the one place for ids
@@ -203,6 +207,9 @@ class Log(KnownHistory):
                 try:
                     page = await self._read(self.tip)
                     self._read_again = self._read_again or page.more
+                except ExecutionForgotten:
+                    self._start_over()
+                    return
                 except RedisUnavailable:
                     self._read_again = True
                     await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311 - spreads load
@@ -224,6 +231,10 @@ class Log(KnownHistory):
             self._session = max(self._session, session)
         else:
             self.repair()
+
+    def look_again(self) -> None:
+        """Each stream reads history on its own, and ends if that is forgotten."""
+        self._start_over()
 
     def doubt(self) -> None:
         """There is a new subscription: between it and the last one anything may have come."""

@@ -25,8 +25,8 @@ class KnownHistory(ABC):
     """The tip, the streams that stand there, and the events at hand without a read."""
 
     __slots__ = (
-        "_hub", "_kept", "_reads", "_repairing", "_session", "_shared", "ending", "epochs",
-        "execution_id", "is_known", "live", "subscribers", "tip",
+        "_hub", "_kept", "_reads", "_repairing", "_run", "_session", "_shared", "ending",
+        "epochs", "execution_id", "is_known", "live", "subscribers", "tip",
     )  # fmt: skip
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
@@ -50,6 +50,8 @@ class KnownHistory(ABC):
         self._shared: tuple[EventId | None, HistoryPage] | None = None
         """A page that was given out for a cursor; good for as long as the tip is where it ends."""
         self._repairing: asyncio.Task[None] | None = None
+        self._run: int | None = None
+        """The epoch with which the run began, of one that was restarted."""
 
     @abstractmethod
     def _learn(
@@ -79,7 +81,14 @@ class KnownHistory(ABC):
             return None
         status: CursorStatus = "start" if cursor is None else "valid"
         page = HistoryPage(
-            status, rest or [], first, self.ending, more=False, last=None, end=self.tip
+            status,
+            rest or [],
+            first,
+            self.ending,
+            more=False,
+            last=None,
+            end=self.tip,
+            run=self._run,
         )
         self._shared = cursor, page
         return page
@@ -135,6 +144,7 @@ class KnownHistory(ABC):
                 del self._reads[question]
             says_nothing = only_valid and page.cursor_status == "reset"
             if epochs == self.epochs and not says_nothing:
+                self._run = page.run
                 self._learn(cursor, page, before, session)
             return page
         finally:

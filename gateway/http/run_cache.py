@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
-from gateway.errors import RunTooLarge, Unavailable
+from gateway.errors import RunNotFound, RunTooLarge, Unavailable
+from gateway.events.envelope import EventRules
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
     EVENT_OVERHEAD,
@@ -26,6 +27,8 @@ from gateway.metrics import Metrics
 
 UNPAUSED_BYTES = 128 * 1024
 """Bytes of history that are folded without a pause; one event may be larger."""
+
+_RULES = EventRules()
 
 
 class Turns:
@@ -78,6 +81,7 @@ class Documents:
         seconds: float,
         most_bytes: int,
         most_events: int,
+        rules: EventRules = _RULES,
     ) -> None:
         """*seconds*: how long a history may take to be read.
         *most_bytes*, *most_events*: what a history holds, about, unless producers set other bounds;
@@ -88,6 +92,7 @@ class Documents:
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._most_events = most_events
+        self._rules = rules
         self._shared: dict[Key, _Shared] = {}
         # Those of them that nobody reads; the one that was read last comes last.
         self._remembered: dict[Key, _Shared] = {}
@@ -113,7 +118,7 @@ class Documents:
                 document = await asyncio.shield(shared.task)
                 # A fold that started before the question may lack what the client saw meanwhile.
                 if shared.started_at >= asked_at or await self.is_current(
-                    key.execution_id, document.range
+                    key.execution_id, document.range, key.query.run
                 ):
                     yield document
                     return
@@ -124,17 +129,33 @@ class Documents:
                 # It has the task, whose error has a traceback with this frame: a reference cycle.
                 del shared
 
-    async def is_current(self, execution_id: str, known: HistoryRange) -> bool:
-        """Whether a document of this range would be the same now.
+    async def run_of(self, execution_id: str, epoch: int) -> str:
+        """The name of the run that *epoch* is of, as `Query.run` has it.
+
+        Raises:
+            RunNotFound: it is not known, or no longer kept.
+            RedisUnavailable: Redis could not be asked.
+        """
+        name = (await self._history.meta(execution_id)).run_of(epoch)
+        # Of a former run the entries expire before their name is forgotten.
+        if name is None or (
+            name and not (await self._history.page(execution_id, None, run=name)).last
+        ):
+            raise RunNotFound
+        return name
+
+    async def is_current(self, execution_id: str, known: HistoryRange, run: str) -> bool:
+        """Whether a document of this range, of the former *run* if it is named, would be the same
+        now.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
         extent = await self._history.extent(execution_id)
-        if known.last is not None and extent.last not in (None, known.last):
+        if not run and known.last is not None and extent.last not in (None, known.last):
             # Without reading what has come since: that may be a page for each poll.
             return False
-        page = await self._history.page(execution_id, known.last)
+        page = await self._history.page(execution_id, known.last, run=run)
         # Where nothing is kept, the end is all that is still known.
         last = known.last if page.cursor_status == "valid" else page.terminal
         return not page.entries and HistoryRange(page.first, last) == known
@@ -179,11 +200,13 @@ class Documents:
 
     async def _fold(self, key: Key, charge: Charge) -> Document:
         await self._budget.take(charge, await self._estimate(key))
-        builder = DocumentBuilder(key.execution_id, key.query, self._metrics)
+        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._rules)
         try:
             async with asyncio.timeout(self._seconds):
                 while not builder.is_complete:
-                    page = await self._history.page(key.execution_id, builder.cursor)
+                    page = await self._history.page(
+                        key.execution_id, builder.cursor, run=key.query.run
+                    )
                     async for _ in self._turns.paced(builder.add(page)):
                         if builder.size > self._budget.largest:
                             raise RunTooLarge

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
-from gateway.events.envelope import with_id
+from gateway.events.envelope import EventRules, with_id
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
 from gateway.events.run import RunDocument, RunFold
@@ -29,6 +29,8 @@ LEAST_BYTES = 16 * 1024
 
 _CHUNK_BYTES = 64 * 1024
 
+_RULES = EventRules()
+
 
 class Query(NamedTuple):
     """What a poll asks for."""
@@ -38,6 +40,8 @@ class Query(NamedTuple):
     """Only events that follow this one; None for all, also where the value was no event id."""
     limit: int | None = None
     """Most events of the answer; None for any number."""
+    run: str = ""
+    """The name of a former run of a restarted execution; empty for the present one."""
 
 
 class HistoryRange(NamedTuple):
@@ -50,7 +54,7 @@ class HistoryRange(NamedTuple):
         """The opaque part of the entity tag."""
         logs = "logs" if query.with_logs else ""
         limit = "" if query.limit is None else f".{query.limit}"
-        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}"
+        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}{query.run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,25 @@ class DocumentBuilder:
     The first two are iterators, with one step for each event, so that the caller can pause.
     """
 
-    def __init__(self, execution_id: str, query: Query, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        execution_id: str,
+        query: Query,
+        metrics: Metrics,
+        rules: EventRules = _RULES,
+    ) -> None:
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
+        self._rules = rules
         # With a limit the logs are those of the page's events; the others need not be kept.
         self._keeps_all_steps = query.with_logs and query.limit is None
         self._logs = [bytearray(b',"execution_logs":[')]
         self._reset(None)
 
     def _reset(self, first: EventId | None) -> None:
-        # No types: which event ended the execution is in its history, as for the streams.
         pack = _encode if self._query.with_logs else _drop
-        self._run = RunFold(terminal_types=(), pack=pack)
+        self._run = RunFold(self._rules.terminal_types, pack=pack)
         self._steps: dict[int, StepLog] = {}
         self.size = 0
         """Bytes of memory, about: never less than it takes."""
@@ -116,6 +126,7 @@ class DocumentBuilder:
             # Reset: another epoch of the history has begun between two pages.
             self._reset(page.first)
         for entry in page.entries:
+            # Which event ended the execution is in its history, as for the streams.
             self._add(entry, ends=entry.id == page.terminal)
             self.cursor = entry.id
             yield entry.payload
@@ -123,14 +134,14 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            self._run.end(page.terminal_type, str(page.terminal))
+            self._run.end(page.status(self._rules.terminal_types), str(page.terminal))
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
             self._has_end = page.terminal_kept
             self.is_complete = not self._has_end
 
     def _add(self, entry: Entry, *, ends: bool) -> None:
-        envelope = envelope_of(self._execution_id, entry, self._metrics)
+        envelope = envelope_of(self._execution_id, entry, self._metrics, self._rules)
         if envelope is None:
             # No stream shows it either.
             return

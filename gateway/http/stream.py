@@ -15,7 +15,8 @@ from aiohttp import web
 from gateway.access.policy import Policy
 from gateway.access.quota import Permit, Quota
 from gateway.bus.subscription import Subscription
-from gateway.errors import ExecutionNotFound, RedisUnavailable
+from gateway.errors import ExecutionForgotten, ExecutionNotFound, RedisUnavailable
+from gateway.events.ending import TerminalTypes
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId, parse_id
 from gateway.events.sse_encoder import connected, jittered_retry_ms
@@ -41,7 +42,8 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StreamHandler:
-    """Opens streams; `wait` is how many seconds a request is held while Redis is away."""
+    """Opens streams; `wait` is how many seconds a request is held while Redis is away;
+    `terminal_types` are those that `connected` names."""
 
     policy: Policy
     quota: Quota
@@ -51,6 +53,7 @@ class StreamHandler:
     heartbeat: Heartbeat
     expiry: Expiry
     wait: float
+    terminal_types: TerminalTypes | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Everything up to the first page of history; the rest of a stream needs no handler."""
@@ -114,6 +117,7 @@ class StreamHandler:
             self.heartbeat.interval,
             page.catches_up_to,
             status,
+            self.terminal_types,
         )
         frames = await subscriber.render(page)
         first += frames or b""
@@ -157,6 +161,8 @@ class StreamHandler:
                     await self.subscription.confirmed()
                     try:
                         return await subscriber.first_page()
+                    except ExecutionForgotten:
+                        raise ExecutionNotFound from None
                     except RedisUnavailable as error:
                         problem = str(error)
                         await asyncio.sleep(_PAUSE)

@@ -20,6 +20,7 @@ and a browser that connects late or again gets it. In asyncio programs:
   not valid, `PublishFailed` when Redis has not accepted it before the deadline (5 s by default).
 - Retries never double an event: each call has an idempotency key, a random one unless
   `idempotency_key` is given, which Redis keeps for five minutes.
+- `restart` begins a new run under the same id. Events of the former run then raise `RunRestarted`.
 - With `min_replicas=1` it returns only when a replica of Redis has the event too, or raises
   `NotReplicated`: the event is published then, and a failover may lose it.
 - Workers that must not wait use `publisher.buffered`: its methods return at once, and the events
@@ -39,6 +40,8 @@ from gateway.publisher.retry import (
     EventTooLarge,
     NotReplicated,
     PublishFailed,
+    RunForgotten,
+    RunRestarted,
 )
 from gateway.publisher.synchronous import SyncBuffer, SyncPublisher
 
@@ -52,6 +55,8 @@ __all__ = [
     "PublishFailed",
     "Publisher",
     "RegistrationRefused",
+    "RunForgotten",
+    "RunRestarted",
     "SyncBuffer",
     "SyncPublisher",
 ]

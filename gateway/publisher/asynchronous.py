@@ -12,7 +12,7 @@ from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.retry import RetryDeadline, attempt_seconds
+from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
-        answer = await self._retry(lambda: self._run(call), RetryDeadline(self._deadline))
+        answer = await self._retry(lambda: self._call(call), RetryDeadline(self._deadline))
         registration.check(answer)
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -74,13 +74,17 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
 
     async def _deliver(self, event: Outgoing) -> str:
         deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        answer: bytes = await self._retry(lambda: self._run(event.call), deadline)
-        return answer.decode()
+        return await self._retry(lambda: self._run(event), deadline)
 
     async def _send(self, event: Outgoing) -> None:
-        await self._attempt(lambda: self._run(event.call))
+        await self._attempt(lambda: self._run(event))
 
-    async def _run(self, call: Call) -> Any:
+    async def _run(self, event: Outgoing) -> str:
+        with self._runs.refusals(event):
+            answer = await self._call(self._runs.call(event))
+        return self._runs.published(event, answer)
+
+    async def _call(self, call: Call) -> Any:
         if not self._min_replicas:
             return await scripts.run(self._redis, call)
         script, keys, arguments = call
@@ -152,6 +156,8 @@ class AsyncBuffer(Buffer):
                     await self._send(self._waiting[0])
                 except REDIS_ERRORS as error:
                     await asyncio.sleep(self._pause_after(error))
+                except RunRestarted as refusal:
+                    self._refused(refusal)
                 else:
                     self._sent()
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
+from gateway.events.ending import TerminalTypes, read_terminal_types
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.encoding import Default
@@ -14,11 +15,13 @@ from gateway.publisher.events import EventMethods, R
 from gateway.publisher.retry import (
     BufferFull,
     PublishFailed,
+    RunRestarted,
     TooFewReplicas,
     attempt_seconds,
     backoff,
     describe,
 )
+from gateway.publisher.runs import Runs
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)
@@ -68,16 +71,27 @@ class Producer(EventMethods[R]):
             check_redis_url(redis_url)
         except ValueError as error:
             mistakes.append(f"redis_url: {error}.")
+        endings: TerminalTypes = {}
+        try:
+            endings = read_terminal_types(terminal_types)
+        except ValueError as error:
+            mistakes.append(f"terminal_types: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
-        super().__init__(
-            Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes, default)
-        )
+        super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes, default))
         self._deadline = deadline
+        self._runs = Runs()
         self._min_replicas = min_replicas
         # Less than an attempt, so that its answer comes in time.
         self._wait_ms = int(attempt_seconds(deadline) * 600)
         self._connect(redis_url, buffer_events)
+
+    def join_run(self, execution_id: str) -> None:
+        """What follows belongs to the present run of *execution_id*.
+
+        Call it where a process that has published in the former run goes on with the new one.
+        """
+        self._runs.forget(execution_id)
 
     def _replicated(self, answer: bytes, replicas: int) -> bytes:
         if replicas < self._min_replicas:
@@ -122,6 +136,11 @@ class Buffer(EventMethods[None]):
         self._waiting.popleft()
         self._problem = ""
         self._backoff.reset()
+
+    def _refused(self, refusal: RunRestarted) -> None:
+        """It is of a former run, and never sent."""
+        self._log.warning(log, "An event is left out. %s", refusal)
+        self._sent()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""
