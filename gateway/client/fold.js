@@ -4,9 +4,11 @@
 // It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
 // (gateway/events/run.py); both are tested with the same vectors.
 
-import { label, milliseconds, number, object, problem, time } from "./fields.js";
-import { STEP_STARTED, Steps } from "./steps.js";
+import { label, milliseconds, number, object, problem, time, timeIn } from "./fields.js";
+import { parseId } from "./ids.js";
+import { Steps } from "./steps.js";
 
+/** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run } from "./index.js" */
 /** @typedef {"completed" | "failed" | "canceled"} Ending */
 
@@ -50,6 +52,8 @@ export class RunFold {
   /** @type {ExecutionEvent[]} */
   #events = [];
   #hasEnded = false;
+  /** @type {EventId | null} */
+  #position = null;
   #run = {
     status: /** @type {Run["status"]} */ ("pending"),
     started_at: /** @type {string | null} */ (null),
@@ -58,6 +62,8 @@ export class RunFold {
     error_message: /** @type {string | null} */ (null),
     generated_document_id: /** @type {string | null} */ (null),
     last_event_id: /** @type {string | null} */ (null),
+    events_missing: /** @type {number | null} */ (0),
+    execution_logs_from: /** @type {string | null} */ (null),
   };
 
   /** @param {readonly string[]} terminalTypes */
@@ -77,12 +83,35 @@ export class RunFold {
     const at = time(envelope.timestamp);
     const run = this.#run;
     run.last_event_id = label(envelope.id) || run.last_event_id;
-    this.#steps.add(type, data, at);
-    if (this.#hasEnded || envelope !== event) return;
+    if (envelope !== event) return;
+    this.#count(envelope.id);
+    const step = this.#steps.add(type, data, at);
+    if (this.#hasEnded) return;
     run.started_at ??= time(data.started_at) ?? at;
     if (this.#terminalTypes.has(type)) this.#end(type, data, at);
     else if (type === "execution:paused") run.status = "paused";
-    else if (type === STEP_STARTED || run.status === "pending") run.status = "running";
+    else if (step || type === "execution:resumed" || run.status === "pending") run.status = "running";
+  }
+
+  /**
+   * Count what is missing before the event with this id: ids count up by one.
+   * @param {unknown} id
+   */
+  #count(id) {
+    const run = this.#run;
+    const known = this.#position;
+    const position = parseId(id);
+    if (!position) {
+      run.events_missing = null;
+      return;
+    }
+    const missing = position.seq - 1 - (known?.epoch === position.epoch ? known.seq : 0);
+    // Else it came again, or late.
+    if (missing >= 0) this.#position = position;
+    if (missing > 0 && run.events_missing !== null) run.events_missing += missing;
+    if (missing > 0 || run.execution_logs_from === null) {
+      run.execution_logs_from = `${position.epoch}-${position.seq}`;
+    }
   }
 
   /** @param {string} type
@@ -92,7 +121,8 @@ export class RunFold {
     const run = this.#run;
     this.#hasEnded = true;
     run.status = endingOf(type);
-    run.completed_at = time(data.completed_at) ?? at;
+    run.completed_at = timeIn(data, "completed_at", at);
+    this.#steps.endRun(run.completed_at);
     run.duration_ms =
       number(data.execution_time_ms) ?? milliseconds(run.started_at, run.completed_at);
     run.error_message = problem(data, "error_message", "error");
@@ -119,6 +149,9 @@ export class RunFold {
       error_message: run.error_message,
       generated_document_id: run.generated_document_id,
       last_event_id: run.last_event_id,
+      complete: run.events_missing === null ? null : run.events_missing === 0,
+      events_missing: run.events_missing,
+      execution_logs_from: run.execution_logs_from,
       execution_logs: [...this.#steps.logs],
       events: [...this.#events],
     };

@@ -3,18 +3,21 @@
 Whatever JSON an event holds, nothing here raises. The browser client has the same rules, and both
 are checked with the vectors in `tests/events/vectors`.
 
-- Any event makes a pending run `running`; `execution:paused` makes it `paused`, and only a
-  `step:started` makes it `running` again: steps beside the paused one may still end.
-- The first terminal event ends the run. Later events are still among the events and in the logs,
-  so that a step whose end came late does not stay `running`.
-- Where the start of a history is no longer kept, the run shows what the rest says.
+- Any event makes a pending run `running`; `execution:paused` makes it `paused`, until
+  `execution:resumed` or a step that starts or ends.
+- The first terminal event ends the run, and interrupts the steps that are open then. Later events
+  are still among the events and in the logs: an end that came late takes the place of an
+  interruption.
+- Ids of events count up by one. Where some are missing, the run shows what the rest says, and says
+  that it is a part (`complete`).
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from gateway.events import fields
-from gateway.events.steps import STEP_STARTED, Pack, StepLog, Steps
+from gateway.events.ids import EventId, parse_id
+from gateway.events.steps import Pack, StepLog, Steps
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "canceled"]
 
@@ -43,6 +46,12 @@ class RunDocument(TypedDict):
     generated_document_id: str | None
     last_event_id: str | None
     """Continue from here: a stream with `Last-Event-ID`, the next poll with `after`."""
+    complete: bool | None
+    """Whether this is folded from all events; None where events have no ids, which tell."""
+    events_missing: int | None
+    """Events that are no longer kept; None where it is not known."""
+    execution_logs_from: NotRequired[str | None]
+    """The id of the event from which on the logs are complete."""
     execution_logs: NotRequired[list[StepLog]]
     events: NotRequired[list[Any]]
     more: NotRequired[bool]
@@ -73,6 +82,9 @@ class RunFold:
         self._error_message: str | None = None
         self._generated_document_id: str | None = None
         self._last_event_id: str | None = None
+        self._position: EventId | None = None
+        self._events_missing: int | None = 0
+        self._whole_from: str | None = None
 
     def add(self, envelope: object, *, ends: bool = False) -> StepLog | None:
         """Add one parsed envelope; *ends*: it is the terminal event, whatever its type. Returns
@@ -85,19 +97,22 @@ class RunFold:
             data = {}
         at = fields.time(envelope.get("timestamp"))
         self._last_event_id = fields.label(envelope.get("id")) or self._last_event_id
+        self._count(parse_id(envelope.get("id")))
         step = self._steps.add(event_type, data, at)
         if not self._has_ended:
             self._started_at = self._started_at or fields.time(data.get("started_at")) or at
             if ends or event_type in self._terminal_types:
                 self._end(event_type, data, at)
             else:
-                self._continue(event_type)
+                self._continue(event_type, step)
         return step
 
     def end(self, event_type: str, event_id: str) -> None:
         """The run has ended with this event, which history no longer keeps."""
         if not self._has_ended:
             self._last_event_id = self._last_event_id or event_id
+            if self._position is None and (end := parse_id(event_id)):
+                self._count(end.next())
             self._end(event_type, {}, None)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
@@ -114,21 +129,41 @@ class RunFold:
             error_message=self._error_message,
             generated_document_id=self._generated_document_id,
             last_event_id=self._last_event_id,
+            complete=None if self._events_missing is None else self._events_missing == 0,
+            events_missing=self._events_missing,
         )
         if self._steps.logs is not None:
+            document["execution_logs_from"] = self._whole_from
             document["execution_logs"] = self._steps.logs
         return document
 
-    def _continue(self, event_type: str) -> None:
+    def _count(self, event_id: EventId | None) -> None:
+        """Count what is missing before the event with this id."""
+        if event_id is None:
+            self._events_missing = None
+            return
+        known, self._position = self._position, event_id
+        before = known.seq if known is not None and known.epoch == event_id.epoch else 0
+        missing = event_id.seq - before - 1
+        if missing < 0:
+            # It came again, or late.
+            self._position = known
+        elif missing > 0 and self._events_missing is not None:
+            self._events_missing += missing
+        if missing > 0 or self._whole_from is None:
+            self._whole_from = str(event_id)
+
+    def _continue(self, event_type: str, step: StepLog | None) -> None:
         if event_type == "execution:paused":
             self._status = "paused"
-        elif event_type == STEP_STARTED or self._status == "pending":
+        elif step is not None or event_type == "execution:resumed" or self._status == "pending":
             self._status = "running"
 
     def _end(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
         self._has_ended = True
         self._status = _ENDINGS.get(event_type.rpartition(":")[2], "completed")
-        self._completed_at = fields.time(data.get("completed_at")) or at
+        self._completed_at = fields.time_in(data, "completed_at", at)
+        self._steps.end_run(self._completed_at)
         self._duration_ms = fields.number(data.get("execution_time_ms"))
         if self._duration_ms is None:
             self._duration_ms = fields.milliseconds(self._started_at, self._completed_at)
