@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fold } from "../../gateway/client/index.js";
 
 const VECTORS = new URL("../events/vectors/", import.meta.url);
-const names = readdirSync(VECTORS);
+const names = readdirSync(VECTORS).filter((name) => name.endsWith(".json"));
 assert.ok(names.length > 15, "the vectors have moved");
 
 for (const name of names) {

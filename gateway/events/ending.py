@@ -1,0 +1,112 @@
+"""How a run ended, as its terminal event says it.
+
+Engines have endings of their own (`run.failed`, `EXECUTION:TIMED_OUT`, `job:done`). What is not
+known is `ended`, never guessed `completed`. The JavaScript client has the same rules
+(client/ending.js), and both are checked with `tests/events/vectors/endings.jsonl`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+EndingStatus = Literal["completed", "failed", "canceled", "ended"]
+TerminalTypes = Mapping[str, EndingStatus | None]
+"""The types that end a run; a status where the operator has given one."""
+
+STANDARD: Mapping[str, EndingStatus] = {
+    "execution:completed": "completed",
+    "execution:failed": "failed",
+    "execution:canceled": "canceled",
+    "execution:cancelled": "canceled",
+}
+TERMINAL_TYPES = tuple(STANDARD)
+
+# Without white space, case and punctuation: `timedout` is TIMED_OUT and `timed out` too.
+_WORDS: Mapping[str, EndingStatus] = {
+    **dict.fromkeys(
+        ("failed", "failure", "error", "errors", "errored", "crashed", "timedout", "timeout",
+         "killed", "rejected", "aborted"),
+        "failed",
+    ),
+    **dict.fromkeys(
+        ("canceled", "cancelled", "terminated", "terminatedbyuser", "terminatedbyauser"),
+        "canceled",
+    ),
+    **dict.fromkeys(
+        ("completed", "succeeded", "success", "successful", "finished", "done"), "completed"
+    ),
+}  # fmt: skip
+_NEGATIONS = frozenset({"not", "never", "no", "non", "un", "without"})
+_LONGEST = 128
+_ONE_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?(?:[a-z0-9]|[^\x00-\x7f])+")
+
+
+def ending_status(
+    event_type: str, data: Mapping[str, object], terminal_types: TerminalTypes
+) -> EndingStatus:
+    """How a run ended that ended with this event. In this order: what *terminal_types* gives; the
+    standard types; `data.status`; an error in *data*; the last word of the type; else `ended`."""
+    status = _given(event_type, terminal_types) or _of_status(data.get("status"))
+    if status is None and any(data.get(name) for name in ("error", "error_message", "errors")):
+        return "failed"
+    return status or _of_last_word(event_type)
+
+
+def ending_of_type(event_type: str, terminal_types: TerminalTypes) -> EndingStatus:
+    """The same where the event's data is not known: an error there may deny a success, so only a
+    standard type or *terminal_types* can say `completed`."""
+    if (given := _given(event_type, terminal_types)) is not None:
+        return given
+    status = _of_last_word(event_type)
+    return "ended" if status == "completed" else status
+
+
+def read_terminal_types(words: Iterable[str]) -> dict[str, EndingStatus | None]:
+    """Types that end a run, from words like `run.failed` and `run.over=failed`.
+
+    Raises:
+        ValueError: one of *words* has no type, or a status that does not exist.
+    """
+    types: dict[str, EndingStatus | None] = {}
+    for word in words:
+        event_type, has_status, text = word.rpartition("=")
+        if not has_status:
+            event_type, text = word, ""
+        status = parse_status(text)
+        if not event_type or (has_status and status is None):
+            raise ValueError(
+                f"{word!r} is no terminal type: write type or type=status, and use the status "
+                f"{', '.join(get_args(EndingStatus)[:-1])} or ended"
+            )
+        types[event_type] = status
+    return types
+
+
+def parse_status(text: str) -> EndingStatus | None:
+    """*text* as a status, or None."""
+    return next((one for one in get_args(EndingStatus) if one == text), None)
+
+
+def _given(event_type: str, terminal_types: TerminalTypes) -> EndingStatus | None:
+    return terminal_types.get(event_type) or STANDARD.get(event_type)
+
+
+def _of_status(value: object) -> EndingStatus | None:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
+    return _WORDS.get("".join(_words(value)))
+
+
+def _of_last_word(event_type: str) -> EndingStatus:
+    words = _words(event_type)
+    for count in range(1, min(4, len(words)) + 1):
+        status = _WORDS.get("".join(words[-count:]))
+        if status is not None and not _NEGATIONS.intersection(words[-count - 1 : -count]):
+            return status
+    return "ended"
+
+
+def _words(text: str) -> list[str]:
+    # Letters of other scripts belong to a word, and stay as they are: languages differ in their
+    # lower case.
+    return [word.lower() if word.isascii() else word for word in _ONE_WORD.findall(text)]
