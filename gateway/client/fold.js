@@ -4,50 +4,19 @@
 // It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
 // (gateway/events/run.py); both are tested with the same vectors.
 
+import { endingStatus, TERMINAL_TYPES } from "./ending.js";
 import { label, milliseconds, number, object, problem, time, timeIn } from "./fields.js";
 import { parseId } from "./ids.js";
 import { Steps } from "./steps.js";
 
+/** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run } from "./index.js" */
-/** @typedef {"completed" | "failed" | "canceled"} Ending */
-
-/** The types of event that end an execution, unless its gateway is configured otherwise. The same
- * types are in gateway/events/run.py. */
-export const TERMINAL_TYPES = Object.freeze([
-  "execution:completed",
-  "execution:failed",
-  "execution:canceled",
-  "execution:cancelled",
-]);
-
-/** By the last word of a terminal type; any other word means completed. The same map is in
- * gateway/events/run.py.
- * @type {Map<string, Ending>} */
-const ENDINGS = new Map([
-  ["completed", "completed"],
-  ["failed", "failed"],
-  ["canceled", "canceled"],
-  ["cancelled", "canceled"],
-]);
-
-/**
- * How a run has ended that ended with an event of this type.
- * @param {string} type
- * @returns {Ending}
- */
-export const endingOf = (type) => ENDINGS.get(type.slice(type.lastIndexOf(":") + 1)) ?? "completed";
-
-/**
- * Whether a run with this status has ended.
- * @param {Run["status"]} status
- * @returns {status is Ending}
- */
-export const isEnding = (status) => [...ENDINGS.values()].some((ending) => ending === status);
 
 /** Folds events one after the other, in their order. */
 export class RunFold {
-  #terminalTypes;
+  /** @type {TerminalTypes} */
+  terminalTypes;
   #steps = new Steps();
   /** @type {ExecutionEvent[]} */
   #events = [];
@@ -66,9 +35,16 @@ export class RunFold {
     execution_logs_from: /** @type {string | null} */ (null),
   };
 
-  /** @param {readonly string[]} terminalTypes */
+  /** @param {readonly string[] | TerminalTypes} terminalTypes */
   constructor(terminalTypes = TERMINAL_TYPES) {
-    this.#terminalTypes = new Set(terminalTypes);
+    this.terminalTypes = Array.isArray(terminalTypes)
+      ? Object.fromEntries(terminalTypes.map((type) => [type, null]))
+      : /** @type {TerminalTypes} */ (terminalTypes);
+  }
+
+  /** How the run has ended; null until it has. */
+  get ending() {
+    return this.#hasEnded ? /** @type {Ending} */ (this.#run.status) : null;
   }
 
   /**
@@ -88,7 +64,7 @@ export class RunFold {
     const step = this.#steps.add(type, data, at);
     if (this.#hasEnded) return;
     run.started_at ??= time(data.started_at) ?? at;
-    if (this.#terminalTypes.has(type)) this.#end(type, data, at);
+    if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at);
     else if (type === "execution:paused") run.status = "paused";
     else if (step || type === "execution:resumed" || run.status === "pending") run.status = "running";
   }
@@ -120,7 +96,7 @@ export class RunFold {
   #end(type, data, at) {
     const run = this.#run;
     this.#hasEnded = true;
-    run.status = endingOf(type);
+    run.status = endingStatus(type, data, this.terminalTypes);
     run.completed_at = timeIn(data, "completed_at", at);
     this.#steps.endRun(run.completed_at);
     run.duration_ms =
@@ -161,7 +137,8 @@ export class RunFold {
 /**
  * The run document of all `events` of one execution, in their order.
  * @param {Iterable<unknown>} events
- * @param {{ executionId?: string, workflowId?: string, terminalTypes?: readonly string[] }} about
+ * @param {{ executionId?: string, workflowId?: string,
+ *   terminalTypes?: readonly string[] | TerminalTypes }} about
  */
 export function fold(events, { executionId = "", workflowId = "", terminalTypes } = {}) {
   const run = new RunFold(terminalTypes);
