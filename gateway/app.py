@@ -57,6 +57,7 @@ def create_application(settings: Settings) -> web.Application:
         components.heartbeat,
         components.expiry,
         settings.ownership_wait_seconds,
+        settings.own_endings,
     )
     runs = RunsHandler(
         access.policy,

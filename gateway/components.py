@@ -37,7 +37,7 @@ class Components:
         self.supervisor = Supervisor()
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.history = History(self.redis)
-        self.pages = Pages(self.redis, self.history, self.metrics)
+        self.pages = Pages(self.redis, self.history, self.metrics, settings.endings)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -57,6 +57,7 @@ class Components:
             seconds=settings.poll_seconds,
             most_bytes=settings.history_max_bytes,
             most_events=settings.history_max_events,
+            terminal_types=settings.endings,
         )
         self.auditor = Auditor(self.history, self.hub)
         self.subscription.on_confirmed = self._subscribed
@@ -70,13 +71,12 @@ class Components:
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
-        terminal_types = frozenset(settings.terminal_types)
         self.feed = Feed(
             self.subscription,
             self.hub,
             self.canary,
             self.metrics,
-            Rules(settings.channel_prefix, terminal_types, settings.event_max_bytes),
+            Rules(settings.channel_prefix, settings.endings, settings.event_max_bytes),
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
         )
@@ -153,7 +153,7 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         return None
     # Under another ownership no execution is ever registered.
     unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
-    return Recorder(redis, _limits(settings), settings.terminal_types, metrics, unregistered_ttl_ms)
+    return Recorder(redis, _limits(settings), settings.endings, metrics, unregistered_ttl_ms)
 
 
 def _limits(settings: Settings) -> HistoryLimits:

@@ -17,6 +17,7 @@ from gateway.bus.subscription import MessageBatch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
 from gateway.events.batch import event_batches
+from gateway.events.ending import TerminalTypes
 from gateway.events.envelope import EXECUTION_ID, Envelope, Event, decode, live, recorded
 from gateway.events.ids import EventId
 from gateway.fanout.hub import Hub
@@ -34,7 +35,7 @@ class Rules:
     """What the feed takes for an event."""
 
     prefix: str
-    terminal_types: frozenset[str]
+    terminal_types: TerminalTypes
     event_max_bytes: int
 
 

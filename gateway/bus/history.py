@@ -16,6 +16,13 @@ from gateway.bus.errors import redis_errors
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
 from gateway.errors import MessageRefused, RedisUnavailable
+from gateway.events.ending import (
+    EndingStatus,
+    TerminalTypes,
+    ending_of_type,
+    read_with_status,
+    status_of,
+)
 from gateway.events.envelope import Envelope, decode
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
@@ -61,10 +68,19 @@ class Page:
     first: EventId | None
     terminal: EventId | None
     terminal_type: str
+    terminal_status: EndingStatus | None
+    """How it ended; None where an earlier release recorded the end."""
     terminal_kept: bool
     more: bool
     last: EventId | None
     entries: list[Entry]
+
+    def status(self, terminal_types: TerminalTypes) -> EndingStatus:
+        """How the execution ended, of one that has."""
+        given = terminal_types.get(self.terminal_type) or self.terminal_status
+        if given is None and self.entries and self.entries[-1].id == self.terminal:
+            given = status_of(self.terminal_type, self.entries[-1].payload, terminal_types)
+        return given or ending_of_type(self.terminal_type, terminal_types)
 
 
 class Extent(NamedTuple):
@@ -162,12 +178,14 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
 
 
 def _page(answer: Any) -> Page:
-    cursor_status, first, terminal, terminal_type, terminal_kept, more, last, *rest = answer
+    cursor_status, first, terminal, ended_as, terminal_kept, more, last, *rest = answer
+    terminal_type, status = read_with_status(ended_as.decode())
     return Page(
         cursor_status=cast(CursorStatus, cursor_status.decode()),
         first=parse_id(first.decode()),
         terminal=_id(terminal) if terminal else None,
-        terminal_type=terminal_type.decode(),
+        terminal_type=terminal_type,
+        terminal_status=status,
         terminal_kept=bool(terminal_kept),
         more=bool(more),
         last=parse_id(last.decode(errors="replace")),

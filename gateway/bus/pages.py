@@ -10,6 +10,7 @@ from gateway.bus.history import History, Page, envelope_of
 from gateway.contract.scripts import first_call
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
+from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.events.envelope import recorded
 from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId, parse_id
@@ -23,10 +24,17 @@ _AT_ONCE = 200
 class Pages:
     """What `gateway.fanout.log` reads; sharing it among streams is done there."""
 
-    def __init__(self, redis: Redis, history: History, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        history: History,
+        metrics: Metrics,
+        terminal_types: TerminalTypes = STANDARD,
+    ) -> None:
         self._redis = redis
         self._history = history
         self._metrics = metrics
+        self._terminal_types = terminal_types
         self._firsts: DataLoader[str, EventId | None] = DataLoader(self._read_firsts, _AT_ONCE)
 
     async def page(
@@ -40,7 +48,7 @@ class Pages:
         page = await self._history.page(execution_id, cursor, only_valid=only_valid)
         if not only_valid or page.cursor_status == "valid":
             self._metrics.history_reads += 1
-        return history_page_of(execution_id, page, cursor, self._metrics)
+        return history_page_of(execution_id, page, cursor, self._metrics, self._terminal_types)
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps.
@@ -68,12 +76,18 @@ class Pages:
 
 
 def history_page_of(
-    execution_id: str, page: Page, cursor: EventId | None, metrics: Metrics
+    execution_id: str,
+    page: Page,
+    cursor: EventId | None,
+    metrics: Metrics,
+    terminal_types: TerminalTypes,
 ) -> HistoryPage:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
     ending = None
     if page.terminal is not None:
-        ending = Ending(page.terminal, page.terminal_type, page.terminal_kept)
+        ending = Ending(
+            page.terminal, page.terminal_type, page.terminal_kept, page.status(terminal_types)
+        )
         if not ending.kept:
             # All that is kept came after the end, and is given to no stream.
             return HistoryPage(

@@ -28,6 +28,7 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
+from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import Envelope
 from gateway.events.ids import EventId, parse_id
 from gateway.log import RateLimitedLog
@@ -65,7 +66,7 @@ class Recorder:
         self,
         redis: Redis,
         limits: HistoryLimits,
-        terminal_types: Collection[str],
+        terminal_types: TerminalTypes,
         metrics: Metrics,
         unregistered_ttl_ms: int = 0,
     ) -> None:
@@ -73,7 +74,7 @@ class Recorder:
         self._redis = redis
         self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
-        self._terminal_types = frozenset(terminal_types)
+        self._terminal_types = terminal_types
         self._metrics = metrics
         self._batch = 0
         self._refusal_log = RateLimitedLog(10.0)
@@ -151,7 +152,7 @@ class Recorder:
             BareMessage(
                 envelope.body,
                 hashlib.blake2b(envelope.body, digest_size=16).digest(),
-                envelope.type if envelope.type in self._terminal_types else "",
+                with_status(envelope.type, envelope.body, self._terminal_types),
             )
             for envelope in envelopes
         ]

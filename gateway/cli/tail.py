@@ -14,7 +14,7 @@ from gateway.harmless import harmless_json
 from gateway.tools.tail.follow import Ended, Follower, Happened, Lost, Update
 from gateway.tools.tail.view import View
 
-COMPLETED, FAILED, LOST = 0, 1, 3
+COMPLETED, FAILED, LOST, ENDED = 0, 1, 3, 4
 """Exit statuses."""
 
 
@@ -48,7 +48,8 @@ def tail(
     """Follow execution ID from its first event to its end.
 
     Exit status: 0 it completed, 1 it failed or was canceled, 3 it could not be followed to its
-    end: the gateway refused, or could not be reached.
+    end: the gateway refused, or could not be reached; 4 it ended, and its last event does not say
+    how.
     """
     if from_id is not None and parse_id(from_id) is None:
         raise click.BadParameter("it is no event's id, like 1795377945746-3", param_hint="--from")
@@ -63,7 +64,7 @@ def tail(
     except Lost as lost:
         echo(str(lost), err=True)
         sys.exit(LOST)
-    sys.exit(COMPLETED if status == "completed" else FAILED)
+    sys.exit({"completed": COMPLETED, "ended": ENDED}.get(status, FAILED))
 
 
 def _credentials(

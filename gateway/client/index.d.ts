@@ -3,15 +3,13 @@
 // Only what says `export` is exported: without this line all would be.
 export {};
 
-type Time = string | number;
-
 /** What every event has; `id` is missing only where the gateway does not record. */
 interface Envelope<Type extends string, Data> {
   id?: string;
   type: Type;
   data: Data;
-  /** ISO 8601, where one without a zone is UTC; or a Unix time in s, ms or µs. */
-  timestamp: Time;
+  /** ISO 8601; one without a zone is UTC. */
+  timestamp: string;
 }
 
 interface StepData {
@@ -21,11 +19,11 @@ interface StepData {
   /** Tells apart the attempts of one node, as `started_at` and `position` do. */
   attempt?: number | string;
   status?: "running" | "success" | "error";
-  started_at?: Time;
+  started_at?: string;
 }
 
 interface EndedStepData extends StepData {
-  completed_at?: Time;
+  completed_at?: string;
   duration_ms?: number;
 }
 
@@ -35,13 +33,13 @@ interface ExecutionData {
 
 interface EndedExecutionData extends ExecutionData {
   status?: string;
-  completed_at?: Time;
+  completed_at?: string;
   execution_time_ms?: number;
 }
 
 export type StepStarted = Envelope<"step:started", StepData>;
 export type StepCompleted = Envelope<"step:completed", EndedStepData & { output?: unknown }>;
-export type StepFailed = Envelope<"step:failed", EndedStepData & { error?: unknown }>;
+export type StepFailed = Envelope<"step:failed", EndedStepData & { error?: string }>;
 export type ExecutionPaused = Envelope<
   "execution:paused",
   ExecutionData & { reason?: string; waiting_for?: Record<string, unknown> }

@@ -96,6 +96,8 @@ local function add(call, payload)
     'event', payload, 'bytes', integer(history.bytes))
 end
 
+local statuses = { completed = true, failed = true, canceled = true, ended = true }
+
 local function append(payload, terminal_type)
   if not history then open_history() end
   local id, answer = add(redis.pcall, payload)
@@ -107,9 +109,14 @@ local function append(payload, terminal_type)
     -- For any other error, Redis raises it again.
     id = add(redis.call, payload)
   end
-  -- The first terminal event wins.
+  -- The first terminal event wins. `<type>=<status>` says how it ended, too.
   if terminal_type ~= '' and redis.call('HSETNX', meta, 'terminal', id) == 1 then
-    redis.call('HSET', meta, 'terminal_type', terminal_type)
+    local name, status = string.match(terminal_type, '^(.+)=(%l+)$')
+    if status and statuses[status] then
+      redis.call('HSET', meta, 'terminal_type', name, 'terminal_status', status)
+    else
+      redis.call('HSET', meta, 'terminal_type', terminal_type)
+    end
   end
   return id
 end

@@ -2,7 +2,7 @@
 --
 -- KEYS: events, meta. ARGV: cursor ('' for none), most bytes of ids and payloads in a page, '1' for
 -- entries only if the cursor is valid.
--- Returns: cursor status, first kept id, terminal id, terminal type, whether the terminal event is
+-- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the terminal event is
 -- kept (1/0), whether more follows (1/0), last id, then id and payload of each entry. The status is
 -- `start` (no cursor), `valid` (the entries follow it), `gap` (it is before what is kept), or
 -- `reset` (it is of another epoch). A page never goes beyond the terminal event.
@@ -24,7 +24,8 @@ local function parts(id)
   return tonumber(epoch), tonumber(seq)
 end
 
-local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes')
+local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
+  'terminal_status')
 local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
@@ -63,7 +64,8 @@ local function is_beyond_the_end()
 end
 
 local valid = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
-local page = { valid and 'valid' or 'start', '', terminal, known[2] or '',
+local page = { valid and 'valid' or 'start', '', terminal,
+  (known[2] or '') .. (known[6] and '=' .. known[6] or ''),
   terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '' }
 
 local function payload_of(entry)

@@ -4,8 +4,9 @@ One write for many events is what makes bursts cheap: most of the cost of a deli
 call. Pure: it does not know who gets it.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
+from gateway.events.ending import EndingStatus, TerminalTypes, status_of
 from gateway.events.envelope import Event
 from gateway.events.ids import EventId
 
@@ -15,8 +16,8 @@ class EventBatch:
 
     __slots__ = ("before", "chunk", "data", "events", "first", "last", "terminal")
 
-    def __init__(self, events: list[Event], terminal: bool = False) -> None:
-        """*terminal*: the last of *events* ends the execution, and with it every stream."""
+    def __init__(self, events: list[Event], terminal: EndingStatus | None = None) -> None:
+        """*terminal*: how the execution ends with the last of *events*, if it does."""
         self.events = events
         self.terminal = terminal
         self.first = events[0].id
@@ -43,7 +44,7 @@ def as_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def event_batches(events: Iterable[Event], terminal_types: Collection[str]) -> Iterator[EventBatch]:
+def event_batches(events: Iterable[Event], terminal_types: TerminalTypes) -> Iterator[EventBatch]:
     """*events* as batches: a new one begins after every hole, new epoch and terminal event."""
     together: list[Event] = []
     for event in events:
@@ -52,7 +53,7 @@ def event_batches(events: Iterable[Event], terminal_types: Collection[str]) -> I
             together = []
         together.append(event)
         if event.type in terminal_types:
-            yield EventBatch(together, terminal=True)
+            yield EventBatch(together, status_of(event.type, event.json, terminal_types))
             together = []
     if together:
         yield EventBatch(together)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
+from gateway.events.json_edit import parse_object
+
 EndingStatus = Literal["completed", "failed", "canceled", "ended"]
 TerminalTypes = Mapping[str, EndingStatus | None]
 """The types that end a run; a status where the operator has given one."""
@@ -52,6 +54,12 @@ def ending_status(
     return status or _of_last_word(event_type)
 
 
+def status_of(event_type: str, payload: bytes, terminal_types: TerminalTypes) -> EndingStatus:
+    """The same of an event that is not parsed yet."""
+    data = parse_object(payload).get("data")
+    return ending_status(event_type, data if isinstance(data, dict) else {}, terminal_types)
+
+
 def ending_of_type(event_type: str, terminal_types: TerminalTypes) -> EndingStatus:
     """The same where the event's data is not known: an error there may deny a success, so only a
     standard type or *terminal_types* can say `completed`."""
@@ -69,11 +77,8 @@ def read_terminal_types(words: Iterable[str]) -> dict[str, EndingStatus | None]:
     """
     types: dict[str, EndingStatus | None] = {}
     for word in words:
-        event_type, has_status, text = word.rpartition("=")
-        if not has_status:
-            event_type, text = word, ""
-        status = parse_status(text)
-        if not event_type or (has_status and status is None):
+        event_type, status = read_with_status(word)
+        if status is None and "=" in word:
             raise ValueError(
                 f"{word!r} is no terminal type: write type or type=status, and use the status "
                 f"{', '.join(get_args(EndingStatus)[:-1])} or ended"
@@ -82,7 +87,21 @@ def read_terminal_types(words: Iterable[str]) -> dict[str, EndingStatus | None]:
     return types
 
 
-def parse_status(text: str) -> EndingStatus | None:
+def with_status(event_type: str, payload: bytes, terminal_types: TerminalTypes) -> str:
+    """What the scripts get of an event: `<type>=<status>` if it ends its run, else empty."""
+    if event_type not in terminal_types:
+        return ""
+    return f"{event_type}={status_of(event_type, payload, terminal_types)}"
+
+
+def read_with_status(text: str) -> tuple[str, EndingStatus | None]:
+    """The type and the status in what `with_status` makes; of any other text, no status."""
+    event_type, _, status = text.rpartition("=")
+    found = parse_status(status)
+    return (event_type, found) if event_type and found else (text, None)
+
+
+def parse_status(text: object) -> EndingStatus | None:
     """*text* as a status, or None."""
     return next((one for one in get_args(EndingStatus) if one == text), None)
 

@@ -55,6 +55,11 @@ class Event(NamedTuple):
     frame: bytes
     """The whole SSE frame, blank line included."""
 
+    @property
+    def json(self) -> bytes:
+        """The event as its readers parse it."""
+        return self.frame.partition(b"\ndata: ")[2]
+
 
 def decode(payload: bytes) -> Envelope:
     """Read a producer's message.

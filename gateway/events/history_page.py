@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.events import sse_encoder
+from gateway.events.ending import EndingStatus
 from gateway.events.envelope import Event
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
@@ -23,11 +24,7 @@ class Ending:
     type: str
     kept: bool
     """Whether history still holds that event."""
-
-    @property
-    def status(self) -> str:
-        """`completed` of `execution:completed`."""
-        return self.type.rpartition(":")[2]
+    status: EndingStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,15 @@ are checked with the vectors in `tests/events/vectors`.
   that it is a part (`complete`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from gateway.events import fields
+from gateway.events.ending import EndingStatus, TerminalTypes, ending_status
 from gateway.events.ids import EventId, parse_id
 from gateway.events.steps import Pack, StepLog, Steps
 
-RunStatus = Literal["pending", "running", "paused", "completed", "failed", "canceled"]
-
-# By the last word of a terminal type; any other word means `completed`.
-_ENDINGS: Mapping[str, RunStatus] = {
-    "failed": "failed",
-    "canceled": "canceled",
-    "cancelled": "canceled",
-}
+RunStatus = Literal["pending", "running", "paused"] | EndingStatus
 
 
 class RunDocument(TypedDict):
@@ -66,13 +60,13 @@ class RunFold:
 
     def __init__(
         self,
-        terminal_types: Collection[str],
+        terminal_types: TerminalTypes,
         *,
         keep_logs: bool = False,
         pack: Pack = lambda output: output,
     ) -> None:
         """*pack* encodes a step's output for the log."""
-        self._terminal_types = terminal_types
+        self.terminal_types = terminal_types
         self._steps = Steps(keep_logs=keep_logs, pack=pack)
         self._status: RunStatus = "pending"
         self._has_ended = False
@@ -86,9 +80,9 @@ class RunFold:
         self._events_missing: int | None = 0
         self._whole_from: str | None = None
 
-    def add(self, envelope: object, *, ends: bool = False) -> StepLog | None:
-        """Add one parsed envelope; *ends*: it is the terminal event, whatever its type. Returns
-        the step that it started or ended."""
+    def add(self, envelope: object, *, ends: bool | None = None) -> StepLog | None:
+        """Add one parsed envelope; *ends*: whether it is the terminal event; by default
+        its type decides. Returns the step that it started or ended."""
         if not isinstance(envelope, dict):
             return None
         event_type = fields.label(envelope.get("type")) or ""
@@ -101,19 +95,19 @@ class RunFold:
         step = self._steps.add(event_type, data, at)
         if not self._has_ended:
             self._started_at = self._started_at or fields.time(data.get("started_at")) or at
-            if ends or event_type in self._terminal_types:
-                self._end(event_type, data, at)
+            if event_type in self.terminal_types if ends is None else ends:
+                self._end(ending_status(event_type, data, self.terminal_types), data, at)
             else:
                 self._continue(event_type, step)
         return step
 
-    def end(self, event_type: str, event_id: str) -> None:
-        """The run has ended with this event, which history no longer keeps."""
+    def end(self, status: EndingStatus, event_id: str) -> None:
+        """The run has ended in this way, with an event that history no longer keeps."""
         if not self._has_ended:
             self._last_event_id = self._last_event_id or event_id
             if self._position is None and (end := parse_id(event_id)):
                 self._count(end.next())
-            self._end(event_type, {}, None)
+            self._end(status, {}, None)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
         """The run after the events so far; the caller adds `events`."""
@@ -159,9 +153,9 @@ class RunFold:
         elif step is not None or event_type == "execution:resumed" or self._status == "pending":
             self._status = "running"
 
-    def _end(self, event_type: str, data: Mapping[str, object], at: str | None) -> None:
+    def _end(self, status: EndingStatus, data: Mapping[str, object], at: str | None) -> None:
         self._has_ended = True
-        self._status = _ENDINGS.get(event_type.rpartition(":")[2], "completed")
+        self._status = status
         self._completed_at = fields.time_in(data, "completed_at", at)
         self._steps.end_run(self._completed_at)
         self._duration_ms = fields.number(data.get("execution_time_ms"))

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import orjson
 
+from gateway.events.ending import TerminalTypes
 from gateway.events.fields import stamp
 from gateway.events.ids import EventId
 
@@ -53,17 +54,21 @@ def connected(
     heartbeat_seconds: float,
     last: EventId | None = None,
     status: str | None = None,
+    terminal_types: TerminalTypes | None = None,
 ) -> bytes:
     """The first event of every stream.
 
     *heartbeat_seconds*: the longest silence of a working connection. *last*: the reader catches up
     to this event; None where it has missed nothing. *status*: how the execution ended, if it has.
+    *terminal_types*: what ends a run, where these are not the standard types.
     """
     data: dict[str, object] = {"execution_id": execution_id, "heartbeat_seconds": heartbeat_seconds}
     if last is not None:
         data["last_event_id"] = str(last)
     if status is not None:
         data["status"] = status
+    if terminal_types is not None:
+        data["terminal_types"] = terminal_types
     return frame("connected", data, retry_ms)
 
 

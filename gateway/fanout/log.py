@@ -88,7 +88,7 @@ class Log(Reads):
         self._keep(batch.events)
         self._write(batch.data, batch.chunk, len(batch), before)
         if batch.terminal and batch.last is not None:
-            self._end(Ending(batch.last, batch.events[-1].type, kept=True))
+            self._end(Ending(batch.last, batch.events[-1].type, True, batch.terminal))
 
     def _wait(self, batch: EventBatch, recorded_here: bool) -> None:
         """Until history was read, nobody can say whether *batch* follows."""

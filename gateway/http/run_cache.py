@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
 from gateway.errors import RunTooLarge, Unavailable
+from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
     EVENT_OVERHEAD,
@@ -78,6 +79,7 @@ class Documents:
         seconds: float,
         most_bytes: int,
         most_events: int,
+        terminal_types: TerminalTypes = STANDARD,
     ) -> None:
         """*seconds*: how long a history may take to be read.
         *most_bytes*, *most_events*: what a history holds, about, unless producers set other bounds;
@@ -88,6 +90,7 @@ class Documents:
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._most_events = most_events
+        self._terminal_types = terminal_types
         self._shared: dict[Key, _Shared] = {}
         # Those of them that nobody reads; the one that was read last comes last.
         self._remembered: dict[Key, _Shared] = {}
@@ -179,7 +182,7 @@ class Documents:
 
     async def _fold(self, key: Key, charge: Charge) -> Document:
         await self._budget.take(charge, await self._estimate(key))
-        builder = DocumentBuilder(key.execution_id, key.query, self._metrics)
+        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._terminal_types)
         try:
             async with asyncio.timeout(self._seconds):
                 while not builder.is_complete:

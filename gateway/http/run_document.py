@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
+from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.events.envelope import with_id
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
@@ -78,19 +79,25 @@ class DocumentBuilder:
     The first two are iterators, with one step for each event, so that the caller can pause.
     """
 
-    def __init__(self, execution_id: str, query: Query, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        execution_id: str,
+        query: Query,
+        metrics: Metrics,
+        terminal_types: TerminalTypes = STANDARD,
+    ) -> None:
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
+        self._terminal_types = terminal_types
         # With a limit the logs are those of the page's events; the others need not be kept.
         self._keeps_all_steps = query.with_logs and query.limit is None
         self._logs = [bytearray(b',"execution_logs":[')]
         self._reset(None)
 
     def _reset(self, first: EventId | None) -> None:
-        # No types: which event ended the execution is in its history, as for the streams.
         pack = _encode if self._query.with_logs else _drop
-        self._run = RunFold(terminal_types=(), pack=pack)
+        self._run = RunFold(self._terminal_types, pack=pack)
         self._steps: dict[int, StepLog] = {}
         self.size = 0
         """Bytes of memory, about: never less than it takes."""
@@ -116,6 +123,7 @@ class DocumentBuilder:
             # Reset: another epoch of the history has begun between two pages.
             self._reset(page.first)
         for entry in page.entries:
+            # Which event ended the execution is in its history, as for the streams.
             self._add(entry, ends=entry.id == page.terminal)
             self.cursor = entry.id
             yield entry.payload
@@ -123,7 +131,7 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            self._run.end(page.terminal_type, str(page.terminal))
+            self._run.end(page.status(self._terminal_types), str(page.terminal))
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
             self._has_end = page.terminal_kept

@@ -15,6 +15,7 @@ from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.subscription import Subscription
 from gateway.errors import RedisUnavailable
+from gateway.events.ending import TerminalTypes
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId, parse_id
 from gateway.events.sse_encoder import connected, jittered_retry_ms
@@ -39,7 +40,8 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StreamHandler:
-    """Opens streams; `wait` is how many seconds a request is held while Redis is away."""
+    """Opens streams; `wait` is how many seconds a request is held while Redis is away;
+    `terminal_types` are those that `connected` names."""
 
     policy: Policy
     quota: Quota
@@ -49,6 +51,7 @@ class StreamHandler:
     heartbeat: Heartbeat
     expiry: Expiry
     wait: float
+    terminal_types: TerminalTypes | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Everything up to the first page of history; the rest of a stream needs no handler."""
@@ -88,6 +91,7 @@ class StreamHandler:
             self.heartbeat.interval,
             page.catches_up_to,
             status,
+            self.terminal_types,
         )
         frames = await subscriber.render(page)
         first += frames or b""

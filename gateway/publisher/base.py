@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from gateway.bus.errors import describe_redis_error
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
+from gateway.events.ending import TerminalTypes, read_terminal_types
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.events import EventMethods, R
@@ -43,7 +44,8 @@ class Producer(EventMethods[R]):
         and by default are.
 
         Raises:
-            ConfigurationError: *redis_url*, *deadline* or *buffer_events* is not valid.
+            ConfigurationError: *redis_url*, *deadline*, *buffer_events* or *terminal_types* is
+                not valid.
         """
         mistakes = [
             f"{name} is {value}: make it more than 0."
@@ -54,11 +56,14 @@ class Producer(EventMethods[R]):
             check_redis_url(redis_url)
         except ValueError as error:
             mistakes.append(f"redis_url: {error}.")
+        endings: TerminalTypes = {}
+        try:
+            endings = read_terminal_types(terminal_types)
+        except ValueError as error:
+            mistakes.append(f"terminal_types: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
-        super().__init__(
-            Composer(channel_prefix, frozenset(terminal_types), limits, event_max_bytes)
-        )
+        super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes))
         self._deadline = deadline
         self._connect(redis_url, buffer_events)
 

@@ -15,6 +15,7 @@ import orjson
 from gateway.contract.keys import channel
 from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
+from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
 from gateway.events.fields import stamp
 from gateway.publisher.retry import EventRefused, EventTooLarge
@@ -39,7 +40,7 @@ class Composer:
     """What all events of one publisher have in common."""
 
     channel_prefix: str
-    terminal_types: frozenset[str]
+    terminal_types: TerminalTypes
     limits: HistoryLimits
     event_max_bytes: int
 
@@ -67,7 +68,7 @@ class Composer:
             payload,
             channel=channel(self.channel_prefix, execution_id),
             idempotency_key=key,
-            terminal_type=event_type if event_type in self.terminal_types else "",
+            terminal_type=with_status(event_type, payload, self.terminal_types),
             limits=self.limits,
         )
         return Outgoing(key, call)

@@ -5,16 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from gateway.events.ending import TERMINAL_TYPES, TerminalTypes, read_terminal_types
 from gateway.settings.access import AccessSettings, Seconds
 from gateway.settings.checks import Word, Words, port_or_off, read_text, variable
 from gateway.settings.redis_url import EMBEDDED_REDIS, LOCAL_REDIS, check_redis_url
-
-TERMINAL_TYPES = (
-    "execution:completed",
-    "execution:failed",
-    "execution:canceled",
-    "execution:cancelled",
-)
 
 
 class Settings(AccessSettings):
@@ -61,7 +55,10 @@ class Settings(AccessSettings):
         "execution:", min_length=1, description="Prefix of the channel name of every execution."
     )
     terminal_types: Annotated[tuple[str, ...], Words] = Field(
-        TERMINAL_TYPES, min_length=1, description="Types of event that end an execution."
+        TERMINAL_TYPES,
+        min_length=1,
+        description="Types of event that end an execution, as type or type=status: completed, "
+        "failed, canceled or ended. Without a status, the event says how it ended (CONTRACT.md).",
     )
     event_max_bytes: int = Field(
         1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
@@ -134,9 +131,25 @@ class Settings(AccessSettings):
     )
 
     @property
+    def endings(self) -> TerminalTypes:
+        """`terminal_types` with the status of each, where it has one."""
+        return read_terminal_types(self.terminal_types)
+
+    @property
+    def own_endings(self) -> TerminalTypes | None:
+        """`endings` if they are not the standard ones."""
+        return None if self.endings == dict.fromkeys(TERMINAL_TYPES) else self.endings
+
+    @property
     def most_poll_bytes(self) -> int:
         """`poll_bytes`, or its default."""
         return self.poll_bytes or max(10 * self.history_max_bytes, 64 * 1024 * 1024)
+
+    @field_validator("terminal_types")
+    @classmethod
+    def _check_terminal_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        read_terminal_types(value)
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -32,7 +32,7 @@ async def test_a_lost_answer_doubles_no_part_of_a_large_batch(
         return answers
 
     monkeypatch.setattr(scripts, "run_all", loses_every_second_answer)
-    recorder = Recorder(redis, HistoryLimits(), (), Metrics())
+    recorder = Recorder(redis, HistoryLimits(), {}, Metrics())
     bare = {"run-1": [decode(producer_message("log", n=n)) for n in range(250)]}
     async for _ in recorder.record(SubscriptionSession("one", 0), bare):
         pass

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.events.ending import STANDARD
 from gateway.events.run import RunFold
 from gateway.settings import TERMINAL_TYPES
 from tests.events.folding import fold
@@ -57,25 +58,25 @@ def test_keys_stand_in_the_order_of_the_contract() -> None:
 
 def test_end_that_is_no_longer_kept() -> None:
     """An end that only the registry remembers settles the run; one that was folded stays."""
-    run = RunFold(TERMINAL_TYPES)
-    run.end("execution:cancelled", "5-9")
+    run = RunFold(STANDARD)
+    run.end("canceled", "5-9")
     document = run.document("run-1", "flow-1")
     assert (document["status"], document["last_event_id"]) == ("canceled", "5-9")
-    run.end("execution:completed", "5-10")
+    run.end("completed", "5-10")
     assert run.document("run-1", "flow-1")["status"] == "canceled"
 
 
 def test_terminal_event_of_an_unknown_type() -> None:
     """The event that ended the stream ends the run, whatever its type says."""
-    run = RunFold(TERMINAL_TYPES)
+    run = RunFold(STANDARD)
     run.add({"id": "5-1", "type": "over", "timestamp": "2026-03-02T08:00:00"}, ends=True)
     document = run.document("run-1", "flow-1")
-    assert (document["status"], document["completed_at"]) == ("completed", "2026-03-02T08:00:00Z")
+    assert (document["status"], document["completed_at"]) == ("ended", "2026-03-02T08:00:00Z")
 
 
 def test_memory_without_logs_is_bounded() -> None:
     """Without logs, a long history with large outputs leaves no more behind than a short one."""
-    run = RunFold(TERMINAL_TYPES)
+    run = RunFold(STANDARD)
 
     def feed(count: int) -> int:
         for number in range(count):
@@ -129,7 +130,7 @@ def test_no_json_makes_the_fold_raise(events: list[Any]) -> None:
     """No JSON makes the fold raise, and its document always has the contract's types."""
     document = fold(events, execution_id="run-1", workflow_id="flow-1", include_logs=True)
     assert document["status"] in {
-        "pending", "running", "paused", "completed", "failed", "canceled",
+        "pending", "running", "paused", "completed", "failed", "canceled", "ended",
     }  # fmt: skip
     logs = document["execution_logs"]
     assert document["steps_completed"] == sum(step["status"] == "success" for step in logs)

@@ -35,7 +35,7 @@ def burst(
     events = [event(seq, epoch, size) for seq in seqs]
     if terminal:
         events[-1] = event(seqs[-1], epoch, size, end=True)
-    return EventBatch(events, terminal)
+    return EventBatch(events, "completed" if terminal else None)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Histories:
             verdict = "reset"
         shown, more = rest[: self.page_events], len(rest) > self.page_events
         ends = [one for one in kept if one.type == END and one.id is not None]
-        ending = Ending(ends[0].id, END, kept=True) if ends and ends[0].id else None
+        ending = Ending(ends[0].id, END, True, "completed") if ends and ends[0].id else None
         end = shown[-1].id if shown else cursor if verdict == "valid" else None
         last = ids[-1] if ids else None
         return HistoryPage(verdict, shown, first, ending, more, last, end)  # type: ignore[arg-type]

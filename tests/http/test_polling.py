@@ -178,7 +178,9 @@ def page(
     terminal: EventId | None = None,
 ) -> Page:
     entries = [Entry(event_id, b'{"type":"step:completed"}') for event_id in ids]
-    return Page(cursor_status, ids[0], terminal, "over", terminal is not None, more, None, entries)
+    return Page(
+        cursor_status, ids[0], terminal, "over", None, terminal is not None, more, None, entries
+    )
 
 
 def is_complete(builder: DocumentBuilder, page: Page) -> bool:

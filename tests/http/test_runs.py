@@ -123,7 +123,7 @@ async def test_what_ended_the_execution(client: Client, redis: Redis) -> None:
     assert (await poll(client))["status"] == "running"
     await producer.publish("over", execution_time_ms=7)
     document = await poll(client)
-    assert (document["status"], document["duration_ms"]) == ("completed", 7)
+    assert (document["status"], document["duration_ms"]) == ("ended", 7)
 
 
 async def test_trimmed_history(client: Client, redis: Redis) -> None:

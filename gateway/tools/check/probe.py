@@ -36,7 +36,7 @@ class Probe:
         self.organization = organization
         self._redis = redis
         self._channel = keys.channel(settings.channel_prefix, self.execution_id)
-        self._terminal_type = settings.terminal_types[0]
+        self._terminal_type = next(iter(settings.endings))
         self._limits = HistoryLimits(open_ttl_ms=_KEPT_MS, history_ttl_ms=_KEPT_MS)
         self._written = [keys.meta_key(self.execution_id), keys.events_key(self.execution_id)]
 

@@ -9,9 +9,8 @@ import aiohttp
 
 from gateway.errors import GatewayError
 from gateway.events import fields
+from gateway.events.ending import STANDARD, EndingStatus, TerminalTypes, parse_status, status_of
 from gateway.events.json_edit import parse_object
-from gateway.events.run import RunStatus
-from gateway.settings import TERMINAL_TYPES
 from gateway.tools.sse_parser import EventStream, Frame
 
 HEARTBEATS_MISSED = 2.5
@@ -27,12 +26,6 @@ _MOST_ASKED = 3600.0
 """Most seconds that an answer may ask for."""
 
 _NOTICES = frozenset({"stream:gap", "stream:reset"})
-_ENDED: dict[str, RunStatus] = {
-    "completed": "completed",
-    "failed": "failed",
-    "canceled": "canceled",
-    "cancelled": "canceled",
-}
 
 
 class Lost(GatewayError):
@@ -52,6 +45,8 @@ class Happened:
 class Connected:
     """A stream is open."""
 
+    terminal_types: TerminalTypes
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -65,7 +60,7 @@ class Waiting:
 class Ended:
     """The execution has ended with this status."""
 
-    status: RunStatus
+    status: EndingStatus
 
 
 Update = Happened | Connected | Waiting | Ended
@@ -83,6 +78,7 @@ class Follower:
     give_up_after: float = 60.0
     """Seconds without a stream after which it counts as lost."""
     _heartbeat: float = 15.0
+    _terminal_types: TerminalTypes = field(default_factory=lambda: STANDARD)
     _heard_at: float = 0.0
     """Loop time in seconds at which a stream was open last, with or without events."""
     _retry: float = 1.0
@@ -154,12 +150,14 @@ class Follower:
                     given = fields.number(document.get("heartbeat_seconds"))
                     self._heartbeat = given or self._heartbeat
                     timeout = self._heartbeat * HEARTBEATS_MISSED
-                    ended = _ENDED.get(str(document.get("status")))
-                    yield Connected()
+                    ended = parse_status(document.get("status"))
+                    self._terminal_types = _terminal_types(document.get("terminal_types"))
+                    yield Connected(self._terminal_types)
                 elif happened := self._happened(frame):
                     yield happened
-                    if happened.type in TERMINAL_TYPES:
-                        yield Ended(_ENDED[happened.type.partition(":")[2]])
+                    if happened.type in self._terminal_types:
+                        types = self._terminal_types
+                        yield Ended(status_of(happened.type, happened.body, types))
                         return
         if ended is not None:
             # Its history has expired; only the end is still known.
@@ -185,7 +183,7 @@ class Follower:
             self._retry_after = float(seconds)
         raise aiohttp.ClientError(str(message))
 
-    async def _status(self) -> RunStatus:
+    async def _status(self) -> EndingStatus:
         """How it has ended, where the stream is 204: the terminal event was received before."""
         path = f"{self.url}/api/v1/workflows/-/runs/{self.execution_id}"
         async with (
@@ -195,7 +193,7 @@ class Follower:
             if response.status != 200:
                 await self._refused(response)
             document = parse_object(await response.read())
-        return _ENDED.get(str(document.get("status")), "completed")
+        return parse_status(document.get("status")) or "ended"
 
     def _next_pause(self) -> float:
         grown = min(LONGEST_PAUSE, self._retry * 2 ** min(self._failures, 10))
@@ -203,3 +201,10 @@ class Follower:
         self._failures += 1
         self._retry_after = 0.0
         return pause * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
+
+
+def _terminal_types(given: object) -> TerminalTypes:
+    """What ends a run, as `connected` names it."""
+    if not isinstance(given, dict):
+        return STANDARD
+    return {name: parse_status(status) for name, status in given.items()}

@@ -8,11 +8,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from gateway.events.ending import STANDARD
 from gateway.events.json_edit import parse_object
 from gateway.events.run import RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless
-from gateway.settings import TERMINAL_TYPES
 from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
 
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
@@ -25,7 +25,7 @@ class View:
     def __init__(self, execution_id: str, console: Console) -> None:
         self._execution_id = execution_id
         self._console = console
-        self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
+        self._run = RunFold(STANDARD, keep_logs=True)
         self._state = Text("connecting …", "dim")
         self._awaited = ""
         self._spinner = Spinner("dots")
@@ -44,7 +44,7 @@ class View:
         """Show *update*."""
         match update:
             case Happened("stream:reset", _):
-                self._run = RunFold(TERMINAL_TYPES, keep_logs=True)
+                self._run = RunFold(self._run.terminal_types, keep_logs=True)
                 self._set_state("the history starts again", "yellow")
             case Happened("stream:gap", body):
                 self._set_state(f"{parse_object(body).get('missed')} events were trimmed", "yellow")
@@ -53,12 +53,13 @@ class View:
                 self._line(event_type, document)
                 self._state = Text("live", "green")
                 self._awaited = _awaited(event_type, document)
-            case Connected():
+            case Connected(terminal_types):
+                self._run.terminal_types = terminal_types
                 self._state = Text("live", "green")
             case Waiting(why, seconds):
                 self._set_state(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
             case Ended(status):
-                self._set_state(status, _STATUS_COLOURS[status])
+                self._set_state(status, _STATUS_COLOURS.get(status, "yellow"))
 
     def _set_state(self, state: str, style: str) -> None:
         self._state = Text(harmless(state), style)
