@@ -78,7 +78,8 @@ class RunFold:
         self._last_event_id: str | None = None
         self._position: EventId | None = None
         self._events_missing: int | None = 0
-        self._whole_from: str | None = None
+        self.logs_from: str | None = None
+        """See `execution_logs_from`."""
 
     def add(self, envelope: object, *, ends: bool | None = None) -> StepLog | None:
         """Add one parsed envelope; *ends*: whether it is the terminal event; by default
@@ -127,7 +128,7 @@ class RunFold:
             events_missing=self._events_missing,
         )
         if self._steps.logs is not None:
-            document["execution_logs_from"] = self._whole_from
+            document["execution_logs_from"] = self.logs_from
             document["execution_logs"] = self._steps.logs
         return document
 
@@ -144,8 +145,13 @@ class RunFold:
             self._position = known
         elif missing > 0 and self._events_missing is not None:
             self._events_missing += missing
-        if missing > 0 or self._whole_from is None:
-            self._whole_from = str(event_id)
+        if missing > 0 or self.logs_from is None:
+            self.logs_from = str(event_id)
+
+    @property
+    def steps_kept(self) -> int:
+        """Steps that later events may belong to; kept whether or not logs are."""
+        return self._steps.kept
 
     def _continue(self, event_type: str, step: StepLog | None) -> None:
         if event_type == "execution:paused":

@@ -22,11 +22,17 @@ from gateway.metrics import Metrics
 PAGE_OF_EVENTS_BYTES = 4 * 1024 * 1024
 """A page of events that was asked for with `limit` ends at this many bytes too."""
 
+STEP_BYTES = 4 * 1024
+"""What a step takes that later events may belong to, beside its output."""
+
 EVENT_OVERHEAD = 512
 """Bytes that an event, or its step, takes beside its own."""
 
 LEAST_BYTES = 16 * 1024
 """Bytes that a document counts beside its logs and events."""
+
+END_BYTES = 128
+"""What remains of a step that has ended, where logs are not kept."""
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -99,8 +105,7 @@ class DocumentBuilder:
         pack = _encode if self._query.with_logs else _drop
         self._run = RunFold(self._terminal_types, pack=pack)
         self._steps: dict[int, StepLog] = {}
-        self.size = 0
-        """Bytes of memory, about: never less than it takes."""
+        self._size = 0
         self.cursor: EventId | None = None
         """The last event of the history so far."""
         self.is_complete = False
@@ -154,7 +159,7 @@ class DocumentBuilder:
             self._listed += 1
             self._last_listed = entry.id
             self._page_bytes += len(body)
-            self.size += len(body) + EVENT_OVERHEAD
+            self._size += len(body) + EVENT_OVERHEAD
         if step is not None:
             self._add_step(step, len(body), is_listed=is_listed)
         if query.with_logs and entry.id == query.after:
@@ -168,8 +173,15 @@ class DocumentBuilder:
         if self._keeps_all_steps or is_listed:
             self._steps[id(step)] = step
         elif step["status"] != "running":
+            # A hash of its end is kept.
+            self._size += END_BYTES
             return
-        self.size += max(size, len(step["output"] or b"")) + EVENT_OVERHEAD
+        self._size += max(size, len(step["output"] or b"")) + EVENT_OVERHEAD
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about: never less than it takes."""
+        return self._size + STEP_BYTES * self._run.steps_kept
 
     @property
     def range(self) -> HistoryRange:
@@ -192,6 +204,7 @@ class DocumentBuilder:
         run = self._run.document(self._execution_id, "")
         if not self._query.with_logs:
             return Document(self.range, run, [])
+        run["execution_logs_from"] = self._run.logs_from
         if self._more:
             # Where the next page begins.
             run["last_event_id"] = str(self._last_listed)
