@@ -153,7 +153,14 @@ def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | 
         return None
     # Under another ownership no execution is ever registered.
     unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
-    return Recorder(redis, _limits(settings), settings.endings, metrics, unregistered_ttl_ms)
+    return Recorder(
+        redis,
+        _limits(settings),
+        settings.endings,
+        metrics,
+        unregistered_ttl_ms,
+        settings.restart_types,
+    )
 
 
 def _limits(settings: Settings) -> HistoryLimits:

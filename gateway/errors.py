@@ -5,12 +5,14 @@ GatewayError
 ├── CannotListen            the address is taken or may not be used
 ├── MessageRefused          a Redis message that is not an event; counted, logged and dropped
 ├── RedisUnavailable        Redis could not be asked before a deadline
+│   └── ExecutionForgotten  it was deleted, and nothing of it is kept
 ├── BackendUnavailable      the customer's backend gave no answer (ownership `backend`)
 └── RequestRefused          an HTTP request that gets no stream; has its status and code
     ├── MalformedRequest    400
     ├── Unauthenticated     401
     ├── Forbidden           403
     ├── ExecutionNotFound   404
+    ├── RunNotFound         404
     ├── RequestTimedOut     408
     ├── BodyTooLarge        413
     ├── RunTooLarge         413
@@ -49,6 +51,13 @@ class MessageRefused(GatewayError):
 
 class RedisUnavailable(GatewayError):
     """Redis could not be asked before the deadline; `str(error)` says what is wrong."""
+
+
+class ExecutionForgotten(RedisUnavailable):
+    """The execution was deleted a short time ago (`sse-gateway forget`)."""
+
+    def __init__(self) -> None:
+        super().__init__("This execution was deleted.")
 
 
 class BackendUnavailable(GatewayError):
@@ -104,6 +113,18 @@ class ExecutionNotFound(RequestRefused):
         super().__init__(
             "Execution not found for this organization. Register the execution first, for this "
             'organization: see "Connect your own workers" in the README.'
+        )
+
+
+class RunNotFound(RequestRefused):
+    """No run with this epoch is kept of the execution, which the asker may see."""
+
+    status = 404
+    code = "run_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
         )
 
 

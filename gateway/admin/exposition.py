@@ -85,9 +85,10 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
-        "are in no history. history: entries of a history that are no event.",
+        "are in no history. history: entries of a history that are no event. "
+        "forgotten: late ones of an execution that was deleted.",
         "where",
-        ("malformed", "unrecorded", "history"),
+        ("malformed", "unrecorded", "history", "forgotten"),
     ),
 }
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.bus.errors import FOREIGN_VALUE, REDIS_ERRORS, describe_redis_error, redis_errors
 from gateway.contract.keys import meta_key
-from gateway.errors import RedisUnavailable
+from gateway.errors import ExecutionForgotten, RedisUnavailable
 from gateway.log import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class Answers:
                 raise answer
             return decode(answer)
         except REDIS_ERRORS as error:
+            if str(error).startswith("FORGOTTEN"):
+                return ExecutionForgotten()
             refusal, reason = describe_redis_error(error), str(error)
         except (ValueError, TypeError, AttributeError) as error:
             refusal, reason = FOREIGN_VALUE, f"{type(error).__name__}: {error}"

@@ -12,14 +12,21 @@ from functools import lru_cache
 
 from gateway.bus.canary import Canary
 from gateway.bus.lag import LagSampler
-from gateway.bus.recorder import FORGOTTEN, Recorder
+from gateway.bus.recorder import FORGOTTEN, Given, Recorder
 from gateway.bus.subscription import MessageBatch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
 from gateway.events.batch import event_batches
 from gateway.events.ending import TerminalTypes
-from gateway.events.envelope import EXECUTION_ID, Envelope, Event, decode, live, recorded
-from gateway.events.ids import EventId
+from gateway.events.envelope import (
+    EXECUTION_ID,
+    Envelope,
+    Event,
+    decode,
+    live,
+    recorded,
+    with_timestamp,
+)
 from gateway.fanout.hub import Hub
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
@@ -28,6 +35,10 @@ log = logging.getLogger(__name__)
 
 DROP_LOG_INTERVAL = 10.0
 """Seconds between two log lines about dropped messages."""
+
+
+_FORGOTTEN = b'{"type":"stream:forgotten"}'
+"""What `forget.lua` publishes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,7 @@ class Feed:
                     self._hand_on(execution_id, arrived[execution_id], ids)
 
     def _hand_on(
-        self, execution_id: str, envelopes: Sequence[Envelope], ids: list[EventId | None] | None
+        self, execution_id: str, envelopes: Sequence[Envelope], ids: list[Given | None] | None
     ) -> None:
         """Events of one execution go to the hub; *ids* are those of the bare ones among them."""
         self._metrics.events_received += len(envelopes)
@@ -109,8 +120,9 @@ class Feed:
             self._note_events(execution_id, len(envelopes))
         if not self._hub.watches(execution_id):
             return
+        recorded_here = {one.id for one in ids or () if one is not None}
         for burst in event_batches(in_order(envelopes, ids), self._rules.terminal_types):
-            self._hub.publish(execution_id, burst, ids is not None and burst.first in ids)
+            self._hub.publish(execution_id, burst, burst.first in recorded_here)
         self._lag.delivered(envelopes[-1])
 
     def _read_all(self, batch: MessageBatch) -> dict[str, list[Envelope]]:
@@ -122,6 +134,9 @@ class Feed:
                 if execution_id is None:
                     name = channel.decode("utf-8", "replace")
                     self._canary.returned(name.rpartition(CANARY_MARK)[2])
+                    continue
+                if payload == _FORGOTTEN:
+                    self._hub.look_again(execution_id)
                     continue
                 envelope = self._read(payload)
             except MessageRefused as refusal:
@@ -164,7 +179,7 @@ def execution_of(channel: bytes, prefix: str) -> str | None:
     return name
 
 
-def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) -> list[Event]:
+def in_order(envelopes: Iterable[Envelope], ids: list[Given | None] | None) -> list[Event]:
     """The events of *envelopes*; *ids* are those of the bare ones among them, in order.
 
     Between a bare producer and a `Publisher` of one execution no order is promised on the channel,
@@ -175,10 +190,10 @@ def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) ->
     given = iter(ids)
     events = []
     for envelope in envelopes:
-        if envelope.id is not None or (event_id := next(given)) is None:
+        if envelope.id is not None or (one := next(given)) is None:
             events.append(live(envelope))
-        elif event_id != FORGOTTEN:
-            events.append(recorded(envelope.type, envelope.body, event_id))
+        elif one != FORGOTTEN:
+            events.append(recorded(envelope.type, _body(envelope, one), one.id))
     epochs = {
         event.id.epoch: place for place, event in reversed(list(enumerate(events))) if event.id
     }
@@ -189,3 +204,10 @@ def in_order(envelopes: Iterable[Envelope], ids: list[EventId | None] | None) ->
         last = (epochs[event.id.epoch], event.id.seq) if event.id is not None else last
         keyed.append((last, event))
     return [event for _, event in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def _body(envelope: Envelope, given: Given) -> bytes:
+    """What history has of a recorded message."""
+    if envelope.untimed is None or not given.timestamp:
+        return envelope.body
+    return with_timestamp(envelope.untimed, given.timestamp)

@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, read_meta
 from gateway.bus.errors import redis_errors
+from gateway.contract.meta import META_FIELDS, RunMeta
+from gateway.contract.meta import read_meta as run_meta_of
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
 from gateway.errors import MessageRefused, RedisUnavailable
@@ -51,6 +53,7 @@ class _Question(NamedTuple):
     execution_id: str
     cursor: EventId | None
     only_valid: bool
+    run: str = ""
 
 
 class Entry(NamedTuple):
@@ -74,6 +77,8 @@ class Page:
     more: bool
     last: EventId | None
     entries: list[Entry]
+    run: int | None = None
+    """The epoch with which the run began, of one that was restarted."""
 
     def status(self, terminal_types: TerminalTypes) -> EndingStatus:
         """How the execution ended, of one that has."""
@@ -99,18 +104,25 @@ class History:
         self._answers = Answers("The history of")
         self._pages: DataLoader[_Question, Page] = DataLoader(self._read_pages, _PAGES_AT_ONCE)
         self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
+        self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        run: str = "",
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_valid*: no events where they would not follow the cursor (`reset`).
+        *only_valid*: no events where they would not follow the cursor (`reset`). *run*: the name of
+        a former run of a restarted execution, see `RunMeta.run_of`.
 
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask(_Question(execution_id, cursor, only_valid))
+        return await self._pages.ask(_Question(execution_id, cursor, only_valid, run))
 
     async def extent(self, execution_id: str) -> Extent:
         """About how large the history is, without reading it.
@@ -119,6 +131,14 @@ class History:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
         return await self._extents.ask(execution_id)
+
+    async def meta(self, execution_id: str) -> RunMeta:
+        """What is known of the run beside its events: its epochs, and what survives trimming.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
+        return await self._metas.ask(execution_id)
 
     async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
         """The last id of each history, in one round trip; None where there is no history. One that
@@ -135,13 +155,14 @@ class History:
         """Cancel the reads under way."""
         await self._pages.stop()
         await self._extents.stop()
+        await self._metas.stop()
 
     async def _read_pages(
         self, questions: Sequence[_Question]
     ) -> dict[_Question, Page | RedisUnavailable]:
         calls = [
-            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid)
-            for execution_id, cursor, only_valid in questions
+            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid, run=run)
+            for execution_id, cursor, only_valid, run in questions
         ]
         with redis_errors():
             answers = await scripts.run_all(self._redis, calls)
@@ -152,6 +173,11 @@ class History:
         self, execution_ids: Sequence[str]
     ) -> dict[str, Extent | RedisUnavailable]:
         return await self._read_meta(execution_ids, _extent, "epoch", "seq", "bytes")
+
+    async def _read_metas(
+        self, execution_ids: Sequence[str]
+    ) -> dict[str, RunMeta | RedisUnavailable]:
+        return await self._read_meta(execution_ids, run_meta_of, *META_FIELDS)
 
     async def _read_meta(
         self, execution_ids: Sequence[str], decode: Callable[[Any], T], *fields: str
@@ -178,7 +204,7 @@ def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope |
 
 
 def _page(answer: Any) -> Page:
-    cursor_status, first, terminal, ended_as, terminal_kept, more, last, *rest = answer
+    cursor_status, first, terminal, ended_as, terminal_kept, more, last, run, *rest = answer
     terminal_type, status = read_with_status(ended_as.decode())
     return Page(
         cursor_status=cast(CursorStatus, cursor_status.decode()),
@@ -189,6 +215,7 @@ def _page(answer: Any) -> Page:
         terminal_kept=bool(terminal_kept),
         more=bool(more),
         last=parse_id(last.decode(errors="replace")),
+        run=int(run) if run.isdigit() else None,
         entries=[
             Entry(_id(event_id), payload)
             for event_id, payload in zip(rest[::2], rest[1::2], strict=True)

@@ -98,10 +98,18 @@ def history_page_of(
                 more=False,
                 last=page.last,
                 end=ending.id,
+                run=page.run,
             )
         if cursor is not None and cursor.is_at_or_after(ending.id):
             return HistoryPage(
-                page.cursor_status, [], page.first, ending, more=False, last=page.last, end=cursor
+                page.cursor_status,
+                [],
+                page.first,
+                ending,
+                more=False,
+                last=page.last,
+                end=cursor,
+                run=page.run,
             )
     events = []
     for entry in page.entries:
@@ -115,4 +123,6 @@ def history_page_of(
     end = cursor if page.cursor_status == "valid" else None
     if page.entries:
         end = page.entries[-1].id
-    return HistoryPage(page.cursor_status, events, page.first, ending, page.more, page.last, end)
+    return HistoryPage(
+        page.cursor_status, events, page.first, ending, page.more, page.last, end, page.run
+    )

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -27,10 +27,13 @@ from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
+from gateway.contract.meta import kind_of
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import Envelope
+from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
+from gateway.events.json_edit import parse_object
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
@@ -52,11 +55,20 @@ _BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
 _MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
 
-FORGOTTEN = EventId(0, 0)
+
+class Given(NamedTuple):
+    """What a bare message was given when it was recorded."""
+
+    id: EventId
+    timestamp: bytes = b""
+    """Empty where it has one of its own."""
+
+
+FORGOTTEN = Given(EventId(0, 0))
 """Given to a message that was recorded so long ago that nobody remembers its id."""
 
-Recorded = Mapping[str, list[EventId | None]]
-"""By execution, an id for each of its messages, in order; None where recording was refused."""
+Recorded = Mapping[str, list[Given | None]]
+"""By execution, what each of its messages was given, in order; None where recording was refused."""
 
 
 class Recorder:
@@ -69,8 +81,10 @@ class Recorder:
         terminal_types: TerminalTypes,
         metrics: Metrics,
         unregistered_ttl_ms: int = 0,
+        restart_types: Collection[str] = (),
     ) -> None:
-        """*unregistered_ttl_ms*: see `record_call`."""
+        """*unregistered_ttl_ms*: see `record_call`. *restart_types* restart their run."""
+        self._restart_types = frozenset(restart_types)
         self._redis = redis
         self._unregistered_ttl_ms = unregistered_ttl_ms
         self._limits = limits
@@ -148,14 +162,7 @@ class Recorder:
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
     ) -> Call:
         self._batch += 1
-        messages = [
-            BareMessage(
-                envelope.body,
-                hashlib.blake2b(envelope.body, digest_size=16).digest(),
-                with_status(envelope.type, envelope.body, self._terminal_types),
-            )
-            for envelope in envelopes
-        ]
+        messages = [self._message(envelope) for envelope in envelopes]
         return record_call(
             execution_id,
             messages,
@@ -164,6 +171,19 @@ class Recorder:
             batch=self._batch,
             limits=self._limits,
             unregistered_ttl_ms=self._unregistered_ttl_ms,
+        )
+
+    def _message(self, envelope: Envelope) -> BareMessage:
+        body = envelope.body
+        terminal_type = with_status(envelope.type, body, self._terminal_types)
+        return BareMessage(
+            body if envelope.untimed is None else envelope.untimed,
+            hashlib.blake2b(body, digest_size=16).digest(),
+            terminal_type,
+            kind_of(envelope.type),
+            moment_of(parse_object(body), ends=True) if terminal_type else envelope.moment,
+            int(envelope.untimed is not None),
+            envelope.type in self._restart_types,
         )
 
     async def _try(self, parts: Sequence["_Part"], deadline: float, *, retry: bool) -> bool | None:
@@ -230,6 +250,10 @@ class Recorder:
             log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:
+        if answer == b"forgotten":
+            self._metrics.events_dropped["forgotten"] += len(part.envelopes)
+            part.ids = [FORGOTTEN] * len(part.envelopes)
+            return
         # Part of it was kept in Redis, where somebody else may have written something.
         if isinstance(answer, list) and len(answer) == len(part.envelopes):
             self._metrics.events_recorded += len(answer)
@@ -249,7 +273,7 @@ class _Part:
     execution_id: str
     envelopes: Sequence[Envelope]
     call: Call
-    ids: list[EventId | None] | None = None
+    ids: list[Given | None] | None = None
     """Of each message, once that is settled."""
 
 
@@ -266,17 +290,21 @@ def _next_parts(parts: Sequence[_Part], without: Collection[str]) -> list[_Part]
     return list(first.values())
 
 
-def _id(answer: Any) -> EventId | None:
-    """The id of a recorded message; None where the answer is none."""
+def _id(answer: Any) -> Given | None:
+    """What was given to a recorded message; None where the answer makes no sense."""
     if answer == b"":
         return FORGOTTEN
-    return parse_id(answer.decode(errors="replace")) if isinstance(answer, bytes) else None
+    if not isinstance(answer, bytes):
+        return None
+    text, _, timestamp = answer.partition(b" ")
+    event_id = parse_id(text.decode(errors="replace"))
+    return Given(event_id, timestamp) if event_id is not None else None
 
 
 def _pieces(envelopes: Sequence[Envelope]) -> list[Sequence[Envelope]]:
     return [envelopes[at : at + _AT_ONCE] for at in range(0, len(envelopes), _AT_ONCE)]
 
 
-def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[EventId | None]:
+def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[Given | None]:
     """Of all messages of an execution, in order."""
     return [one for part in parts if part.execution_id == execution_id for one in part.ids or ()]

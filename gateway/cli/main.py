@@ -16,9 +16,11 @@ from gateway.harmless import harmless_lines
 COMMANDS = {
     "check": "check",
     "dev": "dev",
+    "forget": "runs",
     "loadtest": "loadtest",
     "publish": "publish",
     "register": "registry",
+    "restart": "runs",
     "revoke": "access",
     "serve": "serve",
     "status": "registry",

@@ -174,6 +174,7 @@ export class Connection {
   #closing({ reason, retry_ms: retryMs }) {
     this.error = new Error(`The gateway has closed the stream: ${reason}.`);
     this.#backoff.waitAtLeast(retryMs);
+    if (reason === "forgotten") this.close();
     if (reason !== "token_expired" || !this.#credentials.canRenew) return null;
     this.#credentials.forget();
     return 0;

@@ -66,7 +66,8 @@ export interface StreamGap {
   missed: number;
 }
 
-/** The history has started again: forget what was shown; all that is kept follows. */
+/** The history has started again (`history_lost`), or the execution has (`restarted`): forget what was
+ * shown; all that is kept follows. */
 export interface StreamReset {
   type: "stream:reset";
   reason: string;

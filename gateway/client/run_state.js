@@ -71,6 +71,7 @@ export class RunState {
    */
   reset(notice) {
     this.#setPosition(null);
+    this.ending = null;
     this.#fold = new RunFold(this.#fold.terminalTypes);
     this.#append({ type: "stream:reset", ...notice });
   }

@@ -11,7 +11,7 @@ from gateway.contract.keys import channel_pattern
 # `append.lua`, and what calls it.
 _APPEND = frozenset([
     "EVAL", "EVALSHA", "TIME", "INFO", "EXISTS", "PEXPIRE", "PTTL", "HSET", "HSETNX", "HMGET",
-    "HEXISTS", "XADD", "XRANGE", "XREVRANGE", "XTRIM",
+    "HEXISTS", "RENAME", "XADD", "XRANGE", "XREVRANGE", "XTRIM",
 ])  # fmt: skip
 _PUBLISH = _APPEND | {"GET", "SET", "PUBLISH"}
 # The last two are for publishers of releases before `register.lua`.
@@ -20,9 +20,11 @@ _REVOKE = frozenset([
     "WATCH", "MULTI", "EXEC", "ZADD", "ZRANGE", "ZREMRANGEBYSCORE", "ZSCORE", "ZSCAN", "EXPIREAT",
     "SET",
 ])  # fmt: skip
+_FORGET = frozenset(["SCAN", "HGET", "PEXPIRE"])
 
 WITHOUT = {
     "PTTL": "what nobody has registered is kept as long as any other execution",
+    "RENAME": "the history of a run that is restarted is not kept",
     "XLEN": "some events are read only for their ids, which takes Redis longer where they are "
     "large",
 }
@@ -82,8 +84,8 @@ WORKER = Role("worker", "workers that only PUBLISH", frozenset({"PUBLISH"}), ())
 
 OPERATOR = Role(
     "operator",
-    "people who use `sse-gateway register`, `status`, `publish` and `revoke`",
-    _PUBLISH | _REGISTER | _REVOKE | {"HGETALL"},
+    "people who use `sse-gateway register`, `status`, `publish`, `restart`, `forget` and `revoke`",
+    _PUBLISH | _REGISTER | _REVOKE | _FORGET | {"HGETALL"},
     ("sse:*",),
 )
 

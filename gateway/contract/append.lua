@@ -24,7 +24,11 @@ local function number(text)
   return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
 
+local kinds = { 'started', 'completed', 'failed' }
+
 -- Of the current epoch: `epoch`, `seq`, `bytes`, `trimmed`, `replid`; nil before the first append.
+-- And, each nil where it is not known: `before`, the events of this history in former epochs;
+-- `steps`, the step events by kind; `first`, the time of the first event ('' until there is one).
 local history
 
 -- The epoch of the last entry, and the sum of all payloads up to it.
@@ -35,32 +39,68 @@ local function last_entry()
   return epoch, number(last[2][4]) or 0
 end
 
-local function begin_epoch(replid, kept, former, former_bytes)
+-- `former` of `meta`: `<epoch>:<last seq>` of the epochs before the current one, oldest first.
+local function with_former(list, epoch, seq)
+  local last = {}
+  for one in string.gmatch(list or '', '%d+:%d+') do table.insert(last, one) end
+  if epoch and seq then table.insert(last, integer(epoch) .. ':' .. integer(seq)) end
+  while #last > 15 do table.remove(last, 1) end
+  return table.concat(last, ' ')
+end
+
+-- `was` is the history before it, `kept` whether its events are.
+local function begin_epoch(replid, kept, was)
   local time = redis.call('TIME')
   local epoch = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local bytes = 0
   -- It only grows, whatever the clock of a new master says.
-  if former and former >= epoch then epoch = former + 1 end
+  if was.epoch and was.epoch >= epoch then epoch = was.epoch + 1 end
   if kept then
     local last_epoch, sum = last_entry()
     if last_epoch >= epoch then epoch = last_epoch + 1 end
-    bytes = former_bytes or sum
+    bytes = was.bytes or sum
   end
-  redis.call('HSET', meta, 'epoch', integer(epoch), 'replid', replid)
-  history = { epoch = epoch, seq = 0, bytes = bytes, trimmed = 0, replid = replid }
+  history = { epoch = epoch, seq = 0, bytes = bytes, trimmed = 0, replid = replid,
+    former = with_former(was.former, was.epoch, was.seq) }
+  if kept then
+    history.before = was.before and was.seq and was.before + was.seq
+    history.steps, history.first = was.steps, was.first
+  else
+    history.before, history.steps, history.first = 0, { 0, 0, 0 }, ''
+  end
+  redis.call('HSET', meta, 'epoch', integer(epoch), 'replid', replid, 'former', history.former,
+    'first', history.first and integer(epoch) .. ' ' .. history.first or '')
+end
+
+-- `counts` of `meta`: `<epoch>-<seq>:<before>:<started>:<completed>:<failed>`. Releases that do not
+-- know this field append too: then its seq is not the last one, and the steps are not known.
+local function read_counts(was, counts, first)
+  local epoch, seq, before, steps = string.match(counts or '', '^(%d+)%-(%d+):(%d*):(.*)$')
+  if not epoch or number(epoch) ~= was.epoch then return end
+  was.before = number(before)
+  local given = { string.match(steps, '^(%d+):(%d+):(%d+)$') }
+  if number(seq) == was.seq and given[1] then
+    was.steps = { number(given[1]), number(given[2]), number(given[3]) }
+  end
+  local first_in, moment = string.match(first or '', '^(%d+) (.*)$')
+  if first_in == epoch then was.first = moment end
 end
 
 local function open_history()
-  local known = redis.call('HMGET', meta, 'epoch', 'seq', 'replid', 'bytes', 'trimmed')
+  local known = redis.call('HMGET', meta, 'epoch', 'seq', 'replid', 'bytes', 'trimmed', 'former',
+    'counts', 'first')
   local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   local kept = redis.call('EXISTS', events) == 1
-  local epoch, seq, bytes = number(known[1]), number(known[2]), number(known[4])
-  if not (kept and known[3] == replid and epoch and seq and bytes) then
-    return begin_epoch(replid, kept, epoch, bytes)
+  local was = { epoch = number(known[1]), seq = number(known[2]), bytes = number(known[4]),
+    former = known[6] }
+  read_counts(was, known[7], known[8])
+  if not (kept and known[3] == replid and was.epoch and was.seq and was.bytes) then
+    return begin_epoch(replid, kept, was)
   end
   local trimmed_in, trimmed = string.match(known[5] or '', '^(%d+):(%d+)$')
-  history = { epoch = epoch, seq = seq, bytes = bytes, replid = replid,
-    trimmed = trimmed_in == known[1] and number(trimmed) or 0 }
+  was.replid = replid
+  was.trimmed = trimmed_in == known[1] and number(trimmed) or 0
+  history = was
 end
 
 -- `bytes` of an entry is the sum of all payloads up to it, so the first entry tells what is kept.
@@ -98,34 +138,55 @@ end
 
 local statuses = { completed = true, failed = true, canceled = true, ended = true }
 
-local function append(payload, terminal_type)
+-- `kind`: of a step event `started`, `completed` or `failed`, of any other event empty; nil where
+-- the caller does not tell, and then nobody knows how many there were. `moment`: when it happened,
+-- as text, if the caller tells.
+local function append(payload, terminal_type, kind, moment)
   if not history then open_history() end
   local id, answer = add(redis.pcall, payload)
   if type(answer) == 'table' then
     if string.find(answer.err, 'equal or smaller', 1, true) then
       -- Another program has added an entry with a later id: begin an epoch after it.
-      begin_epoch(history.replid, true, history.epoch, history.bytes - #payload)
+      history.seq, history.bytes = history.seq - 1, history.bytes - #payload
+      begin_epoch(history.replid, true, history)
     end
     -- For any other error, Redis raises it again.
     id = add(redis.call, payload)
   end
+  moment = moment and #moment <= 40 and moment or ''
+  if history.first == '' and history.before == 0 and history.seq == 1 then
+    history.first = moment
+    redis.call('HSET', meta, 'first', integer(history.epoch) .. ' ' .. moment)
+  end
+  if not kind then history.steps = nil end
+  for index, name in ipairs(history.steps and kinds or {}) do
+    if kind == name then history.steps[index] = history.steps[index] + 1 end
+  end
   -- The first terminal event wins. `<type>=<status>` says how it ended, too.
   if terminal_type ~= '' and redis.call('HSETNX', meta, 'terminal', id) == 1 then
     local name, status = string.match(terminal_type, '^(.+)=(%l+)$')
-    if status and statuses[status] then
-      redis.call('HSET', meta, 'terminal_type', name, 'terminal_status', status)
+    if statuses[status] then
+      redis.call('HSET', meta, 'terminal_status', status)
     else
-      redis.call('HSET', meta, 'terminal_type', terminal_type)
+      name = terminal_type
     end
+    redis.call('HSET', meta, 'terminal_type', name, 'terminal_time', moment)
   end
   return id
+end
+
+local function counts()
+  local place = integer(history.epoch) .. '-' .. integer(history.seq)
+  local steps = history.steps or { '', '', '' }
+  return table.concat({ place, history.before or '', steps[1], steps[2], steps[3] }, ':')
 end
 
 -- Call it once, after the last append. `shortened`, where given, returns for a key and its usual
 -- time to live in milliseconds the one to use.
 local function close_call(shortened)
   if not history then return end
-  redis.call('HSET', meta, 'seq', integer(history.seq), 'bytes', integer(history.bytes))
+  redis.call('HSET', meta, 'seq', integer(history.seq), 'bytes', integer(history.bytes),
+    'counts', counts())
   if history.bytes > limits.max_bytes then trim_bytes() end
   local ended = redis.call('HEXISTS', meta, 'terminal') == 1
   local kept_for = {

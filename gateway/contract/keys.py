@@ -29,14 +29,20 @@ def canary_channel(prefix: str, instance: str) -> str:
     return f"{prefix}{CANARY_MARK}{instance}"
 
 
-def meta_key(execution_id: str) -> str:
-    """A hash: whose execution it is, and the state of its history."""
-    return f"sse:{{{execution_id}}}:meta"
+def meta_key(execution_id: str, run: str = "") -> str:
+    """A hash: whose execution it is, and the state of its history. *run*: the name of a former run
+    of a restarted execution; `RunMeta.runs` has them."""
+    return f"sse:{{{execution_id}}}:{_former(run)}meta"
 
 
-def events_key(execution_id: str) -> str:
-    """The stream that is its history."""
-    return f"sse:{{{execution_id}}}:events"
+def events_key(execution_id: str, run: str = "") -> str:
+    """The stream that is its history; *run*: see `meta_key`."""
+    return f"sse:{{{execution_id}}}:{_former(run)}events"
+
+
+def _former(run: str) -> str:
+    # In braces, so that it is among the keys that publishers of earlier releases may use.
+    return f"former:{{{run}}}:" if run else ""
 
 
 def once_key(execution_id: str, idempotency_key: str) -> str:

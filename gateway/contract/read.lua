@@ -3,7 +3,8 @@
 -- KEYS: events, meta. ARGV: cursor ('' for none), most bytes of ids and payloads in a page, '1' for
 -- entries only if the cursor is valid.
 -- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the terminal event is
--- kept (1/0), whether more follows (1/0), last id, then id and payload of each entry. The status is
+-- kept (1/0), whether more follows (1/0), last id, the epoch with which a restarted run began (else empty), then id and
+-- payload of each entry. The status is
 -- `start` (no cursor), `valid` (the entries follow it), `gap` (it is before what is kept), or
 -- `reset` (it is of another epoch). A page never goes beyond the terminal event.
 --
@@ -25,7 +26,8 @@ local function parts(id)
 end
 
 local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
-  'terminal_status')
+  'terminal_status', 'run', 'forgotten')
+if known[8] then return redis.error_reply('FORGOTTEN this execution was deleted') end
 local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
@@ -66,7 +68,8 @@ end
 local valid = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
 local page = { valid and 'valid' or 'start', '', terminal,
   (known[2] or '') .. (known[6] and '=' .. known[6] or ''),
-  terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '' }
+  terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '',
+  known[7] or '' }
 
 local function payload_of(entry)
   local fields = entry[2]
@@ -127,6 +130,6 @@ if cursor ~= '' and only_valid then
   return page
 end
 read('-')
-page[2] = page[8] or ''
+page[2] = page[9] or ''
 if cursor ~= '' then page[1] = has_come_before(page[2]) and 'gap' or 'reset' end
 return page

@@ -1,4 +1,6 @@
--- Records bare messages: returns one id for each, the same to every gateway instance that asks.
+-- Records bare messages: returns one id for each, the same to every gateway instance that asks. After
+-- a space follows the timestamp, if this script has added one. `forgotten` for all of an execution
+-- that was deleted.
 --
 -- Instances agree by counting: the n-th time that an instance sees exactly this payload in this
 -- execution is the same event as the n-th time that another one sees it. So a payload that was
@@ -7,12 +9,17 @@
 -- KEYS: events, meta, seen (payload digest -> its occurrences), order (digests by age), answer
 -- (the last answer to this instance). ARGV[6..] instance, since, batch, ttl, remembered, how many
 -- milliseconds an execution without an organization is kept (0: as long as any other), then for
--- each message payload, digest, terminal type.
+-- each message payload, digest, terminal type, kind of step event, when it happened, '1' if the
+-- time of recording is to be its timestamp, and of one that restarts the run, which of the KEYS is the
+-- first of two for what is kept of the former one (else empty). ARGV[12]: how long that is kept.
+
+-- Deleted a short time ago: what comes late is dropped.
+if redis.call('HEXISTS', meta, 'forgotten') == 1 then return 'forgotten' end
 
 local seen, order, answer = KEYS[3], KEYS[4], KEYS[5]
 local instance, since, batch, ttl = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local remembered, unregistered_ttl = tonumber(ARGV[10]), tonumber(ARGV[11])
-local first_message = 12
+local former_ttl, first_message = ARGV[12], 13
 
 -- The packed table; nil for a foreign value.
 local function unpacked(packed)
@@ -48,6 +55,24 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
+-- The UTC date of a Redis TIME in microseconds, as ISO 8601.
+local function iso(microseconds)
+  local floor = math.floor
+  local ms = floor(microseconds / 1000)
+  -- Days since the first of March of the year 0, whose years end with the leap day.
+  local day = floor(ms / 86400000) + 719468
+  local era = floor(day / 146097)
+  day = day % 146097
+  local year = floor((day - floor(day / 1460) + floor(day / 36524) - floor(day / 146096)) / 365)
+  day = day - (365 * year + floor(year / 4) - floor(year / 100))
+  local month = floor((5 * day + 2) / 153)
+  day = day - floor((153 * month + 2) / 5) + 1
+  month = month < 10 and month + 3 or month - 9
+  year = year + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+    floor(ms / 3600000) % 24, floor(ms / 60000) % 60, floor(ms / 1000) % 60, ms % 1000)
+end
+
 local function is_sound(known)
   if type(known.gone) ~= 'number' or type(known.ids) ~= 'table' or type(known.times) ~= 'table'
     or type(known.counts) ~= 'table' or #known.ids ~= #known.times then return false end
@@ -58,7 +83,9 @@ local function is_sound(known)
   return count == nil or type(count) == 'number'
 end
 
--- `gone` occurrences are forgotten, `ids` and `times` follow; `counts` is by instance.
+-- `gone` occurrences are forgotten, `ids` and `times` follow; `counts` is by instance. Half a
+-- microsecond in a time says that the event has got it as its timestamp: releases that do not know
+-- this keep the time as it is.
 -- Each is read once and written once, at the end: a repeated payload would else cost more each time.
 local opened = {}
 local function occurrences(digest)
@@ -98,25 +125,33 @@ local function forget_oldest()
   known.gone = known.gone + 1
 end
 
-local function record(payload, digest, terminal_type)
+local function record(payload, digest, terminal_type, kind, moment, gets_timestamp, former)
   local known = occurrences(digest)
   local count = (known.counts[instance] or first_count(known)) + 1
   -- Forgotten long ago: this instance is far behind, and history has the event anyway.
   if count <= known.gone then return '' end
   known.counts[instance] = count
-  local id = known.ids[count - known.gone]
-  if not id then
-    id = append(payload, terminal_type)
-    table.insert(known.ids, id)
-    table.insert(known.times, now)
+  local place = count - known.gone
+  if not known.ids[place] then
+    if former ~= '' then
+      close_call(shortened)
+      restart(KEYS[tonumber(former)], KEYS[tonumber(former) + 1], former_ttl)
+    end
+    if gets_timestamp == '1' then
+      payload = '{"timestamp":"' .. iso(now) .. '",' .. string.sub(payload, 2)
+      if moment == '' then moment = iso(now) end
+    end
+    table.insert(known.ids, append(payload, terminal_type, kind, moment))
+    table.insert(known.times, gets_timestamp == '1' and now + 0.5 or now)
     redis.call('RPUSH', order, digest)
   end
-  return id
+  local id, recorded = known.ids[place], known.times[place]
+  return recorded % 1 == 0 and id or id .. ' ' .. iso(recorded)
 end
 
 local ids = {}
-for index = first_message, #ARGV, 3 do
-  table.insert(ids, record(ARGV[index], ARGV[index + 1], ARGV[index + 2]))
+for index = first_message, #ARGV, 7 do
+  table.insert(ids, record(unpack(ARGV, index, index + 6)))
 end
 close_call(shortened)
 for _ = 1, redis.call('LLEN', order) - remembered do forget_oldest() end

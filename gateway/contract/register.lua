@@ -3,13 +3,15 @@
 -- KEYS: events, meta. ARGV: organization, workflow ('' for none), milliseconds that an open
 -- execution is kept, and after its end its history and its `meta`.
 -- Returns: `registered`; `same`, if that organization has it already; or the field that has another
--- value (`organization_id`, `workflow_id`), and then nothing is written.
+-- value (`organization_id`, `workflow_id`), or `forgotten` if it was deleted, and then nothing is
+-- written.
 
 local events, meta = KEYS[1], KEYS[2]
 local organization, workflow = ARGV[1], ARGV[2]
 local open_ttl, history_ttl, meta_ttl = ARGV[3], ARGV[4], ARGV[5]
 
-local known = redis.call('HMGET', meta, 'organization_id', 'workflow_id', 'terminal')
+local known = redis.call('HMGET', meta, 'organization_id', 'workflow_id', 'terminal', 'forgotten')
+if known[4] then return 'forgotten' end
 if known[1] and known[1] ~= organization then return 'organization_id' end
 if workflow ~= '' and known[2] and known[2] ~= workflow then return 'workflow_id' end
 

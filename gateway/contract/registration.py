@@ -52,9 +52,13 @@ class Registration:
 
         Raises:
             RegistrationRefused: the execution is registered for another organization, or as a run
-                of another workflow; nothing was written.
+                of another workflow, or was forgotten; nothing was written.
         """
         field = answer.decode()
+        if field == "forgotten":
+            raise RegistrationRefused(
+                f"Execution {self.execution_id} was forgotten: use another id, or wait for a day."
+            )
         if field in ("organization_id", "workflow_id"):
             raise RegistrationRefused(
                 f"Execution {self.execution_id} is registered with another {field} already: "

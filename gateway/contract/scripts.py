@@ -5,6 +5,7 @@ on Redis 6.2 and later and on Valkey. Nothing here talks to Redis.
 """
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,7 +22,14 @@ ONCE_TTL_MS = 5 * 60 * 1000
 UNREGISTERED_TTL_MS = 3600 * 1000
 """How long an execution that was not registered yet is kept, under ownership `registry`."""
 
+FORMER_RUN_TTL_MS = 3600 * 1000
+"""How long the history of a run is kept after its execution was restarted."""
+
 _SEEN_TTL_MS = 3600 * 1000
+_RECORD_KEYS = 5
+"""Keys that `record.lua` always has."""
+_BEGAN = 11
+"""The place of the epoch among the arguments of `publish.lua`."""
 _SEEN_REMEMBERED = 2000
 """Bare messages remembered for an execution: one instance is behind another by far less."""
 
@@ -55,8 +63,8 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-PUBLISH = Script("append.lua", "publish.lua")
-RECORD = Script("append.lua", "record.lua")
+PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
+RECORD = Script("append.lua", "restart.lua", "record.lua")
 READ = Script("read.lua")
 FIRST = Script("first.lua")
 
@@ -77,28 +85,65 @@ def publish_call(
     idempotency_key: str,
     terminal_type: str,
     limits: HistoryLimits,
+    kind: str = "",
+    moment: str = "",
+    restart_ttl_ms: int | None = None,
 ) -> Call:
     """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
+    *kind*, *moment*: see `gateway.contract.meta`. *restart_ttl_ms*, where given: the event restarts
+    the run, and the history of the former one is kept so long.
 
     *payload* is a JSON object without `id` or leading white space.
     """
+    former = [] if restart_ttl_ms is None else _former_keys(execution_id)
     return Call(
         PUBLISH,
         [
             keys.events_key(execution_id),
             keys.meta_key(execution_id),
             keys.once_key(execution_id, idempotency_key),
+            *former,
         ],
-        [*limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload],
+        [
+            *limits.arguments(),
+            channel,
+            ONCE_TTL_MS,
+            terminal_type,
+            payload,
+            kind,
+            moment,
+            "",
+            restart_ttl_ms or 0,
+        ],
     )
 
 
+def of_run(call: Call, epoch: int) -> Call:
+    """*call* of `publish_call`, for a publisher that has published in this *epoch* before: it is
+    refused with RESTARTED if the run was restarted since."""
+    arguments = list(call.arguments)
+    arguments[_BEGAN] = epoch
+    return call._replace(arguments=arguments)
+
+
+def _former_keys(execution_id: str) -> list[str]:
+    name = secrets.token_hex(8)
+    return [keys.events_key(execution_id, name), keys.meta_key(execution_id, name)]
+
+
 class BareMessage(NamedTuple):
-    """A message to record: what goes into history, and the digest of what was published."""
+    """A message to record: what goes into history, and the digest of what was published.
+    *kind*, *moment*: see `gateway.contract.meta`."""
 
     payload: bytes
     digest: bytes
     terminal_type: str
+    kind: str = ""
+    moment: str = ""
+    gets_timestamp: int = 0
+    """1 for an event without timestamp: it gets the time at which it is recorded."""
+    restarts: bool = False
+    """It restarts the run."""
 
 
 def record_call(
@@ -111,7 +156,8 @@ def record_call(
     limits: HistoryLimits,
     unregistered_ttl_ms: int = 0,
 ) -> Call:
-    """Record bare messages; the answer has one id each, empty for a message that is too old.
+    """Record bare messages; the answer has one id each, and after a space the timestamp that it
+    was given, if any; empty for a message that is too old.
 
     *instance* names one subscription session, *since* is the Redis TIME in microseconds taken
     before it began. *batch* is the number of this call; a repeated call has the same.
@@ -120,10 +166,13 @@ def record_call(
     """
     arguments: list[bytes | str | int] = [
         *limits.arguments(), instance, since, batch, _SEEN_TTL_MS, _SEEN_REMEMBERED,
-        unregistered_ttl_ms,
+        unregistered_ttl_ms, FORMER_RUN_TTL_MS,
     ]  # fmt: skip
+    former: list[str] = []
     for message in messages:
-        arguments += message
+        arguments += message[:-1]
+        arguments.append(_RECORD_KEYS + len(former) + 1 if message.restarts else "")
+        former += _former_keys(execution_id) if message.restarts else []
     return Call(
         RECORD,
         [
@@ -132,19 +181,22 @@ def record_call(
             keys.seen_key(execution_id),
             keys.order_key(execution_id),
             keys.answer_key(execution_id, instance),
+            *former,
         ],
         arguments,
     )
 
 
-def read_call(execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False) -> Call:
+def read_call(
+    execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False, run: str = ""
+) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_valid*: no events where they would not follow the cursor.
+    *only_valid*: no events where they would not follow the cursor. *run*: the name of a former run.
     """
     return Call(
         READ,
-        [keys.events_key(execution_id), keys.meta_key(execution_id)],
+        [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)],
         [cursor, max_bytes, int(only_valid)],
     )
 

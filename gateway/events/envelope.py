@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
+from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
 from gateway.events.json_edit import without_member
 
@@ -44,6 +45,10 @@ class Envelope(NamedTuple):
     """None for a bare message, which was not recorded before it was published."""
     body: bytes
     """Its JSON on one line, with a member `id` only where `id` is set."""
+    moment: str = ""
+    """When it happened, of a bare message that tells; see `gateway.events.fields.moment_of`."""
+    untimed: bytes | None = None
+    """Of a bare message without timestamp, the body that gets the time of recording as one."""
 
 
 class Event(NamedTuple):
@@ -76,7 +81,12 @@ def decode(payload: bytes) -> Envelope:
     event_id = None
     if "id" in document and (event_id := parse_id(document["id"])) is None:
         body = without_member(body, "id")
-    return Envelope(event_type, event_id, body)
+    if event_id is not None:
+        return Envelope(event_type, event_id, body)
+    untimed = None
+    if document.get("timestamp") is None:
+        untimed = without_member(body, "timestamp") if "timestamp" in document else body
+    return Envelope(event_type, None, body, moment_of(document, ends=False), untimed)
 
 
 def one_line(payload: bytes) -> bytes:
@@ -90,6 +100,11 @@ def one_line(payload: bytes) -> bytes:
 def with_id(body: bytes, event_id: EventId) -> bytes:
     """*body*, a JSON object without `id`, with *event_id* first."""
     return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
+
+
+def with_timestamp(body: bytes, timestamp: bytes) -> bytes:
+    """*body*, a JSON object without `timestamp`, with this one first."""
+    return b'{"timestamp":"%b",%b' % (timestamp, body[1:])
 
 
 def live(envelope: Envelope) -> Event:

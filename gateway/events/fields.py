@@ -115,3 +115,12 @@ def _json(value: object) -> str:
         return orjson.dumps(value).decode()
     except (orjson.JSONEncodeError, UnicodeError):
         return "an error that cannot be shown as text"
+
+
+def moment_of(envelope: Mapping[str, object], *, ends: bool) -> str:
+    """When the event of *envelope* happened, as the run document says it: its run's end, if it
+    *ends* it, else its begin. Empty where the event does not tell."""
+    data, at = envelope.get("data"), time(envelope.get("timestamp"))
+    if not isinstance(data, dict):
+        return at or ""
+    return (time_in(data, "completed_at", at) if ends else time(data.get("started_at")) or at) or ""

@@ -11,7 +11,6 @@ from gateway.events import sse_encoder
 from gateway.events.ending import EndingStatus
 from gateway.events.envelope import Event
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason
 
 CursorStatus = Literal["start", "valid", "gap", "reset"]
 
@@ -43,6 +42,8 @@ class HistoryPage:
     """The last event of the history, where it is known; on another page if there is one."""
     end: EventId | None = None
     """Where a reader stands that has got this: the last entry, else the cursor if it is kept."""
+    run: int | None = None
+    """The epoch with which the run began, of one that was restarted."""
 
     @property
     def catches_up_to(self) -> EventId | None:
@@ -80,7 +81,9 @@ class HistoryPage:
         if self.cursor_status == "valid":
             return b""
         if self.cursor_status == "reset":
-            return sse_encoder.reset(CloseReason.HISTORY_LOST) + self._gap_before_the_first(0)
+            restarted = self.run is not None and cursor is not None and cursor.epoch < self.run
+            reset = sse_encoder.reset("restarted" if restarted else "history_lost")
+            return reset + self._gap_before_the_first(0)
         return self._gap_before_the_first(cursor.seq if cursor is not None else 0)
 
     def _gap_before_the_first(self, seen: int) -> bytes:

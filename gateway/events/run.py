@@ -44,6 +44,9 @@ class RunDocument(TypedDict):
     """Whether this is folded from all events; None where events have no ids, which tell."""
     events_missing: int | None
     """Events that are no longer kept; None where it is not known."""
+    step_events_total: NotRequired[dict[str, int] | None]
+    """Step events of the whole run as they were counted when they were recorded (`started`,
+    `completed`, `failed`), repeated ones too; None where it is not known. From polls only."""
     execution_logs_from: NotRequired[str | None]
     """The id of the event from which on the logs are complete."""
     execution_logs: NotRequired[list[StepLog]]
@@ -64,19 +67,23 @@ class RunFold:
         *,
         keep_logs: bool = False,
         pack: Pack = lambda output: output,
+        started_at: str | None = None,
+        missing: int | None = None,
     ) -> None:
-        """*pack* encodes a step's output for the log."""
+        """*pack* encodes a step's output for the log. *started_at*, *missing*: when the run's first
+        event happened, and how many come before the first that is added, where it is known."""
         self.terminal_types = terminal_types
         self._steps = Steps(keep_logs=keep_logs, pack=pack)
         self._status: RunStatus = "pending"
         self._has_ended = False
-        self._started_at: str | None = None
+        self._started_at = started_at
         self._completed_at: str | None = None
         self._duration_ms: int | float | None = None
         self._error_message: str | None = None
         self._generated_document_id: str | None = None
         self._last_event_id: str | None = None
         self._position: EventId | None = None
+        self._missing_at_first = missing
         self._events_missing: int | None = 0
         self.logs_from: str | None = None
         """See `execution_logs_from`."""
@@ -102,13 +109,14 @@ class RunFold:
                 self._continue(event_type, step)
         return step
 
-    def end(self, status: EndingStatus, event_id: str) -> None:
-        """The run has ended in this way, with an event that history no longer keeps."""
+    def end(self, status: EndingStatus, event_id: str, at: str | None = None) -> None:
+        """The run has ended in this way, *at* this time if it is known, with an event that history
+        no longer keeps."""
         if not self._has_ended:
             self._last_event_id = self._last_event_id or event_id
             if self._position is None and (end := parse_id(event_id)):
                 self._count(end.next())
-            self._end(status, {}, None)
+            self._end(status, {}, at)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
         """The run after the events so far; the caller adds `events`."""
@@ -140,6 +148,8 @@ class RunFold:
         known, self._position = self._position, event_id
         before = known.seq if known is not None and known.epoch == event_id.epoch else 0
         missing = event_id.seq - before - 1
+        if known is None and self._missing_at_first is not None:
+            missing = self._missing_at_first
         if missing < 0:
             # It came again, or late.
             self._position = known

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal
 
 import orjson
 
@@ -22,6 +23,7 @@ class CloseReason(StrEnum):
     DRAIN = "drain"
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - not a secret
     REVOKED = "revoked"
+    FORGOTTEN = "forgotten"
     SLOW_READER = "slow_reader"
     HISTORY_LOST = "history_lost"
     MAX_AGE = "max_age"
@@ -29,6 +31,9 @@ class CloseReason(StrEnum):
     UNAVAILABLE = "unavailable"
     LIMIT = "limit"
 
+
+ResetReason = Literal["history_lost", "restarted"]
+"""The `reason` of `stream:reset`: `restarted` where the execution has begun a new run."""
 
 RETRY_MS = (1000, 3000)
 """Range of every `retry:` in milliseconds: tabs that were closed together come back apart."""
@@ -100,6 +105,6 @@ def gap(first: EventId, last: EventId) -> bytes:
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
 
 
-def reset(reason: CloseReason) -> bytes:
+def reset(reason: ResetReason = "history_lost") -> bytes:
     """The cursor belongs to another epoch of the history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})

@@ -2,8 +2,8 @@
 
 - An end belongs to the open attempt of its node that agrees with it in most of `started_at`,
   `position` and `attempt`, in this order, and contradicts none of them; among equals to the latest.
-- An end without such an attempt is an entry of its own. A start that comes after it belongs to it if
-  it has the same `started_at` or `attempt`, or, where these cannot be compared, an earlier
+- An end without such an attempt is an entry of its own. A start that comes after it belongs to it
+  if it has the same `started_at` or `attempt`, or, where these cannot be compared, an earlier
   timestamp. Every other start is a new attempt.
 - The same end (node, position, attempt, status and times) counts once.
 - What is open when the run ends is `interrupted`, until its own end comes.
@@ -70,9 +70,12 @@ class _Attempt:
         mine, others = self.marks, other.marks
         return (
             (self.has_begin and other.has_begin and mine.began != others.began)
-            or None not in (mine.position, others.position) and mine.position != others.position
-            or None not in (mine.attempt, others.attempt) and mine.attempt != others.attempt
-        )  # fmt: skip
+            or _differ(mine.position, others.position)
+            or _differ(mine.attempt, others.attempt)
+        )
+
+
+_Belongs = Callable[[_Attempt, _Attempt], bool]
 
 
 class _Attempts:
@@ -87,7 +90,7 @@ class _Attempts:
         for marks in attempt.marks.subsets():
             self._by_marks.setdefault(marks, {})[id(attempt)] = attempt
 
-    def take(self, event: _Attempt, belongs: Callable[[_Attempt, _Attempt], bool]) -> StepLog | None:
+    def take(self, event: _Attempt, belongs: _Belongs) -> StepLog | None:
         """Remove the attempt that *event* belongs to: of each set of marks the latest is asked."""
         for marks in event.marks.subsets():
             if found := self._by_marks.get(marks):
@@ -163,7 +166,9 @@ class Steps:
             self._interrupt(log)
         return self._logged(log)
 
-    def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> StepLog | None:
+    def _end(
+        self, status: StepStatus, data: Mapping[str, object], at: str | None
+    ) -> StepLog | None:
         log = self._new(data, fields.time(data.get("started_at")))
         given = data.get("status")
         log["status"] = given if given in ("success", "error") else status
@@ -223,6 +228,10 @@ def _attempt(log: StepLog, data: Mapping[str, object], at: str | None) -> _Attem
     marks = _Marks(log["node_id"], began, log["position"], fields.label(data.get("attempt")))
     has_begin = began is not None and data.get("started_at") is not None
     return _Attempt(log, marks, has_begin, at)
+
+
+def _differ(one: object, other: object) -> bool:
+    return one is not None and other is not None and one != other
 
 
 def _ended(_started: _Attempt, _end: _Attempt) -> bool:

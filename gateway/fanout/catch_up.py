@@ -11,7 +11,7 @@ import random
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from gateway.errors import RedisUnavailable, RequestRefused
+from gateway.errors import ExecutionForgotten, RedisUnavailable, RequestRefused
 from gateway.events.batch import EventBatch
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
@@ -120,6 +120,8 @@ class CatchUp(StreamConnection):
             self._collect()
             try:
                 page = await self._log.page(before)
+            except ExecutionForgotten:
+                self.close(CloseReason.FORGOTTEN)
             except RedisUnavailable:
                 await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311 - spreads load
             else:

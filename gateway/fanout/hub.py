@@ -113,6 +113,11 @@ class Hub:
         """Whether its events are needed here."""
         return execution_id in self._logs
 
+    def look_again(self, execution_id: str) -> None:
+        """Somebody says that it was forgotten: nothing that is known of it counts any more."""
+        if (log := self._logs.get(execution_id)) is not None:
+            log.look_again()
+
     @property
     def executions(self) -> list[str]:
         """Those whose events are needed here."""

@@ -10,7 +10,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from gateway.errors import RedisUnavailable
+from gateway.errors import ExecutionForgotten, RedisUnavailable
 from gateway.events.batch import EventBatch, as_chunk
 from gateway.events.envelope import Event
 from gateway.events.history_page import Ending, HistoryPage
@@ -49,8 +49,10 @@ class Log(Reads):
         if batch.first is None:
             self._publish_without_ids(batch)
         elif self.ending is not None:
-            # What follows the end is in history, and no stream is given it.
-            return
+            # What follows the end is in history, and no stream is given it; but it may have begun
+            # again, for those who come back.
+            if batch.first.epoch != self.ending.id.epoch:
+                self._start_over()
         elif not self.is_known or self._repairing is not None:
             self._wait(batch, recorded_here)
         elif (following := self._following(batch, recorded_here)) is not None:
@@ -217,6 +219,9 @@ class Log(Reads):
                 self._dirty = False
                 try:
                     page = await self._read(self.tip)
+                except ExecutionForgotten:
+                    self._start_over()
+                    return
                 except RedisUnavailable:
                     self._dirty = True
                     await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311 - spreads load
@@ -238,6 +243,10 @@ class Log(Reads):
             self._session = max(self._session, session)
         else:
             self.repair()
+
+    def look_again(self) -> None:
+        """Each stream reads history on its own, and ends if that is forgotten."""
+        self._start_over()
 
     def doubt(self) -> None:
         """There is a new subscription: between it and the last one anything may have come."""

@@ -26,7 +26,7 @@ _Question = tuple[EventId | None, bool]
 class Reads(Tip, ABC):
     """The reads under way, and the events at hand without one."""
 
-    __slots__ = ("_kept", "_reads", "_repairing", "_session", "epochs")
+    __slots__ = ("_kept", "_reads", "_repairing", "_run", "_session", "epochs")
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
         super().__init__(execution_id, hub)
@@ -35,6 +35,8 @@ class Reads(Tip, ABC):
         self._kept: Kept | None = None
         self._reads: dict[_Question, asyncio.Task[HistoryPage]] = {}
         self._repairing: asyncio.Task[None] | None = None
+        self._run: int | None = None
+        """The epoch with which the run began, of one that was restarted."""
         self._session = -1
         """The subscription session in which the tip was last found to be the end of history."""
 
@@ -57,7 +59,9 @@ class Reads(Tip, ABC):
             return None
         first = self._kept.first if self._kept is not None else None
         status: CursorStatus = "start" if cursor is None else "valid"
-        return HistoryPage(status, rest, first, self.ending, more=False, last=None, end=self.tip)
+        return HistoryPage(
+            status, rest, first, self.ending, more=False, last=None, end=self.tip, run=self._run
+        )
 
     async def page(self, cursor: EventId | None) -> HistoryPage:
         """What follows *cursor*, as far as one page goes; read once for all who ask together.
@@ -104,6 +108,7 @@ class Reads(Tip, ABC):
                 del self._reads[question]
             says_nothing = only_valid and page.cursor_status == "reset"
             if epochs == self.epochs and not says_nothing:
+                self._run = page.run
                 self._learn(cursor, page, before, session)
             return page
         finally:

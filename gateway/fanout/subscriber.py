@@ -161,7 +161,7 @@ class Subscriber(CatchUp):
         if told_to_start_over:
             self._move_to(None)
             self._hub.metrics.resets += 1
-            self.notify(reset(CloseReason.HISTORY_LOST))
+            self.notify(reset())
         self._pump()
 
     def complete(self) -> None:

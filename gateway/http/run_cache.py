@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
-from gateway.errors import RunTooLarge, Unavailable
+from gateway.errors import RunNotFound, RunTooLarge, Unavailable
 from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
@@ -116,7 +116,7 @@ class Documents:
                 document = await asyncio.shield(shared.task)
                 # A fold that started before the question may lack what the client saw meanwhile.
                 if shared.started_at >= asked_at or await self.is_current(
-                    key.execution_id, document.range
+                    key.execution_id, document.range, key.query.run
                 ):
                     yield document
                     return
@@ -127,17 +127,33 @@ class Documents:
                 # It has the task, whose error has a traceback with this frame: a reference cycle.
                 del shared
 
-    async def is_current(self, execution_id: str, known: HistoryRange) -> bool:
-        """Whether a document of this range would be the same now.
+    async def run_of(self, execution_id: str, epoch: int) -> str:
+        """The name of the run that *epoch* is of, as `Query.run` has it.
+
+        Raises:
+            RunNotFound: it is not known, or no longer kept.
+            RedisUnavailable: Redis could not be asked.
+        """
+        name = (await self._history.meta(execution_id)).run_of(epoch)
+        # Of a former run the entries expire before their name is forgotten.
+        if name is None or (
+            name and not (await self._history.page(execution_id, None, run=name)).last
+        ):
+            raise RunNotFound
+        return name
+
+    async def is_current(self, execution_id: str, known: HistoryRange, run: str) -> bool:
+        """Whether a document of this range, of the former *run* if it is named, would be the same
+        now.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
         extent = await self._history.extent(execution_id)
-        if known.last is not None and extent.last not in (None, known.last):
+        if not run and known.last is not None and extent.last not in (None, known.last):
             # Without reading what has come since: that may be a page for each poll.
             return False
-        page = await self._history.page(execution_id, known.last)
+        page = await self._history.page(execution_id, known.last, run=run)
         # Where nothing is kept, the end is all that is still known.
         last = known.last if page.cursor_status == "valid" else page.terminal
         return not page.entries and HistoryRange(page.first, last) == known
@@ -182,11 +198,17 @@ class Documents:
 
     async def _fold(self, key: Key, charge: Charge) -> Document:
         await self._budget.take(charge, await self._estimate(key))
-        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._terminal_types)
+        # Of a former run only its events are known.
+        meta = None if key.query.run else await self._history.meta(key.execution_id)
+        builder = DocumentBuilder(
+            key.execution_id, key.query, self._metrics, self._terminal_types, meta
+        )
         try:
             async with asyncio.timeout(self._seconds):
                 while not builder.is_complete:
-                    page = await self._history.page(key.execution_id, builder.cursor)
+                    page = await self._history.page(
+                        key.execution_id, builder.cursor, run=key.query.run
+                    )
                     async for _ in self._turns.paced(builder.add(page)):
                         if builder.size > self._budget.largest:
                             raise RunTooLarge

@@ -5,12 +5,13 @@ What a run looks like is decided by `gateway.events.run`. Nothing here reads fro
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
+from gateway.contract.meta import RunMeta
 from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.events.envelope import with_id
 from gateway.events.ids import EventId
@@ -45,6 +46,8 @@ class Query(NamedTuple):
     """Only events that follow this one; None for all, also where the value was no event id."""
     limit: int | None = None
     """Most events of the answer; None for any number."""
+    run: str = ""
+    """The name of a former run of a restarted execution; empty for the present one."""
 
 
 class HistoryRange(NamedTuple):
@@ -57,7 +60,7 @@ class HistoryRange(NamedTuple):
         """The opaque part of the entity tag."""
         logs = "logs" if query.with_logs else ""
         limit = "" if query.limit is None else f".{query.limit}"
-        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}"
+        return f"{self.first or ''}.{self.last or ''}.{logs}.{query.after or ''}{limit}{query.run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,10 @@ class DocumentBuilder:
         query: Query,
         metrics: Metrics,
         terminal_types: TerminalTypes = STANDARD,
+        meta: RunMeta | None = None,
     ) -> None:
+        """*meta*: what is known of the run beside the events that are kept."""
+        self._meta = meta or RunMeta()
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
@@ -103,7 +109,12 @@ class DocumentBuilder:
 
     def _reset(self, first: EventId | None) -> None:
         pack = _encode if self._query.with_logs else _drop
-        self._run = RunFold(self._terminal_types, pack=pack)
+        self._run = RunFold(
+            self._terminal_types,
+            pack=pack,
+            started_at=self._meta.first_time,
+            missing=self._meta.missing_before(first),
+        )
         self._steps: dict[int, StepLog] = {}
         self._size = 0
         self.cursor: EventId | None = None
@@ -126,6 +137,8 @@ class DocumentBuilder:
         """Add a page of history; yields the payload of each event."""
         if self.cursor is None or page.cursor_status == "reset":
             # Reset: another epoch of the history has begun between two pages.
+            if self.cursor is not None:
+                self._meta = RunMeta()
             self._reset(page.first)
         for entry in page.entries:
             # Which event ended the execution is in its history, as for the streams.
@@ -136,7 +149,8 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            self._run.end(page.status(self._terminal_types), str(page.terminal))
+            status = page.status(self._terminal_types)
+            self._run.end(status, str(page.terminal), self._meta.terminal_time)
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
             self._has_end = page.terminal_kept
@@ -202,6 +216,8 @@ class DocumentBuilder:
     def document(self) -> Document:
         """The document; the builder is used up."""
         run = self._run.document(self._execution_id, "")
+        total = self._meta.steps
+        run["step_events_total"] = asdict(total) if total is not None else None
         if not self._query.with_logs:
             return Document(self.range, run, [])
         run["execution_logs_from"] = self._run.logs_from

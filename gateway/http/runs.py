@@ -19,7 +19,13 @@ from aiohttp import web
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.registry import Registry
-from gateway.errors import ExecutionNotFound, MalformedRequest, RedisUnavailable, Unavailable
+from gateway.errors import (
+    ExecutionForgotten,
+    ExecutionNotFound,
+    MalformedRequest,
+    RedisUnavailable,
+    Unavailable,
+)
 from gateway.events.ids import parse_id
 from gateway.fanout.stalls import StallWatch
 from gateway.http.credentials import read_credentials
@@ -36,6 +42,8 @@ Chunk = bytes | bytearray
 ANY_WORKFLOW = "-"
 """As a workflow's id: the one that the execution belongs to. A client that follows an execution
 need not know it; access is decided by the execution's own id."""
+
+_EPOCH_DIGITS = 20
 
 MAX_LIMIT = 10_000
 """The largest `limit`."""
@@ -74,14 +82,19 @@ class RunsHandler:
         principal = await self.policy.identify(execution_id, read_credentials(request))
         self.quota.poll(principal)
         await self.policy.admit(principal)
-        key = Key(principal.organization_id, execution_id, _query(request))
+        query, epoch = _query(request), _epoch(request)
         try:
+            if epoch is not None:
+                query = query._replace(run=await self.documents.run_of(execution_id, epoch))
+            key = Key(principal.organization_id, execution_id, query)
             registered = await self.registry.workflow(execution_id)
             if workflow_id == ANY_WORKFLOW:
                 workflow_id = registered or workflow_id
             elif registered not in (None, workflow_id):
                 raise ExecutionNotFound
             return await self._answer(request, key, workflow_id)
+        except ExecutionForgotten:
+            raise ExecutionNotFound from None
         except RedisUnavailable as error:
             raise Unavailable(
                 f"The run cannot be read now: {error} Try again in a few seconds."
@@ -91,7 +104,9 @@ class RunsHandler:
         # Weak comparison, as If-None-Match demands (RFC 9110, section 13.1.2).
         tags = [tag.value for tag in request.if_none_match or ()]
         known = _known_range(tags, key.query)
-        if known is not None and await self.documents.is_current(key.execution_id, known):
+        if known is not None and await self.documents.is_current(
+            key.execution_id, known, key.query.run
+        ):
             return web.Response(status=304, headers=_headers(known.tag(key.query)))
         async with self.documents.read(key) as document:
             tag = document.range.tag(key.query)
@@ -203,6 +218,19 @@ def _limit(request: web.Request) -> int | None:
         f"The limit is malformed: send a number of events from 1 to {MAX_LIMIT}, or leave it out "
         "to get all events.",
         "malformed_limit",
+    )
+
+
+def _epoch(request: web.Request) -> int | None:
+    """Which run is asked for, by any epoch of it; None for the present one."""
+    given = request.query.get("epoch")
+    if given is None:
+        return None
+    if given.isascii() and given.isdigit() and len(given) <= _EPOCH_DIGITS:
+        return int(given)
+    raise MalformedRequest(
+        "The epoch is malformed: send what stands before the hyphen in an event's id.",
+        "malformed_epoch",
     )
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
 from gateway.bus.subscription import Subscription
-from gateway.errors import RedisUnavailable
+from gateway.errors import ExecutionForgotten, ExecutionNotFound, RedisUnavailable
 from gateway.events.ending import TerminalTypes
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId, parse_id
@@ -135,6 +135,8 @@ class StreamHandler:
                     await self.subscription.confirmed()
                     try:
                         return await subscriber.first_page()
+                    except ExecutionForgotten:
+                        raise ExecutionNotFound from None
                     except RedisUnavailable as error:
                         problem = str(error)
                         await asyncio.sleep(_PAUSE)

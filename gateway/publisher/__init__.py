@@ -20,6 +20,7 @@ and a browser that connects late or again gets it. In asyncio programs:
   not valid, `PublishFailed` when Redis has not accepted it before the deadline (5 s by default).
 - Retries never double an event: each call has an idempotency key, a random one unless
   `idempotency_key` is given, which Redis keeps for five minutes.
+- `restart` begins a new run under the same id. Events of the former run then raise `RunRestarted`.
 - Workers that must not wait use `publisher.buffered`: its methods return at once, and the events
   are sent in the background, in order, however long it takes. A full buffer raises `BufferFull`;
   `flush` and `close` wait for what is left and raise if it cannot be sent. The buffer is in memory:
@@ -31,7 +32,14 @@ Any language can do the same with the scripts of `gateway.contract`.
 from gateway.contract.registration import RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
 from gateway.publisher.asynchronous import AsyncBuffer, Publisher
-from gateway.publisher.retry import BufferFull, EventRefused, EventTooLarge, PublishFailed
+from gateway.publisher.retry import (
+    BufferFull,
+    EventRefused,
+    EventTooLarge,
+    PublishFailed,
+    RunForgotten,
+    RunRestarted,
+)
 from gateway.publisher.synchronous import SyncBuffer, SyncPublisher
 
 __all__ = [
@@ -43,6 +51,8 @@ __all__ = [
     "PublishFailed",
     "Publisher",
     "RegistrationRefused",
+    "RunForgotten",
+    "RunRestarted",
     "SyncBuffer",
     "SyncPublisher",
 ]

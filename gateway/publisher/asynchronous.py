@@ -11,7 +11,7 @@ from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.retry import RetryDeadline, attempt_seconds
+from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +74,15 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
 
     async def _deliver(self, event: Outgoing) -> str:
         deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        answer: bytes = await self._retry(lambda: scripts.run(self._redis, event.call), deadline)
-        return answer.decode()
+        return await self._retry(lambda: self._run(event), deadline)
 
     async def _send(self, event: Outgoing) -> None:
-        await self._attempt(lambda: scripts.run(self._redis, event.call))
+        await self._attempt(lambda: self._run(event))
+
+    async def _run(self, event: Outgoing) -> str:
+        with self._runs.refusals(event):
+            answer: bytes = await scripts.run(self._redis, self._runs.call(event))
+        return self._runs.published(event, answer)
 
     async def _retry(self, call: Callable[[], Awaitable[T]], deadline: RetryDeadline) -> T:
         while True:
@@ -137,6 +141,8 @@ class AsyncBuffer(Buffer):
                     await self._send(self._waiting[0])
                 except REDIS_ERRORS as error:
                     await asyncio.sleep(self._pause_after(error))
+                except RunRestarted as refusal:
+                    self._refused(refusal)
                 else:
                     self._sent()
         finally:

@@ -12,7 +12,8 @@ from gateway.events.ending import TerminalTypes, read_terminal_types
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.events import EventMethods, R
-from gateway.publisher.retry import BufferFull, PublishFailed, backoff
+from gateway.publisher.retry import BufferFull, PublishFailed, RunRestarted, backoff
+from gateway.publisher.runs import Runs
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,15 @@ class Producer(EventMethods[R]):
             raise ConfigurationError(mistakes)
         super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes))
         self._deadline = deadline
+        self._runs = Runs()
         self._connect(redis_url, buffer_events)
+
+    def join_run(self, execution_id: str) -> None:
+        """What follows belongs to the present run of *execution_id*.
+
+        Call it where a process that has published in the former run goes on with the new one.
+        """
+        self._runs.forget(execution_id)
 
     @abstractmethod
     def _connect(self, redis_url: str, buffer_events: int) -> None:
@@ -105,6 +114,11 @@ class Buffer(EventMethods[None]):
         self._waiting.popleft()
         self._problem = ""
         self._backoff.reset()
+
+    def _refused(self, refusal: RunRestarted) -> None:
+        """It is of a former run, and never sent."""
+        self._log.warning(log, "An event is left out. %s", refusal)
+        self._sent()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""

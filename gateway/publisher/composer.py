@@ -13,11 +13,13 @@ from typing import NamedTuple
 import orjson
 
 from gateway.contract.keys import channel
+from gateway.contract.meta import kind_of
 from gateway.contract.scripts import Call, HistoryLimits, publish_call
 from gateway.errors import MessageRefused
 from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
-from gateway.events.fields import stamp
+from gateway.events.fields import moment_of, stamp
+from gateway.events.json_edit import parse_object
 from gateway.publisher.retry import EventRefused, EventTooLarge
 from gateway.publisher.timestamps import Moment, instant
 
@@ -33,6 +35,11 @@ class Outgoing(NamedTuple):
 
     idempotency_key: str
     call: Call
+    execution_id: str
+    restarts: bool
+    """It begins a new run."""
+    ends: bool
+    """It ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,9 @@ class Composer:
         *,
         timestamp: Moment | None,
         idempotency_key: str | None,
+        restart_ttl_ms: int | None = None,
     ) -> Outgoing:
-        """The event; without a *timestamp* it happens now.
+        """The event; without a *timestamp* it happens now. *restart_ttl_ms*: see `publish_call`.
 
         Raises:
             EventRefused: it is no valid event.
@@ -63,15 +71,20 @@ class Composer:
         _check_type(event_type)
         key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
         payload = self._payload(event_type, data, stamp(instant(timestamp)))
+        terminal_type = with_status(event_type, payload, self.terminal_types)
         call = publish_call(
             execution_id,
             payload,
             channel=channel(self.channel_prefix, execution_id),
             idempotency_key=key,
-            terminal_type=with_status(event_type, payload, self.terminal_types),
+            terminal_type=terminal_type,
             limits=self.limits,
+            kind=kind_of(event_type),
+            moment=moment_of(parse_object(payload), ends=terminal_type != ""),
+            restart_ttl_ms=restart_ttl_ms,
         )
-        return Outgoing(key, call)
+        restarts = restart_ttl_ms is not None
+        return Outgoing(key, call, execution_id, restarts, terminal_type != "")
 
     def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
         fragment = orjson.Fragment(_encoded(data))

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
+from gateway.contract.scripts import FORMER_RUN_TTL_MS
 from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.timestamps import Moment, instant, milliseconds
@@ -51,10 +52,36 @@ class EventMethods(ABC, Generic[R]):
             EventRefused: it is no valid event; nothing was sent.
             EventTooLarge: it has too many bytes; nothing was sent.
             PublishFailed: Redis did not accept it (a publisher).
+            RunRestarted: it is of a run that was restarted since (a publisher).
             BufferFull: the buffer did not accept it (a buffer).
         """
         event = self._composer.compose(
             execution_id, type, data, timestamp=timestamp, idempotency_key=idempotency_key
+        )
+        return self._deliver(event)
+
+    def restart(
+        self,
+        execution_id: str,
+        type: str = "execution:restarted",
+        data: Mapping[str, Any] | None = None,
+        *,
+        keep: bool = False,
+        **sending: Unpack[Sending],
+    ) -> R:
+        """Begin a new run under the same id, with this event as its first one.
+
+        Streams show the new run after a `stream:reset`; events of the former one raise
+        `RunRestarted` in every publisher that has published in it. Its history is kept for an
+        hour; with *keep* for as long as the history of an ended run. Raises what `publish` does.
+        """
+        event = self._composer.compose(
+            execution_id,
+            type,
+            data if data is not None else {},
+            timestamp=sending.get("timestamp"),
+            idempotency_key=sending.get("idempotency_key"),
+            restart_ttl_ms=self._composer.limits.history_ttl_ms if keep else FORMER_RUN_TTL_MS,
         )
         return self._deliver(event)
 

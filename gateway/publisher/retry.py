@@ -30,6 +30,14 @@ class PublishFailed(GatewayError):
         self.idempotency_key = idempotency_key
 
 
+class RunRestarted(PublishFailed):
+    """The execution was restarted, and this event is of the former run. Do not publish it again."""
+
+
+class RunForgotten(RunRestarted):
+    """The execution was deleted (`sse-gateway forget`). Do not publish anything of it."""
+
+
 class BufferFull(GatewayError):
     """The buffer is full. This event was not added."""
 

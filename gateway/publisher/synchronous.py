@@ -24,7 +24,7 @@ from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.retry import RetryDeadline, attempt_seconds
+from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
 
 T = TypeVar("T")
@@ -134,7 +134,9 @@ class SyncPublisher(Producer[str]):
         return self._retry(lambda: self._send(event), deadline)
 
     def _send(self, event: Outgoing) -> str:
-        return self._run(event.call).decode()
+        with self._runs.refusals(event):
+            answer = self._run(self._runs.call(event))
+        return self._runs.published(event, answer)
 
     def _run(self, call: Call) -> bytes:
         script, keys, arguments = call
@@ -217,6 +219,10 @@ class SyncBuffer(Buffer):
                 self._send(event)
             except REDIS_ERRORS as error:
                 self._stopped.wait(self._pause_after(error))
+            except RunRestarted as refusal:
+                with self._changed:
+                    self._refused(refusal)
+                    self._changed.notify_all()
             else:
                 with self._changed:
                     self._sent()

@@ -60,6 +60,11 @@ class Settings(AccessSettings):
         description="Types of event that end an execution, as type or type=status: completed, "
         "failed, canceled or ended. Without a status, the event says how it ended (CONTRACT.md).",
     )
+    restart_types: Annotated[tuple[str, ...], Words] = Field(
+        (),
+        description="Types of event that begin a new run under the same id, where they are only "
+        "PUBLISHed; `Publisher.restart` needs none.",
+    )
     event_max_bytes: int = Field(
         1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
     )

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.cli.main import COMMANDS, cli
 from tests.conftest import StartGateway
 from tests.harness.gateway_process import run
+from tests.harness.history import append, ids
 from tests.support import SECRET, free_port
 
 
@@ -140,6 +141,28 @@ async def test_short_secret(words: tuple[str, ...]) -> None:
     assert (status, out) == (2, "")
     assert "32 bytes or more" in err
     assert "too-short" not in err
+
+
+async def test_restart(redis: Redis, redis_url: str) -> None:
+    """`restart` begins a new run, whose first event it names."""
+    before = await append(redis, "run-1", "execution:failed")
+    status, out, _ = await run("restart", "run-1", "--keep", REDIS_URL=redis_url)
+    [first] = await ids(redis, "run-1")
+    assert (status, out) == (0, f"run-1 begins again with {first}.\n")
+    assert first != str(before)
+
+
+async def test_forget(redis: Redis, redis_url: str) -> None:
+    """`forget` deletes one execution, or those of an organization, and never both."""
+    for execution_id in ("run-1", "run-2", "run-3"):
+        await run("register", execution_id, "--organization", "acme", REDIS_URL=redis_url)
+    status, out, _ = await run("forget", "run-1", REDIS_URL=redis_url)
+    assert (status, out) == (0, "run-1 is forgotten.\n")
+    status, out, _ = await run("forget", "--organization", "acme", REDIS_URL=redis_url)
+    assert (status, out) == (0, "2 executions of acme are forgotten.\n")
+    status, _, err = await run("forget", "run-1", "--organization", "acme", REDIS_URL=redis_url)
+    assert status == 2
+    assert "either" in err
 
 
 async def test_token_without_secret() -> None:

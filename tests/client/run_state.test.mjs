@@ -46,6 +46,18 @@ test("the first terminal event is the end", () => {
   assert.equal(state.ending, "failed");
 });
 
+test("a run that begins again has no end, and none of the former steps", () => {
+  const state = make();
+  state.add(event("5-1", "execution:failed"));
+  state.reset({ reason: "restarted" });
+  state.add(event("6-1", "execution:restarted"));
+  assert.equal(state.ending, null);
+  assert.deepEqual(
+    state.run.events.map((one) => one.id),
+    ["6-1"],
+  );
+});
+
 test("the run is the same object until something changes", () => {
   const state = make();
   state.add(event("5-1"));

@@ -84,7 +84,7 @@ def test_whatever_was_published(
     client.stdin.flush()
     document = fold(events, execution_id="", workflow_id="", include_logs=True)
     assert orjson.loads(client.stdout.readline()) == document
-    statuses = [step["status"] for step in document["execution_logs"]]
+    statuses: list[str] = [step["status"] for step in document["execution_logs"]]
     has_ended = any(event["type"] in RUN_ENDS for event in events)
     assert (document["completed_at"] is None) or has_ended
     assert ("running" in statuses) <= (not has_ended)

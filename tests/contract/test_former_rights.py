@@ -84,11 +84,25 @@ async def test_registering_works_with_former_rights(
     assert await redis.hget(meta_key("run-1"), "workflow_id") == b"invoices"
 
 
+async def test_restarting_works_with_former_rights(urls: dict[str, str], redis: Redis) -> None:
+    """The run begins again; the history of the former one is gone, since it cannot be renamed."""
+    async with Publisher(urls["publisher"]) as publisher:
+        await publisher.register("run-1", "acme", "invoices")
+        end = await publisher.publish("run-1", "execution:failed", {})
+        first = await publisher.restart("run-1")
+        assert await ids(redis, "run-1") == [first]
+    meta = await History(redis).meta("run-1")
+    assert meta.run_of(int(end.partition("-")[0])) == ""
+    assert await redis.hmget(meta_key("run-1"), "organization_id", "terminal") == [b"acme", None]
+    assert {key async for key in redis.scan_iter("*former*")} == set()
+
+
 async def test_check_names_the_missing_rights(former: Redis, redis: Redis) -> None:
     """`check` names what is missing, and what that costs, as a warning: the gateway runs."""
     findings = await check_rights(former, "execution:")
-    assert [one.level for one in findings] == [Level.WARNING] * 2
-    assert [" PTTL," in findings[0].sentence, " XLEN," in findings[1].sentence] == [True, True]
+    assert [one.level for one in findings] == [Level.WARNING] * 3
+    for finding, command in zip(findings, ("PTTL", "RENAME", "XLEN"), strict=True):
+        assert f" {command}," in finding.sentence
     assert "+pttl" in findings[0].remedy
     assert await redis.dbsize() == 0
 

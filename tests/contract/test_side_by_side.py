@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.bus import scripts
 from gateway.bus.history import History
 from gateway.contract import keys
 from gateway.contract.registration import Registration
-from gateway.contract.scripts import HistoryLimits
+from gateway.contract.scripts import BareMessage, HistoryLimits, record_call
+from gateway.events.envelope import with_timestamp
 from gateway.events.ids import EventId, parse_id
-from tests.harness.history import append, ids, payload, record
+from tests.harness.history import append, ids, kept, payload, record
 
 LIMITS = HistoryLimits()
 PREVIOUS = Path(__file__).parent / "previous"
@@ -24,6 +26,10 @@ META = keys.meta_key("run-1")
 
 def previous(*names: str) -> str:
     return "\n".join((PREVIOUS / name).read_text(encoding="utf-8") for name in names)
+
+
+def digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=16).digest()
 
 
 async def previous_record(
@@ -35,7 +41,7 @@ async def previous_record(
         "previous", 0, batch, 3_600_000, 2000,
     ]  # fmt: skip
     for one in payloads:
-        arguments += [one, hashlib.blake2b(one, digest_size=16).digest(), ""]
+        arguments += [one, digest(one), ""]
     names = [
         keys.events_key("run-1"), META, keys.seen_key("run-1"), keys.order_key("run-1"),
         keys.answer_key("run-1", "previous"),
@@ -64,6 +70,21 @@ async def test_both_releases_give_the_same_ids(redis: Redis, unregistered_ttl_ms
     now += await record(redis, "run-1", a, c, batch=2, unregistered_ttl_ms=unregistered_ttl_ms)
     assert now == before
     assert len(await ids(redis, "run-1")) == 4
+
+
+async def test_a_timestamp_is_added_only_where_this_release_recorded(redis: Redis) -> None:
+    """Each event has the bytes that history has of it: with the time of recording where this
+    release recorded it first, and as it was published where the one before did."""
+    a, b = payload("a"), payload("b")
+    await previous_record(redis, a)
+    messages = [BareMessage(one, digest(one), "", gets_timestamp=1) for one in (a, b)]
+    call = record_call("run-1", messages, instance="i", since=0, batch=1, limits=LIMITS)
+    first, second = await scripts.run(redis, call)
+    event_id, _, timestamp = second.partition(b" ")
+    assert [str(parse_id(first.decode())), event_id.decode()] == await ids(redis, "run-1")
+    assert [one for _, one in await kept(redis)] == [a, with_timestamp(b, timestamp)]
+    # It has seen `a` already: its next new one is `b`.
+    assert await previous_record(redis, b, batch=2) == [parse_id(event_id.decode())]
 
 
 async def test_both_releases_trim_within_the_bound(redis: Redis) -> None:

@@ -126,9 +126,14 @@ class Interrupted(History):
     meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        run: str = "",
     ) -> Page:
-        page = await super().page(execution_id, cursor, only_valid=only_valid)
+        page = await super().page(execution_id, cursor, only_valid=only_valid, run=run)
         if (meanwhile := self.meanwhile) is not None:
             self.meanwhile = None
             await meanwhile()

@@ -44,7 +44,7 @@ def terminal_types_of(run: dict[str, Any]) -> list[str]:
 
 
 def part(document: Any, expected: Any) -> Any:
-    """*document* with only the members that *expected* has, at any depth; lists keep their length."""
+    """*document* with only the members of *expected*, at any depth; lists keep their length."""
     if isinstance(document, dict) and isinstance(expected, dict):
         return {name: part(document.get(name), one) for name, one in expected.items()}
     if isinstance(document, list) and isinstance(expected, list):

@@ -70,7 +70,7 @@ async def record(
         limits=LIMITS,
         unregistered_ttl_ms=unregistered_ttl_ms,
     )
-    return [parse_id(one.decode()) for one in await scripts.run(redis, call)]
+    return [parse_id(one.decode().partition(" ")[0]) for one in await scripts.run(redis, call)]
 
 
 async def kept(redis: Redis, execution_id: str = "run-1") -> list[tuple[str, bytes]]:

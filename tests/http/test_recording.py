@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.bus import recorder
+from gateway.bus.history import History
 from tests.conftest import RunningGateway, StartGateway
 from tests.harness.history import append, ids, ids_of
 from tests.harness.redis_process import RedisProcess
@@ -30,6 +32,35 @@ async def test_bare_messages_are_recorded(start_gateway: StartGateway, redis: Re
     assert ids_of(seen) == ids_of(await second.rest()) == await ids(redis, "run-1")
     assert len(seen) == 3
     assert seen[0].data.partition(",")[2] == seen[1].data.partition(",")[2]
+
+
+async def test_an_event_without_timestamp_gets_the_time_of_recording(
+    start_gateway: StartGateway, redis: Redis
+) -> None:
+    """Two gateways, live and replayed, show the same bytes: the producer's JSON, after the time at
+    which it was recorded; the run has its times."""
+    gateways = [await start_gateway(ownership="token") for _ in range(2)]
+    live = [await one.open("run-1") for one in gateways]
+    began = (await redis.time())[0]
+    given = (
+        '{"type":"step:started", "data":{"timestamp":1.10}}',
+        '{ "data":{},"timestamp":null,"type":"step:completed"}',
+        '{"type":"log:line","timestamp":"mine"}',
+        '{"type":"execution:completed"}',
+    )
+    for message in given:
+        await redis.publish("execution:run-1", message)
+    seen = [await one.rest() for one in live]
+    seen += [await (await one.open("run-1")).rest() for one in gateways]
+    assert seen[0] == seen[1] == seen[2] == seen[3]
+    times = [one.json()["timestamp"] for one in seen[0]]
+    assert times[2] == "mine"
+    for number in (0, 1, 3):
+        assert 0 <= datetime.fromisoformat(times[number]).timestamp() - began < 60
+    shown = [one.data.partition(f'"{times[n]}",')[2] for n, one in enumerate(seen[0][:2])]
+    assert shown == [given[0][1:], ' "data":{},"type":"step:completed"}']
+    meta = await History(redis).meta("run-1")
+    assert (meta.first_time, meta.terminal_time) == (times[0], times[3])
 
 
 async def test_unwatched_events_are_recorded(gateway: RunningGateway, redis: Redis) -> None:

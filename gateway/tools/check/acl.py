@@ -44,6 +44,7 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "EXISTS": ("{key}",),
     "PEXPIRE": ("{key}", _PROBE_MS),
     "PTTL": ("{key}",),
+    "RENAME": ("{key}", "{key}"),
     "HSET": ("{key}", "f", "v"),
     "HSETNX": ("{key}", "f", "v"),
     "HGET": ("{key}", "f"),

@@ -1,0 +1,14 @@
+-- Deletes an execution's history and registration. A tombstone stays for a while in `meta`, without
+-- any data, so that late messages and retries do not make a new history; every script looks at it.
+-- Other keys of the execution are deleted afterwards, by the caller.
+--
+-- KEYS: events, meta. ARGV: channel, digest of the execution id, milliseconds that the tombstone is kept.
+
+local events, meta = KEYS[1], KEYS[2]
+redis.call('PEXPIRE', events, 0)
+redis.call('PEXPIRE', meta, 0)
+redis.call('HSET', meta, 'forgotten', ARGV[2])
+redis.call('PEXPIRE', meta, ARGV[3])
+-- Gateways look at once; without it, at their next heartbeat.
+redis.pcall('PUBLISH', ARGV[1], '{"type":"stream:forgotten"}')
+return 'forgotten'
