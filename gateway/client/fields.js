@@ -69,7 +69,8 @@ function unixTime(value) {
  * @param {string} name
  * @param {string | null} otherwise
  */
-export const timeIn = (data, name, otherwise) => (data[name] == null ? otherwise : time(data[name]));
+export const timeIn = (data, name, otherwise) =>
+  data[name] == null ? otherwise : time(data[name]);
 
 /**
  * Milliseconds from `begin` to `end`, both as `time` returns them or null; never negative.

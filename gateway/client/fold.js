@@ -63,10 +63,12 @@ export class RunFold {
     this.#count(envelope.id);
     const step = this.#steps.add(type, data, at);
     if (this.#hasEnded) return;
-    run.started_at ??= time(data.started_at) ?? at;
+    // Else it began before what is kept, and nobody knows when.
+    if (!run.events_missing) run.started_at ??= time(data.started_at) ?? at;
     if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at);
     else if (type === "execution:paused") run.status = "paused";
-    else if (step || type === "execution:resumed" || run.status === "pending") run.status = "running";
+    else if (step || type === "execution:resumed" || run.status === "pending")
+      run.status = "running";
   }
 
   /**

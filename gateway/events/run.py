@@ -102,7 +102,9 @@ class RunFold:
         self._count(parse_id(envelope.get("id")))
         step = self._steps.add(event_type, data, at)
         if not self._has_ended:
-            self._started_at = self._started_at or fields.time(data.get("started_at")) or at
+            if not self._events_missing:
+                # Else it started before what is kept, and nobody knows when.
+                self._started_at = self._started_at or fields.time(data.get("started_at")) or at
             if event_type in self.terminal_types if ends is None else ends:
                 self._end(ending_status(event_type, data, self.terminal_types), data, at)
             else:

@@ -36,9 +36,7 @@ function part(document, expected) {
 
 /** `type` or `type=status`, as the gateway's setting has them. */
 const typesIn = (setting) =>
-  Object.fromEntries(
-    setting.split(",").map((word) => /^(.*?)(?:=(\w+))?$/.exec(word).slice(1)),
-  );
+  Object.fromEntries(setting.split(",").map((word) => /^(.*?)(?:=(\w+))?$/.exec(word).slice(1)));
 
 for (const line of readFileSync(new URL("runs.jsonl", VECTORS), "utf8").trim().split("\n")) {
   const { name, events, expect, settings } = JSON.parse(line);
