@@ -47,6 +47,17 @@ def create_application(settings: Settings) -> web.Application:
         client_max_size=MAX_BODY_BYTES,
     )
     application[COMPONENTS] = components
+    _add_handlers(application, components, settings)
+    add_cors(application, settings.cors_origins, settings.cors_credentials)
+    if settings.page:
+        add_page(application)
+    add_fallback(application)
+    application.cleanup_ctx.append(_running)
+    application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
+    return application
+
+
+def _add_handlers(application: web.Application, components: Components, settings: Settings) -> None:
     access = components.access
     stream = StreamHandler(
         access.policy,
@@ -77,13 +88,6 @@ def create_application(settings: Settings) -> web.Application:
         health=health_handler(components.health),
         client=client_handler(),
     )
-    add_cors(application, settings.cors_origins, settings.cors_credentials)
-    if settings.page:
-        add_page(application)
-    add_fallback(application)
-    application.cleanup_ctx.append(_running)
-    application.on_shutdown.append(partial(_drain, seconds=settings.drain_seconds))
-    return application
 
 
 async def create_app() -> web.AppRunner:
@@ -114,7 +118,7 @@ def create_admin_runner(application: web.Application, settings: Settings) -> web
     limit = ConnectionLimit(process.OPERATOR_FILES, streams=lambda: 0)
     connections = Connections(settings.header_timeout_seconds, limit=limit)
     admin = create_admin(components.sources, settings.admin_hosts)
-    return Runner(admin, connections, components.supervisor, "operators' header watch")
+    return Runner(admin, connections, components.ticker, "operators' header watch")
 
 
 def create_runner(
@@ -130,7 +134,7 @@ def create_runner(
         limit=ConnectionLimit(process.most_connections(settings), components.hub.__len__),
         metrics=components.metrics,
     )
-    return Runner(application, connections, components.supervisor, "header watch")
+    return Runner(application, connections, components.ticker, "header watch")
 
 
 async def _running(application: web.Application) -> AsyncIterator[None]:

@@ -1,7 +1,5 @@
 """Every component of one gateway, built once from the settings and wired together."""
 
-from functools import partial
-
 from redis.asyncio import Redis
 
 from gateway import process
@@ -9,15 +7,21 @@ from gateway.access.control import AccessControl
 from gateway.admin.exposition import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis, master_of
-from gateway.bus.feed import Feed, Rules
+from gateway.bus.connection import create_redis
+from gateway.bus.drops import Drops
+from gateway.bus.epochs import Epochs
+from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
+from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.subscription import Subscription
+from gateway.bus.server_watch import watch_server
+from gateway.bus.subscription import TICK_SECONDS, Subscription
+from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
+from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
 from gateway.fanout.hub import Hub, QueueBounds
@@ -27,6 +31,7 @@ from gateway.http.run_cache import Documents
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.tasks import Supervisor, Tasks
+from gateway.ticker import PERIOD, Ticker
 
 
 class Components:
@@ -35,9 +40,32 @@ class Components:
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self.supervisor = Supervisor()
+        self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
-        self.history = History(self.redis)
-        self.pages = Pages(self.redis, self.history, self.metrics, settings.endings)
+        self.questions = Questions(self.redis, self.ticker)
+        trips = Trips(self.redis)
+        self.registry = Registry(self.redis, trips)
+        self.history = History(self.redis, trips)
+        self.rules = EventRules(settings.endings, settings.event_max_bytes)
+        self._build_streams(settings)
+        self._build_feed(settings)
+        self.polls = Budget(settings.most_poll_bytes)
+        self.documents = Documents(
+            self.history,
+            self.polls,
+            self.metrics,
+            seconds=settings.poll_seconds,
+            most_bytes=settings.history_max_bytes,
+            most_events=settings.history_max_events,
+            rules=self.rules,
+        )
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
+        self.hub.admit = self.access.policy.admit
+        self._register()
+
+    def _build_streams(self, settings: Settings) -> None:
+        """What open streams need."""
+        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -47,46 +75,56 @@ class Components:
             kept_bytes=settings.kept_bytes,
             max_subscribers=process.most_streams(settings),
         )
-        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
-        self.canary = Canary(self.redis, settings.channel_prefix)
-        self.polls = Budget(settings.most_poll_bytes)
-        self.documents = Documents(
-            self.history,
-            self.polls,
-            self.metrics,
-            seconds=settings.poll_seconds,
-            most_bytes=settings.history_max_bytes,
-            most_events=settings.history_max_events,
-            terminal_types=settings.endings,
-        )
         self.auditor = Auditor(self.history, self.hub)
+        self.heartbeat = Heartbeat(
+            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
+        )
+        self.expiry = Expiry()
+        self.hub.on_left = self.expiry.remove
+
+    def _build_feed(self, settings: Settings) -> None:
+        """What brings events, and tells whether they come."""
+        self.canary = Canary(settings.channel_prefix)
+        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
         self.subscription.on_confirmed = self._subscribed
         self.subscription.canary_channel = self.canary.channel.encode()
         self.subscription.canaries = lambda: self.canary.published_in_all
         self.subscription.may_read_old = self._records
-        self.heartbeat = Heartbeat(
-            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
-        )
-        self.registry = Registry(self.redis)
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
+        self.drops = Drops(self.redis, self.metrics)
+        self.epochs = Epochs(self.redis)
         self.feed = Feed(
             self.subscription,
             self.hub,
             self.canary,
             self.metrics,
-            Rules(settings.channel_prefix, settings.endings, settings.event_max_bytes),
+            settings.channel_prefix,
+            self.rules,
+            self.epochs,
+            self.drops,
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
         )
         self.health = Health(
-            self.supervisor, self.subscription, self.canary, self.feed, self.recorder
+            self.supervisor, self.subscription, self.canary, self.feed, self.recorder, self.ticker
         )
-        self.expiry = Expiry()
-        self.access = AccessControl(settings, self.redis, self.registry)
-        self.hub.admit = self.access.policy.admit
-        self.hub.on_left = self.expiry.remove
+
+    def _register(self) -> None:
+        """What is called or asked regularly; ARCHITECTURE.md describes each."""
+        every = self.ticker.every
+        every(self.heartbeat.tick_seconds, "heartbeat", self.heartbeat.tick)
+        every(self.stalls.tick_seconds, "stall watch", self.stalls.tick)
+        every(PERIOD, "expiry", self.expiry.tick)
+        every(PERIOD, "kept events", self.hub.kept.tick)
+        every(TICK_SECONDS, "silence watch", self.subscription.tick)
+        watch_server(self.redis, self.ticker, self.subscription.check_server)
+        if (watch := self.unregistered) is not None:
+            every(watch.tick_seconds, "unregistered watch", watch.tick)
+        self.questions.add("canary", self.canary.questions)
+        self.access.revocations.watch(self.hub, self.ticker, self.questions)
+        self.questions.add("auditor", self.auditor.questions)
 
     def _records(self) -> bool:
         return self.recorder is not None and self.recorder.problem is None
@@ -94,24 +132,17 @@ class Components:
     def _subscribed(self) -> None:
         self.hub.subscribed()
         self.auditor.subscribed()
-        self.canary.publish_now()
+        # A new subscription needs a canary to be healthy.
+        self.questions.send_now()
 
     def tasks(self) -> Tasks:
         """The background tasks in start order; ARCHITECTURE.md describes each."""
-        master = master_of(self.redis)
         return {
             "feed": self.feed.run,
             "subscription": self.subscription.run,
-            "canary": self.canary.run,
             **({"recorder": self.recorder.run} if self.recorder else {}),
-            **({"master watch": master.run} if master else {}),
-            "auditor": self.auditor.run,
-            "heartbeat": self.heartbeat.run,
-            "stall watch": self.stalls.run,
-            "expiry": self.expiry.run,
-            "loop lag": partial(process.measure_loop_lag, self.metrics.loop_lag),
-            **self.access.tasks(self.hub),
-            **({"unregistered watch": self.unregistered.run} if self.unregistered else {}),
+            "ticker": self.ticker.run,
+            **self.access.tasks(),
         }
 
     @property
@@ -125,6 +156,7 @@ class Components:
             self.canary,
             self.supervisor,
             self.polls,
+            self.drops,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -140,6 +172,7 @@ class Components:
         """Close the streams that are left, stop every background task, disconnect from Redis."""
         await self.hub.cut()
         await self.supervisor.stop()
+        await self.ticker.stop()
         await self.hub.stop()
         await self.pages.stop()
         await self.history.stop()

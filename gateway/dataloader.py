@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 PAUSE = 0.01
-"""Seconds from the end of one batch to the start of the next, in which questions gather."""
+"""Seconds from the end of a batch to the start of the next, in which questions gather, where one
+came during the batch."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -30,15 +31,19 @@ class DataLoader(Generic[K, T]):
         self._asked: dict[K, asyncio.Future[T]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, key: K) -> T:
-        """The answer for *key*, from a batch that has not started yet."""
+    def begin(self, key: K) -> "asyncio.Future[T]":
+        """The answer for *key*, from a batch that has not started yet. Who awaits it shields it:
+        others may wait for the same."""
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        # Shielded: others may wait for the same answer.
-        return await asyncio.shield(asked)
+        return asked
+
+    async def ask(self, key: K) -> T:
+        """The answer of `begin`."""
+        return await asyncio.shield(self.begin(key))
 
     async def stop(self) -> None:
         """Cancel what is under way."""
@@ -51,7 +56,9 @@ class DataLoader(Generic[K, T]):
             while self._asked:
                 keys = list(islice(self._asked, self._max_batch))
                 await self._run_batch({key: self._asked.pop(key) for key in keys})
-                await asyncio.sleep(PAUSE)
+                # Where the next batch is full already, nothing more needs to gather.
+                if 0 < len(self._asked) < self._max_batch:
+                    await asyncio.sleep(PAUSE)
         finally:
             self._task = None
             for asked in self._asked.values():

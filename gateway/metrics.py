@@ -37,6 +37,8 @@ class Metrics:
     """Bytes written to the bodies of streams that have ended."""
     events_dropped: Counter[str] = field(default_factory=Counter)
     """Messages that are not events, by where they were dropped."""
+    events_edited: Counter[str] = field(default_factory=Counter)
+    """Events that were not passed on as they were published, by what was done."""
     history_reads: int = 0
     """Pages of history read from Redis; one read may serve thousands of streams."""
     gaps: int = 0
@@ -51,6 +53,8 @@ class Metrics:
     """Refused requests by error code."""
     polls_cut: Counter[str] = field(default_factory=Counter)
     """Polls that were cut while the answer was written, by reason."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed calls of the ticker's functions, by name."""
     feed_lag: Histogram = field(
         default_factory=_lag("feed_lag_seconds", "From an event's timestamp to its sockets.")
     )

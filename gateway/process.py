@@ -1,10 +1,7 @@
-"""The Python process: garbage collection, file descriptors, and how late its event loop is."""
+"""The Python process: garbage collection and file descriptors."""
 
-import asyncio
 import gc
 import resource
-
-from prometheus_client import Histogram
 
 from gateway.settings import Settings
 
@@ -22,9 +19,6 @@ _PROCESS_FILES = 24
 
 _BACKEND_FILES = 32
 """Most connections to the backend (`gateway.access.ownership.CONNECTIONS`)."""
-
-INTERVAL = 0.25
-"""Seconds between two measurements of the event loop."""
 
 
 def tune_gc() -> None:
@@ -62,12 +56,3 @@ def raise_file_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-async def measure_loop_lag(lags: Histogram) -> None:
-    """Observe in *lags*, until cancelled, how many seconds late the loop runs a timer."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + INTERVAL
-        await asyncio.sleep(INTERVAL)
-        lags.observe(max(0.0, loop.time() - due))

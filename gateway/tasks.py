@@ -7,7 +7,7 @@ restarted: a bug would end it again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 Tasks = dict[str, Callable[[], Coroutine[Any, Any, None]]]
@@ -46,10 +46,15 @@ class Supervisor:
     async def stop(self) -> None:
         """Cancel all tasks and wait until they have ended."""
         self._stopping = True
-        pending = set(self._tasks.values())
-        while pending:
-            for task in pending:
-                task.cancel()
-            # Again and again: a library that is connecting may swallow a cancellation.
-            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
+        await cancel_all(self._tasks.values())
         self._tasks.clear()
+
+
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel *tasks* and wait until they have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Again and again: a library that is connecting may swallow a cancellation.
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)

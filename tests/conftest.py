@@ -18,7 +18,7 @@ from gateway.contract.keys import channel_pattern
 from gateway.process import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
-from tests.harness.redis_process import RedisProcess
+from tests.harness.redis_process import Masters, RedisProcess
 from tests.harness.sse import SseReader
 from tests.support import DEADLINE, SECRET, eventually
 
@@ -81,6 +81,15 @@ def redis_process() -> Iterator[Callable[..., RedisProcess]]:
 
 
 MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def masters() -> Iterator[Masters]:
+    """Two servers, and a sentinel that names the first until it is told to name the second."""
+    masters = Masters()
+    masters.start()
+    yield masters
+    masters.clean_up()
 
 
 @pytest.fixture

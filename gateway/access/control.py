@@ -1,7 +1,5 @@
 """Access control of one gateway, built from the settings: one object for `gateway.app`."""
 
-from functools import partial
-
 from redis.asyncio import Redis
 
 from gateway.access.jwks import JwksKeys
@@ -19,10 +17,11 @@ from gateway.access.tokens import TokenVerifier
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.bus.stream_counts import StreamCounts
+from gateway.bus.trips import Trips
 from gateway.errors import ConfigurationError
-from gateway.fanout.hub import Hub
 from gateway.settings import Settings, variable
 from gateway.tasks import Tasks
+from gateway.ticker import Ticker
 
 RELOADED = frozenset(
     {
@@ -44,17 +43,24 @@ RELOADED = frozenset(
 class AccessControl:
     """Everything that decides about a request before it becomes a stream."""
 
-    def __init__(self, settings: Settings, redis: Redis, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        registry: Registry,
+        ticker: Ticker,
+        trips: Trips,
+    ) -> None:
         """Builds it; nothing runs yet.
 
         Raises:
             ConfigurationError: the keys cannot be used.
         """
-        self.revocations = Revocations(redis)
+        self.revocations = Revocations(redis, trips=trips)
         self.tickets = Tickets(redis)
         self._verifier = TokenVerifier(settings, create_keys(settings))
         self._jwks_url = settings.jwks_url
-        self._ownership = _ownership(settings, registry)
+        self._ownership = _ownership(settings, registry, self.revocations)
         self.policy = Policy(
             self._verifier,
             self.tickets,
@@ -64,19 +70,14 @@ class AccessControl:
             keeps_token=settings.ownership == "backend",
         )
         self.stream_counts = StreamCounts(
-            redis, settings.max_streams_per_organization, settings.ownership_wait_seconds
+            redis, ticker, settings.max_streams_per_organization, settings.ownership_wait_seconds
         )
         self.quota = Quota(settings, self.stream_counts)
 
-    def tasks(self, hub: Hub) -> Tasks:
-        """Its background tasks; streams of *hub* that are revoked are closed."""
-        tasks: Tasks = {
-            "revocations": partial(self.revocations.run, hub),
-            "stream counts": self.stream_counts.run,
-        }
-        if isinstance(self._verifier.keys, JwksKeys):
-            tasks["issuer's keys"] = self._verifier.keys.run
-        return tasks
+    def tasks(self) -> Tasks:
+        """Its background tasks."""
+        keys = self._verifier.keys
+        return {"issuer's keys": keys.run} if isinstance(keys, JwksKeys) else {}
 
     def reload(self, settings: Settings) -> None:
         """Use the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at a URL
@@ -103,7 +104,7 @@ class AccessControl:
             await self._ownership.stop()
 
 
-def _ownership(settings: Settings, registry: Registry) -> Ownership:
+def _ownership(settings: Settings, registry: Registry, revocations: Revocations) -> Ownership:
     wait = settings.ownership_wait_seconds
     if settings.ownership == "token":
         return TokenOwnership()
@@ -114,7 +115,7 @@ def _ownership(settings: Settings, registry: Registry) -> Ownership:
             cache_seconds=settings.backend_cache_seconds,
             wait=wait,
         )
-    return RegistryOwnership(registry, wait)
+    return RegistryOwnership(registry, revocations, wait)
 
 
 def create_keys(settings: Settings) -> Keys:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -41,6 +41,17 @@ class Key:
     algorithms: frozenset[str]
     kid: str | None = None
     """Its name in a JWK set; None if it has none."""
+    _prepared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def has_signed(self, signed: bytes, signature: bytes, algorithm: str) -> bool:
+        """Whether *signature*, by *algorithm*, is its signature of *signed*; False for an algorithm
+        that it may not verify."""
+        if algorithm not in self.algorithms:
+            return False
+        verifier: Any = jwt.get_algorithm_by_name(algorithm)
+        if algorithm not in self._prepared:
+            self._prepared[algorithm] = verifier.prepare_key(self.material)
+        return bool(verifier.verify(signed, self._prepared[algorithm], signature))
 
 
 class Keys(Protocol):

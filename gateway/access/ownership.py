@@ -13,6 +13,7 @@ from yarl import URL
 from gateway.access.fair_share import FairShare
 from gateway.access.lru_cache import LruCache
 from gateway.bus.registry import Registry
+from gateway.bus.revocations import Revocations
 from gateway.dataloader import SingleFlight
 from gateway.errors import BackendUnavailable, ExecutionNotFound
 from gateway.principal import Principal
@@ -41,6 +42,9 @@ _DOTS = (".", "..")
 class Ownership(Protocol):
     """Decides whether a principal's organization may see an execution."""
 
+    learns_revocations: bool
+    """Whether `admit` has learned of all that was revoked before its last question."""
+
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """Return when it may. *again*: its stream is open, and the history has a new epoch; answers
         about the former one do not count.
@@ -54,6 +58,8 @@ class Ownership(Protocol):
 class TokenOwnership:
     """`GATEWAY_OWNERSHIP=token`: a valid token may see any execution, or those that its claim
     `executions` lists."""
+
+    learns_revocations = False
 
     def __init__(self) -> None:
         log.warning(
@@ -72,16 +78,24 @@ class TokenOwnership:
 class RegistryOwnership:
     """`GATEWAY_OWNERSHIP=registry`: the organization that the execution was registered for."""
 
-    def __init__(self, registry: Registry, wait: float) -> None:
+    learns_revocations = True
+
+    def __init__(self, registry: Registry, revocations: Revocations, wait: float) -> None:
         """*wait*: seconds to wait for a registration, or for Redis."""
         self._registry = registry
+        self._revocations = revocations
         self._wait = wait
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
         """See `Ownership.admit`."""
 
         async def ask() -> bool:
-            return await self._registry.owner(principal.execution_id) == principal.organization_id
+            begun = self._revocations.begin()
+            if await self._registry.owner(principal.execution_id) != principal.organization_id:
+                return False
+            # In the same trip, which the wait for the execution was before.
+            await self._revocations.refresh(begun)
+            return True
 
         if not await poll_until(ask, self._wait, "Redis"):
             raise ExecutionNotFound
@@ -94,6 +108,8 @@ class BackendOwnership:
     2xx is a yes; 401, 403 and 404 are a no; anything else is no answer. Answers are cached for
     seconds, and equal questions share one request.
     """
+
+    learns_revocations = False
 
     def __init__(
         self,

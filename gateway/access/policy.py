@@ -5,6 +5,7 @@ Then it is *admitted*: nothing of it is revoked, and the execution belongs to th
 which may have to be waited for.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -83,24 +84,40 @@ class Policy:
         identity = identity.narrowed(organization_id, execution_id)
         return Principal(execution_id, organization_id, identity, token)
 
-    async def admit(self, principal: Principal, *, again: bool = False) -> None:
+    async def admit(
+        self,
+        principal: Principal,
+        *,
+        again: bool = False,
+        read_ahead: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Wait until *principal* may see the execution. *again*: see `Ownership.admit`.
+
+        *read_ahead* is called as soon as a first page may be asked for, to go in the same trip as
+        the last question: with the organization that must own it, empty where that is settled.
 
         Raises:
             ExecutionNotFound: it is not this organization's, or there is none, or it was revoked.
             Unauthenticated, Forbidden: the token, its subject or organization was revoked.
             Unavailable: the question could not be answered in time.
         """
-        await self._ownership.admit(principal, again=again)
+        if self._ownership.learns_revocations:
+            read_ahead(principal.organization_id)
+            await self._ownership.admit(principal, again=again)
+        else:
+            await self._ownership.admit(principal, again=again)
+            read_ahead("")
+            await self._refresh()
+        if (kind := self._revocations.kind_of(principal)) is not None:
+            refuse_revoked(kind)
 
+    async def _refresh(self) -> None:
         async def refresh() -> bool:
             await self._revocations.refresh()
             return True
 
         # Last, so that a revocation which came during the wait for the execution counts too.
         await poll_until(refresh, self._wait, "Redis")
-        if (kind := self._revocations.kind_of(principal)) is not None:
-            refuse_revoked(kind)
 
 
 def _organization(asked: str | None, identity: Identity) -> str:

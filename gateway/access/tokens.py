@@ -6,13 +6,15 @@ so that a reconnect storm does not verify every signature again.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from sys import getsizeof
+from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from gateway.access.claims import Claims, identity, place
-from gateway.access.keys import Key, Keys
+from gateway.access.keys import Keys
 from gateway.access.lru_cache import LruCache
 from gateway.errors import Unauthenticated
 from gateway.principal import Identity
@@ -30,6 +32,19 @@ _ENTRY_BYTES = 400
 _HOSTILE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 """What an untrusted token may raise: `Infinity` as a date, JSON a thousand levels deep, or a list
 where the oldest PyJWT that is allowed expects text."""
+
+
+_CLAIMS: Options = {
+    # The signature comes after: it is tried with each key, and the token is parsed once.
+    "verify_signature": False,
+    "verify_exp": True,
+    "verify_nbf": True,
+    "verify_iat": True,
+    "verify_iss": True,
+    "verify_sub": True,
+    "verify_jti": True,
+    "require": ["exp"],
+}
 
 
 class TokenVerifier:
@@ -73,10 +88,15 @@ class TokenVerifier:
         digest = hashlib.blake2b(token.encode(), digest_size=32).digest()
         if (cached := self._cached(digest)) is not None:
             return cached
-        algorithm, kid = self._header(token)
+        claims, header, signature = self._parse(token)
+        algorithm = header["alg"]
         keys = self._keys
         # No await after this: a key that is removed meanwhile would still be used.
-        proved = self._prove(token, digest, await keys.candidates(algorithm, kid))
+        candidates = await keys.candidates(algorithm, header.get("kid"))
+        signed = token.rpartition(".")[0].encode()
+        if not any(key.has_signed(signed, signature, algorithm) for key in candidates):
+            raise _invalid()
+        proved = self._identity(claims, digest)
         if keys is self._keys:
             self._cache.put(digest, proved)
         return proved
@@ -95,51 +115,45 @@ class TokenVerifier:
             raise _expired()
         return cached
 
-    def _header(self, token: str) -> tuple[str, str | None]:
-        """Algorithm and name of the key, as the token's unverified header states them."""
+    def _parse(self, token: str) -> tuple[Claims, dict[str, Any], bytes]:
+        """Claims, header and signature of *token*, whose claims are valid now; nobody has checked
+        yet who signed it."""
+        settings = self._settings
         try:
-            header = jwt.get_unverified_header(token)
-        except _HOSTILE:
-            raise _invalid() from None
-        algorithm: object = header.get("alg")
-        # The gateway supports no extension, so none may be critical (RFC 7515, section 4.1.11).
-        if algorithm not in self._algorithms or "crit" in header or "b64" in header:
-            raise _invalid()
-        # PyJWT has checked that a `kid` is text.
-        return str(algorithm), header.get("kid")
-
-    def _prove(self, token: str, digest: bytes, candidates: Sequence[Key]) -> Identity:
-        try:
-            return identity(
-                self._claims(token, candidates),
-                self._settings.organization_claim,
-                reads_executions=self._settings.ownership == "token",
-                digest=digest,
+            parsed = jwt.decode_complete(
+                token,
+                options={**_CLAIMS, "verify_aud": settings.jwt_audience is not None},
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+                leeway=settings.jwt_leeway_seconds,
             )
         except jwt.ExpiredSignatureError:
             raise _expired() from None
         except _HOSTILE:
             raise _invalid() from None
+        header = parsed["header"]
+        # The header chooses among the allowed algorithms, and the key must fit that: a public key
+        # must not be used as a secret (RFC 8725, sections 3.1 and 3.2). The gateway supports no
+        # extension, so none may be critical (RFC 7515, section 4.1.11).
+        if header.get("alg") not in self._algorithms or "crit" in header or "b64" in header:
+            raise _invalid()
+        # PyJWT has checked that a `kid` is text.
+        return parsed["payload"], header, parsed["signature"]
 
-    def _claims(self, token: str, candidates: Sequence[Key]) -> Claims:
-        """The claims of a token that one of the keys has signed, and that is valid now."""
-        settings = self._settings
-        for key in candidates:
-            try:
-                return jwt.decode(
-                    token,
-                    key.material,
-                    # Those allowed that fit the key: the token's header must not choose, and a
-                    # public key must not be used as a secret (RFC 8725, sections 3.1 and 3.2).
-                    algorithms=[name for name in self._algorithms if name in key.algorithms],
-                    issuer=settings.jwt_issuer,
-                    audience=settings.jwt_audience,
-                    leeway=settings.jwt_leeway_seconds,
-                    options={"require": ["exp"], "verify_aud": settings.jwt_audience is not None},
-                )
-            except jwt.InvalidSignatureError:
-                continue
-        raise _invalid()
+    def _identity(self, claims: Claims, digest: bytes) -> Identity:
+        try:
+            proved = identity(
+                claims,
+                self._settings.organization_claim,
+                reads_executions=self._settings.ownership == "token",
+                digest=digest,
+            )
+        except _HOSTILE:
+            raise _invalid() from None
+        if proved.expires_at <= self._clock() - self._settings.jwt_leeway_seconds:
+            # While the keys were fetched.
+            raise _expired()
+        return proved
 
 
 def _size_of(proved: Identity) -> int:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.bus.canary import Canary
+from gateway.bus.drops import Drops
 from gateway.bus.health import Health
 from gateway.bus.subscription import Subscription
 from gateway.events.sse_encoder import CloseReason
@@ -44,6 +45,7 @@ class Sources:
     canary: Canary
     supervisor: Supervisor
     polls: Budget
+    drops: Drops
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""
@@ -83,12 +85,24 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "reason",
         CUT_REASONS,
     ),
+    "failures": (
+        "Failed calls of what the gateway does regularly, by name; each is tried again.",
+        "name",
+        (),
+    ),
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
         "are in no history. history: entries of a history that are no event. "
         "forgotten: late ones of an execution that was deleted.",
         "where",
         ("malformed", "unrecorded", "history", "forgotten"),
+    ),
+    "events_edited": (
+        "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
+        "what was too large; replaced: little but the type could be read; renumbered: the id was "
+        "the producer's own.",
+        "edit",
+        ("repaired", "trimmed", "replaced", "renumbered"),
     ),
 }
 
@@ -149,7 +163,7 @@ class GatewayCollector(Collector):
         slow = sum(one.blocked > 0 for one in streams)
         yield "streams_open", "Streams that are open or opening.", len(hub)
         yield "streams_limit", "Most streams at once; 0: no limit.", hub.max_subscribers
-        yield "streams_held", "Streams that are catching up from history.", catching_up
+        yield "streams_catching_up", "Streams that are catching up from history.", catching_up
         yield "streams_slow", "Streams whose reader has not taken all bytes.", slow
         yield "queue_events", "Events that wait for readers, in all queues.", sum(events)
         yield "queue_bytes", "Bytes that wait for readers, in all queues.", sum(sizes)

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client.exposition import choose_encoder
 
 from gateway.admin.exposition import Sources, create_registry
+from gateway.bus.drops import Drops
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
@@ -27,12 +28,16 @@ DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
 """Most streams in one answer: it is built without a pause, about 5 µs each."""
 
+_MOST_DROPPED = 100
+"""Most executions with dropped messages in one answer."""
+
 _FILTERS = ("execution", "organization", "subject")
 
 
-def streams_handler(hub: Hub) -> Handler:
+def streams_handler(hub: Hub, drops: Drops) -> Handler:
     """The streams of *hub* as JSON, oldest first; `?execution=`, `?organization=` and `?subject=`
-    filter them, `?limit=` says how many are shown."""
+    filter them, `?limit=` says how many are shown. With the executions that had messages dropped,
+    the latest ones first."""
 
     async def handle(request: web.Request) -> web.Response:
         unknown = request.query.keys() - {*_FILTERS, "limit"}
@@ -48,6 +53,10 @@ def streams_handler(hub: Hub) -> Handler:
                 "open": len(hub),
                 "matching": len(matching),
                 "streams": [_describe(one, now) for one in matching[:limit]],
+                "dropped": [
+                    {"execution_id": name, "messages": one.messages, "reason": one.reason}
+                    for name, one in list(drops.executions.items())[: -_MOST_DROPPED - 1 : -1]
+                ],
             }
         )
 
@@ -73,8 +82,8 @@ def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
 
 
 def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
-    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `live`, `held` while it
-    catches up from history, or why it is ending."""
+    """Ages and lags in seconds, sizes in bytes. The state is `opening`, `catching_up`
+    from history, `live`, or why it is ending."""
     shown = subscriber.snapshot(now)
     return {
         "execution_id": subscriber.execution_id,
@@ -102,7 +111,7 @@ def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     application.router.add_get("/ready", _state_handler("ready", sources.not_ready))
     # 503 only for what a restart repairs: that Redis is away is no such thing.
     application.router.add_get("/live", _state_handler("live", sources.not_live))
-    application.router.add_get("/streams", streams_handler(sources.hub))
+    application.router.add_get("/streams", streams_handler(sources.hub, sources.drops))
     add_fallback(application)
     return application
 
@@ -169,19 +178,3 @@ def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handl
         return json_response({"status": name})
 
     return handle
-
-
-def _live(sources: Sources) -> Handler:
-    """200 while nothing is wrong that only a restart can mend: Redis being away is not."""
-
-    async def handle(_: web.Request) -> web.Response:
-        stuck = sources.health.stuck()
-        return _state("live", [stuck] if stuck else [])
-
-    return handle
-
-
-def _state(name: str, reasons: list[str]) -> web.Response:
-    if reasons:
-        return json_response({"status": f"not {name}", "reasons": reasons}, 503)
-    return json_response({"status": name})

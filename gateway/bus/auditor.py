@@ -6,29 +6,25 @@ by everybody. It only compares: a log that is behind its history repairs itself.
 """
 
 import asyncio
+from functools import partial
 
 from gateway.bus.history import History
-from gateway.errors import RedisUnavailable
+from gateway.bus.questions import Question
 from gateway.fanout.hub import Hub
 
 SWEEPS = (0.0, 1.0, 5.0)
-"""Seconds after a new subscription at which all histories are compared: a worker's last writes, or
-another instance's recording, may come late."""
-
-_TICK = 0.25
-_AT_ONCE = 100
-"""Histories compared in one round trip. Events wait while its answers are read, so not too many."""
+"""Seconds after a new subscription from which all histories are compared: a worker's last writes,
+or another instance's recording, may come late."""
 
 
 class Auditor:
-    """Audits the streams of one hub; `run` is its one task."""
+    """Audits the streams of one hub, by regular `questions`."""
 
     def __init__(self, history: History, hub: Hub) -> None:
         self._history = history
         self._hub = hub
         self._silent: set[str] = set()
         self._sweeps: list[float] = []
-        self._wake = asyncio.Event()
 
     def silent(self, execution_id: str) -> None:
         """A stream of this execution has been silent for a heartbeat interval."""
@@ -38,33 +34,16 @@ class Auditor:
         """A new subscription was confirmed: between it and the last one anything may have come."""
         now = asyncio.get_running_loop().time()
         self._sweeps = [now + delay for delay in SWEEPS]
-        self._wake.set()
 
-    async def run(self) -> None:
-        """Audit what is due."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                async with asyncio.timeout(_TICK):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            if self._sweeps and self._sweeps[0] <= loop.time():
-                del self._sweeps[0]
-                self._silent.clear()
-                await self._audit(self._hub.executions)
-            elif self._silent:
-                silent, self._silent = self._silent, set()
-                await self._audit(list(silent))
-
-    async def _audit(self, execution_ids: list[str]) -> None:
-        for begin in range(0, len(execution_ids), _AT_ONCE):
-            session = self._hub.session
-            try:
-                positions = await self._history.positions(execution_ids[begin : begin + _AT_ONCE])
-            except RedisUnavailable:
-                # Health tells of it. The next subscription brings new sweeps, or the next silence.
-                return
-            for execution_id, last in positions.items():
-                self._hub.audit(execution_id, last, session)
+    def questions(self) -> list[Question]:
+        """What is to be audited now. What Redis does not answer is asked at the next subscription,
+        or the next silence; health tells of it."""
+        asked, self._silent = self._silent, set()
+        if self._sweeps and self._sweeps[0] <= asyncio.get_running_loop().time():
+            del self._sweeps[0]
+            asked = set(self._hub.executions)
+        session = self._hub.session
+        return [
+            self._history.last_id(one, partial(self._hub.audit, one, session=session))
+            for one in asked
+        ]

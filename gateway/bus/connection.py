@@ -7,11 +7,12 @@ own outside this pool.
 
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.bus.sentinel import Master, MasterPool
+from gateway.bus.sentinel import MasterPool
+from gateway.bus.server import Server, ServerPool
 from gateway.settings.redis_url import is_sentinel_url, parse_sentinel_url
 
 COMMAND_TIMEOUT = 3.0
@@ -47,10 +48,11 @@ def create_redis(
     }
     if is_sentinel_url(url):
         return Redis.from_pool(MasterPool(parse_sentinel_url(url), **options))
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    return Redis.from_pool(ServerPool(url, **options))
 
 
-def master_of(redis: Redis) -> Master | None:
-    """The master that the sentinels of *redis* name; None where its URL names the server."""
+def server_of(redis: Redis) -> Server:
+    """Where a client that `create_redis` has made is connected to."""
     pool = redis.connection_pool
-    return pool.master if isinstance(pool, MasterPool) else None
+    assert isinstance(pool, MasterPool | ServerPool)  # noqa: S101 - for the type checker
+    return pool.server

@@ -5,49 +5,35 @@ ends the feed. A bare message is recorded before it is delivered. Nothing here a
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.bus.canary import Canary
+from gateway.bus.drops import Drops
+from gateway.bus.epochs import Epochs
 from gateway.bus.lag import LagSampler
 from gateway.bus.recorder import FORGOTTEN, Given, Recorder
 from gateway.bus.subscription import MessageBatch, Subscription
 from gateway.contract.keys import CANARY_MARK
 from gateway.errors import MessageRefused
 from gateway.events.batch import event_batches
-from gateway.events.ending import TerminalTypes
 from gateway.events.envelope import (
     EXECUTION_ID,
     Envelope,
     Event,
+    EventRules,
+    as_bare,
     decode,
     live,
     recorded,
+    untimed,
     with_timestamp,
 )
 from gateway.fanout.hub import Hub
-from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
-DROP_LOG_INTERVAL = 10.0
-"""Seconds between two log lines about dropped messages."""
-
 
 _FORGOTTEN = b'{"type":"stream:forgotten"}'
 """What `forget.lua` publishes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the feed takes for an event."""
-
-    prefix: str
-    terminal_types: TerminalTypes
-    event_max_bytes: int
 
 
 class Feed:
@@ -59,7 +45,10 @@ class Feed:
         hub: Hub,
         canary: Canary,
         metrics: Metrics,
-        rules: Rules,
+        prefix: str,
+        rules: EventRules,
+        epochs: Epochs,
+        drops: Drops,
         recorder: Recorder | None = None,
         note_events: Callable[[str, int], None] | None = None,
     ) -> None:
@@ -69,10 +58,12 @@ class Feed:
         self._hub = hub
         self._canary = canary
         self._metrics = metrics
+        self._prefix = prefix
         self._rules = rules
+        self._epochs = epochs
+        self._drops = drops
         self._recorder = recorder
         self._note_events = note_events
-        self._drop_log = RateLimitedLog(DROP_LOG_INTERVAL)
         self._lag = LagSampler(metrics.feed_lag)
         self._busy_since: float | None = None
 
@@ -83,6 +74,7 @@ class Feed:
         since = self._busy_since
         if since is None:
             return 0.0
+        since = max(since, self._epochs.found_away_at)
         if self._recorder is not None:
             since = max(since, self._recorder.found_away_at)
         return asyncio.get_running_loop().time() - since
@@ -98,6 +90,7 @@ class Feed:
 
     async def _deliver(self, batch: MessageBatch) -> None:
         arrived = self._read_all(batch)
+        await self._find_own_ids(arrived)
         bare: dict[str, list[Envelope]] = {}
         for execution_id, envelopes in arrived.items():
             without = [one for one in envelopes if one.id is None]
@@ -118,6 +111,8 @@ class Feed:
         self._metrics.events_received += len(envelopes)
         if self._note_events is not None:
             self._note_events(execution_id, len(envelopes))
+        if ids is not None:
+            self._epochs.recorded(execution_id, (one and one.id for one in ids))
         if not self._hub.watches(execution_id):
             return
         recorded_here = {one.id for one in ids or () if one is not None}
@@ -129,8 +124,9 @@ class Feed:
         """The events of *batch* by execution; whatever is none is dropped here."""
         arrived: dict[str, list[Envelope]] = {}
         for channel, payload in batch.messages:
+            execution_id = None
             try:
-                execution_id = execution_of(channel, self._rules.prefix)
+                execution_id = execution_of(channel, self._prefix)
                 if execution_id is None:
                     name = channel.decode("utf-8", "replace")
                     self._canary.returned(name.rpartition(CANARY_MARK)[2])
@@ -138,29 +134,36 @@ class Feed:
                 if payload == _FORGOTTEN:
                     self._hub.look_again(execution_id)
                     continue
-                envelope = self._read(payload)
+                envelope = decode(payload, self._rules.max_bytes)
             except MessageRefused as refusal:
-                self._drop(channel, refusal)
+                self._drop(channel, execution_id, refusal)
             else:
+                if envelope.edit is not None:
+                    self._drops.edited(execution_id, envelope.edit)
                 arrived.setdefault(execution_id, []).append(envelope)
         return arrived
 
-    def _read(self, payload: bytes) -> Envelope:
-        if len(payload) > self._rules.event_max_bytes:
-            allowed = self._rules.event_max_bytes
-            raise MessageRefused(f"it has {len(payload)} bytes, {allowed} are allowed")
-        return decode(payload)
+    async def _find_own_ids(self, arrived: dict[str, list[Envelope]]) -> None:
+        """Of what has *arrived*, ids that no history gave make bare messages."""
+        ask = self._epochs.must_ask
+        asked = [one for one, envelopes in arrived.items() if ask(one, envelopes)]
+        unread = await self._epochs.look(asked) if asked else ()
+        for execution_id in asked:
+            if execution_id not in unread:
+                some = arrived[execution_id]
+                arrived[execution_id] = [self._own(execution_id, one) for one in some]
 
-    def _drop(self, channel: bytes, refusal: MessageRefused) -> None:
-        self._metrics.events_dropped["malformed"] += 1
-        held_back = self._drop_log.due()
-        if held_back is not None:
-            log.warning(
-                "Dropped a message on channel %r: %s. (%d more were dropped since the last line.)",
-                channel[:200],
-                refusal,
-                held_back,
-            )
+    def _own(self, execution_id: str, envelope: Envelope) -> Envelope:
+        """*envelope*; a bare one if its id is the producer's own."""
+        while envelope.id is not None and not self._epochs.is_ours(execution_id, envelope.id):
+            envelope = as_bare(envelope, self._rules.max_bytes)
+            if envelope.edit is not None and envelope.edit.kind == "renumbered":
+                self._drops.edited(execution_id, envelope.edit)
+        return envelope
+
+    def _drop(self, channel: bytes, execution_id: str | None, refusal: MessageRefused) -> None:
+        if (rest := self._drops.dropped(channel, execution_id, str(refusal))) is not None:
+            self._hub.spawn(rest)
 
 
 # Most messages come on a channel that others came on before.
@@ -208,6 +211,6 @@ def in_order(envelopes: Iterable[Envelope], ids: list[Given | None] | None) -> l
 
 def _body(envelope: Envelope, given: Given) -> bytes:
     """What history has of a recorded message."""
-    if envelope.untimed is None or not given.timestamp:
+    if not given.timestamp or (body := untimed(envelope.body)) is None:
         return envelope.body
-    return with_timestamp(envelope.untimed, given.timestamp)
+    return with_timestamp(body, given.timestamp)

@@ -1,7 +1,7 @@
 """Whether this gateway can deliver events, for the health endpoint, metrics and systemd.
 
-Healthy means: a canary came back lately, Redis has confirmed the subscription, and every background
-task is alive.
+Healthy means: a canary came back lately, Redis has confirmed the subscription, every background
+task is alive, and no regular function fails.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from gateway.bus.feed import Feed
 from gateway.bus.recorder import Recorder
 from gateway.bus.subscription import Subscription
 from gateway.tasks import Supervisor
+from gateway.ticker import Ticker
 
 STUCK_AFTER = 30.0
 """Seconds that the feed may take for one batch while Redis answers: many times the longest
@@ -39,8 +40,10 @@ class Health:
         canary: Canary,
         feed: Feed,
         recorder: Recorder | None,
+        ticker: Ticker,
     ) -> None:
         self._supervisor = supervisor
+        self._ticker = ticker
         self._subscription = subscription
         self._canary = canary
         self._feed = feed
@@ -56,7 +59,8 @@ class Health:
             redis = None
             delayed = f"Events wait, for {busy:.0f} s now, until those before them are recorded."
         unrecorded = self._recorder.problem if self._recorder is not None else None
-        reasons = [redis, delayed, unrecorded, *self._supervisor.failures.values()]
+        failed = (*self._supervisor.failures.values(), *self._ticker.failures.values())
+        reasons = [redis, delayed, unrecorded, *failed]
         return HealthStatus(redis is None, tuple(reason for reason in reasons if reason))
 
     def stuck(self) -> str | None:

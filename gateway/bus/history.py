@@ -6,18 +6,22 @@ It answers from Redis each time; sharing one read among many streams is `gateway
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, read_meta
 from gateway.bus.errors import redis_errors
+from gateway.bus.questions import Question
+from gateway.bus.trips import Trips
+from gateway.contract.keys import meta_key
 from gateway.contract.meta import META_FIELDS, RunMeta
 from gateway.contract.meta import read_meta as run_meta_of
 from gateway.contract.scripts import read_call
 from gateway.dataloader import DataLoader
-from gateway.errors import MessageRefused, RedisUnavailable
+from gateway.errors import ExecutionNotFound, MessageRefused, RedisUnavailable
 from gateway.events.ending import (
     EndingStatus,
     TerminalTypes,
@@ -25,7 +29,7 @@ from gateway.events.ending import (
     read_with_status,
     status_of,
 )
-from gateway.events.envelope import Envelope, decode
+from gateway.events.envelope import Envelope, EventRules, stored
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
 from gateway.log import RateLimitedLog
@@ -36,24 +40,10 @@ log = logging.getLogger(__name__)
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream buffers at a time."""
 
-_PAGES_AT_ONCE = 32
-"""Pages read in one round trip; each may have `PAGE_BYTES`."""
-
 _EXTENTS_AT_ONCE = 256
 
 refusal_log = RateLimitedLog(10.0)
 """Of entries that are no event, in all histories."""
-
-T = TypeVar("T")
-
-
-class _Question(NamedTuple):
-    """Which events to read."""
-
-    execution_id: str
-    cursor: EventId | None
-    only_valid: bool
-    run: str = ""
 
 
 class Entry(NamedTuple):
@@ -99,10 +89,11 @@ class Extent(NamedTuple):
 class History:
     """The histories in one Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, trips: Trips | None = None) -> None:
+        """*trips*: in which pages are read; else its own."""
         self._redis = redis
         self._answers = Answers("The history of")
-        self._pages: DataLoader[_Question, Page] = DataLoader(self._read_pages, _PAGES_AT_ONCE)
+        self._trips = trips or Trips(redis)
         self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
         self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
@@ -112,17 +103,43 @@ class History:
         cursor: EventId | None,
         *,
         only_valid: bool = False,
+        organization_id: str = "",
         run: str = "",
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_valid*: no events where they would not follow the cursor (`reset`). *run*: the name of
+        *only_valid*: no events where they would not follow the cursor (`reset`). *organization_id*:
+        nothing is read for another one than the execution's; empty for any. *run*: the name of
         a former run of a restarted execution, see `RunMeta.run_of`.
 
         Raises:
+            ExecutionNotFound: it is not this organization's.
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._pages.ask(_Question(execution_id, cursor, only_valid, run))
+        call = read_call(
+            execution_id,
+            str(cursor or ""),
+            PAGE_BYTES,
+            only_valid=only_valid,
+            organization_id=organization_id,
+            run=run,
+        )
+        answer: Any
+        with redis_errors():
+            try:
+                answer = await self._trips.ask(
+                    ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
+                )
+            except NoScriptError:
+                [answer] = await scripts.run_all(self._redis, [call])
+            except ResponseError as refusal:
+                answer = refusal
+        if answer == [b"foreign"]:
+            raise ExecutionNotFound
+        [page] = self._answers.decode([execution_id], _page, [answer])
+        if isinstance(page, RedisUnavailable):
+            raise page
+        return page
 
     async def extent(self, execution_id: str) -> Extent:
         """About how large the history is, without reading it.
@@ -140,61 +157,51 @@ class History:
         """
         return await self._metas.ask(execution_id)
 
-    async def positions(self, execution_ids: Sequence[str]) -> dict[str, EventId | None]:
-        """The last id of each history, in one round trip; None where there is no history. One that
-        cannot be read is left out.
+    def last_id(self, execution_id: str, answered: Callable[[EventId | None], None]) -> Question:
+        """Asks for the last id of the history, None where there is none; *answered* is not called
+        where Redis is away or the id cannot be read."""
 
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
+        def decode(answer: object) -> None:
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                return
+            [last] = self._answers.decode([execution_id], _position, [answer])
+            if not isinstance(last, RedisUnavailable):
+                answered(last)
+
         # Without `bytes`: a foreign value there must not hide that events were missed.
-        found = await self._read_meta(execution_ids, _position, "epoch", "seq")
-        return {one: last for one, last in found.items() if not isinstance(last, RedisUnavailable)}
+        return Question(("HMGET", meta_key(execution_id), "epoch", "seq"), decode)
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
-        await self._pages.stop()
+        await self._trips.stop()
         await self._extents.stop()
         await self._metas.stop()
-
-    async def _read_pages(
-        self, questions: Sequence[_Question]
-    ) -> dict[_Question, Page | RedisUnavailable]:
-        calls = [
-            read_call(execution_id, str(cursor or ""), PAGE_BYTES, only_valid=only_valid, run=run)
-            for execution_id, cursor, only_valid, run in questions
-        ]
-        with redis_errors():
-            answers = await scripts.run_all(self._redis, calls)
-        pages = self._answers.decode((one.execution_id for one in questions), _page, answers)
-        return dict(zip(questions, pages, strict=True))
 
     async def _read_extents(
         self, execution_ids: Sequence[str]
     ) -> dict[str, Extent | RedisUnavailable]:
-        return await self._read_meta(execution_ids, _extent, "epoch", "seq", "bytes")
+        answers = await read_meta(self._redis, execution_ids, "epoch", "seq", "bytes")
+        extents = self._answers.decode(execution_ids, _extent, answers)
+        return dict(zip(execution_ids, extents, strict=True))
 
     async def _read_metas(
         self, execution_ids: Sequence[str]
     ) -> dict[str, RunMeta | RedisUnavailable]:
-        return await self._read_meta(execution_ids, run_meta_of, *META_FIELDS)
-
-    async def _read_meta(
-        self, execution_ids: Sequence[str], decode: Callable[[Any], T], *fields: str
-    ) -> dict[str, T | RedisUnavailable]:
-        answers = await read_meta(self._redis, execution_ids, *fields)
-        decoded = self._answers.decode(execution_ids, decode, answers)
-        return dict(zip(execution_ids, decoded, strict=True))
+        answers = await read_meta(self._redis, execution_ids, *META_FIELDS)
+        metas = self._answers.decode(execution_ids, run_meta_of, answers)
+        return dict(zip(execution_ids, metas, strict=True))
 
 
-def envelope_of(execution_id: str, entry: Entry, metrics: Metrics) -> Envelope | None:
-    """What *entry* of a history holds; None where it is no event of ours.
+def envelope_of(
+    execution_id: str, entry: Entry, metrics: Metrics, rules: EventRules
+) -> Envelope | None:
+    """What *entry* of a history holds, without an id; None where it is no event of ours.
 
     Another program wrote such an entry, or an older release that refused less. It is counted and
     logged each time it is read.
     """
     try:
-        return decode(entry.payload)
+        return stored(entry.payload, rules.max_bytes)
     except MessageRefused as refusal:
         metrics.events_dropped["history"] += 1
         refusal_log.warning(

@@ -10,15 +10,15 @@ from gateway.bus.history import History, Page, envelope_of
 from gateway.contract.scripts import first_call
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.events.ending import STANDARD, TerminalTypes
-from gateway.events.envelope import recorded
+from gateway.events.envelope import EventRules, recorded
 from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId, parse_id
-from gateway.events.json_edit import without_member
 from gateway.metrics import Metrics
 
 _AT_ONCE = 200
 """First ids asked for in one round trip."""
+
+_RULES = EventRules()
 
 
 class Pages:
@@ -29,26 +29,34 @@ class Pages:
         redis: Redis,
         history: History,
         metrics: Metrics,
-        terminal_types: TerminalTypes = STANDARD,
+        rules: EventRules = _RULES,
     ) -> None:
         self._redis = redis
         self._history = history
         self._metrics = metrics
-        self._terminal_types = terminal_types
+        self._rules = rules
         self._firsts: DataLoader[str, EventId | None] = DataLoader(self._read_firsts, _AT_ONCE)
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        organization_id: str = "",
     ) -> HistoryPage:
-        """What follows *cursor*, as far as one page goes; *only_valid*: see `History.page`.
+        """What follows *cursor*, as far as one page goes; the others: see `History.page`.
 
         Raises:
+            ExecutionNotFound: it is not this organization's.
             RedisUnavailable: Redis could not be asked.
         """
-        page = await self._history.page(execution_id, cursor, only_valid=only_valid)
+        page = await self._history.page(
+            execution_id, cursor, only_valid=only_valid, organization_id=organization_id
+        )
         if not only_valid or page.cursor_status == "valid":
             self._metrics.history_reads += 1
-        return history_page_of(execution_id, page, cursor, self._metrics, self._terminal_types)
+        return history_page_of(execution_id, page, cursor, self._metrics, self._rules)
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps.
@@ -80,13 +88,13 @@ def history_page_of(
     page: Page,
     cursor: EventId | None,
     metrics: Metrics,
-    terminal_types: TerminalTypes,
+    rules: EventRules,
 ) -> HistoryPage:
     """A page as events. What somebody else wrote into the stream and is no event is left out."""
     ending = None
     if page.terminal is not None:
         ending = Ending(
-            page.terminal, page.terminal_type, page.terminal_kept, page.status(terminal_types)
+            page.terminal, page.terminal_type, page.terminal_kept, page.status(rules.terminal_types)
         )
         if not ending.kept:
             # All that is kept came after the end, and is given to no stream.
@@ -111,15 +119,11 @@ def history_page_of(
                 end=cursor,
                 run=page.run,
             )
-    events = []
-    for entry in page.entries:
-        if (envelope := envelope_of(execution_id, entry, metrics)) is None:
-            continue
-        body = envelope.body
-        if envelope.id is not None:
-            # Of a producer that called the script with an id in its payload.
-            body = without_member(body, "id")
-        events.append(recorded(envelope.type, body, entry.id))
+    events = [
+        recorded(envelope.type, envelope.body, entry.id)
+        for entry in page.entries
+        if (envelope := envelope_of(execution_id, entry, metrics, rules)) is not None
+    ]
     end = cursor if page.cursor_status == "valid" else None
     if page.entries:
         end = page.entries[-1].id

@@ -5,7 +5,6 @@ deliver anything.
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
@@ -30,12 +28,13 @@ from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.meta import kind_of
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.ending import TerminalTypes, with_status
-from gateway.events.envelope import Envelope
+from gateway.events.envelope import Envelope, untimed
 from gateway.events.fields import moment_of
 from gateway.events.ids import EventId, parse_id
 from gateway.events.json_edit import parse_object
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,6 @@ _PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=6
 
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
-
-_BACKOFF = ExponentialWithJitterBackoff(cap=1.0, base=0.05)
 
 _MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
@@ -138,7 +135,7 @@ class Recorder:
         ]
         deadline = asyncio.get_running_loop().time() + REFUSAL_DEADLINE
         given: set[str] = set()
-        failures = 0
+        pauses = Backoff(0.05, 1.0)
         retry = True
         while True:
             refuses_all = await self._try(parts, deadline, retry=retry)
@@ -155,8 +152,7 @@ class Recorder:
                 # Away, not refusing: nothing else arrives either, so nobody waits for this.
                 self.found_away_at = asyncio.get_running_loop().time()
                 deadline = self.found_away_at + REFUSAL_DEADLINE
-            failures += 1
-            await asyncio.sleep(_BACKOFF.compute(min(failures, 10)))
+            await asyncio.sleep(pauses.next())
 
     def _call(
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
@@ -174,15 +170,15 @@ class Recorder:
         )
 
     def _message(self, envelope: Envelope) -> BareMessage:
-        body = envelope.body
+        body, without_time = envelope.body, untimed(envelope.body)
         terminal_type = with_status(envelope.type, body, self._terminal_types)
         return BareMessage(
-            body if envelope.untimed is None else envelope.untimed,
-            hashlib.blake2b(body, digest_size=16).digest(),
+            body if without_time is None else without_time,
+            envelope.digest,
             terminal_type,
             kind_of(envelope.type),
-            moment_of(parse_object(body), ends=True) if terminal_type else envelope.moment,
-            int(envelope.untimed is not None),
+            moment_of(parse_object(body), ends=terminal_type != ""),
+            int(without_time is not None),
             envelope.type in self._restart_types,
         )
 
@@ -229,15 +225,14 @@ class Recorder:
                 # It began to record again between the two questions.
                 continue
             self._unrecorded(part)
-            if (held_back := self._own_fault_log.due()) is not None:
-                log.error(
-                    "Events of %s are delivered without being recorded: Redis refuses its keys "
-                    "(%s; %d more since). Delete sse:{%s}:* if something else has written there.",
-                    part.execution_id,
-                    refusal,
-                    held_back,
-                    part.execution_id,
-                )
+            self._own_fault_log.warning(
+                log,
+                "Events of %s are delivered without being recorded: Redis refuses its keys (%s). "
+                "Delete sse:{%s}:* if something else has written there.",
+                part.execution_id,
+                refusal,
+                part.execution_id,
+            )
 
     def _give_up(self, refused: Sequence[tuple["_Part", RedisError]]) -> None:
         refusal = refused[-1][1]
@@ -246,8 +241,7 @@ class Recorder:
         self.problem = (
             f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
         )
-        if (held_back := self._refusal_log.due()) is not None:
-            log.error("%s (%s; %d more since)", self.problem, refusal, held_back)
+        self._refusal_log.warning(log, "%s (%s)", self.problem, refusal)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:
         if answer == b"forgotten":

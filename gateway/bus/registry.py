@@ -4,21 +4,22 @@ Nothing is cached, so a registration counts from the moment it is written. Who m
 execution is decided in `gateway.access.policy`.
 """
 
-import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, read_meta
 from gateway.bus.errors import describe_redis_error, is_of_one_key, redis_errors
+from gateway.bus.trips import Trips
 from gateway.contract.keys import PROBE_PREFIX, meta_key
 from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
-from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.settings import variable
 
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 60.0
 """Seconds between two checks for unregistered executions, and so between two warnings."""
-
-_AT_ONCE = 256
-"""Owners read in one round trip."""
 
 _MOST = 1000
 """Most executions remembered, registered or not: a flood of new ids must not grow the process."""
@@ -39,10 +37,11 @@ _DEFAULT_LIMITS = HistoryLimits()
 class Registry:
     """Reads registrations."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, trips: Trips | None = None) -> None:
+        """*trips*: in which owners are asked for; else its own."""
         self._redis = redis
         self._answers = Answers("The owner of")
-        self._owners: DataLoader[str, str | None] = DataLoader(self._read_owners, _AT_ONCE)
+        self._trips = trips or Trips(redis)
 
     async def owner(self, execution_id: str) -> str | None:
         """The organization that *execution_id* is registered for, if any.
@@ -52,7 +51,16 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked, or the owner there is no text.
         """
-        return await self._owners.ask(execution_id)
+        answer: Any
+        with redis_errors():
+            try:
+                answer = await self._trips.ask(("HGET", meta_key(execution_id), "organization_id"))
+            except ResponseError as refusal:
+                answer = refusal
+        [owner] = self._answers.decode([execution_id], _owner, [answer])
+        if isinstance(owner, RedisUnavailable):
+            raise owner
+        return owner
 
     async def workflow(self, execution_id: str) -> str | None:
         """The workflow that *execution_id* is a run of, if it was registered with one.
@@ -93,19 +101,12 @@ class Registry:
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
-        await self._owners.stop()
-
-    async def _read_owners(
-        self, execution_ids: Sequence[str]
-    ) -> dict[str, str | RedisUnavailable | None]:
-        answers = await read_meta(self._redis, execution_ids, "organization_id")
-        owners = self._answers.decode(execution_ids, _owner, answers)
-        return dict(zip(execution_ids, owners, strict=True))
+        await self._trips.stop()
 
 
-def _owner(answer: Sequence[bytes | None]) -> str | None:
+def _owner(answer: bytes | None) -> str | None:
     # Strictly: an owner that is no text must not look like one that is.
-    return answer[0].decode() if answer[0] is not None else None
+    return answer.decode() if answer is not None else None
 
 
 async def register(
@@ -121,7 +122,8 @@ async def register(
 
 
 class UnregisteredWatch:
-    """Warns of events of executions that are not registered; `run` is its one task."""
+    """Warns of events of executions that are not registered; `tick` is to be called every
+    `tick_seconds`."""
 
     def __init__(
         self,
@@ -132,7 +134,7 @@ class UnregisteredWatch:
     ) -> None:
         """*limits* say how long an execution is kept once it is registered."""
         self._registry = registry
-        self._interval = interval
+        self.tick_seconds = interval
         self._limits = limits
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._unregistered: OrderedDict[str, None] = OrderedDict()
@@ -145,12 +147,9 @@ class UnregisteredWatch:
         if execution_id in self._unchecked or len(self._unchecked) < _MOST:
             self._unchecked[execution_id] += events
 
-    async def run(self) -> None:
-        """Check what has arrived, every *interval* seconds."""
-        while True:
-            await asyncio.sleep(self._interval)
-            if self._unchecked or self._unregistered:
-                await self._check()
+    def tick(self) -> Coroutine[Any, Any, None] | None:
+        """Check what has arrived."""
+        return self._check() if self._unchecked or self._unregistered else None
 
     async def _check(self) -> None:
         arrived, self._unchecked = self._unchecked, Counter()

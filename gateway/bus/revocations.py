@@ -1,8 +1,8 @@
 """Revocations: who loses access before their token expires.
 
-They are kept in Redis. Each gateway has a copy of all, and asks twice a second and before each new
+They are kept in Redis. Each gateway has a copy of all, and asks every second and before each new
 stream whether the copy is current. So one round trip finds what was revoked anywhere, and an open
-stream ends within a second. While Redis is away, the known revocations stay in force.
+stream ends within two seconds. While Redis is away, the known revocations stay in force.
 
 Times are seconds since the epoch by the clocks of the machine that revokes and of each gateway;
 the clock of Redis is not used.
@@ -14,18 +14,23 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from gateway.bus.errors import redis_errors
+from gateway.bus.errors import describe_redis_error, redis_errors
+from gateway.bus.questions import Question, Questions
+from gateway.bus.trips import Trips
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub
+from gateway.fanout.subscriber import Subscriber
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
+from gateway.ticker import Ticker, in_parts
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +43,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MEMBERS_KEY = "sse:{!revocations}:members"
 VERSION_KEY = "sse:{!revocations}:version"
 
-INTERVAL = 0.5
-"""Seconds between two reads of the version."""
-
 _LOG_INTERVAL = 10.0
 _MEMBERS_AT_ONCE = 1000
 """Members read in one round trip."""
-
-_SUBSCRIBERS_AT_ONCE = 1000
-"""Subscribers checked before other tasks get their turn."""
 
 InForce = Mapping[Kind, Mapping[str, float]]
 """By kind and value, the second at which each revocation ends."""
@@ -64,14 +63,20 @@ def parse_member(text: str) -> tuple[Kind, str] | None:
 
 
 class Revocations:
-    """This gateway's copy of the revocations; `run` is its one task."""
+    """This gateway's copy of the revocations; `watch` keeps it current."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, redis: Redis, clock: Callable[[], float] = time.time, trips: Trips | None = None
+    ) -> None:
+        """*trips*: in which the version is asked for; else its own."""
         self._redis = redis
+        self._trips = trips or Trips(redis)
         self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
-        self._version: object = None
-        self._reads: DataLoader[None, None] = DataLoader(self._read, max_batch=1)
+        self._version: bytes | None = None
+        self._applied: bytes | None = None
+        """The version for which the streams that it revokes were closed."""
+        self._reads: DataLoader[bytes, None] = DataLoader(self._read, max_batch=1)
         self._log = RateLimitedLog(_LOG_INTERVAL)
 
     def kind_of(self, principal: Principal) -> Kind | None:
@@ -87,57 +92,71 @@ class Revocations:
             (kind for kind in KINDS if self._known[kind].get(values[kind], now) > now), None
         )
 
-    async def refresh(self) -> None:
-        """Learn of all that was revoked before this call.
+    def begin(self) -> "asyncio.Future[Any]":
+        """Ask for the version with the next trip, for `refresh`."""
+        return self._trips.begin(("GET", VERSION_KEY))
 
-        Calls during a read share the next one: the read under way may have passed already what
-        they need to know.
+    async def refresh(self, begun: "asyncio.Future[Any] | None" = None) -> None:
+        """Learn of all that was revoked before this call, or before the `begin` that gave *begun*.
+
+        A version that differs has all of them read: once for all who have found the same one.
 
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        await self._reads.ask(None)
+        with redis_errors():
+            version: bytes | None = await asyncio.shield(begun or self.begin())
+        # No version: nothing was ever revoked, or Redis was emptied. What is known holds until its
+        # own end.
+        if version is not None and version != self._version:
+            await self._reads.ask(version)
 
-    async def run(self, hub: Hub) -> None:
-        """Keep the copy current, and close the streams of *hub* that are revoked."""
-        applied = self._version
-        while True:
-            try:
-                await self.refresh()
-            except RedisUnavailable as error:
-                self._log.warning(
-                    log,
-                    "Revocations cannot be read: %s Those known stay in force, later ones are not "
-                    "in force yet.",
-                    error,
-                )
-            # A request's refresh may have found a new version before this one.
-            if (version := self._version) != applied:
-                await self._close(hub)
-                applied = version
-            await asyncio.sleep(INTERVAL)
+    def watch(self, hub: Hub, ticker: Ticker, questions: Questions) -> None:
+        """Keep the copy current from now on, and close the streams of *hub* that are revoked."""
+
+        def answered(version: object) -> None:
+            if isinstance(version, Exception):
+                self._warn(describe_redis_error(version))
+            elif version is not None and version != self._applied:
+                # A request's refresh may have found it before.
+                ticker.start("closing of revoked streams", partial(self._apply, hub))
+
+        questions.add("revocations", lambda: [Question(("GET", VERSION_KEY), answered)])
+
+    async def _apply(self, hub: Hub) -> None:
+        try:
+            await self.refresh()
+        except RedisUnavailable as error:
+            self._warn(str(error))
+            return
+        version = self._version
+        await in_parts(hub, self._close_if_revoked)
+        self._applied = version
+
+    def _close_if_revoked(self, subscriber: Subscriber) -> None:
+        if self.kind_of(subscriber.principal) is not None:
+            subscriber.close(CloseReason.REVOKED)
+
+    def _warn(self, problem: str) -> None:
+        self._log.warning(
+            log,
+            "Revocations cannot be read: %s Those known stay in force, later ones are not in force "
+            "yet.",
+            problem,
+        )
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
+        await self._trips.stop()
         await self._reads.stop()
 
-    async def _read(self, _asked: Sequence[None]) -> dict[None, None]:
+    async def _read(self, versions: Sequence[bytes]) -> dict[bytes, None]:
+        """Read all, once *versions* has the last one known: what is written meanwhile is read the
+        next time."""
         with redis_errors():
-            version = await self._redis.get(VERSION_KEY)
-            # No version: nothing was ever revoked, or Redis was emptied. What is known holds until
-            # its own end.
-            if version is not None and version != self._version:
-                # The version was read first: what is written in between is read the next time.
-                self._known = await read_revocations(self._redis)
-                self._version = version
-        return {None: None}
-
-    async def _close(self, hub: Hub) -> None:
-        for number, subscriber in enumerate(hub, start=1):
-            if self.kind_of(subscriber.principal) is not None:
-                subscriber.close(CloseReason.REVOKED)
-            if number % _SUBSCRIBERS_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            self._known = await read_revocations(self._redis)
+        [self._version] = versions
+        return {self._version: None}
 
 
 async def read_revocations(redis: Redis) -> InForce:

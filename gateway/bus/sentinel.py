@@ -6,12 +6,16 @@ reached a master.
 
 A master that dies closes its connections. One that hangs, is cut off, or was demoted by hand does
 not: it accepts commands, while the events go to another. So the sentinels are also asked every
-second (`Master.run`), and at the first sign of another master all connections are dropped, the
+second (`Master.tick`), and at the first sign of another master all connections are dropped, the
 subscription's included. What was missed is read from history, as after any lost subscription.
+
+A publisher has no task. It asks before a write, where the last answer is too old (`make_sure`).
 """
 
 import asyncio
 import logging
+import math
+import time
 from typing import Any
 from weakref import WeakSet
 
@@ -24,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
 from gateway.bus.errors import REDIS_ERRORS
+from gateway.bus.server import Server, identify
 from gateway.dataloader import SingleFlight
 from gateway.settings.redis_url import SentinelUrl
 
@@ -32,16 +37,24 @@ log = logging.getLogger(__name__)
 INTERVAL = 1.0
 """Seconds between two looks at where the master is."""
 
+MOST_AGE = 0.5
+"""Seconds for which an answer of the sentinels is enough for a write of a publisher."""
+
+LONGEST_WAIT = 0.25
+"""Seconds for which a write waits for the sentinels; the connections may work without them."""
+
 SENTINEL_TIMEOUT = 1.0
 """Seconds after which the next sentinel is asked."""
 
 Address = tuple[str, int]
 
 
-class Master:
-    """The master that the sentinels name, and the connections to it; `run` is its one task."""
+class Master(Server):
+    """The master that the sentinels name, and the connections to it; `tick` is to be called every
+    `INTERVAL`."""
 
     def __init__(self, url: SentinelUrl) -> None:
+        super().__init__()
         self._name = url.master
         options = {
             **url.sentinel_options,
@@ -54,6 +67,7 @@ class Master:
         }
         self._sentinels = Sentinel(url.sentinels, sentinel_kwargs=options)
         self._asked: SingleFlight[str, Address] = SingleFlight()
+        self._answered_at = -math.inf
         self._problem = False
         self.address: Address | None = None
         """Where a sentinel last said that it is."""
@@ -71,26 +85,41 @@ class Master:
         return found
 
     async def _ask(self) -> Address:
+        asked = time.monotonic()
         host, port = await self._sentinels.discover_master(self._name)
+        self._answered_at = asked
         return str(host), int(port)
+
+    async def make_sure(self) -> None:
+        """Ask the sentinels, unless they have answered within `MOST_AGE`; another master is gone
+        to. Sentinels that do not answer stop no write."""
+        if time.monotonic() - self._answered_at < MOST_AGE:
+            return
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await self.find()
+        except REDIS_ERRORS:
+            self._answered_at = time.monotonic()
+
+    def failed(self) -> None:
+        """The next write asks again."""
+        self._answered_at = -math.inf
 
     async def leave(self) -> None:
         """Drop every connection; a read under way on one fails as lost."""
         for connection in list(self.connections):
             await connection.drop()
 
-    async def run(self) -> None:
-        """Look for another master every second."""
-        while True:
-            try:
-                await self.find()
-                self._problem = False
-            except REDIS_ERRORS as error:
-                # The present connections may work all the same; health reports it if not.
-                if not self._problem:
-                    log.warning("The sentinels name no master %s: %s", self._name, error)
-                self._problem = True
-            await asyncio.sleep(INTERVAL)
+    async def tick(self) -> None:
+        """Look for another master."""
+        try:
+            await self.find()
+            self._problem = False
+        except REDIS_ERRORS as error:
+            # The present connections may work all the same; health reports it if not.
+            if not self._problem:
+                log.warning("The sentinels name no master %s: %s", self._name, error)
+            self._problem = True
 
     async def aclose(self) -> None:
         """Close the connections to the sentinels."""
@@ -124,13 +153,11 @@ class MasterConnection(Connection):
         self._dropped = False
         await super().connect_check_health(check_health, retry_socket_connect)
         try:
-            # Not ROLE: the scripts have the right to INFO already.
-            await self.send_command("INFO", "replication")
-            role = await self.read_response()
+            found = await identify(self)
         except RedisError:
             await self.disconnect(nowait=True)
             raise
-        if b"role:master" not in role:
+        if not found.is_master:
             await self.disconnect(nowait=True)
             raise MasterNotFoundError(
                 f"{self.host}:{self.port} is not the master: it was, or will be."
@@ -183,10 +210,10 @@ class MasterPool(BlockingConnectionPool):
     """A bounded pool of connections to a master."""
 
     def __init__(self, url: SentinelUrl, **options: Any) -> None:
-        self.master = Master(url)
+        self.server = Master(url)
         super().__init__(
             connection_class=MasterTlsConnection if url.tls else MasterConnection,
-            master=self.master,
+            master=self.server,
             **url.options,
             **options,
         )
@@ -194,4 +221,4 @@ class MasterPool(BlockingConnectionPool):
     async def aclose(self) -> None:
         """Close all connections, those to the sentinels too."""
         await super().aclose()
-        await self.master.aclose()
+        await self.server.aclose()

@@ -1,17 +1,17 @@
 """How many streams each organization has, over all gateway instances, kept in Redis.
 
-One task makes all calls, one pipeline after the other, so that no older count of this instance
-overwrites a newer one, and a thousand tabs that open at once cost two round trips. The limit itself
-is applied in `gateway.access.quota`.
+All calls are made one pipeline after the other, so that no older count of this instance overwrites
+a newer one, and a thousand tabs that open at once cost two round trips. The limit itself is applied
+in `gateway.access.quota`.
 """
 
 import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -20,8 +20,11 @@ from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.contract.scripts import Call, Script
 from gateway.dataloader import PAUSE
 from gateway.errors import RedisUnavailable
+from gateway.ticker import PERIOD, Ticker
 
 log = logging.getLogger(__name__)
+
+_NAME = "stream counts"
 
 STREAM_COUNTS = Script("stream_counts.lua")
 
@@ -50,7 +53,7 @@ def stream_counts_call(
 class StreamCountTimes:
     """Times in seconds."""
 
-    flush: float = 0.25
+    flush: float = PERIOD
     """Until a closed stream is no longer counted, and between two attempts while Redis is away."""
     renew: float = 5.0
     """Between two renewals; also how long a Redis that lost its data counts too few."""
@@ -68,10 +71,15 @@ class _Organization:
 
 
 class StreamCounts:
-    """Counts the streams of this instance among those of all; `run` is its one task."""
+    """Counts the streams of this instance among those of all."""
 
     def __init__(
-        self, redis: Redis, limit: int, wait: float, times: StreamCountTimes | None = None
+        self,
+        redis: Redis,
+        ticker: Ticker,
+        limit: int,
+        wait: float,
+        times: StreamCountTimes | None = None,
     ) -> None:
         """*wait*: seconds that a stream waits to open while Redis is away."""
         self._redis = redis
@@ -82,8 +90,12 @@ class StreamCounts:
         self._instance = secrets.token_hex(8)
         self._organizations: dict[str, _Organization] = {}
         self._changed: set[str] = set()
-        self._opening = asyncio.Event()
+        self._refused: set[str] = set()
+        """To be reported again at the next tick."""
+        self._renewed = float("-inf")
         self._problem: str | None = None
+        self._ticker = ticker
+        ticker.every(self._times.flush, _NAME, self._tick)
 
     def __len__(self) -> int:
         """How many organizations have an entry here."""
@@ -100,7 +112,7 @@ class StreamCounts:
         asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         organization.waiting[asked] = None
         self._changed.add(organization_id)
-        self._opening.set()
+        self._ticker.start(_NAME, self._report_changes)
         entered = False
         try:
             async with asyncio.timeout(self._wait):
@@ -109,10 +121,11 @@ class StreamCounts:
             raise RedisUnavailable(self._problem or "Redis does not answer in time.") from None
         finally:
             organization.waiting.pop(asked, None)
-            # Cancelled just after the answer came: it was counted by then.
-            if not entered and asked.done() and not asked.cancelled() and asked.result():
-                organization.streams -= 1
-            self._changed.add(organization_id)
+            if not entered:
+                # Cancelled just after the answer came: it was counted by then.
+                if asked.done() and not asked.cancelled() and asked.result():
+                    organization.streams -= 1
+                self._changed.add(organization_id)
         return entered
 
     def left(self, organization_id: str) -> None:
@@ -123,26 +136,27 @@ class StreamCounts:
             organization.streams -= 1
             self._changed.add(organization_id)
 
-    async def run(self) -> None:
-        """Ask for the streams that want to open, report those that ended and renew the leases."""
-        loop = asyncio.get_running_loop()
-        renewed = loop.time()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._times.flush):
-                    await self._opening.wait()
-            self._opening.clear()
+    def _tick(self) -> Coroutine[Any, Any, None] | None:
+        """Report the streams that ended, ask again where Redis was away, and renew the leases."""
+        self._changed |= self._refused
+        self._refused.clear()
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed >= self._times.renew:
+            self._renewed = now
+            self._changed |= self._organizations.keys()
+        return self._report_changes() if self._changed else None
+
+    async def _report_changes(self) -> None:
+        while self._changed:
             due, self._changed = self._changed, set()
-            if loop.time() - renewed >= self._times.renew:
-                renewed = loop.time()
-                due |= self._organizations.keys()
-            if due and not await self._report(due):
-                await asyncio.sleep(self._times.flush)
-            # A thousand streams that open one after the other share a few round trips.
-            await asyncio.sleep(PAUSE)
+            if not await self._report(due):
+                return
+            if self._changed:
+                # A thousand streams that open one after the other share a few round trips.
+                await asyncio.sleep(PAUSE)
 
     async def leave(self) -> None:
-        """Remove this instance from all counts; call it when `run` has ended.
+        """Remove this instance from all counts; call it when the ticker has ended.
 
         Where Redis is away its leases run out instead.
         """
@@ -174,7 +188,7 @@ class StreamCounts:
                 self._answered(name, streams, waiting, granted)
             else:
                 self._problem = describe_redis_error(granted)
-                self._changed.add(name)
+                self._refused.add(name)
         # Where some were accepted, a key of the others is foreign: no reason to wait.
         return any(isinstance(granted, int) for granted in answers)
 

@@ -15,16 +15,17 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.server import AnotherServer, Identity, identify
+from gateway.bus.session import Session
 from gateway.contract.keys import channel_pattern
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,15 @@ _CUT = (
 )
 
 _TICKS = 10
-"""Ticks of the gateway's own timer in that time."""
+"""Ticks in that time."""
+
+TICK_SECONDS = SILENCE_LIMIT / _TICKS
 
 OLD_SECONDS = 30.0
 """Seconds for which a silent connection is read on once a new one has taken its place."""
 
-_BACKOFF = ExponentialWithJitterBackoff(cap=2.0, base=0.1)
-
+_PAUSES = (0.1, 2.0)
+"""Seconds before the first attempt to subscribe again, and before later ones, at most."""
 
 INBOX_BYTES = 64 * 1024 * 1024
 """Bytes that may wait to be delivered; a feed that is further behind stops reading."""
@@ -74,46 +77,9 @@ class MessageBatch(NamedTuple):
     messages: list[Message]
 
 
-class _Session:
-    """One connection, and the task that reads it."""
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self.connection = connection
-        self.reading: asyncio.Task[None] | None = None
-        self.has_read = False
-        """Something was read in this tick."""
-        self.is_silent = False
-        """It was given up as dead, and may not be."""
-        self.last_canary: int | None = None
-        """The last one published before another connection took its place; None until then."""
-
-    def is_caught_up(self, canary: bytes) -> bool:
-        """Whether *canary*, which it has brought, was published after it was replaced."""
-        last = self.last_canary
-        return last is not None and canary.isdigit() and int(canary) > last
-
-    async def end_within(self, seconds: float) -> None:
-        """End it when it has caught up or is lost, or after *seconds*."""
-        try:
-            if self.reading is not None:
-                await asyncio.wait([self.reading], timeout=seconds)
-        finally:
-            await self.end()
-
-    async def end(self) -> None:
-        """Close it; what its reading has raised was seen, or does not matter any more."""
-        try:
-            if self.reading is not None:
-                self.reading.cancel()
-                await asyncio.gather(self.reading, return_exceptions=True)
-        finally:
-            # The waiting task may be cancelled again. Without it a half-open socket would stay
-            # behind.
-            await self.connection.disconnect(nowait=True)
-
-
 class Subscription:
-    """Reads everything published under *prefix*; `run` is its one task."""
+    """Reads everything published under *prefix*; `run` is its one task, and `tick` is to be called
+    every `TICK_SECONDS`."""
 
     def __init__(self, redis: Redis, prefix: str, metrics: Metrics) -> None:
         self._redis = redis
@@ -127,9 +93,10 @@ class Subscription:
         self._room = asyncio.Event()
         self._room.set()
         self._confirmed = asyncio.Event()
-        self._failures = 0
-        self._old: set[_Session] = set()
-        """Silent connections, while no new one is confirmed."""
+        self._pauses = Backoff(*_PAUSES)
+        self._session: Session | None = None
+        self._old: set[Session] = set()
+        """Connections that were given up, while no new one is confirmed."""
         self._ending: set[asyncio.Task[None]] = set()
         self.canary_channel = b""
         """On which this gateway's own canaries come back."""
@@ -174,7 +141,7 @@ class Subscription:
                     await self._live()
                 except REDIS_ERRORS as error:
                     self._lost(error)
-                await asyncio.sleep(_BACKOFF.compute(min(self._failures, 10)))
+                await asyncio.sleep(self._pauses.next())
         finally:
             for task in list(self._ending):
                 task.cancel()
@@ -183,46 +150,57 @@ class Subscription:
                 await session.end()
 
     async def _live(self) -> None:
-        session = _Session(self._redis.connection_pool.make_connection())
+        session = Session(self._redis.connection_pool.make_connection())
         connection = session.connection
         try:
             await connection.connect()
+            session.server = await identify(connection)
             await connection.send_command("TIME")
             seconds, microseconds = await connection.read_response()
             await connection.send_command("PSUBSCRIBE", self._pattern)
             since = int(seconds) * 10**6 + int(microseconds)
             session.reading = asyncio.create_task(self._read(session, since))
-            await self._until_silent(session)
+            self._session = session
+            ends: list[asyncio.Future[Any]] = [session.reading, session.given_up]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if session.reading.done():
+                session.reading.result()
+            raise session.given_up.result()
         finally:
+            self._session = None
             self._confirmed.clear()
-            if session.is_silent:
+            if session.given_up.done():
                 # Its network may be frozen, and come back with all that waits there.
                 self._old.add(session)
             else:
                 await session.end()
 
-    async def _until_silent(self, session: "_Session") -> None:
-        """Wait until the connection is lost, or brings nothing for `SILENCE_LIMIT`.
+    def tick(self) -> None:
+        """Give the connection up if it has brought nothing for `SILENCE_LIMIT`.
 
         Counted in ticks in which nothing was read, so a process that stood still counts none: what
         has come meanwhile is read before the next one.
-
-        Raises:
-            TimeoutError: it is silent.
         """
-        assert session.reading is not None  # noqa: S101 - for the type checker
-        quiet = 0
-        while quiet < _TICKS:
-            session.has_read = False
-            await asyncio.wait([session.reading], timeout=SILENCE_LIMIT / _TICKS)
-            if session.reading.done():
-                session.reading.result()
-            # While there is no room it is not asked.
-            quiet = 0 if session.has_read or not self._room.is_set() else quiet + 1
-        session.is_silent = True
-        raise TimeoutError
+        session = self._session
+        if session is None:
+            return
+        # While there is no room it is not asked.
+        has_read = session.has_read or not self._room.is_set()
+        session.quiet_ticks = 0 if has_read else session.quiet_ticks + 1
+        session.has_read = False
+        if session.quiet_ticks >= _TICKS:
+            session.give_up(TimeoutError())
 
-    async def _read(self, session: "_Session", since: int) -> None:
+    def check_server(self, found: Identity) -> bool:
+        """Begin again if *found*, a master to which REDIS_URL leads now, is another server than the
+        subscription's; whether it is. Nothing has to be written to see it."""
+        session = self._session
+        if session is None or not found.is_master or found == session.server:
+            return False
+        session.give_up(AnotherServer())
+        return True
+
+    async def _read(self, session: Session, since: int) -> None:
         confirmed = SubscriptionSession(f"{self._name}.{self._metrics.feed_connections}", since)
         batch = MessageBatch(confirmed, [])
         while True:
@@ -232,7 +210,7 @@ class Subscription:
             session.has_read = True
             match reply:
                 case [b"pmessage", _, bytes(channel), bytes(payload)]:
-                    if session.is_silent and channel == self.canary_channel:
+                    if session.given_up.done() and channel == self.canary_channel:
                         # It proves nothing about the connection that has taken its place.
                         if session.is_caught_up(payload):
                             return
@@ -257,7 +235,7 @@ class Subscription:
         self._metrics.feed_connections += 1
         log.info("Subscribed to %s (connection %d).", self._pattern, self._metrics.feed_connections)
         self.problem = None
-        self._failures = 0
+        self._pauses.reset()
         self._confirmed.set()
         self._read_old_ones_on()
         self.on_confirmed()
@@ -275,10 +253,9 @@ class Subscription:
 
     def _lost(self, error: Exception) -> None:
         # Once for every kind of trouble, or an hour without Redis would fill the log.
-        problem = describe_redis_error(error)
+        problem = error.problem if isinstance(error, AnotherServer) else describe_redis_error(error)
         if problem != self.problem:
             log.warning("The subscription is lost: %s Trying again. (%s)", problem, error)
             if self.problem is None and isinstance(error, RedisConnectionError):
                 log.warning(_CUT)
         self.problem = problem
-        self._failures += 1

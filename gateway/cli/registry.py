@@ -37,6 +37,8 @@ def status(execution_id: str, redis_url: str) -> None:
             f"{execution_id} is not registered, so under ownership `registry` nobody can watch it: "
             f"sse-gateway register {execution_id} --organization ORG",
         )
+        if "dropped" in known:
+            echo(harmless(f"{known['dropped']} messages were dropped: {known['dropped_reason']}."))
         raise SystemExit(1)
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)

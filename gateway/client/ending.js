@@ -30,6 +30,7 @@ const WORDS = /** @type {Map<string, Ending>} */ (
     }).flatMap(([status, words]) => words.split(" ").map((word) => [word, status])),
   )
 );
+const ERRORS = ["error", "error_message", "errors"];
 const NEGATIONS = new Set(["not", "never", "no", "non", "un", "without"]);
 const LONGEST = 128;
 const ONE_WORD = /[A-Z]+(?![a-z])|[A-Z]?(?:[a-z0-9]|[^\0-\x7f])+/gu;
@@ -39,13 +40,18 @@ const ONE_WORD = /[A-Z]+(?![a-z])|[A-Z]?(?:[a-z0-9]|[^\0-\x7f])+/gu;
  * types; `data.status`; an error in `data`; the last word of the type; else `ended`.
  * @param {string} type
  * @param {Record<string, unknown>} data
- * @param {TerminalTypes} terminalTypes
+ * @param {TerminalTypes} [terminalTypes]
+ * @param {unknown} [trimmed] the event's own member, of what was too large in its data
  * @returns {Ending}
  */
-export function endingStatus(type, data, terminalTypes = STANDARD) {
+export function endingStatus(type, data, terminalTypes = STANDARD, trimmed = null) {
+  const names = Array.isArray(trimmed) ? trimmed : [];
   const known = given(type, terminalTypes) ?? ofStatus(data.status);
   if (known) return known;
-  return [data.error, data.error_message, data.errors].some(isSet) ? "failed" : ofLastWord(type);
+  if (ERRORS.some((name) => isSet(data[name]) || names.includes(name))) return "failed";
+  const status = ofLastWord(type);
+  // An error that is not known may deny a success.
+  return status === "completed" && names.includes("data") ? "ended" : status;
 }
 
 /**

@@ -75,7 +75,8 @@ GATEWAY = Role(
 PUBLISHER = Role(
     "publisher",
     "workers that use gateway.publisher, or call its script",
-    _PUBLISH | _REGISTER,
+    # WAIT is for `min_replicas`.
+    _PUBLISH | _REGISTER | {"WAIT"},
     # Not the revocations, nor tickets.
     ("sse:{*}:meta", "sse:{*}:events", "sse:{*}:once:*"),
 )

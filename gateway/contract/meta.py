@@ -15,9 +15,12 @@ META_FIELDS = ("epoch", "seq", "former", "counts", "first", "terminal_time", "ru
 """The fields of `meta` that `read_meta` takes, in order."""
 
 _KINDS = {"step:started": "started", "step:completed": "completed", "step:failed": "failed"}
-_FORMER = re.compile(r"(\d{1,20}):(\d{1,20})")
-_RUN = re.compile(r"(\d{1,20}):([0-9a-f]{16})")
-_COUNTS = re.compile(r"(\d{1,15})-(\d{1,15}):(\d{0,15}):(?:(\d{1,15}):(\d{1,15}):(\d{1,15})|::)")
+_FORMER = re.compile(r"([0-9]{1,20}):([0-9]{1,20})")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_RUN = re.compile(r"([0-9]{1,20}):([0-9a-f]{16})")
+_COUNTS = re.compile(
+    r"([0-9]{1,15})-([0-9]{1,15}):([0-9]{0,15}):(?:([0-9]{1,15}):([0-9]{1,15}):([0-9]{1,15})|::)"
+)
 
 
 def kind_of(event_type: str) -> str:
@@ -88,7 +91,7 @@ def read_meta(answer: Sequence[bytes | None]) -> RunMeta:
         one.decode(errors="replace") if one is not None else "" for one in answer
     )
     epochs = {int(one): int(last) for one, last in _FORMER.findall(former)}
-    if not (epoch.isdecimal() and seq.isdecimal()):
+    if not (_NUMBER.fullmatch(epoch) and _NUMBER.fullmatch(seq)):
         return RunMeta(epochs)
     # As the last one, whatever somebody wrote into `former`.
     epochs.pop(int(epoch), None)

@@ -20,7 +20,12 @@ local run = number(of_run[1]) or 0
 local is_of_former_run = began and began < run
 local known = redis.call('GET', once)
 local known_in = known and number(string.match(known, '^(%d+)-%d+$'))
-if known_in and (restarts or is_of_former_run or known_in >= run) then return known end
+if known_in and (restarts or is_of_former_run or known_in >= run) then
+  -- A write, so that a WAIT after it is about this event, also when another connection wrote it:
+  -- without one Redis 7.2 and later count any replica.
+  redis.call('PEXPIRE', once, once_ttl)
+  return known
+end
 if is_of_former_run then
   return redis.error_reply('RESTARTED the run began again with epoch ' .. integer(run))
 end

@@ -1,12 +1,13 @@
 -- Reads a page of an execution's history after a cursor.
 --
 -- KEYS: events, meta. ARGV: cursor ('' for none), most bytes of ids and payloads in a page, '1' for
--- entries only if the cursor is valid.
--- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the terminal event is
--- kept (1/0), whether more follows (1/0), last id, the epoch with which a restarted run began (else empty), then id and
--- payload of each entry. The status is
+-- entries only if the cursor is valid, the organization that must own the execution ('' for any).
+-- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the
+-- terminal event is kept (1/0), whether more follows (1/0), last id, the epoch with which a
+-- restarted run began (else empty), then id and payload of each entry. The status is
 -- `start` (no cursor), `valid` (the entries follow it), `gap` (it is before what is kept), or
--- `reset` (it is of another epoch). A page never goes beyond the terminal event.
+-- `reset` (it is of another epoch). A page never goes beyond the terminal event. Where another
+-- organization, or none, owns the execution, the answer is `foreign` and nothing is read.
 --
 -- XRANGE copies whole payloads, while all other clients wait. So ids are found by counting: those
 -- of an epoch have no holes, and what is no longer kept is missing at the front. Only in an epoch
@@ -14,6 +15,7 @@
 
 local events, meta = KEYS[1], KEYS[2]
 local cursor, max_bytes, only_valid = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local organization = ARGV[4] or ''
 
 -- A number from Redis, or nil for text that we have not written: 15 digits are exact in Lua.
 local function number(text)
@@ -26,8 +28,9 @@ local function parts(id)
 end
 
 local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
-  'terminal_status', 'run', 'forgotten')
-if known[8] then return redis.error_reply('FORGOTTEN this execution was deleted') end
+  'organization_id', 'terminal_status', 'run', 'forgotten')
+if organization ~= '' and known[6] ~= organization then return { 'foreign' } end
+if known[9] then return redis.error_reply('FORGOTTEN this execution was deleted') end
 local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
@@ -67,9 +70,9 @@ end
 
 local valid = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
 local page = { valid and 'valid' or 'start', '', terminal,
-  (known[2] or '') .. (known[6] and '=' .. known[6] or ''),
+  (known[2] or '') .. (known[7] and '=' .. known[7] or ''),
   terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '',
-  known[7] or '' }
+  known[8] or '' }
 
 local function payload_of(entry)
   local fields = entry[2]

@@ -67,6 +67,7 @@ PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
 RECORD = Script("append.lua", "restart.lua", "record.lua")
 READ = Script("read.lua")
 FIRST = Script("first.lua")
+DROPPED = Script("dropped.lua")
 
 
 class Call(NamedTuple):
@@ -188,19 +189,32 @@ def record_call(
 
 
 def read_call(
-    execution_id: str, cursor: str, max_bytes: int, *, only_valid: bool = False, run: str = ""
+    execution_id: str,
+    cursor: str,
+    max_bytes: int,
+    *,
+    only_valid: bool = False,
+    organization_id: str = "",
+    run: str = "",
 ) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_valid*: no events where they would not follow the cursor. *run*: the name of a former run.
+    *only_valid*: no events where they would not follow the cursor. *organization_id*: nothing where
+    the execution is not registered for this organization; empty for any. *run*: the name of a
+    former run.
     """
     return Call(
         READ,
         [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)],
-        [cursor, max_bytes, int(only_valid)],
+        [cursor, max_bytes, int(only_valid), organization_id],
     )
 
 
 def first_call(execution_id: str) -> Call:
     """Ask for the first id that history keeps; empty where it keeps nothing."""
     return Call(FIRST, [keys.events_key(execution_id)], [])
+
+
+def dropped_call(execution_id: str, messages: int, reason: str) -> Call:
+    """Note in `meta` that so many *messages* were dropped, and why the last one was."""
+    return Call(DROPPED, [keys.meta_key(execution_id)], [messages, reason])

@@ -38,26 +38,37 @@ _WORDS: Mapping[str, EndingStatus] = {
         ("completed", "succeeded", "success", "successful", "finished", "done"), "completed"
     ),
 }  # fmt: skip
+_ERRORS = ("error", "error_message", "errors")
 _NEGATIONS = frozenset({"not", "never", "no", "non", "un", "without"})
 _LONGEST = 128
 _ONE_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?(?:[a-z0-9]|[^\x00-\x7f])+")
 
 
 def ending_status(
-    event_type: str, data: Mapping[str, object], terminal_types: TerminalTypes
+    event_type: str,
+    data: Mapping[str, object],
+    terminal_types: TerminalTypes,
+    trimmed: object = None,
 ) -> EndingStatus:
     """How a run ended that ended with this event. In this order: what *terminal_types* gives; the
-    standard types; `data.status`; an error in *data*; the last word of the type; else `ended`."""
+    standard types; `data.status`; an error in *data*; the last word of the type; else `ended`.
+
+    *trimmed*: the event's own member, of what was too large in its data."""
+    names = trimmed if isinstance(trimmed, list) else []
     status = _given(event_type, terminal_types) or _of_status(data.get("status"))
-    if status is None and any(data.get(name) for name in ("error", "error_message", "errors")):
+    if status is None and any(data.get(name) or name in names for name in _ERRORS):
         return "failed"
+    if status is None and "data" in names:
+        return ending_of_type(event_type, terminal_types)
     return status or _of_last_word(event_type)
 
 
 def status_of(event_type: str, payload: bytes, terminal_types: TerminalTypes) -> EndingStatus:
     """The same of an event that is not parsed yet."""
-    data = parse_object(payload).get("data")
-    return ending_status(event_type, data if isinstance(data, dict) else {}, terminal_types)
+    event = parse_object(payload)
+    data = event.get("data")
+    data = data if isinstance(data, dict) else {}
+    return ending_status(event_type, data, terminal_types, event.get("trimmed"))
 
 
 def ending_of_type(event_type: str, terminal_types: TerminalTypes) -> EndingStatus:

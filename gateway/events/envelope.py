@@ -2,18 +2,23 @@
 
 The producer's JSON is never re-encoded: that would turn 1.10 into 1.1 and break big integers. It
 is parsed only for `type` and `id`; its bytes go to the browser as they came, without the raw CR and
-LF that JSON allows between tokens and SSE does not.
+LF that JSON allows between tokens and SSE does not. What cannot be passed on so is edited token by
+token (`gateway.events.repair`).
 """
 
+import hashlib
 import re
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import orjson
 
 from gateway.errors import MessageRefused
-from gateway.events.fields import moment_of
+from gateway.events.ending import STANDARD, TerminalTypes
 from gateway.events.ids import EventId, parse_id
-from gateway.events.json_edit import without_member
+from gateway.events.json_edit import members, name_of, without_member
+from gateway.events.repair import repair
 
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """The form of an execution id (`fullmatch`), in a URL and in a channel name alike."""
@@ -32,23 +37,45 @@ MAX_TYPE_LENGTH = 128
 _RESERVED_TYPES = frozenset({"connected", "heartbeat"})
 _RESERVED_PREFIX = "stream:"
 
-# JSON may escape half a surrogate pair; browsers accept that, orjson does not.
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_LONGEST_SOURCE_ID = 256
+"""Bytes of a producer's id that are kept."""
+
+# As `publish.lua` writes it.
+_SCRIPTS_ID = re.compile(rb'\{"id":"([0-9]+-[0-9]+)",')
 
 
 # Named tuples: a frozen dataclass takes three times as long to create.
+class EventRules(NamedTuple):
+    """What is taken for an event."""
+
+    terminal_types: TerminalTypes = STANDARD
+    max_bytes: int = 1024 * 1024
+    """Of its JSON, without the id."""
+
+
+class Edit(NamedTuple):
+    """Why an event is not passed on as it was published."""
+
+    kind: Literal["repaired", "trimmed", "replaced", "renumbered"]
+    reason: str
+    digest: bytes
+    """Of the message as it was published."""
+
+
 class Envelope(NamedTuple):
-    """A message as it was published."""
+    """A message as it was published, or as it can be passed on."""
 
     type: str
     id: EventId | None
     """None for a bare message, which was not recorded before it was published."""
     body: bytes
     """Its JSON on one line, with a member `id` only where `id` is set."""
-    moment: str = ""
-    """When it happened, of a bare message that tells; see `gateway.events.fields.moment_of`."""
-    untimed: bytes | None = None
-    """Of a bare message without timestamp, the body that gets the time of recording as one."""
+    edit: Edit | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """By which gateways agree on a bare message: the same before and after an edit."""
+        return _digest(self.body) if self.edit is None else self.edit.digest
 
 
 class Event(NamedTuple):
@@ -66,27 +93,93 @@ class Event(NamedTuple):
         return self.frame.partition(b"\ndata: ")[2]
 
 
-def decode(payload: bytes) -> Envelope:
-    """Read a producer's message.
+def decode(payload: bytes, max_bytes: int = EventRules().max_bytes) -> Envelope:
+    """Read a producer's message; one that cannot be passed on as it is, is edited.
 
-    An `id` that is not of our form is removed, and the message is a bare one (DELIVERY.md, rule 2):
-    it would break the stream.
+    An `id` that is not of our form makes the message a bare one (DELIVERY.md, rule 2): it would
+    break the stream.
 
     Raises:
-        MessageRefused: it is not a JSON object with a usable `type`.
+        MessageRefused: it has no usable `type`.
     """
-    document = _parse(payload)
-    event_type = _usable_type(document.get("type"))
+    try:
+        document = orjson.loads(payload) if len(payload) <= max_bytes else None
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        return _edited(payload, max_bytes)
+    event_type = _usable_type(document)
     body = one_line(payload)
+    if "id" not in document:
+        return Envelope(event_type, None, body)
+    event_id = parse_id(document["id"])
+    envelope = Envelope(event_type, event_id, body)
+    return envelope if event_id is not None else as_bare(envelope, max_bytes)
+
+
+def _edited(payload: bytes, max_bytes: int) -> Envelope:
+    """The envelope of a message that is too large, or that orjson does not take."""
     event_id = None
-    if "id" in document and (event_id := parse_id(document["id"])) is None:
-        body = without_member(body, "id")
-    if event_id is not None:
-        return Envelope(event_type, event_id, body)
-    untimed = None
-    if document.get("timestamp") is None:
-        untimed = without_member(body, "timestamp") if "timestamp" in document else body
-    return Envelope(event_type, None, body, moment_of(document, ends=False), untimed)
+    # History keeps the JSON without the id: both are edited alike.
+    if (given := _SCRIPTS_ID.match(payload)) and (event_id := parse_id(given[1].decode())):
+        payload = b"{" + payload[given.end() :]
+    repaired = repair(payload, max_bytes)
+    event_type = _usable_type(repaired.document)
+    body = one_line(repaired.text)
+    edit = None
+    if repaired.problem is not None:
+        edit = Edit(repaired.kind, repaired.problem, _digest(one_line(payload)))
+    envelope = Envelope(event_type, None, body, edit)
+    if "id" in repaired.document:
+        own = parse_id(repaired.document["id"])
+        if event_id is None and own is not None:
+            body = with_id(without_member(body, "id"), own)
+            return Envelope(event_type, own, body, edit)
+        envelope = as_bare(envelope, max_bytes)
+    if event_id is None:
+        return envelope
+    return envelope._replace(id=event_id, body=with_id(envelope.body, event_id))
+
+
+def as_bare(envelope: Envelope, max_bytes: int) -> Envelope:
+    """*envelope*, whose `id` is not one of ours, without it: the producer's is kept as `source_id`
+    if it is short and not null. Where a script wrote another id before it, that one is left."""
+    found = members(envelope.body) or ()
+    kept = [one for one in found if name_of(one.key) != "id"]
+    bare = b"{%b}" % b",".join(one.before + one.value for one in kept)
+    ids = [one.value.strip() for one in found if name_of(one.key) == "id"]
+    source = ids[-1] if ids else b"null"
+    if source == b"null" or source[:1] in b"{[" or len(source) > _LONGEST_SOURCE_ID:
+        return _with_scripts_id(envelope, bare, envelope.edit, len(ids))
+    rest = [one.before + one.value for one in kept if name_of(one.key) != "source_id"]
+    body = b"{%b}" % b",".join([b'"source_id":' + source, *rest])
+    if len(body) > max_bytes:
+        body = one_line(repair(body, max_bytes).text)
+    edit = envelope.edit or Edit("renumbered", "its id is the producer's own", _digest(bare))
+    return _with_scripts_id(envelope, body, edit, len(ids))
+
+
+def _with_scripts_id(envelope: Envelope, body: bytes, edit: Edit | None, ids: int) -> Envelope:
+    given = _SCRIPTS_ID.match(envelope.body) if ids > 1 else None
+    if given is None or (event_id := parse_id(given[1].decode())) is None:
+        return Envelope(envelope.type, None, body, edit)
+    return Envelope(envelope.type, event_id, with_id(body, event_id), edit)
+
+
+def stored(payload: bytes, max_bytes: int) -> Envelope:
+    """What an entry of a history holds; never with an id, which the entry has.
+
+    Raises:
+        MessageRefused: it has no usable `type`.
+    """
+    envelope = decode(payload, max_bytes)
+    while envelope.id is not None:
+        envelope = as_bare(envelope, max_bytes)
+    return envelope
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 def one_line(payload: bytes) -> bytes:
@@ -100,6 +193,16 @@ def one_line(payload: bytes) -> bytes:
 def with_id(body: bytes, event_id: EventId) -> bytes:
     """*body*, a JSON object without `id`, with *event_id* first."""
     return b'{"id":"%d-%d",%b' % (*event_id, body[1:])
+
+
+def untimed(body: bytes) -> bytes | None:
+    """The *body* of a bare message without `timestamp`, or with null there; None for any other."""
+    if b"timestamp" not in body and b"\\" not in body:
+        return body
+    found = [one for one in members(body) or () if name_of(one.key) == "timestamp"]
+    if any(one.value.strip() != b"null" for one in found):
+        return None
+    return without_member(body, "timestamp") if found else body
 
 
 def with_timestamp(body: bytes, timestamp: bytes) -> bytes:
@@ -124,36 +227,19 @@ def _event(event_type: str, event_id: EventId | None, line: bytes, body: bytes) 
     return Event(event_type, event_id, frame)
 
 
-def _parse(payload: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        if not _ESCAPED_SURROGATE.search(payload):
-            raise MessageRefused(f"it is not JSON ({error})") from None
-        document = _parse_with_surrogates(payload)
-    if not isinstance(document, dict):
-        raise MessageRefused("it is not a JSON object")
-    return document
-
-
-def _parse_with_surrogates(payload: bytes) -> Any:
-    # Only this copy loses the escapes. `_usable_type` refuses a type that had one. Not
-    # `json_edit.parse`, which is much slower for a payload made of escapes.
-    try:
-        return orjson.loads(_ESCAPED_SURROGATE.sub(rb"\\u0000", payload))
-    except orjson.JSONDecodeError as error:
-        raise MessageRefused(f"it is not JSON ({error})") from None
-
-
-def _usable_type(value: object) -> str:
-    """*value*, if it may be in an `event:` line.
+def _usable_type(document: Mapping[str, object]) -> str:
+    """Its type, if it may be in an `event:` line.
 
     Only printable text may: CR and LF end the line (WHATWG HTML, section 9.2.6), and some client
     libraries also split at U+2028 and the like, or strip the name: ` stream:closing` would look
     like the gateway's own event.
     """
+    value = document.get("type")
     if not isinstance(value, str) or not value:
-        raise MessageRefused("its type is missing or not a text")
+        has = ", ".join(f"{name:.30}" for name in islice(document, 5))
+        raise MessageRefused(
+            "no type: `type` is no text" if "type" in document else f"no type: it has {has or '{}'}"
+        )
     if len(value) > MAX_TYPE_LENGTH:
         raise MessageRefused(f"its type is longer than {MAX_TYPE_LENGTH} characters")
     if not value.isprintable():

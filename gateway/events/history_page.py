@@ -4,7 +4,7 @@ Pure: it decides what is sent to a reader (gap, reset, the end), not how history
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.events import sse_encoder
@@ -45,6 +45,15 @@ class HistoryPage:
     run: int | None = None
     """The epoch with which the run began, of one that was restarted."""
 
+    _joined: list[bytes] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def frames(self) -> bytes:
+        """All events as they go over the wire, joined once for all who are given this page."""
+        if not self._joined:
+            self._joined.append(b"".join([one.frame for one in self.events]))
+        return self._joined[0]
+
     @property
     def catches_up_to(self) -> EventId | None:
         """The event up to which a reader is not live yet; None where nothing is behind."""
@@ -73,6 +82,28 @@ class HistoryPage:
         return (
             self.ending is not None and cursor is not None and cursor.is_at_or_after(self.ending.id)
         )
+
+    def beyond(self, tip: EventId | None) -> Sequence[Event]:
+        """The events after *tip*, which is of the epoch that they end in."""
+        if tip is None:
+            return self.events
+        ids = [(one, one.id) for one in self.events if one.id is not None]
+        return [one for one, at in ids if at.epoch == tip.epoch and at.seq > tip.seq]
+
+    def is_other_history(self, tip: EventId | None, before: EventId | None) -> bool:
+        """Whether it is of another history than *tip*: flushed, begun again, or with less than was
+        known when it was read, which was *before*."""
+        if tip is None:
+            return False
+        if self.end is None or self.end.epoch != tip.epoch:
+            return self.end is not None or before is not None
+        return not self.more and before is not None and not self.end.is_at_or_after(before)
+
+    def started_over(self, cursor: EventId) -> "HistoryPage":
+        """This page of a start for a reader whose *cursor* is not valid."""
+        first = self.first_kept
+        is_gap = first is not None and first.epoch == cursor.epoch and cursor.seq < first.seq
+        return replace(self, cursor_status="gap" if is_gap else "reset")
 
     def notices(self, cursor: EventId | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""

@@ -5,21 +5,27 @@ numbers.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import orjson
 
-# JSON may escape half a surrogate pair; browsers accept that, orjson does not. An escaped backslash
-# is matched so that what follows it is not taken for an escape.
+# What browsers accept and orjson does not: half a surrogate pair, and a number that is no double.
+# An escaped backslash is matched so that what follows it is not taken for an escape.
 _ESCAPE = re.compile(
     rb"\\\\|\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+# An unclosed string reaches to the end: no part is looked at twice.
+_NUMBER = re.compile(rb'(?s)"(?:[^"\\]|\\.)*+"?|-?[0-9](?:[0-9.]|[eE][-+]?)*+')
+
+
+_LONGEST_NUMBER = 400
 
 
 def parse(payload: bytes) -> Any:
-    """*payload* decoded; half a surrogate pair becomes U+FFFD, as a browser shows it.
+    """*payload* decoded; half a surrogate pair becomes U+FFFD, as a browser shows it, and a number
+    that is no double becomes null.
 
     Raises:
         orjson.JSONDecodeError: it is not JSON.
@@ -27,7 +33,21 @@ def parse(payload: bytes) -> Any:
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return orjson.loads(_ESCAPE.sub(_whole, payload))
+        payload = _ESCAPE.sub(_whole, payload)
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return orjson.loads(_NUMBER.sub(_finite, payload))
+
+
+def _finite(token: re.Match[bytes]) -> bytes:
+    text = token[0]
+    if text.startswith(b'"') or len(text) < len("1e309"):
+        return text
+    try:
+        return text if len(text) < _LONGEST_NUMBER and isfinite(float(text)) else b"null"
+    except ValueError:
+        return text
 
 
 def parse_object(payload: bytes) -> dict[str, Any]:
@@ -43,46 +63,70 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-_STRING = rb'"(?:[^"\\]|\\.)*+"'
+STRING = rb'"(?:[^"\\]|\\.)*+"'
+_FLAT = rb'[^"{}\[\]]++|' + STRING
 # A member's name, and its value too where that is not nested, with what follows it.
 _MEMBER = re.compile(
-    rb"\s*+(" + _STRING + rb")\s*+:\s*+(?:[{\[]|(?:" + _STRING + rb'|[^"{}\[\],]++)\s*+([,}]))'
+    rb"(\s*+(" + STRING + rb")\s*+:\s*+)(?:[{\[]|((?:" + STRING + rb'|[^"{}\[\],]++))\s*+[,}])'
 )
-_AFTER_NESTED = re.compile(rb"\s*+([,}])")
-# All up to the next bracket: within a nested value nothing else matters.
-_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+([{}\[\]])")
+_EMPTY = re.compile(rb"\s*+}")
+_AFTER_NESTED = re.compile(rb"\s*+[,}]")
+# All up to the next bracket, over values without others inside: nothing else matters here.
+_BRACKET = re.compile(rb"(?:" + _FLAT + rb"|[{\[](?:" + _FLAT + rb")*+[}\]])*+([{}\[\]])")
+
+
+class Member(NamedTuple):
+    """A member of a JSON object, as it is written."""
+
+    before: bytes
+    """Its name, the colon, and the white space around them."""
+    key: bytes
+    """Its name, with the quotes."""
+    value: bytes
 
 
 def without_member(document: bytes, name: str) -> bytes:
     """*document*, a valid JSON object, without its own member *name* (nested ones stay)."""
-    kept = [text for key, text in _members(document) if _name_of(key) != name]
+    found = members(document) or ()
+    kept = [one.before + one.value for one in found if name_of(one.key) != name]
     return b"{%b}" % b",".join(kept)
 
 
-def _members(document: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The name of each member of the outermost object, and all of its text."""
+def members(document: bytes, most: int | None = None) -> list[Member] | None:
+    """The members of the outermost object; None if it is no whole object, or if more than *most*
+    steps are needed to find them."""
+    found: list[Member] = []
     at = document.index(b"{") + 1
+    if _EMPTY.match(document, at):
+        return found
     while member := _MEMBER.match(document, at):
-        last = member
-        if member[2] is None:
-            after = _AFTER_NESTED.match(document, _end_of_nested(document, member.end()))
-            if after is None:
-                return
-            last = after
-        yield member[1], document[at : last.end() - 1]
+        last: re.Match[bytes] | None = member
+        if member[3] is None:
+            end = end_of_nested(document, member.end(), most)
+            last = _AFTER_NESTED.match(document, end) if end is not None else None
+        if last is None or (most is not None and len(found) >= most):
+            return None
         at = last.end()
+        found.append(Member(member[1], member[2], document[member.end(1) : at - 1]))
+        if last[0].endswith(b"}"):
+            return found
+    return None
 
 
-def _end_of_nested(document: bytes, at: int) -> int:
-    """Where the nested value ends whose first bracket is just before *at*."""
+def end_of_nested(document: bytes, at: int, most: int | None = None) -> int | None:
+    """Where the nested value ends whose first bracket is just before *at*; None if it does not end,
+    or not within *most* steps."""
     depth = 1
-    while depth and (bracket := _BRACKET.match(document, at)):
+    while depth:
+        bracket = _BRACKET.match(document, at)
+        if bracket is None or (most is not None and (most := most - 1) < 0):
+            return None
         depth += 1 if bracket[1] in b"{[" else -1
         at = bracket.end()
     return at
 
 
-def _name_of(key: bytes) -> str | None:
+def name_of(key: bytes) -> str | None:
     """The text of a member's name."""
     if b"\\" not in key:
         return key[1:-1].decode(errors="replace")

@@ -106,7 +106,8 @@ class RunFold:
                 # Else it started before what is kept, and nobody knows when.
                 self._started_at = self._started_at or fields.time(data.get("started_at")) or at
             if event_type in self.terminal_types if ends is None else ends:
-                self._end(ending_status(event_type, data, self.terminal_types), data, at)
+                types, trimmed = self.terminal_types, envelope.get("trimmed")
+                self._end(ending_status(event_type, data, types, trimmed), data, at)
             else:
                 self._continue(event_type, step)
         return step

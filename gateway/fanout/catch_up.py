@@ -74,6 +74,17 @@ class CatchUp(StreamConnection):
     def _go_live(self) -> None:
         """It stands at the tip."""
 
+    def read_ahead(self, organization_id: str) -> "asyncio.Task[HistoryPage] | None":
+        """Begin with the first page, before *organization_id* is known to own the execution: for
+        another one nothing is read. None if no read is needed."""
+        self._collect()
+        if self._log.known(self._position) is not None:
+            return None
+        reading = self._hub.spawn(self._log.page(self._position, organization_id))
+        # Of a reader who is not admitted nobody looks at its error.
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return reading
+
     async def first_page(self) -> HistoryPage:
         """What its reader has missed, as far as one page goes.
 
@@ -158,7 +169,7 @@ class CatchUp(StreamConnection):
             self._hub.metrics.resets += 1
         elif notices:
             self._hub.metrics.gaps += 1
-        return b"".join([notices, *(one.frame for one in page.events)])
+        return notices + page.frames
 
     def _got(self, page: HistoryPage) -> None:
         """*page* was written."""

@@ -98,11 +98,12 @@ class StreamConnection(asyncio.Protocol, ABC):
 
     def _totals(self) -> tuple[int, int, float]:
         """Events, bytes, and the loop time of the last frame."""
-        log = self._log
+        live = self._log.live
         if not self._keeps_up:
             return self._events, self._bytes, self._written_at
-        size = log.chunked_bytes if self.chunked else log.plain_bytes
-        return self._events + log.events, self._bytes + size, max(self._written_at, log.written_at)
+        size = live.chunked_bytes if self.chunked else live.plain_bytes
+        written_at = max(self._written_at, live.written_at)
+        return self._events + live.events, self._bytes + size, written_at
 
     def _put(self, data: bytes, now: float) -> None:
         """Write *data*, whole frames, at once or when what is before it was taken."""

@@ -1,4 +1,4 @@
-"""One task that gives every silent stream its heartbeat, spread over the interval.
+"""Gives every silent stream its heartbeat, spread over the interval.
 
 A wheel of slots stands for the next interval. Each tick visits the subscribers of one slot: a
 silent one gets the heartbeat, one that was written to meanwhile only moves to the slot in which it
@@ -9,20 +9,24 @@ every stream comes by here once an interval.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from gateway.events.sse_encoder import CloseReason, heartbeat
 from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
+from gateway.ticker import PERIOD, in_parts
 
-_SLOTS = 240
+_MIN_SLOTS = 20
+"""Fewest slots of the wheel: an interval of less than five seconds needs shorter ticks."""
 _EARLY = 0.2
 """Share of the interval by which a heartbeat may come early. Tabs that saw the same event or the
 same restart would otherwise stay in step, and be always served in one burst."""
 
 
 class Heartbeat:
-    """The heartbeats of all subscribers; `run` is its one task."""
+    """The heartbeats of all subscribers; `tick` is to be called every `tick_seconds`."""
 
     def __init__(
         self,
@@ -38,45 +42,52 @@ class Heartbeat:
         """Seconds: the longest silence of a stream that is well."""
         self._max_age = max_age
         self._on_silence = on_silence
-        self._tick = interval / _SLOTS
-        self._slots: list[list[Subscriber]] = [[] for _ in range(_SLOTS)]
+        self.tick_seconds = min(PERIOD, interval / _MIN_SLOTS)
+        self._slots: list[list[Subscriber]] = [
+            [] for _ in range(round(interval / self.tick_seconds))
+        ]
         self._hand = 0
+        self._moved_at: float | None = None
 
     def add(self, subscriber: Subscriber) -> None:
         """Care for *subscriber* until it has left."""
         since = subscriber.silent_since()
         self._place(subscriber, since, since)
 
-    async def run(self) -> None:
-        """Visit the slots one after the other."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            # A process that was suspended must not make up for all the ticks it slept through.
-            due = max(due + self._tick, loop.time() - self.interval)
-            await asyncio.sleep(due - loop.time())
-            self._hand = (self._hand + 1) % _SLOTS
-            self._visit(loop.time())
+    def tick(self) -> Coroutine[Any, Any, None] | None:
+        """Visit the slots whose time has come."""
+        now = asyncio.get_running_loop().time()
+        if self._moved_at is None:
+            self._moved_at = now - self.tick_seconds
+        # The hand goes by the clock: a tick may be late, or left out while the last one works.
+        steps = round((now - self._moved_at) / self.tick_seconds)
+        self._moved_at += steps * self.tick_seconds
+        visited: list[Subscriber] = []
+        # A process that was suspended must not make up for all the ticks it slept through.
+        for _ in range(min(steps, len(self._slots))):
+            self._hand = (self._hand + 1) % len(self._slots)
+            visited += self._slots[self._hand]
+            self._slots[self._hand] = []
+        return in_parts(visited, partial(self._visit, now, heartbeat())) if visited else None
 
-    def _visit(self, now: float) -> None:
-        visited, self._slots[self._hand] = self._slots[self._hand], []
-        beat = heartbeat()
-        for subscriber in visited:
-            if subscriber.state in (State.CLOSING, State.CLOSED):
-                continue
-            if self._max_age and now - subscriber.opened_at >= self._max_age:
-                subscriber.close(CloseReason.MAX_AGE)
-                continue
-            since = subscriber.silent_since()
-            if now - since >= self.interval * (1 - _EARLY) - self._tick:
-                subscriber.notify(beat)
-                self._on_silence(subscriber.execution_id)
-                since = now
-            self._place(subscriber, since, now)
+    def _visit(self, now: float, beat: bytes, subscriber: Subscriber) -> None:
+        if subscriber.state in (State.CLOSING, State.CLOSED):
+            return
+        if self._max_age and now - subscriber.opened_at >= self._max_age:
+            subscriber.close(CloseReason.MAX_AGE)
+            return
+        since = subscriber.silent_since()
+        is_silent = now - since >= self.interval * (1 - _EARLY) - 2 * self.tick_seconds
+        # First, so that it is visited again whatever happens.
+        self._place(subscriber, now if is_silent else since, now)
+        if is_silent:
+            subscriber.notify(beat)
+            self._on_silence(subscriber.execution_id)
 
     def _place(self, subscriber: Subscriber, since: float, now: float) -> None:
         # Two ticks less than the interval: one is lost to rounding, one to the tick's own length.
         share = 1 - random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
         wait = since + self.interval * share - now
-        ahead = min(max(int(wait / self._tick) - 1, 1), _SLOTS - 1)
-        self._slots[(self._hand + ahead) % _SLOTS].append(subscriber)
+        slots = len(self._slots)
+        ahead = min(max(int(wait / self.tick_seconds) - 1, 1), slots - 1)
+        self._slots[(self._hand + ahead) % slots].append(subscriber)

@@ -18,7 +18,7 @@ from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.kept import KeptBound
 from gateway.fanout.log import Log
-from gateway.fanout.reads import Reads
+from gateway.fanout.reads import KnownHistory
 from gateway.fanout.stalls import StallWatch
 from gateway.fanout.state import Permit
 from gateway.fanout.subscriber import Subscriber
@@ -46,10 +46,16 @@ class Pages(Protocol):
     """Where histories are read; see `gateway.bus.pages`. Both raise RedisUnavailable."""
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        organization_id: str = "",
     ) -> HistoryPage:
         """What follows *cursor*, as far as one page goes. With *only_valid* nothing is read for a
-        cursor that is not valid: the page says `reset`, and nothing else."""
+        cursor that is not valid: the page says `reset`, and nothing else. With *organization_id* it
+        raises ExecutionNotFound unless the execution is that one's."""
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps."""
@@ -161,7 +167,7 @@ class Hub:
         if not self._count:
             self._empty.set()
 
-    def forget_if_idle(self, log: Reads) -> None:
+    def forget_if_idle(self, log: KnownHistory) -> None:
         """Called by *log* when it may not be needed any more."""
         if log.is_idle:
             self._logs.pop(log.execution_id, None)
@@ -219,7 +225,6 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.kept.stop()
 
 
 async def _admit_everybody(_: Principal, *, again: bool) -> None:

@@ -8,14 +8,18 @@ executions together keep too much, the least recently asked first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.events.envelope import Event
+from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
 
 KEPT_SECONDS = 10.0
 """How long events are kept after somebody last asked for them."""
+
+_AT_ONCE = 1000
+"""Executions let go of in one tick."""
 
 _EVENT_BYTES = 200
 """What Python needs for an event beside its frame, about."""
@@ -53,6 +57,12 @@ class Kept:
         return None
 
 
+def kept_of(cursor: EventId | None, page: HistoryPage, newer: Sequence[Event] = ()) -> Kept:
+    """What *page*, read after *cursor*, and what is *newer* leave for others."""
+    begin = cursor if page.cursor_status == "valid" else None
+    return Kept(begin, page.first_kept, [*page.events, *newer])
+
+
 class Keeper(Protocol):
     """A log, as the bound sees it."""
 
@@ -61,7 +71,8 @@ class Keeper(Protocol):
 
 
 class KeptBound:
-    """Bounds what all logs keep together, in bytes and in time."""
+    """Bounds what all logs keep together, in bytes and in time; `tick` is to be called every
+    `PERIOD`."""
 
     def __init__(self, most: int) -> None:
         """*most*: bytes."""
@@ -69,7 +80,6 @@ class KeptBound:
         self._sizes: OrderedDict[Keeper, tuple[int, float]] = OrderedDict()
         self.bytes = 0
         """Bytes that are kept now."""
-        self._timer: asyncio.TimerHandle | None = None
 
     def asked(self, keeper: Keeper, size: int) -> None:
         """Somebody needs what *keeper* keeps, *size* bytes now."""
@@ -77,8 +87,6 @@ class KeptBound:
         self._set(keeper, size, now)
         self._sizes.move_to_end(keeper)
         self._shrink()
-        if self._timer is None and self._sizes:
-            self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._expire)
 
     def grew(self, keeper: Keeper, size: int) -> None:
         """*keeper* keeps *size* bytes now."""
@@ -98,19 +106,11 @@ class KeptBound:
         while self.bytes > self._most:
             next(iter(self._sizes)).let_go()
 
-    def _expire(self) -> None:
-        """Let go of all that nobody has asked for; the least recently asked stand first."""
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        while self._sizes:
+    def tick(self) -> None:
+        """Let go of what nobody has asked for; the least recently asked stand first."""
+        now = asyncio.get_running_loop().time()
+        for _ in range(min(_AT_ONCE, len(self._sizes))):
             keeper = next(iter(self._sizes))
-            left = self._sizes[keeper][1] + KEPT_SECONDS - loop.time()
-            if left > 0:
-                self._timer = loop.call_later(left, self._expire)
+            if self._sizes[keeper][1] + KEPT_SECONDS > now:
                 return
             keeper.let_go()
-
-    def stop(self) -> None:
-        """No timer stays behind."""
-        if self._timer is not None:
-            self._timer.cancel()

@@ -23,10 +23,12 @@ class Writer(Protocol):
 
 
 class StallWatch:
-    """Ends streams whose reader takes nothing for *timeout* seconds; `run` is its one task."""
+    """Ends streams whose reader takes nothing for *timeout* seconds; `tick` is to be called every
+    `tick_seconds`."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self.tick_seconds = timeout / _CHECKS
         self._behind: dict[Writer, tuple[int, float]] = {}
 
     def __len__(self) -> int:
@@ -42,14 +44,9 @@ class StallWatch:
         """*writer* has nothing left to send, or is gone."""
         self._behind.pop(writer, None)
 
-    async def run(self) -> None:
+    def tick(self) -> None:
         """Check those that are behind."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._timeout / _CHECKS)
-            self._check(loop.time())
-
-    def _check(self, now: float) -> None:
+        now = asyncio.get_running_loop().time()
         for writer, (taken, since) in list(self._behind.items()):
             if writer.taken > taken:
                 self._behind[writer] = (writer.taken, now)

@@ -16,7 +16,7 @@ class State(Enum):
     """Where a stream is between its admission and its end."""
 
     OPENING = "opening"
-    CATCHING_UP = "held"
+    CATCHING_UP = "catching_up"
     LIVE = "live"
     CLOSING = "closing"
     CLOSED = "closed"

@@ -210,7 +210,7 @@ class Subscriber(CatchUp):
         self.state, self._overran = State.LIVE, False
         kept, self._without_ids = self._without_ids or (), None
         if self._blocked_since is not None:
-            self._log.block(self)
+            self._log.live.block(self)
         for batch in kept:
             self._events += len(batch)
             self._hub.metrics.events_delivered += len(batch)
@@ -222,21 +222,21 @@ class Subscriber(CatchUp):
     def _enter_tip(self) -> None:
         """The log writes to it from now on, and counts."""
         if self._transport is not None:
-            log = self._log
+            live = self._log.live
             self._keeps_up = True
-            self._events -= log.events
-            self._bytes -= log.chunked_bytes if self.chunked else log.plain_bytes
-            log.enter(self, self._transport.write)
+            self._events -= live.events
+            self._bytes -= live.chunked_bytes if self.chunked else live.plain_bytes
+            live.enter(self, self._transport)
 
     def _step_aside(self) -> None:
         if self.state is State.LIVE:
             self._settle()
-            self._log.block(self)
+            self._log.live.block(self)
 
     def _leave_tip(self) -> None:
         self._move_to(self.position)
         self._settle()
-        self._log.leave(self)
+        self._log.live.leave(self)
 
     def _close(self, reason: str, last: bytes = b"") -> None:
         if self.state in (State.CLOSING, State.CLOSED):

@@ -49,7 +49,7 @@ class ConnectionLimit:
 
 class Connections:
     """All connections but the open streams: cuts those that bring no request in time, and the
-    longest idle one when there are too many. `run` is its one task."""
+    longest idle one when there are too many. `tick` is to be called every `tick_seconds`."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Connections:
         number of connections. *metrics* counts refusals.
         """
         self._header_timeout = header_timeout
+        self.tick_seconds = header_timeout / _CHECKS
         self._set_options = set_options
         self._limit = limit
         self._metrics = metrics or Metrics()
@@ -131,16 +132,13 @@ class Connections:
                 async with asyncio.timeout(seconds):
                     await self._none_awaited.wait()
 
-    async def run(self) -> None:
-        """Cut connections that are overdue, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._header_timeout / _CHECKS)
-            now = loop.time()
-            overdue = [one for one, deadline in self._deadlines.items() if deadline <= now]
-            for connection in overdue:
-                self._stop_waiting(connection)
-                connection.cut()
+    def tick(self) -> None:
+        """Cut connections that are overdue."""
+        now = asyncio.get_running_loop().time()
+        overdue = [one for one, deadline in self._deadlines.items() if deadline <= now]
+        for connection in overdue:
+            self._stop_waiting(connection)
+            connection.cut()
 
     def _stop_waiting(self, connection: "Connection") -> None:
         self._deadlines.pop(connection, None)
@@ -152,14 +150,12 @@ class Connections:
         self.closed(oldest)
         oldest.cut()
         self._metrics.refusals["connection_limit"] += 1
-        if (held_back := self._limit_log.due()) is not None:
-            log.warning(
-                "%d connections are open, as many as the limit of open files allows: for each new "
-                "one the one that has been idle for longest is cut (%d more since the last line). "
-                "Raise LimitNOFILE.",
-                most,
-                held_back,
-            )
+        self._limit_log.warning(
+            log,
+            "%d connections are open, as many as the limit of open files allows: for each new one "
+            "the one that has been idle for longest is cut. Raise LimitNOFILE.",
+            most,
+        )
 
 
 class Connection(web.RequestHandler):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
 from gateway.errors import RunNotFound, RunTooLarge, Unavailable
-from gateway.events.ending import STANDARD, TerminalTypes
+from gateway.events.envelope import EventRules
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
     EVENT_OVERHEAD,
@@ -27,6 +27,8 @@ from gateway.metrics import Metrics
 
 UNPAUSED_BYTES = 128 * 1024
 """Bytes of history that are folded without a pause; one event may be larger."""
+
+_RULES = EventRules()
 
 
 class Turns:
@@ -79,7 +81,7 @@ class Documents:
         seconds: float,
         most_bytes: int,
         most_events: int,
-        terminal_types: TerminalTypes = STANDARD,
+        rules: EventRules = _RULES,
     ) -> None:
         """*seconds*: how long a history may take to be read.
         *most_bytes*, *most_events*: what a history holds, about, unless producers set other bounds;
@@ -90,7 +92,7 @@ class Documents:
         self._seconds = seconds
         self._most_bytes = most_bytes
         self._most_events = most_events
-        self._terminal_types = terminal_types
+        self._rules = rules
         self._shared: dict[Key, _Shared] = {}
         # Those of them that nobody reads; the one that was read last comes last.
         self._remembered: dict[Key, _Shared] = {}
@@ -200,9 +202,7 @@ class Documents:
         await self._budget.take(charge, await self._estimate(key))
         # Of a former run only its events are known.
         meta = None if key.query.run else await self._history.meta(key.execution_id)
-        builder = DocumentBuilder(
-            key.execution_id, key.query, self._metrics, self._terminal_types, meta
-        )
+        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._rules, meta)
         try:
             async with asyncio.timeout(self._seconds):
                 while not builder.is_complete:

@@ -12,8 +12,7 @@ import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
 from gateway.contract.meta import RunMeta
-from gateway.events.ending import STANDARD, TerminalTypes
-from gateway.events.envelope import with_id
+from gateway.events.envelope import EventRules, with_id
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
 from gateway.events.run import RunDocument, RunFold
@@ -36,6 +35,8 @@ END_BYTES = 128
 """What remains of a step that has ended, where logs are not kept."""
 
 _CHUNK_BYTES = 64 * 1024
+
+_RULES = EventRules()
 
 
 class Query(NamedTuple):
@@ -93,7 +94,7 @@ class DocumentBuilder:
         execution_id: str,
         query: Query,
         metrics: Metrics,
-        terminal_types: TerminalTypes = STANDARD,
+        rules: EventRules = _RULES,
         meta: RunMeta | None = None,
     ) -> None:
         """*meta*: what is known of the run beside the events that are kept."""
@@ -101,7 +102,7 @@ class DocumentBuilder:
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
-        self._terminal_types = terminal_types
+        self._rules = rules
         # With a limit the logs are those of the page's events; the others need not be kept.
         self._keeps_all_steps = query.with_logs and query.limit is None
         self._logs = [bytearray(b',"execution_logs":[')]
@@ -110,7 +111,7 @@ class DocumentBuilder:
     def _reset(self, first: EventId | None) -> None:
         pack = _encode if self._query.with_logs else _drop
         self._run = RunFold(
-            self._terminal_types,
+            self._rules.terminal_types,
             pack=pack,
             started_at=self._meta.first_time,
             missing=self._meta.missing_before(first),
@@ -149,7 +150,7 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            status = page.status(self._terminal_types)
+            status = page.status(self._rules.terminal_types)
             self._run.end(status, str(page.terminal), self._meta.terminal_time)
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
@@ -157,7 +158,7 @@ class DocumentBuilder:
             self.is_complete = not self._has_end
 
     def _add(self, entry: Entry, *, ends: bool) -> None:
-        envelope = envelope_of(self._execution_id, entry, self._metrics)
+        envelope = envelope_of(self._execution_id, entry, self._metrics, self._rules)
         if envelope is None:
             # No stream shows it either.
             return

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
 from gateway.http.connection import Connections, ProtocolFactory
-from gateway.tasks import Supervisor
+from gateway.ticker import Ticker
 
 FORCED_AFTER = 0.5
 """Seconds that a request or a stream has after the drain before its connection is cut."""
@@ -19,10 +19,10 @@ class Runner(web.AppRunner):
         self,
         application: web.Application,
         connections: Connections,
-        supervisor: Supervisor,
+        ticker: Ticker,
         watch: str,
     ) -> None:
-        """*supervisor* runs the task, named *watch*, that cuts connections without a request."""
+        """*ticker* has connections without a request cut, by a function named *watch*."""
         super().__init__(
             application,
             # Not aiohttp's default: cancel a handler whose client has left.
@@ -33,17 +33,17 @@ class Runner(web.AppRunner):
             logger=server_log,
         )
         self._connections = connections
-        self._supervisor = supervisor
+        self._ticker = ticker
         self._watch = watch
         self._factory: ProtocolFactory | None = None
 
     async def setup(self) -> None:
-        """Start the application and the task that cuts connections."""
+        """Start the application, and begin to cut connections."""
         await super().setup()
         server = super().server
         assert server is not None  # noqa: S101 - for the type checker: `setup` has made it
         self._factory = ProtocolFactory(server, self._connections)
-        self._supervisor.start(self._watch, self._connections.run())
+        self._ticker.every(self._connections.tick_seconds, self._watch, self._connections.tick)
 
     async def shutdown(self) -> None:
         """Called by `cleanup`, once nothing more is accepted: end the streams, then wait for

@@ -7,12 +7,13 @@ written, it hands the connection over to its subscriber and returns.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway.access.policy import Policy
-from gateway.access.quota import Quota
+from gateway.access.quota import Permit, Quota
 from gateway.bus.subscription import Subscription
 from gateway.errors import ExecutionForgotten, ExecutionNotFound, RedisUnavailable
 from gateway.events.ending import TerminalTypes
@@ -28,6 +29,7 @@ from gateway.http.address import Network, client_address
 from gateway.http.credentials import read_credentials
 from gateway.http.handover import begin, hand_over, is_chunked
 from gateway.http.responses import STREAM_HEADERS
+from gateway.principal import Principal
 from gateway.retry import unavailable
 
 _WITH_HEAD_BYTES = 32 * 1024
@@ -66,9 +68,7 @@ class StreamHandler:
             permit.leave()
             raise
         try:
-            await self.policy.admit(principal)
-            await self.quota.admitted(permit, principal)
-            page = await self._first_page(subscriber)
+            page = await self._admit(principal, permit, subscriber)
             if not page.is_over_for(cursor):
                 return await self._open(request, subscriber, page)
         except BaseException:
@@ -76,6 +76,32 @@ class StreamHandler:
             raise
         subscriber.leave()
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    async def _admit(
+        self, principal: Principal, permit: Permit, subscriber: Subscriber
+    ) -> HistoryPage:
+        """The first page, once *principal* may see it; Redis is asked about both at once."""
+        ahead: asyncio.Task[HistoryPage] | None = None
+
+        def read_ahead(organization_id: str) -> None:
+            nonlocal ahead
+            # `connected` is a promise that events arrive.
+            if self.subscription.problem is None:
+                ahead = subscriber.read_ahead(organization_id)
+
+        try:
+            await self.policy.admit(principal, read_ahead=read_ahead)
+            await self.quota.admitted(permit, principal)
+            if ahead is not None and self.subscription.problem is None:
+                # Registered after it was read, or Redis went away: asked again below.
+                with suppress(ExecutionNotFound, RedisUnavailable):
+                    return await ahead
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                # Its error refers to this frame.
+                ahead = None
+        return await self._first_page(subscriber)
 
     def _address(self, request: web.Request) -> str:
         return client_address(request, self.trusted_proxies) if self.quota.by_address else ""

@@ -21,6 +21,8 @@ and a browser that connects late or again gets it. In asyncio programs:
 - Retries never double an event: each call has an idempotency key, a random one unless
   `idempotency_key` is given, which Redis keeps for five minutes.
 - `restart` begins a new run under the same id. Events of the former run then raise `RunRestarted`.
+- With `min_replicas=1` it returns only when a replica of Redis has the event too, or raises
+  `NotReplicated`: the event is published then, and a failover may lose it.
 - Workers that must not wait use `publisher.buffered`: its methods return at once, and the events
   are sent in the background, in order, however long it takes. A full buffer raises `BufferFull`;
   `flush` and `close` wait for what is left and raise if it cannot be sent. The buffer is in memory:
@@ -36,6 +38,7 @@ from gateway.publisher.retry import (
     BufferFull,
     EventRefused,
     EventTooLarge,
+    NotReplicated,
     PublishFailed,
     RunForgotten,
     RunRestarted,
@@ -48,6 +51,7 @@ __all__ = [
     "EventRefused",
     "EventTooLarge",
     "HistoryLimits",
+    "NotReplicated",
     "PublishFailed",
     "Publisher",
     "RegistrationRefused",

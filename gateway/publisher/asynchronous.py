@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 from gateway.bus import scripts
-from gateway.bus.connection import create_redis
+from gateway.bus.connection import create_redis, server_of
 from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
+from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
@@ -29,6 +30,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
         self._redis = create_redis(redis_url, max_connections=CONNECTIONS)
+        self._server = server_of(self._redis)
         self.buffered = AsyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
     async def register(
@@ -42,9 +44,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         """
         registration = Registration(execution_id, organization_id, workflow_id)
         call = registration.call(self._composer.limits)
-        answer = await self._retry(
-            lambda: scripts.run(self._redis, call), RetryDeadline(self._deadline)
-        )
+        answer = await self._retry(lambda: self._call(call), RetryDeadline(self._deadline))
         registration.check(answer)
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -81,8 +81,18 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
 
     async def _run(self, event: Outgoing) -> str:
         with self._runs.refusals(event):
-            answer: bytes = await scripts.run(self._redis, self._runs.call(event))
+            answer = await self._call(self._runs.call(event))
         return self._runs.published(event, answer)
+
+    async def _call(self, call: Call) -> Any:
+        if not self._min_replicas:
+            return await scripts.run(self._redis, call)
+        script, keys, arguments = call
+        # In one pipeline, so on one connection: WAIT is about what that one has written.
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.eval(script.text, len(keys), *keys, *arguments)
+            pipeline.execute_command("WAIT", self._min_replicas, self._wait_ms)
+            return self._replicated(*await pipeline.execute())
 
     async def _retry(self, call: Callable[[], Awaitable[T]], deadline: RetryDeadline) -> T:
         while True:
@@ -93,8 +103,13 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
             await asyncio.sleep(pause)
 
     async def _attempt(self, call: Callable[[], Awaitable[T]]) -> T:
-        async with asyncio.timeout(attempt_seconds(self._deadline)):
-            return await call()
+        try:
+            async with asyncio.timeout(attempt_seconds(self._deadline)):
+                await self._server.make_sure()
+                return await call()
+        except REDIS_ERRORS:
+            self._server.failed()
+            raise
 
 
 class AsyncBuffer(Buffer):

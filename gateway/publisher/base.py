@@ -5,14 +5,22 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
 
-from gateway.bus.errors import describe_redis_error
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.events.ending import TerminalTypes, read_terminal_types
 from gateway.log import RateLimitedLog
 from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.encoding import Default
 from gateway.publisher.events import EventMethods, R
-from gateway.publisher.retry import BufferFull, PublishFailed, RunRestarted, backoff
+from gateway.publisher.retry import (
+    BufferFull,
+    PublishFailed,
+    RunRestarted,
+    TooFewReplicas,
+    attempt_seconds,
+    backoff,
+    describe,
+)
 from gateway.publisher.runs import Runs
 from gateway.settings import TERMINAL_TYPES, check_redis_url
 
@@ -37,22 +45,28 @@ class Producer(EventMethods[R]):
         terminal_types: Iterable[str] = TERMINAL_TYPES,
         limits: HistoryLimits = _DEFAULT_LIMITS,
         event_max_bytes: int = 1024 * 1024,
+        default: Default | None = None,
+        min_replicas: int = 0,
     ) -> None:
         """It connects at the first event.
 
         *deadline*: seconds after which a call gives up, however often it has tried by then.
-        *buffer_events*: most events in `buffered`. The others must be as in the gateway's settings,
-        and by default are.
+        *buffer_events*: most events in `buffered`. *default*: called for a value in `data` of an
+        unknown type, as `default` of `json.dumps` is. *min_replicas*: an event counts as published
+        only when so many replicas of Redis have it, which a failover to one of them cannot lose;
+        otherwise `NotReplicated` is raised at the deadline. The others must be as in the gateway's
+        settings, and by default are.
 
         Raises:
-            ConfigurationError: *redis_url*, *deadline*, *buffer_events* or *terminal_types* is
-                not valid.
+            ConfigurationError: an argument is not valid; it names each.
         """
         mistakes = [
             f"{name} is {value}: make it more than 0."
             for name, value in (("deadline", deadline), ("buffer_events", buffer_events))
             if not value > 0
         ]
+        if min_replicas < 0:
+            mistakes.append(f"min_replicas is {min_replicas}: make it 0 or more.")
         try:
             check_redis_url(redis_url)
         except ValueError as error:
@@ -64,9 +78,12 @@ class Producer(EventMethods[R]):
             mistakes.append(f"terminal_types: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
-        super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes))
+        super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes, default))
         self._deadline = deadline
         self._runs = Runs()
+        self._min_replicas = min_replicas
+        # Less than an attempt, so that its answer comes in time.
+        self._wait_ms = int(attempt_seconds(deadline) * 600)
         self._connect(redis_url, buffer_events)
 
     def join_run(self, execution_id: str) -> None:
@@ -75,6 +92,11 @@ class Producer(EventMethods[R]):
         Call it where a process that has published in the former run goes on with the new one.
         """
         self._runs.forget(execution_id)
+
+    def _replicated(self, answer: bytes, replicas: int) -> bytes:
+        if replicas < self._min_replicas:
+            raise TooFewReplicas(replicas, self._min_replicas)
+        return answer
 
     @abstractmethod
     def _connect(self, redis_url: str, buffer_events: int) -> None:
@@ -122,7 +144,7 @@ class Buffer(EventMethods[None]):
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""
-        self._problem = describe_redis_error(error)
+        self._problem = describe(error)
         self._log.warning(log, "%d events wait. %s (%s)", len(self), self._problem, error)
         return self._backoff.next()
 

@@ -3,11 +3,8 @@
 Everything that can be wrong with an event is found here, before anything is sent.
 """
 
-import math
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 import orjson
@@ -20,6 +17,7 @@ from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
 from gateway.events.fields import moment_of, stamp
 from gateway.events.json_edit import parse_object
+from gateway.publisher.encoding import Default, encode
 from gateway.publisher.retry import EventRefused, EventTooLarge
 from gateway.publisher.timestamps import Moment, instant
 
@@ -50,6 +48,7 @@ class Composer:
     terminal_types: TerminalTypes
     limits: HistoryLimits
     event_max_bytes: int
+    default: Default | None = None
 
     def compose(
         self,
@@ -87,7 +86,12 @@ class Composer:
         return Outgoing(key, call, execution_id, restarts, terminal_type != "")
 
     def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
-        fragment = orjson.Fragment(_encoded(data))
+        encoded = encode(data, self.default)
+        if not encoded.startswith(b"{"):
+            raise EventRefused(
+                f"The event's data is not a JSON object but {_short(data)}: give a dict."
+            )
+        fragment = orjson.Fragment(encoded)
         payload = orjson.dumps({"type": event_type, "data": fragment, "timestamp": timestamp})
         size = len(payload) + _ID_BYTES
         if size > self.event_max_bytes:
@@ -114,47 +118,6 @@ def _checked_key(key: object) -> str:
             "characters."
         )
     return key
-
-
-def _encoded(data: object) -> bytes:
-    try:
-        encoded = orjson.dumps(
-            data,
-            default=_encode_other,
-            option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS,
-        )
-    except TypeError as error:
-        raise EventRefused(f"The event's data is not JSON: {error}.") from None
-    if not encoded.startswith(b"{"):
-        raise EventRefused(
-            f"The event's data is not a JSON object but {_short(data)}: give a dict."
-        )
-    # orjson writes null for NaN and the infinities, which would hide a mistake.
-    if b"null" in encoded and _has_non_finite(data):
-        raise EventRefused("The event's data is not JSON: it holds NaN or an infinite number.")
-    return encoded
-
-
-def _encode_other(value: object) -> object:
-    match value:
-        case datetime():
-            return stamp(instant(value))
-        case Mapping():
-            return dict(value)
-        case _:
-            raise TypeError  # orjson adds the type
-
-
-def _has_non_finite(value: object) -> bool:
-    match value:
-        case float():
-            return not math.isfinite(value)
-        case Mapping():
-            return any(map(_has_non_finite, value.values()))
-        case list() | tuple():
-            return any(map(_has_non_finite, value))
-        case _:
-            return False
 
 
 def _short(value: object) -> str:

@@ -5,12 +5,12 @@ milliseconds, by default computed. The methods of publishers differ only in what
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 from gateway.contract.scripts import FORMER_RUN_TTL_MS
 from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.encoding import JsonObject
 from gateway.publisher.timestamps import Moment, instant, milliseconds
 
 R = TypeVar("R")
@@ -39,14 +39,17 @@ class EventMethods(ABC, Generic[R]):
         self,
         execution_id: str,
         type: str,
-        data: Mapping[str, Any],
+        data: JsonObject,
         *,
         timestamp: Moment | None = None,
         idempotency_key: str | None = None,
     ) -> R:
         """Publish an event of any type; `Sending` describes the last two arguments.
 
-        *data* is a JSON object as a dict; a datetime in it becomes UTC text, a UUID its text.
+        *data* is a dict, dataclass or pydantic model. It may hold all that `json.dumps` takes,
+        and these: dates, times and UUIDs as text (a datetime in UTC), Decimal as text, an Enum as
+        its value, bytes as Base64, dataclasses and pydantic models as objects, NaN as null. Pass
+        `default` to the publisher for other types.
 
         Raises:
             EventRefused: it is no valid event; nothing was sent.
@@ -64,7 +67,7 @@ class EventMethods(ABC, Generic[R]):
         self,
         execution_id: str,
         type: str = "execution:restarted",
-        data: Mapping[str, Any] | None = None,
+        data: JsonObject | None = None,
         *,
         keep: bool = False,
         **sending: Unpack[Sending],
@@ -89,7 +92,7 @@ class EventMethods(ABC, Generic[R]):
         self,
         execution_id: str,
         type: str,
-        data: Mapping[str, Any],
+        data: JsonObject,
         *,
         timestamp: Moment | None = None,
     ) -> None:
@@ -126,7 +129,7 @@ class EventMethods(ABC, Generic[R]):
         completed_at: Moment | None = None,
         duration_ms: int | None = None,
         position: int | None = None,
-        output: Mapping[str, Any] | None = None,
+        output: JsonObject | None = None,
         **sending: Unpack[Sending],
     ) -> R:
         """A step has succeeded; *output* is its result."""
@@ -224,7 +227,7 @@ class EventMethods(ABC, Generic[R]):
         execution_id: str,
         *,
         reason: str,
-        waiting_for: Mapping[str, Any] | None = None,
+        waiting_for: JsonObject | None = None,
         **sending: Unpack[Sending],
     ) -> R:
         """The execution waits; *reason* is a word like `approval`, *waiting_for* has details."""

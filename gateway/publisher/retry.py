@@ -3,7 +3,7 @@
 import re
 import time
 
-from redis.exceptions import AuthenticationError, DataError, ResponseError
+from redis.exceptions import AuthenticationError, DataError, RedisError, ResponseError
 
 from gateway.bus.errors import describe_redis_error
 from gateway.errors import GatewayError
@@ -38,6 +38,24 @@ class RunForgotten(RunRestarted):
     """The execution was deleted (`sse-gateway forget`). Do not publish anything of it."""
 
 
+class NotReplicated(PublishFailed):
+    """The event is published, but fewer replicas than `min_replicas` have it before the deadline.
+
+    Readers get it, and a failover may lose it. Publishing it again with the `idempotency_key` of
+    this error within five minutes does not double it, and waits for the replicas again.
+    """
+
+
+class TooFewReplicas(RedisError):
+    """One attempt: Redis has what was sent, and too few replicas do."""
+
+    def __init__(self, replicas: int, wanted: int) -> None:
+        super().__init__(
+            f"Redis has published it, but {replicas} of {wanted} replicas have it: check that they "
+            "run and follow the master."
+        )
+
+
 class BufferFull(GatewayError):
     """The buffer is full. This event was not added."""
 
@@ -46,6 +64,11 @@ class BufferFull(GatewayError):
 _TEMPORARY = re.compile(
     r"\b(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
 )
+
+
+def describe(error: Exception) -> str:
+    """What is wrong, and what to do."""
+    return str(error) if isinstance(error, TooFewReplicas) else describe_redis_error(error)
 
 
 def backoff() -> Backoff:
@@ -94,4 +117,5 @@ class RetryDeadline:
         return min(self._backoff.next(), left)
 
     def _failed(self, what: str, error: Exception) -> PublishFailed:
-        return PublishFailed(f"{what}. {describe_redis_error(error)}", self._idempotency_key)
+        kind = NotReplicated if isinstance(error, TooFewReplicas) else PublishFailed
+        return kind(f"{what}. {describe(error)}", self._idempotency_key)

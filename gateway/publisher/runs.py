@@ -57,12 +57,14 @@ class Runs:
         try:
             yield
         except ResponseError as error:
-            if str(error).startswith("FORGOTTEN"):
+            # In a pipeline, redis-py puts the command before it.
+            reason = str(error).rpartition(" caused error: ")[2]
+            if reason.startswith("FORGOTTEN"):
                 raise RunForgotten(
                     f"Not published: execution {event.execution_id} was deleted.",
                     event.idempotency_key,
                 ) from error
-            if not str(error).startswith("RESTARTED"):
+            if not reason.startswith("RESTARTED"):
                 raise
             raise RunRestarted(
                 f"Not published: execution {event.execution_id} was restarted, and this event is "

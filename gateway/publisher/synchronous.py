@@ -5,13 +5,14 @@ buffer is empty: the parent sends what waited there.
 """
 
 import atexit
+import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Self, TypeVar
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple, Self, TypeVar
 
 from redis import Connection, ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -20,6 +21,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from gateway.bus.errors import REDIS_ERRORS
+from gateway.bus.sentinel import MOST_AGE
+from gateway.bus.server import is_of_wrong_server
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
@@ -30,8 +33,15 @@ from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentin
 T = TypeVar("T")
 
 
-def _create_redis(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
-    """A client for *url*, and what closes it; it connects at the first command.
+class _Client(NamedTuple):
+    redis: Redis
+    close: Callable[[], None]
+    ask: Callable[[], object] | None = None
+    """Asks the sentinels where the master is, and goes there; None where there are none."""
+
+
+def _create_redis(url: str, timeout: float) -> _Client:
+    """A client for *url*; it connects at the first command.
 
     *timeout*: seconds for a connect and for an answer. Raises ValueError as `create_redis` does.
     """
@@ -48,11 +58,11 @@ def _create_redis(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
     # As many connections as threads publish at the same time: none waits for a free one.
     if not is_sentinel_url(url):
         redis = Redis.from_pool(ConnectionPool.from_url(url, **options))
-        return redis, redis.close
-    # This pool asks for the master whenever it connects, which is enough here: a call that meets
-    # the wrong server, or none, is repeated.
+        return _Client(redis, redis.close)
     given = parse_sentinel_url(url)
     asking = {**options, **given.sentinel_options, "ssl": given.tls}
+    # All of them within an attempt.
+    asking["socket_timeout"] = asking["socket_connect_timeout"] = timeout / len(given.sentinels)
     sentinels = Sentinel(given.sentinels, sentinel_kwargs=asking)
     pool = SentinelConnectionPool(
         given.master, sentinels, ssl=given.tls, **{**options, **given.options}
@@ -63,7 +73,7 @@ def _create_redis(url: str, timeout: float) -> tuple[Redis, Callable[[], None]]:
         redis.close()
         sentinels.close()
 
-    return redis, close
+    return _Client(redis, close, pool.get_master_address)
 
 
 def _greet(connection: Connection) -> None:
@@ -88,7 +98,10 @@ class SyncPublisher(Producer[str]):
     """
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
-        self._redis, self._close_redis = _create_redis(redis_url, attempt_seconds(self._deadline))
+        self._redis, self._close_redis, self._ask = _create_redis(
+            redis_url, attempt_seconds(self._deadline)
+        )
+        self._answered_at = -math.inf
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
     def register(
@@ -139,7 +152,34 @@ class SyncPublisher(Producer[str]):
         return self._runs.published(event, answer)
 
     def _run(self, call: Call) -> bytes:
+        self._make_sure()
+        try:
+            return self._call(call)
+        except REDIS_ERRORS as error:
+            self._answered_at = -math.inf
+            if is_of_wrong_server(error):
+                # The others resolve the name again too.
+                self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise
+
+    def _make_sure(self) -> None:
+        """As `gateway.bus.sentinel.Master.make_sure`. No thread and no lock: others may ask too."""
+        now = time.monotonic()
+        if self._ask is None or now - self._answered_at < MOST_AGE:
+            return
+        self._answered_at = now
+        # Sentinels that do not answer stop no write: the connections may work without them.
+        with suppress(*REDIS_ERRORS):
+            self._ask()
+
+    def _call(self, call: Call) -> bytes:
         script, keys, arguments = call
+        if self._min_replicas:
+            # In one pipeline, so on one connection: WAIT is about what that one has written.
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.eval(script.text, len(keys), *keys, *arguments)
+                pipeline.execute_command("WAIT", self._min_replicas, self._wait_ms)
+                return self._replicated(*pipeline.execute())
         answer: bytes
         try:
             answer = self._redis.evalsha(script.sha, len(keys), *keys, *arguments)

@@ -66,7 +66,9 @@ class Settings(AccessSettings):
         "PUBLISHed; `Publisher.restart` needs none.",
     )
     event_max_bytes: int = Field(
-        1024 * 1024, ge=1024, description="Larger messages are dropped, counted and logged."
+        1024 * 1024,
+        ge=1024,
+        description="Larger events are trimmed: the largest members of their data become null.",
     )
     record_bare_events: bool = Field(
         True,

@@ -8,10 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 from redis.asyncio import Redis
-from redis.backoff import ConstantBackoff
 
 from gateway.bus import health, subscription
-from gateway.bus import recorder as recording
+from gateway.retry import Backoff
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.redis_process import RedisProcess
@@ -131,8 +130,8 @@ async def test_feed_after_an_outage(
     which Redis answers again."""
     monkeypatch.setattr(health, "STUCK_AFTER", 1.3)
     # The subscription is back at once, and the feed a second later.
-    monkeypatch.setattr(subscription, "_BACKOFF", ConstantBackoff(0.05))
-    monkeypatch.setattr(recording, "_BACKOFF", ConstantBackoff(1.0))
+    monkeypatch.setattr(subscription, "_PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(Backoff, "next", lambda _: 1.0)
     redis = redis_process()
     gateway = await start_gateway(ownership="token", admin_port=0, redis_url=redis.url)
     recorder = gateway.components.recorder

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from redis.asyncio import Redis
@@ -57,7 +58,8 @@ class Gateway(GatewayProcess):
     def __init__(self, settings: Mapping[str, str], core: int) -> None:
         super().__init__(settings, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
         token = issue(SECRET, organization_id=ORGANIZATION)
-        self.headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+        headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
+        self.headers = repeat(headers)
 
     async def start(self, **options: Any) -> None:
         await super().start(**options)
@@ -88,14 +90,26 @@ class Stage:
         """*full*, or *quick* for a short run."""
         return full if self.full else quick
 
-    async def floor(self, sockets: int, rate: float = 20.0) -> float:
+    async def floor(self, sockets: int) -> float:
         """CPU seconds of one `send()` of one frame, measured now. Warns when it is not what it was
         before: then the machine is too noisy to tell."""
-        rounds = self.size(100, 10)
+        cost = await self._floor(sockets, floor_program())
+        if self._floors and not 0.8 < cost / self._floors[-1] < 1.25:
+            self.notes.append(
+                f"noisy: the floor was {self._floors[-1] * 1e6:.1f} us a send, and now is "
+                f"{cost * 1e6:.1f}; do not trust these ratios"
+            )
+        self._floors.append(cost)
+        return cost
+
+    async def uvloop_floor(self, sockets: int) -> float:
+        """The same by a transport of uvloop: what any server on it pays."""
+        return await self._floor(sockets, python(str(ROOT / "tests/bench/floor.py")), "uvloop")
+
+    async def _floor(self, sockets: int, program: list[str], *how: str) -> float:
+        asked = (sockets, self.size(100, 10), 20.0, FRAME_BYTES, self.core, *how)
         process = await asyncio.create_subprocess_exec(
-            *floor_program(),
-            *[str(one) for one in (sockets, rounds, rate, FRAME_BYTES, self.core)],
-            stdout=asyncio.subprocess.PIPE,
+            *program, *map(str, asked), stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         port = int(await process.stdout.readline())
@@ -108,12 +122,6 @@ class Stage:
         for reading, writer in readers:
             await reading
             writer.close()
-        if self._floors and not 0.8 < cost / self._floors[-1] < 1.25:
-            self.notes.append(
-                f"noisy: the floor was {self._floors[-1] * 1e6:.1f} us a send, and now is "
-                f"{cost * 1e6:.1f}; do not trust these ratios"
-            )
-        self._floors.append(cost)
         return cost
 
     async def pace(

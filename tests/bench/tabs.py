@@ -6,7 +6,7 @@ The stream is not checked: the tests and `sse-gateway loadtest` do that.
 import asyncio
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from tests.harness.raw import reset_on_close
@@ -21,7 +21,8 @@ STAMP = b'"ns":'
 class Crowd:
     """All tabs of one gateway, and what they have seen together."""
 
-    def __init__(self, host: str, port: int, headers: str) -> None:
+    def __init__(self, host: str, port: int, headers: Iterator[str]) -> None:
+        """*headers*: of one request after the other."""
         self._host, self._port, self.headers = host, port, headers
         self.tabs: list[CountingTab] = []
         self.events = 0
@@ -33,7 +34,8 @@ class Crowd:
         more = f"Last-Event-ID: {cursor}\r\n" if cursor else ""
         return (
             f"GET /api/v1/sse/executions/{execution}/stream HTTP/1.1\r\nHost: bench\r\n"
-            f"Accept: text/event-stream\r\nCache-Control: no-cache\r\n{self.headers}{more}\r\n"
+            "Accept: text/event-stream\r\nCache-Control: no-cache\r\n"
+            f"{next(self.headers)}{more}\r\n"
         ).encode()
 
     async def open(self, executions: Iterable[str], replayed: int = 0) -> None:
@@ -43,8 +45,10 @@ class Crowd:
         async def one_by_one() -> None:
             for execution in waiting:
                 tab = CountingTab(self, execution)
-                await tab.connect()
-                await asyncio.wait_for(tab.opened(replayed), 60)
+                async with asyncio.timeout(60):
+                    await tab.connect()
+                    # In the same step of the loop: a quick answer must find it waiting.
+                    await tab.opened(replayed)
                 self.tabs.append(tab)
 
         await asyncio.gather(*(one_by_one() for _ in range(AT_ONCE)))

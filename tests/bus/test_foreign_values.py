@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,15 +13,18 @@ from redis.exceptions import ResponseError
 
 from gateway.bus import registry, scripts
 from gateway.bus.history import History
+from gateway.bus.questions import Question, Questions
 from gateway.bus.registry import Registry, register
 from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
 from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
+from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.history import append, ids, payload, record
 from tests.harness.sse import SseReader
+from tests.harness.ticking import ticking
 from tests.support import eventually, producer_message
 
 BAD, GOOD = "bad", "good"
@@ -221,9 +225,20 @@ async def test_a_foreign_position_is_refused_alone(
     await redis.hset(META, mapping={"epoch": "abc", "seq": "1"})
     await redis.set(keys.meta_key("worse"), "a string")
     history = History(redis)
-    for _ in range(3):
-        positions = await history.positions([BAD, GOOD, "worse", "none"])
-        assert positions == {GOOD: last, "none": None}
+    found: dict[str, EventId | None] = {}
+
+    def ask() -> list[Question]:
+        names = (BAD, GOOD, "worse", "none")
+        return [history.last_id(one, partial(found.__setitem__, one)) for one in names]
+
+    async with ticking() as ticker:
+        questions = Questions(redis, ticker)
+        questions.add("test", ask)
+        for _ in range(3):
+            found.clear()
+            questions.send_now()
+            await eventually(lambda: len(found) == 2)
+            assert found == {GOOD: last, "none": None}
     [line] = [one.message for one in caplog.records]
     assert f"The history of {BAD} cannot be read" in line
     assert "delete or correct" in line

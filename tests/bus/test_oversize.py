@@ -53,14 +53,14 @@ def _above(metrics: Metrics, connections: int) -> bool:
 async def test_a_message_above_the_event_size(
     redis_process: StartRedis, start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is too large for an event and not for Redis is counted, and named with its channel and
-    size; the subscription stays."""
+    """What is too large for an event and not for Redis, and has no type, is counted, and named with
+    its channel and size; the subscription stays."""
     server = redis_process(*LIMITED)
     gateway = await start_gateway(redis_url=server.gateway_url, ownership="token")
     async with Redis.from_url(server.url) as client:
         await client.publish("execution:run-1", b"x" * (LIMIT // 2 + 1))
     await eventually(lambda: gateway.components.metrics.events_dropped["malformed"] == 1)
-    assert f"b'execution:run-1': it has {LIMIT // 2 + 1} bytes, 1048576 are allowed" in caplog.text
+    assert f"b'execution:run-1': no type can be read: it has {LIMIT // 2 + 1} bytes" in caplog.text
     assert gateway.components.metrics.feed_connections == 1
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.access.policy import refuse_revoked
 from gateway.bus.connection import create_redis
+from gateway.bus.questions import Questions
 from gateway.bus.revocations import (
     KINDS,
     MEMBERS_KEY,
@@ -27,6 +28,7 @@ from tests.fanout.support import Stream, attached, make_hub
 from tests.harness.principals import principal
 from tests.harness.redis_process import RedisProcess
 from tests.harness.tcp_proxy import TcpProxy
+from tests.harness.ticking import ticking
 from tests.support import DEADLINE, eventually
 
 WITHIN = 2.0
@@ -60,13 +62,12 @@ class Gateway:
 async def gateway(url: str, *, running: bool = True) -> AsyncIterator[Gateway]:
     """A gateway's part, *running* or only asked."""
     made = Gateway(url)
-    task = asyncio.ensure_future(made.revocations.run(made.hub)) if running else None
     try:
-        yield made
-        assert task is None or not task.done(), task
+        async with ticking() as ticker:
+            if running:
+                made.revocations.watch(made.hub, ticker, Questions(made.redis, ticker))
+            yield made
     finally:
-        if task is not None:
-            task.cancel()
         await made.revocations.stop()
         await made.redis.aclose()
         await made.redis.connection_pool.disconnect()

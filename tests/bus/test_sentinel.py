@@ -5,52 +5,19 @@ as it does when it was cut off from its sentinels, hangs, or was demoted by hand
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, master_of
+from gateway.bus.connection import COMMAND_TIMEOUT, create_redis, server_of
+from gateway.bus.sentinel import Master
 from tests.conftest import StartGateway
-from tests.harness.redis_process import RedisProcess, SentinelProcess
+from tests.harness.redis_process import Masters, RedisProcess
 from tests.support import eventually, free_port, producer_message
-
-StartRedis = Callable[..., RedisProcess]
-
-NAME = "events"
-
-
-@dataclass
-class Masters:
-    """Two servers that know nothing of each other, and a sentinel that names the first."""
-
-    first: RedisProcess
-    second: RedisProcess
-    sentinel: SentinelProcess
-
-    @property
-    def url(self) -> str:
-        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{NAME}/0?client_name=gateway"
-
-    async def fail_over(self) -> None:
-        """From now on the sentinel names the second."""
-        await asyncio.to_thread(self.sentinel.watch, NAME, self.second.port)
-
-
-@pytest.fixture
-def masters(redis_process: StartRedis) -> Iterator[Masters]:
-    sentinel = SentinelProcess()
-    sentinel.start()
-    both = Masters(redis_process(), redis_process(), sentinel)
-    for name in ("first", "second"):
-        getattr(both, name).command("SET", "who", name)
-    sentinel.watch(NAME, both.first.port)
-    yield both
-    sentinel.clean_up()
 
 
 @pytest.fixture
@@ -99,8 +66,8 @@ async def test_the_gateway_stays_without_sentinels(
     """A gateway whose sentinels are away, or know of no change, keeps its connections."""
     gateway = await start_gateway(ownership="token", redis_url=masters.url)
     clients = _clients(masters.first)
-    master = master_of(gateway.components.redis)
-    assert master is not None
+    master = server_of(gateway.components.redis)
+    assert isinstance(master, Master)
     await master.find()
     masters.sentinel.suspend()
     with pytest.raises(MasterNotFoundError):
@@ -159,8 +126,8 @@ async def test_idle_connections_leave_the_former_master(masters: Masters, client
     it wait in the pool."""
     await asyncio.gather(*[client.incr("written") for _ in range(4)])
     await masters.fail_over()
-    master = master_of(client)
-    assert master is not None
+    master = server_of(client)
+    assert isinstance(master, Master)
     await master.find()
     await asyncio.gather(*[client.incr("written") for _ in range(4)])
     assert masters.first.command("GET", "written") == b"4"
@@ -177,8 +144,8 @@ async def test_a_hanging_master_is_left(masters: Masters, client: Redis) -> None
     waiting = asyncio.ensure_future(client.get("who"))
     await masters.fail_over()
     assert not waiting.done()
-    master = master_of(client)
-    assert master is not None
+    master = server_of(client)
+    assert isinstance(master, Master)
     await master.find()
     assert await waiting == b"second"
     assert await asyncio.gather(*[client.get("who") for _ in range(4)]) == [b"second"] * 4

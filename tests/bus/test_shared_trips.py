@@ -1,14 +1,20 @@
 """Questions of many executions in one round trip: what is wrong with one harms no other."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.access.ownership import RegistryOwnership
+from gateway.access.policy import Policy
 from gateway.bus.history import History
 from gateway.bus.registry import Registry, register
+from gateway.bus.revocations import Revocations
+from gateway.bus.trips import Trips
 from gateway.contract.keys import events_key, meta_key
-from gateway.errors import RedisUnavailable
+from gateway.errors import ExecutionNotFound, RedisUnavailable
+from gateway.principal import Identity, Principal
 from tests.harness.history import append
 
 
@@ -42,3 +48,47 @@ async def test_an_unreadable_history_is_refused_alone(redis: Redis) -> None:
     with pytest.raises(RedisUnavailable):
         await history.page("run-2", None)
     await history.stop()
+
+
+async def test_openings_at_once_are_one_trip(redis: Redis) -> None:
+    """Whose it is, what was revoked, and the first page are asked in one round trip, for all that
+    open at once; another's page is not among the answers."""
+
+    async def trips() -> int:
+        # What the server has read at once, this question included.
+        return int((await redis.info("stats"))["total_reads_processed"])
+
+    for number in range(5):
+        await append(redis, f"run-{number}")
+        await register(redis, f"run-{number}", "acme")
+    shared = Trips(redis)
+    history, revocations = History(redis, shared), Revocations(redis, trips=shared)
+    ownership = RegistryOwnership(Registry(redis, shared), revocations, wait=0.3)
+    policy = Policy(
+        cast(Any, None), cast(Any, None), revocations, ownership, 0.3, keeps_token=False
+    )
+
+    async def open_one(name: str, organization: str) -> int:
+        reading: list[asyncio.Task[Any]] = []
+
+        def read_ahead(owner: str) -> None:
+            reading.append(asyncio.create_task(history.page(name, None, organization_id=owner)))
+
+        identity = Identity("ada", frozenset([organization]), 9e9)
+        try:
+            await policy.admit(Principal(name, organization, identity), read_ahead=read_ahead)
+        finally:
+            [page] = await asyncio.gather(*reading, return_exceptions=True)
+        assert not isinstance(page, BaseException)
+        return len(page.entries)
+
+    # Redis does not know the script yet, and the connection is not made.
+    await open_one("run-0", "acme")
+    await asyncio.sleep(0)
+    before = await trips()
+    opened = await asyncio.gather(*(open_one(f"run-{number}", "acme") for number in range(5)))
+    assert opened == [1] * 5
+    assert await trips() == before + 2
+    with pytest.raises(ExecutionNotFound):
+        await open_one("run-0", "another")
+    await shared.stop()

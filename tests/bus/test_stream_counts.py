@@ -12,6 +12,7 @@ from gateway.bus.connection import create_redis
 from gateway.bus.stream_counts import StreamCounts, StreamCountTimes
 from gateway.errors import RedisUnavailable
 from tests.harness.redis_process import RedisProcess
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
@@ -21,13 +22,10 @@ TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
 async def instance(url: str, limit: int = 2) -> AsyncIterator[StreamCounts]:
     """One gateway's stream counts; at the end it is as if the process had been killed."""
     redis = create_redis(url, max_connections=2)
-    stream_counts = StreamCounts(redis, limit, 1.0, TIMES)
-    running = asyncio.create_task(stream_counts.run())
     try:
-        yield stream_counts
+        async with ticking() as ticker:
+            yield StreamCounts(redis, ticker, limit, 1.0, TIMES)
     finally:
-        running.cancel()
-        await asyncio.wait([running])
         await redis.aclose()
         await redis.connection_pool.disconnect()
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import redis as sync
 from redis.asyncio import Redis
-from redis.backoff import ExponentialWithJitterBackoff
 
 from gateway.bus import subscription
 from gateway.bus.connection import create_redis
 from gateway.bus.subscription import Subscription
 from gateway.metrics import Metrics
+from gateway.retry import Backoff
 from tests.conftest import RunningGateway, StartGateway
 from tests.harness.history import ids
 from tests.harness.redis_process import RedisProcess, as_gateway
@@ -131,24 +131,21 @@ async def test_the_old_connection_ends(
     assert gateway.components.supervisor.failures == {}
 
 
-class _Counted(ExponentialWithJitterBackoff):
-    """redis-py's own backoff, without its pauses."""
-
-    calls = 0
-
-    def compute(self, failures: int) -> float:
-        self.calls += 1
-        return super().compute(failures) / 1000
-
-
 async def test_an_outage_of_hours_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """redis-py computes 2 to the number of failures, which overflows after a thousand in a row:
     that ended the subscription for good."""
-    backoff = _Counted(cap=2.0, base=0.1)
-    monkeypatch.setattr(subscription, "_BACKOFF", backoff)
+    pauses = 0
+
+    class Counted(Backoff):
+        def next(self) -> float:
+            nonlocal pauses
+            pauses += 1
+            return super().next() / 1000
+
+    monkeypatch.setattr(subscription, "Backoff", Counted)
     async with create_redis(f"redis://127.0.0.1:{free_port()}/0", max_connections=1) as redis:
         task = asyncio.create_task(Subscription(redis, "execution:", Metrics()).run())
-        await eventually(lambda: task.done() or backoff.calls > 1100)
+        await eventually(lambda: task.done() or pauses > 1100)
         assert not task.done()
         task.cancel()
         await asyncio.wait([task])

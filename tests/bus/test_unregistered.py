@@ -1,6 +1,5 @@
 """Events of executions that nobody registered are told, once a minute at most."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +12,7 @@ from gateway.contract.scripts import HistoryLimits
 from tests.conftest import StartGateway
 from tests.harness.history import payload, record
 from tests.harness.redis_process import RedisProcess
+from tests.harness.ticking import ticking
 from tests.support import eventually, producer_message
 
 
@@ -48,12 +48,11 @@ async def test_a_flood_of_ids_is_bounded(redis: Redis, caplog: pytest.LogCapture
     for number in range(0, 1500, 2):
         await register(redis, f"run-{number}", "acme")
     watch = UnregisteredWatch(Registry(redis), 0.05)
-    checking = asyncio.ensure_future(watch.run())
     for number in range(3000):
         watch.note_events(f"run-{number}", 1)
-    await eventually(lambda: caplog.records)
+    async with ticking(watch.tick_seconds, watch.tick):
+        await eventually(lambda: caplog.records)
     assert "500 events arrived for 500 executions" in caplog.text
-    checking.cancel()
 
 
 async def test_nothing_is_forgotten_without_redis(
@@ -76,12 +75,11 @@ async def test_nothing_is_forgotten_without_redis(
         watch = UnregisteredWatch(Counted(client), 0.05)
         watch.note_events("run-1", 2)
         process.kill()
-        checking = asyncio.ensure_future(watch.run())
-        await eventually(lambda: tries >= 2)
-        assert "nobody registered" not in caplog.text
-        process.start()
-        await eventually(lambda: "2 events arrived for 1 executions" in caplog.text)
-        checking.cancel()
+        async with ticking(watch.tick_seconds, watch.tick):
+            await eventually(lambda: tries >= 2)
+            assert "nobody registered" not in caplog.text
+            process.start()
+            await eventually(lambda: "2 events arrived for 1 executions" in caplog.text)
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["before a check", "after a check"])
@@ -95,17 +93,16 @@ async def test_a_plain_hset_keeps_the_history_too(
     watch = UnregisteredWatch(Registry(redis), 0.05)
     watch.note_events("run-1", 1)
     watch.note_events("run-2", 1)
-    checking = asyncio.ensure_future(watch.run())
-    if is_late:
-        await eventually(lambda: "2 events arrived for 2 executions" in caplog.text)
-    await redis.hset(meta_key("run-2"), "organization_id", "a\nb")
-    await redis.hset(meta_key("run-1"), "organization_id", "acme")
+    async with ticking(watch.tick_seconds, watch.tick):
+        if is_late:
+            await eventually(lambda: "2 events arrived for 2 executions" in caplog.text)
+        await redis.hset(meta_key("run-2"), "organization_id", "a\nb")
+        await redis.hset(meta_key("run-1"), "organization_id", "acme")
 
-    async def is_kept() -> bool:
-        times = [await redis.pttl(key) for key in (meta_key("run-1"), events_key("run-1"))]
-        return min(times) > 24 * 3600 * 1000
+        async def is_kept() -> bool:
+            times = [await redis.pttl(key) for key in (meta_key("run-1"), events_key("run-1"))]
+            return min(times) > 24 * 3600 * 1000
 
-    await eventually(is_kept)
-    assert await redis.pttl(events_key("run-2")) <= 60_000
-    assert await redis.hget(meta_key("run-1"), "organization_id") == b"acme"
-    checking.cancel()
+        await eventually(is_kept)
+        assert await redis.pttl(events_key("run-2")) <= 60_000
+        assert await redis.hget(meta_key("run-1"), "organization_id") == b"acme"

@@ -3,6 +3,7 @@
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
+from gateway.bus.epochs import Epochs
 from gateway.bus.history import History
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.meta import RunMeta, StepEvents
@@ -39,6 +40,10 @@ async def test_epochs_are_known_with_their_last_seq(redis: Redis) -> None:
     assert not known.has_given(given[-1].next())
     assert not known.has_given(EventId(given[-1].epoch, 0))
     assert not known.has_given(given[0])
+    feed = Epochs(redis)
+    assert await feed.look(["run-1"]) == set()
+    for one in given:
+        assert feed.is_ours("run-1", one) == known.has_given(one)
     assert all(len(value) <= 400 for value in (await redis.hgetall(META)).values())
 
 

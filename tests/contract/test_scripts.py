@@ -248,3 +248,29 @@ async def test_lagging_replica_promoted(redis_process: object) -> None:
         assert not set(new) & set(left)
         assert {one.epoch for one in new} != {kept[0].epoch}
         assert new[0].seq == 1
+
+
+@pytest.mark.parametrize("owner", ["another", None], ids=["another's", "nobody's"])
+@pytest.mark.parametrize("cursor", ["", "valid", "1-1"])
+async def test_a_page_of_anothers_execution_is_never_read(
+    redis: Redis, owner: str | None, cursor: str
+) -> None:
+    """The script compares the organization first: where another one owns the execution, or nobody,
+    it says only that, and looks at no event."""
+
+    async def looks_at_history() -> int:
+        stats = await redis.info("commandstats")
+        return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("xrange", "xlen"))
+
+    first = await append(redis, "run-1", n=1)
+    await append(redis, "run-1", "execution:completed")
+    if owner is not None:
+        await redis.hset(META, "organization_id", owner)
+    cursor = str(first) if cursor == "valid" else cursor
+    before = await looks_at_history()
+    call = read_call("run-1", cursor, 1000, organization_id="acme")
+    assert await scripts.run(redis, call) == [b"foreign"]
+    assert await looks_at_history() == before
+    await redis.hset(META, "organization_id", "acme")
+    assert len(await scripts.run(redis, call)) > 7
+    assert await looks_at_history() > before

@@ -12,7 +12,7 @@ from redis.backoff import ConstantBackoff
 from gateway.bus.connection import create_redis
 from tests.harness.redis_process import RedisProcess, SentinelProcess
 from tests.harness.tcp_proxy import TcpProxy
-from tests.support import DEADLINE
+from tests.support import DEADLINE, eventually
 
 
 class Backend(Protocol):
@@ -56,9 +56,11 @@ class SingleRedis:
 class ReplicatedRedis:
     """A master, and a replica whose link can be cut before it is promoted."""
 
-    def __init__(self) -> None:
-        self._master = RedisProcess("--repl-diskless-sync-delay", "0")
-        self._replica = RedisProcess()
+    def __init__(self, program: str | None = None) -> None:
+        """*program*: of the servers."""
+        self._master, self.replica = [
+            RedisProcess("--repl-diskless-sync-delay", "0", program=program) for _ in range(2)
+        ]
         self._address = TcpProxy()
         self._link = TcpProxy()
         self.url = ""
@@ -71,7 +73,7 @@ class ReplicatedRedis:
         return self.client(retry=Retry(ConstantBackoff(0.05), 100))
 
     async def start(self) -> None:
-        await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self._replica.start)))
+        await asyncio.gather(*map(asyncio.to_thread, (self._master.start, self.replica.start)))
         for proxy in (self._address, self._link):
             proxy.switch(self._master.port)
             await proxy.start()
@@ -80,7 +82,33 @@ class ReplicatedRedis:
 
     async def synchronized(self) -> None:
         """Wait until the replica has all that the master has now."""
-        await synchronized(self._master, self._replica)
+        await synchronized(self._master, self.replica)
+
+    async def linked(self) -> None:
+        """Wait until the replica follows its master."""
+        await linked(self.replica)
+
+    async def move(self) -> None:
+        """The replica takes the master's place, and that one follows it; no connection is closed,
+        and only new ones come to the new master."""
+        await self._order("REPLICAOF", "NO", "ONE")
+        order = "REPLICAOF", "127.0.0.1", str(self.replica.port)
+        await asyncio.to_thread(self._master.command, *order)
+        self._address.target = self.replica.port
+
+    async def restore(self) -> None:
+        """The former master follows the new one, if it does not yet."""
+        await follow(self._master, self.replica)
+
+    async def die(self) -> None:
+        """The master dies, and its place is taken badly: the first connections are refused, the
+        next ones come to a replica, which is promoted a moment later."""
+        self._address.switch(None)
+        await asyncio.to_thread(self._master.kill)
+        await asyncio.sleep(0.3)
+        self._address.target = self.replica.port
+        await asyncio.sleep(0.3)
+        await self._order("REPLICAOF", "NO", "ONE")
 
     def cut_link(self) -> None:
         """From now on the replica misses every write."""
@@ -92,9 +120,9 @@ class ReplicatedRedis:
         await asyncio.to_thread(self._master.kill)
         if promoted_first:
             await self._order("REPLICAOF", "NO", "ONE")
-            self._address.switch(self._replica.port)
+            self._address.switch(self.replica.port)
         else:
-            self._address.switch(self._replica.port)
+            self._address.switch(self.replica.port)
             await asyncio.sleep(0.1)
             await self._order("REPLICAOF", "NO", "ONE")
 
@@ -102,10 +130,10 @@ class ReplicatedRedis:
         await self._address.stop()
         await self._link.stop()
         await asyncio.to_thread(self._master.clean_up)
-        await asyncio.to_thread(self._replica.clean_up)
+        await asyncio.to_thread(self.replica.clean_up)
 
     async def _order(self, *words: str) -> None:
-        await asyncio.to_thread(self._replica.command, *words)
+        await asyncio.to_thread(self.replica.command, *words)
 
 
 class SentinelRedis:
@@ -159,6 +187,14 @@ class SentinelRedis:
         """Wait until the replica has all that the master has now."""
         await synchronized(self.master, self._replica)
 
+    async def order_failover(self) -> None:
+        """Ask a sentinel for a planned failover: the former master lives on, and takes writes."""
+        await asyncio.to_thread(self._sentinels[0].command, "SENTINEL", "FAILOVER", self.name)
+
+    async def restore(self) -> None:
+        """The former master follows the new one; the sentinels take ten seconds to say so."""
+        await follow(self.master, self._replica)
+
     async def promoted(self) -> None:
         """Wait until a sentinel says that the replica is the master."""
         async with asyncio.timeout(DEADLINE):
@@ -177,6 +213,24 @@ class SentinelRedis:
         """Whether it knows the others and the replica: before that it can put nobody in place."""
         known = await asyncio.to_thread(sentinel.watched, self.name)
         return known["num-other-sentinels"] == "2" and known["num-slaves"] == "1"
+
+
+async def follow(former: RedisProcess, master: RedisProcess) -> None:
+    """*former*, which may be dead or hang, comes back as a replica of *master*."""
+    await asyncio.to_thread(former.revive)
+    await asyncio.to_thread(former.command, "REPLICAOF", "127.0.0.1", str(master.port))
+    await linked(former)
+
+
+async def linked(replica: RedisProcess) -> None:
+    """Wait until *replica* follows its master."""
+
+    async def check() -> bool:
+        info = await asyncio.to_thread(replica.command, "INFO", "replication")
+        assert isinstance(info, dict)
+        return info.get("master_link_status") == "up"
+
+    await eventually(check)
 
 
 async def synchronized(master: RedisProcess, replica: RedisProcess) -> None:

@@ -131,9 +131,16 @@ class Interrupted(History):
         cursor: EventId | None,
         *,
         only_valid: bool = False,
+        organization_id: str = "",
         run: str = "",
     ) -> Page:
-        page = await super().page(execution_id, cursor, only_valid=only_valid, run=run)
+        page = await super().page(
+            execution_id,
+            cursor,
+            only_valid=only_valid,
+            organization_id=organization_id,
+            run=run,
+        )
         if (meanwhile := self.meanwhile) is not None:
             self.meanwhile = None
             await meanwhile()
@@ -187,7 +194,9 @@ class Edge:
 
     async def streams(self) -> dict[str, Any]:
         """What operators see of each open stream, by the name of its tab."""
-        answer = await streams_handler(self.components.hub)(make_mocked_request("GET", "/streams"))
+        components = self.components
+        handle = streams_handler(components.hub, components.drops)
+        answer = await handle(make_mocked_request("GET", "/streams"))
         assert isinstance(answer, web.Response)
         assert isinstance(answer.body, bytes)
         return {one["subject"]: one for one in orjson.loads(answer.body)["streams"]}

@@ -34,7 +34,7 @@ MUTATIONS = [
         "a hole is not noticed",
         "gateway/fanout/log.py",
         "        if batch.before == tip:\n            return batch\n",
-        "        if tip is not None and last is not None and last.seq > tip.seq:\n"
+        "        if tip is not None and batch.last is not None and batch.last.seq > tip.seq:\n"
         "            return batch\n",
     ),
     Mutation(
@@ -51,15 +51,14 @@ MUTATIONS = [
     ),
     Mutation(
         "HTTP/1.0 is given chunks",
-        "gateway/fanout/tip.py",
-        "((self._plain, data), (self._chunked, chunk))",
-        "((self._plain, chunk), (self._chunked, chunk))",
+        "gateway/fanout/live.py",
+        "_write_each(self._plain, data, events)",
+        "_write_each(self._plain, chunk, events)",
     ),
     Mutation(
         "a terminal event ends no stream",
-        "gateway/fanout/tip.py",
-        "        for subscriber in [*self._plain, *self._chunked, *self._blocked]:\n"
-        "            subscriber.complete()\n",
+        "gateway/fanout/log.py",
+        "        for subscriber in self.live:\n            subscriber.complete()\n",
         "",
     ),
     Mutation(
@@ -77,8 +76,8 @@ MUTATIONS = [
     ),
     Mutation(
         "a blocked stream is written to by the loop over all",
-        "gateway/fanout/tip.py",
-        "        self._take_out(subscriber)\n        self._blocked[subscriber] = None",
+        "gateway/fanout/live.py",
+        "        self.leave(subscriber)\n        self._blocked[subscriber] = None",
         "        self._blocked[subscriber] = None",
     ),
     Mutation(
@@ -96,14 +95,14 @@ MUTATIONS = [
     Mutation(
         "what the log has written is not settled when a stream is blocked",
         "gateway/fanout/subscriber.py",
-        "            self._settle()\n            self._log.block(self)",
-        "            self._keeps_up = False\n            self._log.block(self)",
+        "            self._settle()\n            self._log.live.block(self)",
+        "            self._keeps_up = False\n            self._log.live.block(self)",
     ),
     Mutation(
-        "another epoch is written behind the one before it",
+        "another epoch is taken for a page that is late",
         "gateway/fanout/log.py",
-        "return page.end is not None or before is not None",
-        "return False",
+        "            self._start_over()\n            if page.more:\n                return\n",
+        "            return\n",
     ),
     Mutation(
         "a page is read again from where it began",

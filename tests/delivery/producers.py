@@ -37,6 +37,10 @@ class Producer(ABC):
         self.name = name
         self.promised: list[bytes] = []
         """The events, on one line and in order, that every reader must see."""
+        self.doubtful: list[bytes] = []
+        """Those that were accepted while Redis itself could lose them."""
+        self.survives = False
+        """Redis cannot lose what this one is promised: its replicas have it too."""
         self.possible: Counter[bytes] = Counter()
         """All that was announced, also where nobody knows whether it got through."""
         self.is_uncertain = False
@@ -76,8 +80,9 @@ class Producer(ABC):
             payload, is_taken = await self._send(event_type or self.chance.choice(_TYPES))
             event = on_one_line(payload)
             self.possible[event] += 1
-            if is_taken and not was_uncertain and doubts == self._doubts:
-                self.promised.append(event)
+            is_certain = not was_uncertain and doubts == self._doubts
+            if is_taken:
+                (self.promised if is_certain or self.survives else self.doubtful).append(event)
             return event
 
     @abstractmethod

@@ -4,10 +4,10 @@ What must hold in the end is the same for all: see `tests.delivery.play`.
 """
 
 import asyncio
-import time
 from typing import TypeVar
 
-from tests.delivery.backends import ReplicatedRedis, SentinelRedis, SingleRedis
+from tests.delivery.backends import ReplicatedRedis, SingleRedis
+from tests.delivery.failovers import FAILOVERS
 from tests.delivery.habits import Broken, Fidgety, Frozen, Late, Slow
 from tests.delivery.journal import Allowed
 from tests.delivery.producers import BareProducer
@@ -16,10 +16,6 @@ from tests.delivery.stage import Scenario, Stage, insist
 from tests.harness.redis_process import RedisProcess
 
 F = TypeVar("F", bound=Frozen)
-
-BACK_WITHIN = 5.0
-"""Seconds from the moment at which a sentinel names the new master to an event that a reader sees
-of it."""
 
 
 async def subscription_cut(stage: Stage) -> None:
@@ -144,40 +140,6 @@ async def replica_promoted(stage: Stage) -> None:
     await insist(told_of_it)
 
 
-async def sentinel_failover(stage: Stage) -> None:
-    """The master is killed, or hangs (every other seed), and the sentinels promote the replica.
-    Nobody misses what Redis keeps, and events come again within 5 s of the new master."""
-    backend = stage.backend
-    assert isinstance(backend, SentinelRedis)
-    await stage.pause(0.3, 0.8)
-    hangs = stage.seed % 2 == 0
-    with stage.uncertain():
-        await backend.synchronized()
-        await asyncio.to_thread(backend.master.suspend if hangs else backend.master.kill)
-        lives = {reader: epochs(reader) for reader in stage.readers(Reader)}
-        await backend.promoted()
-        began = time.monotonic()
-
-        async def served() -> None:
-            # What was announced in vain counts too: a producer may have said all it has to say.
-            await asyncio.gather(*[producer.announce() for producer in stage.producers()])
-            for reader, before in lives.items():
-                assert epochs(reader) - before, f"{reader.name} sees nothing of the new master"
-
-        await insist(served)
-        assert (took := time.monotonic() - began) < BACK_WITHIN, f"it took {took:.1f} s"
-        await stage.subscribed()
-    if hangs:
-        # It takes itself for the master still: whoever has stayed with it hears nothing more.
-        await asyncio.to_thread(backend.master.resume)
-    await stage.pause(0.2, 0.6)
-
-
-def epochs(reader: Reader) -> set[int]:
-    """The lives of the history of which a reader has events."""
-    return {entry.id.epoch for entry in reader.journal.view}
-
-
 async def reader_broken(stage: Stage) -> None:
     """The connections of some readers are reset in the middle of a write."""
     make_larger(stage)
@@ -269,15 +231,10 @@ SCENARIOS: dict[str, Scenario] = {
             bare_in_order=False,
         ),
         Scenario(
-            sentinel_failover,
-            backend=SentinelRedis,
-            allowed=Allowed(resets=True, closings=frozenset({"unavailable"})),
-            bare_in_order=False,
-        ),
-        Scenario(
             reader_broken,
             readers=(Reader, Reader, Fidgety, Broken, Broken, Broken),
             settings={"GATEWAY_SEND_BUFFER_BYTES": "4096"},
         ),
+        *FAILOVERS,
     )
 }

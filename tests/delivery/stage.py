@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.contract.scripts import HistoryLimits
-from gateway.publisher import Publisher
+from gateway.publisher import Publisher, SyncPublisher
 from tests.delivery.backends import Backend, SingleRedis
 from tests.delivery.habits import Absent, Fidgety, Late
 from tests.delivery.journal import Allowed, Journal, Names
@@ -42,6 +42,29 @@ def present_publisher(url: str, limits: HistoryLimits) -> Publishes:
     """The publisher of this checkout. Each attempt takes a quarter: answers get lost, and calls are
     repeated."""
     return Publisher(url, deadline=2.0, limits=limits)
+
+
+def replicated_publisher(url: str, limits: HistoryLimits) -> Publishes:
+    """One whose events a replica has too, before they count as published."""
+    return Publisher(url, deadline=2.0, limits=limits, min_replicas=1)
+
+
+class _InThreads:
+    """A `SyncPublisher` for asyncio."""
+
+    def __init__(self, url: str, limits: HistoryLimits) -> None:
+        self._publisher = SyncPublisher(url, deadline=2.0, limits=limits)
+
+    async def publish(self, *event: Any, **options: Any) -> str:
+        return await asyncio.to_thread(self._publisher.publish, *event, **options)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._publisher.close)
+
+
+def sync_publisher(url: str, limits: HistoryLimits) -> Publishes:
+    """The same for threads."""
+    return _InThreads(url, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +215,15 @@ class Stage:
         self.executions.append(execution)
         for number, publisher in enumerate(self.scenario.publishers if kind != "bare" else ()):
             name = f"publisher {number} of {execution.id}"
-            execution.producers.append(
-                PublisherProducer(
-                    publisher(self.backend.url, self.scenario.limits),
-                    execution.id,
-                    name,
-                    self.chance_of(name),
-                    self.names,
-                )
+            producer = PublisherProducer(
+                publisher(self.backend.url, self.scenario.limits),
+                execution.id,
+                name,
+                self.chance_of(name),
+                self.names,
             )
+            producer.survives = publisher is replicated_publisher
+            execution.producers.append(producer)
         if kind != "publisher":
             name = f"bare producer of {execution.id}"
             # A repeated PUBLISH is another event.

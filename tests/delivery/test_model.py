@@ -26,9 +26,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.backoff import ConstantBackoff
 
-from gateway.bus import auditor, subscription
+from gateway.bus import auditor, questions, subscription
 from gateway.events.envelope import with_id
 from tests.delivery.edge import Edge, Interrupted, Tab, interrupt_histories
 from tests.harness.history import append, ids, payload
@@ -132,6 +131,13 @@ class Model(RuleBasedStateMachine):
     @rule(fates=FATES)
     def events(self, fates: list[str]) -> None:
         self.do(self.happen(fates))
+
+    @precondition(lambda self: not self.over and self.staying)
+    @rule()
+    def an_event_is_lost_and_nothing_follows(self) -> None:
+        """Only silence can tell of it."""
+        self.do(self.happen(["is lost"]))
+        self.all_settles()
 
     @precondition(lambda self: not self.over)
     @rule(count=st.integers(1, 8))
@@ -403,10 +409,10 @@ def numbers_of(tab: Tab) -> list[int]:
 def test_model(redis_process: Callable[..., RedisProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in whatever order, each reader gets what follows its cursor: no gap that
     it is not told of, no duplicate, and the end."""
-    monkeypatch.setattr(auditor, "_TICK", 0.02)
+    monkeypatch.setattr(questions, "INTERVAL", 0.02)
     # One alone, so that what it has missed is found by the silence of a stream.
     monkeypatch.setattr(auditor, "SWEEPS", (0.0,))
-    monkeypatch.setattr(subscription, "_BACKOFF", ConstantBackoff(0.005))
+    monkeypatch.setattr(subscription, "_PAUSES", (0.005, 0.005))
     interrupt_histories(monkeypatch)
     url = redis_process("--enable-debug-command", "yes").url
 

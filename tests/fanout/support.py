@@ -55,7 +55,12 @@ class Histories:
         self.kept.setdefault(execution_id, []).extend(events)
 
     async def page(
-        self, execution_id: str, cursor: EventId | None, *, only_valid: bool = False
+        self,
+        execution_id: str,
+        cursor: EventId | None,
+        *,
+        only_valid: bool = False,
+        organization_id: str = "",
     ) -> HistoryPage:
         self.asked.append(execution_id)
         page = self._page(self.kept.get(execution_id, []), cursor)

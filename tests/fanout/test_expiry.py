@@ -13,6 +13,7 @@ from gateway.principal import Principal
 from tests.fanout.support import Stream, attached, make_hub
 from tests.harness.principals import FOR_EVER, principal
 from tests.harness.sse import Seen, parse_sse
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 START = 1_800_000_000.0
@@ -52,10 +53,8 @@ class Stage:
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
     made = Stage()
-    running = asyncio.get_running_loop().create_task(made.expiry.run())
-    yield made
-    assert not running.done(), running
-    running.cancel()
+    async with ticking(0.05, made.expiry.tick):
+        yield made
 
 
 def told(stream: Stream) -> list[Seen]:

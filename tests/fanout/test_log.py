@@ -9,8 +9,9 @@ from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout import kept, log
 from gateway.fanout.state import State
-from tests.fanout.support import EPOCH, burst, event, make_hub, open_stream
+from tests.fanout.support import EPOCH, NoPermit, burst, event, make_hub, open_stream
 from tests.harness.principals import principal
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 
@@ -27,6 +28,21 @@ async def test_one_read_for_all() -> None:
     for cursor, rest in ((None, b"<1><2><3>"), (1, b"<2><3>"), (3, b"")):
         assert (await open_stream(hub, cursor=cursor)).data == rest
     assert len(histories.asked) == 1
+
+
+async def test_a_first_page_is_joined_once_for_a_cursor() -> None:
+    """Streams that open with the same cursor share the bytes, until the next event."""
+    hub, histories = make_hub()
+    histories.append(event(1), event(2))
+    stream = await open_stream(hub)
+    one, other = [hub.add(principal(), None, NoPermit()).known_page() for _ in range(2)]
+    assert one is not None
+    assert other is not None
+    assert one.frames is other.frames
+    hub.publish("run-1", burst(3))
+    later = hub.add(principal(), None, NoPermit()).known_page()
+    assert later is not None
+    assert later.frames == stream.data == b"<1><2><3>"
 
 
 async def test_later_readers_get_what_came_since() -> None:
@@ -377,7 +393,8 @@ async def test_kept_only_as_long_as_it_is_asked_for(monkeypatch: pytest.MonkeyPa
     stream.leave()
     await asyncio.sleep(0)
     assert hub.watches("run-1")
-    await eventually(lambda: hub.kept.bytes == 0)
+    async with ticking(0.02, hub.kept.tick):
+        await eventually(lambda: hub.kept.bytes == 0)
     assert not hub.watches("run-1")
 
 
@@ -425,3 +442,20 @@ async def test_history_that_holds_less_than_was_written() -> None:
     await eventually(lambda: b"stream:reset" in old.data)
     assert CloseReason.HISTORY_LOST in old.data.decode()
     await eventually(lambda: old.state is State.LIVE)
+
+
+async def test_an_invented_first_id_after_a_flush_is_looked_up_once() -> None:
+    """Where a flushed history was read to its end and nothing is kept, an id that nobody has
+    appended starts the streams over once, and not again with each read."""
+    hub, histories = make_hub()
+    histories.append(event(1))
+    stream = await open_stream(hub)
+    histories.kept.clear()
+    hub.audit("run-1", None, hub.session)
+    await eventually(lambda: b"stream:reset" in stream.data)
+    await eventually(lambda: stream.state is State.LIVE)
+    asked = len(histories.asked)
+    hub.publish("run-1", burst(1, epoch=EPOCH + 1))
+    await asyncio.sleep(0.3)
+    assert stream.state is State.LIVE
+    assert len(histories.asked) == asked + 1

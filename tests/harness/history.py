@@ -33,9 +33,24 @@ async def append(
     **data: Any,
 ) -> EventId:
     """Append one event and publish it, in one step, as `Publisher` does."""
+    return await append_payload(
+        redis, execution_id, payload(event_type, **data), event_type, prefix, key, limits
+    )
+
+
+async def append_payload(
+    redis: Redis,
+    execution_id: str,
+    payload: bytes,
+    event_type: str = "",
+    prefix: str = "execution:",
+    key: str | None = None,
+    limits: dict[str, int] | None = None,
+) -> EventId:
+    """The same of any bytes, as a script of another language may."""
     call = publish_call(
         execution_id,
-        payload(event_type, **data),
+        payload,
         channel=prefix + execution_id,
         idempotency_key=key or secrets.token_hex(8),
         terminal_type=event_type if event_type in TERMINAL_TYPES else "",

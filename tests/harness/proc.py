@@ -42,6 +42,13 @@ def cpu_seconds(pid: int) -> float:
     return total / 1e9
 
 
+def wakeups(pid: int) -> int:
+    """How often the threads of a process have slept so far, and so were woken."""
+    pattern = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
+    statuses = [one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(found[1]) for one in statuses if (found := pattern.search(one)) is not None)
+
+
 def rss_kib(pid: int) -> int:
     """Resident memory of a process, in KiB."""
     return _status(pid, "VmRSS")

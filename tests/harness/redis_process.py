@@ -1,5 +1,6 @@
 """A Redis or a Sentinel as a process of a test, which may kill, suspend and restart it."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -126,6 +127,13 @@ class RedisProcess:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
 
+    def revive(self) -> None:
+        """Let it go on, or start it again."""
+        if self._process is None:
+            self.start()
+        else:
+            self.resume()
+
     def command(self, *words: str) -> object:
         """Send one command as the default user."""
         with redis.Redis(port=self.port) as client:
@@ -176,3 +184,37 @@ class SentinelProcess(RedisProcess):
     def _options(self) -> list[str]:
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
         return [str(self._file), "--sentinel", *where, *self._arguments]
+
+
+class Masters:
+    """Two servers that know nothing of each other, and a sentinel that names the first."""
+
+    name = "events"
+
+    def __init__(self) -> None:
+        self.first, self.second, self.sentinel = RedisProcess(), RedisProcess(), SentinelProcess()
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{self.name}/0?client_name=gateway"
+
+    def asked(self) -> int:
+        """How many commands the sentinel has got so far."""
+        info = self.sentinel.command("INFO", "stats")
+        assert isinstance(info, dict)
+        return int(info["total_commands_processed"])
+
+    async def fail_over(self) -> None:
+        """From now on the sentinel names the second."""
+        await asyncio.to_thread(self.sentinel.watch, self.name, self.second.port)
+
+    def start(self) -> None:
+        for server in (self.first, self.second, self.sentinel):
+            server.start()
+        for name, server in (("first", self.first), ("second", self.second)):
+            server.command("SET", "who", name)
+        self.sentinel.watch(self.name, self.first.port)
+
+    def clean_up(self) -> None:
+        for server in (self.sentinel, self.first, self.second):
+            server.clean_up()

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import re
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -186,10 +187,10 @@ async def test_closed_while_it_was_opened(gateway: RunningGateway) -> None:
     """A stream that is closed between its admission and its first page says why, and ends."""
     admit = gateway.components.access.policy.admit
 
-    async def close_then_admit(principal: object) -> None:
+    async def close_then_admit(principal: object, **options: Any) -> None:
         [subscriber] = gateway.components.hub
         subscriber.close(CloseReason.REVOKED)
-        await admit(principal)  # type: ignore[arg-type]
+        await admit(principal, **options)  # type: ignore[arg-type]
 
     object.__setattr__(gateway.components.access.policy, "admit", close_then_admit)
     said = await say(gateway.url, request(), quiet=5)

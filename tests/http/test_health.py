@@ -120,6 +120,27 @@ async def test_dead_task(gateway: RunningGateway) -> None:
     assert "task example has died" in document["reason"]
 
 
+async def test_a_regular_function_that_fails(start_gateway: StartGateway) -> None:
+    """It is unhealthy, named and counted, until it succeeds again; no restart is asked for."""
+    gateway = await start_gateway(ownership="token", admin_port=0)
+    await becomes(gateway, "healthy")
+    broken = True
+
+    def example() -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    gateway.components.ticker.every(0.05, "example", example)
+    document = await becomes(gateway, "unhealthy")
+    assert document["redis"] == "connected"
+    assert document["reason"] == "The example fails (ZeroDivisionError): see the gateway's log."
+    assert gateway.components.health.stuck() is None
+    async with gateway.session.get(f"{gateway.server.admin_url}/metrics") as response:
+        assert 'sse_gateway_failures_total{name="example"}' in await response.text()
+    broken = False
+    await becomes(gateway, "healthy")
+
+
 async def test_feed_that_dies(gateway: RunningGateway) -> None:
     """When the task that delivers events dies, health says so within 10 s."""
     cancel_task("feed")

@@ -1,15 +1,21 @@
 """What producers should not send: it is counted and logged, and no stream notices."""
 
 import logging
+from functools import partial
 
 import orjson
 import pytest
 from redis.asyncio import Redis
 
-from gateway.contract.keys import events_key
+from gateway.bus.registry import register
+from gateway.contract.keys import events_key, meta_key
+from gateway.events.json_edit import parse
 from gateway.log import RateLimitedLog
 from tests.conftest import RunningGateway, StartGateway, credentials
+from tests.events.messages import ARRIVE, DROPPED, MAX_BYTES, VECTORS, check
 from tests.events.test_envelope import UNUSABLE, USABLE
+from tests.harness.gateway_process import run
+from tests.harness.history import append, append_payload
 from tests.support import eventually, producer_message
 
 
@@ -63,16 +69,98 @@ async def test_canaries_of_nobody(gateway: RunningGateway, redis: Redis) -> None
 
 
 async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
-    """A message larger than allowed is dropped and counted; one at the limit arrives."""
+    """A message at the limit arrives as it is. Of a larger one the largest member of its data is
+    missing, also of one that a `Publisher` has stored."""
     gateway = await start_gateway(ownership="token", event_max_bytes=2000)
     reader = await gateway.open("run-1")
     small = producer_message("step:completed", output="")
     fits = producer_message("step:completed", output="x" * (2000 - len(small)))
     assert len(fits) == 2000
-    await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
     await redis.publish("execution:run-1", fits)
+    await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
+    await append(redis, "run-1", "execution:completed", output="x" * 2000, execution_time_ms=7)
     assert (await reader.expect("step:completed")).data.encode().endswith(fits[1:])
-    assert gateway.components.metrics.events_dropped["malformed"] == 1
+    trimmed, end = [event.json() for event in await reader.rest()]
+    assert (trimmed["data"], trimmed["trimmed"]) == ({"output": None}, ["output"])
+    assert end["data"] == {"output": None, "execution_time_ms": 7}
+    metrics = gateway.components.metrics
+    assert (metrics.events_dropped, metrics.events_edited) == ({}, {"trimmed": 2})
+
+
+async def test_every_message_that_has_a_type_arrives(
+    start_gateway: StartGateway, redis: Redis
+) -> None:
+    """All messages of the vectors, as bare ones and as a script stores them, in one run each: live,
+    from history, and in a poll they are the same bytes; what has no type is counted."""
+    gateway = await start_gateway(
+        ownership="token", event_max_bytes=MAX_BYTES, terminal_types="over"
+    )
+    readers = {name: await gateway.open(name) for name in ("bare", "stored")}
+    for vector in VECTORS:
+        await redis.publish("execution:bare", vector["payload"])
+    scripted = [one for one in ARRIVE if one["payload"].strip().startswith(b"{")]
+    for vector in scripted:
+        await append_payload(redis, "stored", vector["payload"].strip())
+    for name, expected in (("bare", ARRIVE), ("stored", scripted)):
+        await redis.publish(f"execution:{name}", producer_message("over"))
+        live = (await readers[name].rest())[:-1]
+        assert len(live) == len(expected)
+        for vector, event in zip(expected, live, strict=True):
+            check(vector, event.data, parse(event.data.encode()))
+        replayed = (await (await gateway.open(name)).rest())[:-1]
+        assert [(one.id, one.data) for one in replayed] == [(one.id, one.data) for one in live]
+        poll = f"{gateway.url}/api/v1/workflows/-/runs/{name}?include_logs=true"
+        async with gateway.session.get(poll, headers=credentials()) as response:
+            document = await response.read()
+        assert b",".join(one.data.encode() for one in live) in document
+    metrics = gateway.components.metrics
+    assert metrics.events_dropped == {"malformed": len(DROPPED)}
+    assert set(metrics.events_edited) == {"repaired", "trimmed", "replaced", "renumbered"}
+
+
+async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis: Redis) -> None:
+    """Whatever is wrong with the terminal event, short of its type, the stream ends, and the
+    document does not go on running."""
+    logged = b'{"type":"execution:failed","data":{"error_message":"no space","log":"%b"}}'
+    ends = [
+        b'{"type":"execution:failed","data":{"loss":NaN}}',
+        b'{"type":"execution:failed","data":{"error_message":"no space',
+        logged % (b"x" * 2**21),
+        logged % (b"x" * 17 * 2**20),
+        b'{"type":"execution:failed","data":{"log":[%b1]}}' % (b"[]," * 2**20),
+    ]
+    for number, end in enumerate(ends):
+        reader = await gateway.open(f"run-{number}")
+        await redis.publish(f"execution:run-{number}", end)
+        assert [event.event for event in await reader.rest()] == ["execution:failed"]
+        poll = f"{gateway.url}/api/v1/workflows/-/runs/run-{number}"
+        async with gateway.session.get(poll, headers=credentials()) as response:
+            assert (await response.json())["status"] == "failed"
+
+
+async def test_each_execution_sees_its_dropped_messages(
+    start_gateway: StartGateway, redis: Redis, caplog: pytest.LogCaptureFixture, redis_url: str
+) -> None:
+    """Each execution that lost a message is named with the reason: once in the log, at `/streams`,
+    and by `sse-gateway status`."""
+    gateway = await start_gateway(admin_port=0)
+    for name in ("run-1", "run-2"):
+        await register(redis, name, "acme")
+        for _ in range(3):
+            await redis.publish(f"execution:{name}", b'{"event_type":"a"}')
+    await eventually(lambda: gateway.components.metrics.events_dropped["malformed"] == 6)
+    reason = "no type: it has event_type"
+    lines = [one.message for one in caplog.records if reason in one.message]
+    assert [("run-1" in one, "run-2" in one) for one in lines] == [(True, False), (False, True)]
+    async with gateway.session.get(f"{gateway.server.admin_url}/streams") as response:
+        assert (await response.json())["dropped"] == [
+            {"execution_id": name, "messages": 3, "reason": reason} for name in ("run-2", "run-1")
+        ]
+    await eventually(partial(redis.hexists, meta_key("run-2"), "dropped"))
+    code, out, _ = await run("status", "run-2", REDIS_URL=redis_url)
+    assert code == 0
+    assert reason in out
+    assert not await redis.exists(meta_key("run-3"))
 
 
 FORGED = [" stream:closing", "stream:closing ", "stream:reset", "connected", "heartbeat", " ", ""]

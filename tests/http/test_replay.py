@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -11,6 +12,7 @@ from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.history import append, flush, ids_of, read
 from tests.harness.sse import SseReader
+from tests.support import eventually
 
 EVENTS = "sse:{run-1}:events"
 META = "sse:{run-1}:meta"
@@ -164,30 +166,38 @@ async def test_nothing_kept(start_gateway: StartGateway, redis: Redis) -> None:
 
 
 async def test_a_forged_id_silences_nothing(gateway: RunningGateway, redis: Redis) -> None:
-    """A published id that history does not hold moves no position: the events that follow come
-    to new and old readers alike."""
+    """A published id that this history did not give, of another epoch or a later one of its own, is
+    the producer's: its event gets an id, and those that follow come to new and old readers."""
     first = await append(redis, "run-1")
     old = await gateway.open("run-1")
-    forged = b'{"id":"9999999999999-1","type":"step:started","data":{}}'
-    await redis.publish("execution:run-1", forged)
-    second = await append(redis, "run-1")
+    forged = ("9999999999999-1", f"{first.epoch}-7", f"{first.epoch}-0")
+    for one in forged:
+        message = orjson.dumps({"id": one, "type": "step:started", "data": {}})
+        await redis.publish("execution:run-1", message)
+    await eventually(lambda: gateway.components.metrics.events_recorded == len(forged))
     new = await gateway.open("run-1")
-    await redis.publish("execution:run-1", forged)
     end = await append(redis, "run-1", "execution:completed")
+    assert end == EventId(first.epoch, 5)
     for reader in (old, new):
-        assert ids_of(await reader.rest()) == [str(one) for one in (first, second, end)]
+        seen = await reader.rest()
+        assert ids_of(seen) == [f"{first.epoch}-{number}" for number in range(1, 6)]
+        assert [event.json().get("source_id") for event in seen] == [None, *forged, None]
+    assert gateway.components.metrics.events_edited == {"renumbered": len(forged)}
 
 
-async def test_a_forged_first_id_is_taken_back(gateway: RunningGateway, redis: Redis) -> None:
-    """One that seems to begin an execution of which nothing is known is shown at once, then taken
-    back by `stream:reset`; what is appended comes after it."""
+async def test_a_producers_own_ids(gateway: RunningGateway, redis: Redis) -> None:
+    """Events of an engine that appends to a stream of its own, and publishes them with those ids,
+    are bare ones: all arrive, and all readers see the same."""
     reader = await gateway.open("run-1")
-    forged = b'{"id":"9999999999999-1","type":"step:started","data":{}}'
-    await redis.publish("execution:run-1", forged)
-    assert (await reader.expect("step:started")).id == "9999999999999-1"
-    await reader.expect("stream:reset")
-    end = await append(redis, "run-1", "execution:completed")
-    assert ids_of(await reader.rest()) == [str(end)]
+    ids = [f"{1795898125203 + number}-0" for number in range(5)]
+    types = ["step:started"] * 4 + ["execution:completed"]
+    for one, event_type in zip(ids, types, strict=True):
+        message = orjson.dumps({"id": one, "type": event_type, "data": {}})
+        await redis.publish("execution:run-1", message)
+    seen = await reader.rest()
+    assert [event.json()["source_id"] for event in seen] == ids
+    later = await (await gateway.open("run-1")).rest()
+    assert [(one.id, one.data) for one in later] == [(one.id, one.data) for one in seen]
 
 
 async def test_a_hole_is_repaired(gateway: RunningGateway, redis: Redis) -> None:

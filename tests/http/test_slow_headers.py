@@ -13,6 +13,7 @@ from gateway.http.connection import KEEPALIVE_SECONDS, Connections, ProtocolFact
 from gateway.http.request_limits import request_limits_middleware
 from tests.conftest import StartGateway, credentials
 from tests.harness.raw import GET, STREAM, Connection, Said
+from tests.harness.ticking import ticking
 from tests.support import eventually
 
 TIMEOUT = 0.5
@@ -87,9 +88,8 @@ async def _listening(connections: Connections) -> AsyncIterator[str]:
     assert runner.server is not None
     loop = asyncio.get_running_loop()
     server = await loop.create_server(ProtocolFactory(runner.server, connections), "127.0.0.1", 0)
-    watch = loop.create_task(connections.run())
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    watch.cancel()
+    async with ticking(connections.tick_seconds, connections.tick):
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
     await runner.cleanup()
 

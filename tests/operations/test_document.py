@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.errors import RequestRefused
 from gateway.events.sse_encoder import CloseReason
+from gateway.fanout.state import State
 from gateway.http.screen import Fault
 from gateway.metrics import PREFIX
 from gateway.settings import Settings
@@ -103,7 +104,8 @@ async def test_every_name_in_the_document_exists(start_gateway: StartGateway) ->
     short = {name.removeprefix(PREFIX) for name in metrics}
     metrics |= short | {f"{name}_total" for name in metrics | short}
     errors = set().union(*_names_of_errors())
-    known = {*Settings.model_fields, *metrics, *errors, *CloseReason, *stream, *_OTHERS}
+    states = {one.value for one in State}
+    known = {*Settings.model_fields, *metrics, *errors, *CloseReason, *stream, *states, *_OTHERS}
     prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", prose))
     assert len(named) > 60

@@ -2,13 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
-import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -115,45 +110,23 @@ def test_defaults_agree_with_the_gateway(redis_url: str) -> None:
     assert limits.open_ttl_ms == fields["open_ttl_seconds"] * 1000
 
 
-@dataclass
-class Thing:
-    """What JSON does not know."""
-
-
-DEEP: dict[str, Any] = {}
-_inner = DEEP
-for _ in range(1000):
-    _inner["x"] = {}
-    _inner = _inner["x"]
-
 REFUSED = [
     ({"execution_id": "no/slash"}, "is not an execution id"),
     ({"execution_id": ""}, "is not an execution id"),
     ({"execution_id": "x" * 129}, "is not an execution id"),
     ({"execution_id": 7}, "is not an execution id"),
-    ({"type": ""}, "type is missing"),
-    ({"type": None}, "type is missing"),
+    ({"type": ""}, "no type"),
+    ({"type": None}, "no type"),
     ({"type": "a\nb"}, "not printable"),
     ({"type": "x" * 129}, "longer than 128"),
     ({"type": "heartbeat"}, "one of the gateway's own"),
     ({"type": "stream:gap"}, "one of the gateway's own"),
     ({"type": "\ud800"}, "refused"),
-    ({"type": Thing()}, "refused"),
+    ({"type": {1}}, "refused"),
     ({"data": [1]}, "not a JSON object"),
     ({"data": None}, "not a JSON object"),
     ({"data": "text"}, "not a JSON object"),
-    ({"data": {"x": Thing()}}, "not JSON.*Thing"),
-    ({"data": {"x": object()}}, "not JSON.*object"),
-    ({"data": {"x": Decimal(1)}}, "not JSON.*Decimal"),
-    ({"data": {"x": date(2024, 1, 1)}}, "not JSON.*date"),
-    ({"data": {"x": {1}}}, "not JSON.*set"),
-    ({"data": {1: "x"}}, "not JSON"),
-    ({"data": {"x": "\ud800"}}, "not JSON"),
-    ({"data": {"x": 2**64}}, "not JSON"),
-    ({"data": DEEP}, "not JSON"),
-    ({"data": {"x": float("nan")}}, "NaN"),
-    ({"data": {"x": [None, ({"y": float("inf")},)]}}, "infinite"),
-    ({"data": {"x": MappingProxyType({"y": float("-inf")})}}, "infinite"),
+    ({"data": {"x": [0, object()]}}, r"not JSON: data.x\[1\] is of type object"),
     ({"timestamp": "yesterday"}, "is not a time"),
     ({"type": " stream:closing"}, "white space"),
     ({"type": "a "}, "white space"),
@@ -175,13 +148,6 @@ async def test_an_invalid_event_is_refused_and_not_sent(
     with pytest.raises(EventRefused, match=message):
         publisher.buffered.publish(**event)
     assert await redis.dbsize() == 0
-
-
-async def test_data_may_be_any_mapping(publisher: Either, redis: Redis) -> None:
-    """Data may be any mapping, at the top and below."""
-    await publisher.publish("run-1", "a", MappingProxyType({"x": MappingProxyType({"y": 1})}))
-    [(_, payload)] = await kept(redis)
-    assert orjson.loads(payload)["data"] == {"x": {"y": 1}}
 
 
 async def test_a_too_large_event_is_refused_and_not_sent(

@@ -5,7 +5,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.soak.backend import Failover
+from tests.soak.backend import Failover, Former
 from tests.soak.stage import SoakStage
 
 
@@ -26,12 +26,18 @@ async def all_subscriptions_cut(stage: SoakStage) -> None:
 
 async def master_killed(stage: SoakStage) -> None:
     """The master dies and its replica takes its place."""
-    await _fail_over(stage, hangs=False)
+    await _fail_over(stage, "dies")
 
 
 async def master_hangs(stage: SoakStage) -> None:
     """The master hangs with all its connections open, and its replica takes its place."""
-    await _fail_over(stage, hangs=True)
+    await _fail_over(stage, "hangs")
+
+
+async def master_moved(stage: SoakStage) -> None:
+    """A planned failover: the master lives on, and takes writes, while its replica takes its
+    place."""
+    await _fail_over(stage, "lives on")
 
 
 async def rolling_restart(stage: SoakStage) -> None:
@@ -60,7 +66,7 @@ Faults = Sequence[Callable[[SoakStage], Awaitable[None]]]
 
 _RESTARTS: Faults = (rolling_restart, gateway_killed)
 _DISTURBANCES: Faults = (subscription_cut, reloaded, all_subscriptions_cut)
-_FAILOVERS: Faults = (master_hangs, master_killed)
+_FAILOVERS: Faults = (master_hangs, master_killed, master_moved)
 
 
 def faults_of(number: int) -> Faults:
@@ -86,13 +92,13 @@ async def disturb(stage: SoakStage, faults: Faults, seconds: float) -> None:
     await stage.pause(0.5 * pause, 1.5 * pause)
 
 
-async def _fail_over(stage: SoakStage, *, hangs: bool) -> None:
+async def _fail_over(stage: SoakStage, former: Former) -> None:
     backend = stage.backend
     assert isinstance(backend, Failover)
     async with stage.redis_lock:
         await backend.ready()
         with stage.uncertain():
-            await backend.fail_over(hangs=hangs)
+            await backend.fail_over(former)
             # Else it would go on to ask the former master, which answers as a replica does.
             await stage.redis.connection_pool.disconnect()
             await stage.subscribed()

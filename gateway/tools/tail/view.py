@@ -15,7 +15,7 @@ from gateway.events.steps import StepLog
 from gateway.harmless import harmless
 from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
 
-_MARKS = {"success": ("✓", "green"), "error": ("✗", "red"), "interrupted": ("–", "yellow")}
+_MARKS = {"success": ("✓", "green"), "error": ("✗", "red"), "interrupted": ("■", "yellow")}
 _STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
 
 

@@ -10,6 +10,7 @@ from tests.bench.scenarios import (
     delivery,
     firsts,
     frozen,
+    idle,
     ingest,
     latency,
     memory,
@@ -34,4 +35,5 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "opening": opening.play,
     "restart": restart.play,
     "frozen": frozen.play,
+    "idle": idle.play,
 }

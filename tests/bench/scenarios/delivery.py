@@ -14,8 +14,10 @@ _RATE = 20
 async def play(stage: Stage) -> None:
     """Single events, 20 a second."""
     floor, cost = await _measure(stage, together=1, seconds=stage.size(10, 1))
+    written = await stage.uvloop_floor(stage.size(1000, 50))
     stage.add(
         Figure("floor: one send()", floor * 1e6, "us CPU"),
+        Figure("floor: one write() of uvloop", written * 1e6, "us CPU"),
         Figure("delivery of one event to one tab", cost * 1e6, "us CPU"),
         Figure("delivery / floor", cost / floor, "x", most=1.6 if is_floor_in_c() else 1.15),
     )

@@ -11,17 +11,25 @@ _SETTLED = 14.0
 
 
 async def play(stage: Stage) -> None:
-    """15,000 streams of 1,000 executions, 20 events replayed to each, all features on."""
-    streams, count = stage.size(15_000, 200), stage.size(1000, 20)
-    executions = await stage.executions(count, _REPLAYED)
+    """15,000 streams of 1,000 executions, and 5,000 of as many; 20 events replayed to each, all
+    features on."""
+    shared = await _measure(stage, stage.size(15_000, 200), stage.size(1000, 20))
+    stage.add(Figure("memory of an idle stream", shared, "KiB", most=3))
+    alone = await _measure(stage, stage.size(5000, 50), stage.size(5000, 50))
+    stage.add(Figure("the same, alone at its execution", alone, "KiB", most=3))
+
+
+async def _measure(stage: Stage, streams: int, count: int) -> float:
+    """KiB of each of so many *streams* of *count* executions."""
+    warm = stage.size(500, 10)
+    executions = await stage.executions(count + warm, _REPLAYED)
     async with stage.gateway() as gateway:
-        await gateway.crowd.open(executions[: stage.size(500, 10)], _REPLAYED)
+        await gateway.crowd.open(executions[count:], _REPLAYED)
         await asyncio.sleep(stage.size(1, 0))
         before = gateway.rss
         await gateway.crowd.open((executions[n % count] for n in range(streams)), _REPLAYED)
         await asyncio.sleep(_SETTLED if stage.full else 0)
-        each = (gateway.rss - before) / streams
-    stage.add(Figure("memory of an idle stream", each, "KiB", most=11))
+        return (gateway.rss - before) / streams
 
 
 async def play_churn(stage: Stage) -> None:

@@ -1,0 +1,137 @@
+"""The server that REDIS_URL leads to. It may become the wrong one while its connections stay open.
+
+Behind one name (a service of Kubernetes, a proxy) a former master lives on as a replica and closes
+nothing. A connection resolves the name only when it connects. So after an answer that only a wrong
+server gives, each connection connects again before its next command; and the gateway looks every
+few seconds, over a connection made for it, whether the name leads to the server of its subscription
+(`gateway.bus.server_watch`). With a Sentinel URL, `gateway.bus.sentinel` does this.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
+from redis.exceptions import RedisError, ResponseError
+
+DOUBTS_APART = 0.2
+"""Seconds between two times that all connections are made to connect again."""
+
+_WRONG = re.compile(r"\b(READONLY|NOREPLICAS|MASTERDOWN)\b")
+
+
+def is_of_wrong_server(error: Exception) -> bool:
+    """Whether a replica gives this answer, or a master that its replicas have left."""
+    # redis-py removes the first word from the text where it knows it.
+    return isinstance(error, ResponseError) and bool(_WRONG.search(f"{error.status_code} {error}"))
+
+
+class AnotherServer(RedisError):
+    """REDIS_URL leads to another server than the connection in use."""
+
+    problem = "REDIS_URL leads to another server now: the gateway subscribes there."
+
+
+class Identity(NamedTuple):
+    """Which server it is; another one, or the same after a failover, differs."""
+
+    is_master: bool
+    replid: bytes
+    """Its `master_replid`: that of its master, for a replica."""
+
+
+async def identify(connection: AbstractConnection) -> Identity:
+    """Which server *connection* has reached."""
+    # Not ROLE: the scripts have the right to INFO already.
+    await connection.send_command("INFO", "replication")
+    info: bytes = await connection.read_response()
+    replid = re.search(rb"master_replid:(\w+)", info)
+    return Identity(b"role:master" in info, replid[1] if replid else b"")
+
+
+class Server:
+    """Where the connections of one pool lead."""
+
+    def __init__(self) -> None:
+        self.moves = 0
+        """How often its connections were told to connect again."""
+        self._doubted_at = -math.inf
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called after an answer that only a wrong server gives."""
+
+    async def make_sure(self) -> None:
+        """Called before a write that must not go to a former master. A name cannot be asked."""
+
+    def failed(self) -> None:
+        """A command has failed, so what was known of the server is not sure any more."""
+
+    def doubt(self) -> None:
+        """Connect again before the next command of each connection: the name may lead elsewhere."""
+        # A server that goes on refusing would else get a new connection for each command.
+        if time.monotonic() - self._doubted_at < DOUBTS_APART:
+            return
+        self._doubted_at = time.monotonic()
+        self.moves += 1
+        self.on_doubt()
+
+
+class ServerConnection(AbstractConnection):
+    """A connection that connects again where the name may lead to another server."""
+
+    def __init__(self, *, server: Server, **options: Any) -> None:
+        super().__init__(**options)
+        self._server = server
+        self._moves = server.moves
+
+    async def connect(self) -> None:
+        """Connect, unless it is connected to where the name leads."""
+        if self._moves != self._server.moves:
+            await self.disconnect(nowait=True)
+            self._moves = self._server.moves
+        await super().connect()  # type: ignore[no-untyped-call] # redis-py has no types there
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """As in redis-py; an answer of a wrong server makes all connections connect again."""
+        try:
+            return await super().read_response(*arguments, **options)
+        except ResponseError as error:
+            if is_of_wrong_server(error):
+                self._server.doubt()
+            raise
+
+
+class _Tcp(ServerConnection, Connection):
+    """Over TCP."""
+
+
+class _Tls(ServerConnection, SSLConnection):
+    """Over TLS."""
+
+
+class _Unix(ServerConnection, UnixDomainSocketConnection):
+    """Over a Unix socket."""
+
+
+class ServerPool(BlockingConnectionPool):
+    """A bounded pool of connections to the server that a URL names."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.server = Server()
+        named = dict(parse_url(url))
+        kind = named.pop("connection_class", Connection)
+        kinds: dict[object, type[ServerConnection]] = {
+            SSLConnection: _Tls,
+            UnixDomainSocketConnection: _Unix,
+        }
+        super().__init__(
+            connection_class=kinds.get(kind, _Tcp), server=self.server, **{**options, **named}
+        )

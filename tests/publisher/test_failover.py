@@ -1,0 +1,117 @@
+"""A server that has become the wrong one, and how many replicas have an event."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.publisher import NotReplicated
+from tests.delivery.backends import ReplicatedRedis
+from tests.harness.redis_process import Masters, embedded_server_program
+from tests.publisher.conftest import MakePublisher
+from tests.support import eventually
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[ReplicatedRedis]:
+    # Valkey, which counts replicas for WAIT otherwise than Redis 7.0.
+    backend = ReplicatedRedis(program=embedded_server_program())
+    await backend.start()
+    await backend.linked()
+    yield backend
+    await backend.clean_up()
+
+
+async def test_a_former_master_that_lives_on_is_left(
+    masters: Masters, make_publisher: MakePublisher
+) -> None:
+    """In a planned failover the former master takes writes for ten more seconds, and loses them.
+    A publisher leaves it within a second of the sentinel's naming another one; sentinels that do
+    not answer then stop no event."""
+    publisher = make_publisher(masters.url)
+    await publisher.publish("run-1", "a", {})
+    await masters.fail_over()
+    named = time.monotonic()
+
+    async def published_at_the_second() -> bool:
+        await publisher.publish("run-1", "a", {})
+        return masters.second.command("EXISTS", "sse:{run-1}:events") == 1
+
+    await eventually(published_at_the_second)
+    assert time.monotonic() - named < 1
+    await asyncio.to_thread(masters.sentinel.suspend)
+    await asyncio.sleep(0.5)
+    await publisher.publish("run-2", "a", {})
+    assert masters.second.command("EXISTS", "sse:{run-2}:events") == 1
+    assert masters.first.command("EXISTS", "sse:{run-2}:events") == 0
+
+
+async def test_the_sentinels_are_asked_twice_a_second_at_most(
+    masters: Masters, make_publisher: MakePublisher
+) -> None:
+    """However many events are published, and by however many tasks or threads."""
+    publisher = make_publisher(masters.url)
+
+    async def eight() -> None:
+        await asyncio.gather(*[publisher.publish("run-1", "a", {}) for _ in range(8)])
+
+    # Each new connection asks too.
+    await eight()
+    began, before = time.monotonic(), masters.asked()
+    for _ in range(20):
+        await eight()
+    # The test's own questions take a few commands.
+    assert masters.asked() - before <= 2 * (time.monotonic() - began) + 6
+
+
+async def test_a_name_that_leads_elsewhere_is_resolved_again(
+    backend: ReplicatedRedis, make_publisher: MakePublisher
+) -> None:
+    """A publisher whose master has become a replica behind one name, which closes nothing, goes
+    where the name leads: no event is refused."""
+    publisher = make_publisher(backend.url)
+    await asyncio.gather(*[publisher.publish("run-1", "a", {}) for _ in range(4)])
+    await backend.move()
+    await asyncio.gather(*[publisher.publish("run-2", "a", {}) for _ in range(4)])
+    assert backend.replica.command("XLEN", "sse:{run-2}:events") == 4
+
+
+async def test_min_replicas(backend: ReplicatedRedis, make_publisher: MakePublisher) -> None:
+    """With `min_replicas` an id means that so many replicas have the event. Otherwise the error
+    says that it is published; with its key it is published once, and not before a replica has it
+    the call returns, from whichever connection."""
+    publisher = make_publisher(backend.url, min_replicas=1, deadline=1.6)
+    await publisher.register("run-1", "acme")
+    await publisher.publish("run-1", "a", {})
+    assert backend.replica.command("XLEN", "sse:{run-1}:events") == 1
+    backend.replica.suspend()
+    with pytest.raises(NotReplicated, match="but 0 of 1 replicas have it") as caught:
+        await publisher.publish("run-1", "a", {})
+    key = caught.value.idempotency_key
+    other = make_publisher(backend.url, min_replicas=1, deadline=1.6)
+    with pytest.raises(NotReplicated):
+        await other.publish("run-1", "a", {}, idempotency_key=key)
+    other.buffered.publish("run-1", "a", {}, idempotency_key=key)
+    backend.replica.resume()
+    await other.flush(5)
+    assert backend.replica.command("XLEN", "sse:{run-1}:events") == 2
+
+
+async def test_a_former_master_that_refuses_is_left(
+    masters: Masters, make_publisher: MakePublisher
+) -> None:
+    """With `min-replicas-to-write` a former master refuses what it gets. After each refusal the
+    sentinels are asked again, so the event waits only until they name another one."""
+    publisher = make_publisher(masters.url)
+    await publisher.publish("run-1", "a", {})
+    masters.first.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    publishing = asyncio.ensure_future(publisher.publish("run-1", "a", {}))
+    await asyncio.wait({publishing}, timeout=0.2)
+    assert not publishing.done()
+    await masters.fail_over()
+    named = time.monotonic()
+    await publishing
+    # The longest pause between two attempts is a second.
+    assert time.monotonic() - named < 1.5
+    assert masters.second.command("XLEN", "sse:{run-1}:events") == 1
