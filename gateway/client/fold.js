@@ -66,9 +66,15 @@ export class RunFold {
     // Else it began before what is kept, and nobody knows when.
     if (!run.events_missing) run.started_at ??= time(data.started_at) ?? at;
     if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at);
-    else if (type === "execution:paused") run.status = "paused";
-    else if (step || type === "execution:resumed" || run.status === "pending")
-      run.status = "running";
+    else this.#continue(type, step !== null);
+  }
+
+  /** @param {string} type
+   * @param {boolean} isStep */
+  #continue(type, isStep) {
+    const isResumed = isStep || type === "execution:resumed" || this.#run.status === "pending";
+    if (type === "execution:paused") this.#run.status = "paused";
+    else if (isResumed) this.#run.status = "running";
   }
 
   /**

@@ -17,6 +17,8 @@ const ENDED = new Map([
   ["step:failed", "error"],
 ]);
 
+const STATUSES = [...ENDED.values()];
+
 /** Attempts in the order in which they came, found by any of their marks. */
 class Attempts {
   /** @type {Attempt[]} */
@@ -107,12 +109,8 @@ export class Steps {
     const start = attemptOf(log, data, at);
     const ended = this.#withoutStart.take(start, hasBegunAs);
     if (ended) {
-      ended.node_type ||= log.node_type;
-      ended.position ??= log.position;
-      if (ended.started_at === null) {
-        ended.started_at = log.started_at;
-        ended.duration_ms ??= duration(ended);
-      }
+      complete(ended, log);
+      ended.duration_ms ??= duration(ended);
       return ended;
     }
     this.#open.add(start);
@@ -126,21 +124,16 @@ export class Steps {
    * @param {string | null} at */
   #end(status, data, at) {
     const log = newLog(data, time(data.started_at));
-    log.status = data.status === "success" || data.status === "error" ? data.status : status;
+    log.status = STATUSES.find((one) => one === data.status) ?? status;
     log.completed_at = timeIn(data, "completed_at", at);
     const end = attemptOf(log, data, at);
     const identity = JSON.stringify([log.started_at, log.completed_at, log.status, marksOf(end)]);
     const isKnown = this.#ends.has(identity);
     if (isKnown && log.completed_at !== null) return null;
     const step = this.#open.take(end, () => true);
-    if (step) {
-      log.node_type ||= step.node_type;
-      log.position ??= step.position;
-      log.started_at ??= step.started_at;
-    } else if (isKnown) {
-      // Without a time it is a further end only where something was open.
-      return null;
-    }
+    // Without a time it is a further end only where something was open.
+    if (isKnown && !step) return null;
+    if (step) complete(log, step);
     log.duration_ms = number(data.duration_ms) ?? duration(log);
     log.error = problem(data, "error", "error_message");
     log.output = data.output ?? null;
@@ -170,6 +163,15 @@ const newLog = (data, startedAt) => ({
   error: null,
 });
 
+/** What `log` does not say and `other` does.
+ * @param {StepLog} log
+ * @param {StepLog} other */
+function complete(log, other) {
+  log.node_type ||= other.node_type;
+  log.position ??= other.position;
+  log.started_at ??= other.started_at;
+}
+
 /** @param {StepLog} log
  * @param {string | null} at */
 function interrupt(log, at) {
@@ -188,7 +190,7 @@ const duration = (/** @type {StepLog} */ log) => milliseconds(log.started_at, lo
 function attemptOf(log, data, at) {
   const { node_id: node, position } = log;
   const began = log.started_at === null ? null : sinceEpoch(log.started_at);
-  const hasBegin = began !== null && data.started_at != null;
+  const hasBegin = began !== null && (data.started_at ?? null) !== null;
   return { log, node, began, position, attempt: label(data.attempt), hasBegin, at };
 }
 
@@ -200,9 +202,11 @@ const marksOf = ({ node, began, position, attempt }) => [node, began, position, 
 function* subsets(attempt) {
   const [node, ...marks] = marksOf(attempt);
   const [begins, positions, attempts] = marks.map((mark) => new Set([mark, null]));
-  for (const began of begins)
-    for (const position of positions)
+  for (const began of begins) {
+    for (const position of positions) {
       for (const number of attempts) yield JSON.stringify([node, began, position, number]);
+    }
+  }
 }
 
 /** @param {Attempt} one

@@ -155,11 +155,8 @@ class Steps:
         log = self._new(data, fields.time_in(data, "started_at", at))
         start = _attempt(log, data, at)
         if ended := self._without_start.take(start, _began):
-            ended["node_type"] = ended["node_type"] or log["node_type"]
-            ended["position"] = _first(ended["position"], log["position"])
-            if ended["started_at"] is None:
-                ended["started_at"] = log["started_at"]
-                ended["duration_ms"] = _first(ended["duration_ms"], _duration(ended))
+            _complete(ended, log)
+            ended["duration_ms"] = _first(ended["duration_ms"], _duration(ended))
             return ended
         self._open.add(start)
         if self._has_run_ended:
@@ -180,9 +177,7 @@ class Steps:
             return None
         step = self._open.take(end, _ended)
         if step is not None:
-            log["node_type"] = log["node_type"] or step["node_type"]
-            log["position"] = _first(log["position"], step["position"])
-            log["started_at"] = log["started_at"] or step["started_at"]
+            _complete(log, step)
         elif is_known:
             # Without a time it is a further end only where something was open.
             return None
@@ -247,6 +242,13 @@ def _began(end: _Attempt, start: _Attempt) -> bool:
     if end.at is None or start.at is None:
         return False
     return fields.since_epoch(start.at) <= fields.since_epoch(end.at)
+
+
+def _complete(log: StepLog, other: StepLog) -> None:
+    """Put into *log* what it does not say and *other* does."""
+    log["node_type"] = log["node_type"] or other["node_type"]
+    log["position"] = _first(log["position"], other["position"])
+    log["started_at"] = log["started_at"] or other["started_at"]
 
 
 def _duration(log: StepLog) -> int | None:

@@ -71,7 +71,7 @@ def client() -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.mark.fuzz
 @given(PUBLISHED, st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_was_published(
     client: "subprocess.Popen[bytes]", published: list[Any], data: st.DataObject
 ) -> None:
