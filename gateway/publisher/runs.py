@@ -3,6 +3,7 @@
 An execution may be restarted under its id while a worker of the former run is still alive.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,6 +12,9 @@ from redis.exceptions import ResponseError
 from gateway.contract.scripts import Call, of_run
 from gateway.publisher.composer import Outgoing
 from gateway.publisher.retry import RunForgotten, RunRestarted
+
+# In a pipeline, redis-py puts the beginning of the command before it.
+_REFUSED = re.compile(r"(?:^| caused error: \(['\"])(FORGOTTEN|RESTARTED) ")
 
 _MOST = 10_000
 """Executions remembered; each is forgotten at its end."""
@@ -57,15 +61,13 @@ class Runs:
         try:
             yield
         except ResponseError as error:
-            # In a pipeline, redis-py puts the command before it.
-            reason = str(error).rpartition(" caused error: ")[2]
-            if reason.startswith("FORGOTTEN"):
+            if (refused := _REFUSED.search(str(error))) is None:
+                raise
+            if refused[1] == "FORGOTTEN":
                 raise RunForgotten(
                     f"Not published: execution {event.execution_id} was deleted.",
                     event.idempotency_key,
                 ) from error
-            if not reason.startswith("RESTARTED"):
-                raise
             raise RunRestarted(
                 f"Not published: execution {event.execution_id} was restarted, and this event is "
                 "of the former run. Stop this worker; if it works for the new run, call "
