@@ -3,7 +3,7 @@
 
 /** @import { Backoff } from "./backoff.js" */
 /** @import { Credentials, Headers } from "./credentials.js" */
-/** @import { Ending } from "./fold.js" */
+/** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { Poll } from "./poll.js" */
 /** @import { RunState } from "./run_state.js" */
 /** @import { Message } from "./sse.js" */
@@ -132,7 +132,7 @@ export class StreamAttempt {
    * @param {Headers} headers */
   async #requestEnding(headers) {
     const run = await this.#shared.poll.request({ headers, after: null, signal: this.signal });
-    this.#shared.state.endedAs(/** @type {Ending} */ (run?.status ?? "completed"));
+    this.#shared.state.endedAs(/** @type {Ending} */ (run?.status ?? "ended"));
   }
 
   /** @param {Message[]} messages */
@@ -168,11 +168,13 @@ export class StreamAttempt {
     return null;
   }
 
-  /** @param {{ last_event_id?: string, heartbeat_seconds?: number, status?: Ending }} notice */
-  #connect({ last_event_id: last, heartbeat_seconds: seconds, status }) {
+  /** @param {{ last_event_id?: string, heartbeat_seconds?: number, status?: Ending,
+   *   terminal_types?: TerminalTypes }} notice */
+  #connect({ last_event_id: last, heartbeat_seconds: seconds, status, terminal_types: types }) {
     this.connected = true;
     this.#catchUpTo = last ?? null;
     this.#endedAs = status ?? null;
+    if (types) this.#shared.state.endsWith(types);
     if (seconds !== undefined && seconds > 0) this.#heartbeatMs = seconds * 1000;
     this.#listener.connected();
   }

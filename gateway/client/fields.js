@@ -3,9 +3,10 @@
 // Each reader returns the field's value if it has the right form, else null. None throws, none
 // guesses. The gateway reads fields by the same rules (gateway/events/fields.py).
 
-// ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. `Date.parse` takes more.
+// ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. `Date.parse` takes more. Year 1
+// is what Go writes for a time that is not set.
 const TIME =
-  /^(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?(?:Z|([+-]\d{2}):?(\d{2}))?$/;
+  /^(?!000[01])(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?(?:Z|([+-]\d{2}):?(\d{2}))?$/;
 // Above this, JavaScript cannot represent every integer.
 const LARGEST = 2 ** 53;
 
@@ -22,10 +23,12 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 export const object = (value) => (isObject(value) ? value : {});
 
 /**
- * The time that `value` is, with its zone; a time without a zone is UTC. Its digits stay the same.
+ * The time that `value` is, with its zone: text, where a missing zone is UTC and the digits stay the
+ * same, or a Unix time.
  * @param {unknown} value
  */
 export function time(value) {
+  if (typeof value === "number") return unixTime(value);
   const match = typeof value === "string" ? TIME.exec(value) : null;
   if (!match) return null;
   const [, year, month, day, hours, minutes, seconds, fraction = "", zoneHours, zoneMinutes] =
@@ -43,11 +46,31 @@ export function time(value) {
  * @param {number[]} time
  */
 function exists([year, month, day, hours, minutes, seconds]) {
-  if (year < 1 || hours > 23 || minutes > 59 || seconds > 59) return false;
+  if (hours > 23 || minutes > 59 || seconds > 59) return false;
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   return date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
 }
+
+/**
+ * Seconds, milliseconds or microseconds: from 1973 to 5138 their sizes do not overlap.
+ * @param {number} value
+ */
+function unixTime(value) {
+  if (!(value >= 1e8 && value < 1e17)) return null;
+  const milliseconds = value < 1e11 ? value * 1000 : value < 1e14 ? value : value / 1000;
+  return new Date(Math.floor(milliseconds)).toISOString();
+}
+
+/**
+ * The time in the field `name`; `otherwise` where there is no such field. A value that is no time
+ * gives null: another time in its place would be a guess.
+ * @param {Record<string, unknown>} data
+ * @param {string} name
+ * @param {string | null} otherwise
+ */
+export const timeIn = (data, name, otherwise) =>
+  data[name] == null ? otherwise : time(data[name]);
 
 /**
  * Milliseconds from `begin` to `end`, both as `time` returns them or null; never negative.
@@ -88,16 +111,26 @@ export function label(value) {
 }
 
 /**
- * A description of what went wrong: the first of `names` that holds text, or an object with a text
- * `message`.
+ * What went wrong: the first of `names` that holds text or an object with a text `message`, else the
+ * first that holds a number, an object or a list, as JSON.
  * @param {Record<string, unknown>} data
  * @param {string[]} names
  */
 export function problem(data, ...names) {
-  for (const name of names) {
-    const value = data[name];
+  const values = names.map((name) => data[name] ?? false);
+  for (const value of values) {
     const text = isObject(value) ? value.message : value;
     if (typeof text === "string") return text;
   }
-  return null;
+  const unusual = values.find((value) => typeof value !== "boolean");
+  return unusual === undefined ? null : json(unusual);
+}
+
+/** @param {unknown} value */
+function json(value) {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return "an error that cannot be shown as text";
+  }
 }

@@ -4,52 +4,25 @@
 // It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
 // (gateway/events/run.py); both are tested with the same vectors.
 
-import { label, milliseconds, number, object, problem, time } from "./fields.js";
-import { STEP_STARTED, Steps } from "./steps.js";
+import { endingStatus, TERMINAL_TYPES } from "./ending.js";
+import { label, milliseconds, number, object, problem, time, timeIn } from "./fields.js";
+import { parseId } from "./ids.js";
+import { Steps } from "./steps.js";
 
+/** @import { Ending, TerminalTypes } from "./ending.js" */
+/** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run } from "./index.js" */
-/** @typedef {"completed" | "failed" | "canceled"} Ending */
-
-/** The types of event that end an execution, unless its gateway is configured otherwise. The same
- * types are in gateway/events/run.py. */
-export const TERMINAL_TYPES = Object.freeze([
-  "execution:completed",
-  "execution:failed",
-  "execution:canceled",
-  "execution:cancelled",
-]);
-
-/** By the last word of a terminal type; any other word means completed. The same map is in
- * gateway/events/run.py.
- * @type {Map<string, Ending>} */
-const ENDINGS = new Map([
-  ["completed", "completed"],
-  ["failed", "failed"],
-  ["canceled", "canceled"],
-  ["cancelled", "canceled"],
-]);
-
-/**
- * How a run has ended that ended with an event of this type.
- * @param {string} type
- * @returns {Ending}
- */
-export const endingOf = (type) => ENDINGS.get(type.slice(type.lastIndexOf(":") + 1)) ?? "completed";
-
-/**
- * Whether a run with this status has ended.
- * @param {Run["status"]} status
- * @returns {status is Ending}
- */
-export const isEnding = (status) => [...ENDINGS.values()].some((ending) => ending === status);
 
 /** Folds events one after the other, in their order. */
 export class RunFold {
-  #terminalTypes;
+  /** @type {TerminalTypes} */
+  terminalTypes;
   #steps = new Steps();
   /** @type {ExecutionEvent[]} */
   #events = [];
   #hasEnded = false;
+  /** @type {EventId | null} */
+  #position = null;
   #run = {
     status: /** @type {Run["status"]} */ ("pending"),
     started_at: /** @type {string | null} */ (null),
@@ -58,11 +31,20 @@ export class RunFold {
     error_message: /** @type {string | null} */ (null),
     generated_document_id: /** @type {string | null} */ (null),
     last_event_id: /** @type {string | null} */ (null),
+    events_missing: /** @type {number | null} */ (0),
+    execution_logs_from: /** @type {string | null} */ (null),
   };
 
-  /** @param {readonly string[]} terminalTypes */
+  /** @param {readonly string[] | TerminalTypes} terminalTypes */
   constructor(terminalTypes = TERMINAL_TYPES) {
-    this.#terminalTypes = new Set(terminalTypes);
+    this.terminalTypes = Array.isArray(terminalTypes)
+      ? Object.fromEntries(terminalTypes.map((type) => [type, null]))
+      : /** @type {TerminalTypes} */ (terminalTypes);
+  }
+
+  /** How the run has ended; null until it has. */
+  get ending() {
+    return this.#hasEnded ? /** @type {Ending} */ (this.#run.status) : null;
   }
 
   /**
@@ -77,12 +59,43 @@ export class RunFold {
     const at = time(envelope.timestamp);
     const run = this.#run;
     run.last_event_id = label(envelope.id) || run.last_event_id;
-    this.#steps.add(type, data, at);
-    if (this.#hasEnded || envelope !== event) return;
-    run.started_at ??= time(data.started_at) ?? at;
-    if (this.#terminalTypes.has(type)) this.#end(type, data, at);
-    else if (type === "execution:paused") run.status = "paused";
-    else if (type === STEP_STARTED || run.status === "pending") run.status = "running";
+    if (envelope !== event) return;
+    this.#count(envelope.id);
+    const step = this.#steps.add(type, data, at);
+    if (this.#hasEnded) return;
+    // Else it began before what is kept, and nobody knows when.
+    if (!run.events_missing) run.started_at ??= time(data.started_at) ?? at;
+    if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at);
+    else this.#continue(type, step !== null);
+  }
+
+  /** @param {string} type
+   * @param {boolean} isStep */
+  #continue(type, isStep) {
+    const isResumed = isStep || type === "execution:resumed" || this.#run.status === "pending";
+    if (type === "execution:paused") this.#run.status = "paused";
+    else if (isResumed) this.#run.status = "running";
+  }
+
+  /**
+   * Count what is missing before the event with this id: ids count up by one.
+   * @param {unknown} id
+   */
+  #count(id) {
+    const run = this.#run;
+    const known = this.#position;
+    const position = parseId(id);
+    if (!position) {
+      run.events_missing = null;
+      return;
+    }
+    const missing = position.seq - 1 - (known?.epoch === position.epoch ? known.seq : 0);
+    // Else it came again, or late.
+    if (missing >= 0) this.#position = position;
+    if (missing > 0 && run.events_missing !== null) run.events_missing += missing;
+    if (missing > 0 || run.execution_logs_from === null) {
+      run.execution_logs_from = `${position.epoch}-${position.seq}`;
+    }
   }
 
   /** @param {string} type
@@ -91,8 +104,9 @@ export class RunFold {
   #end(type, data, at) {
     const run = this.#run;
     this.#hasEnded = true;
-    run.status = endingOf(type);
-    run.completed_at = time(data.completed_at) ?? at;
+    run.status = endingStatus(type, data, this.terminalTypes);
+    run.completed_at = timeIn(data, "completed_at", at);
+    this.#steps.endRun(run.completed_at);
     run.duration_ms =
       number(data.execution_time_ms) ?? milliseconds(run.started_at, run.completed_at);
     run.error_message = problem(data, "error_message", "error");
@@ -119,6 +133,9 @@ export class RunFold {
       error_message: run.error_message,
       generated_document_id: run.generated_document_id,
       last_event_id: run.last_event_id,
+      complete: run.events_missing === null ? null : run.events_missing === 0,
+      events_missing: run.events_missing,
+      execution_logs_from: run.execution_logs_from,
       execution_logs: [...this.#steps.logs],
       events: [...this.#events],
     };
@@ -128,7 +145,8 @@ export class RunFold {
 /**
  * The run document of all `events` of one execution, in their order.
  * @param {Iterable<unknown>} events
- * @param {{ executionId?: string, workflowId?: string, terminalTypes?: readonly string[] }} about
+ * @param {{ executionId?: string, workflowId?: string,
+ *   terminalTypes?: readonly string[] | TerminalTypes }} about
  */
 export function fold(events, { executionId = "", workflowId = "", terminalTypes } = {}) {
   const run = new RunFold(terminalTypes);

@@ -16,6 +16,8 @@ interface StepData {
   node_id: string;
   node_type: string;
   position?: number;
+  /** Tells apart the attempts of one node, as `started_at` and `position` do. */
+  attempt?: number | string;
   status?: "running" | "success" | "error";
   started_at?: string;
 }
@@ -42,6 +44,7 @@ export type ExecutionPaused = Envelope<
   "execution:paused",
   ExecutionData & { reason?: string; waiting_for?: Record<string, unknown> }
 >;
+export type ExecutionResumed = Envelope<"execution:resumed", Partial<ExecutionData>>;
 export type ExecutionCompleted = Envelope<
   "execution:completed",
   EndedExecutionData & { generated_document_id?: string }
@@ -75,6 +78,7 @@ export type KnownEvent =
   | StepCompleted
   | StepFailed
   | ExecutionPaused
+  | ExecutionResumed
   | ExecutionCompleted
   | ExecutionFailed
   | ExecutionCanceled
@@ -95,6 +99,8 @@ export type Status =
   | "polling"
   | "completed"
   | "failed"
+  /** It has ended, and nothing says how. */
+  | "ended"
   | "paused"
   | "closed";
 
@@ -109,7 +115,9 @@ export interface StepLog {
   node_id: string | null;
   node_type: string | null;
   position: number | null;
-  status: "running" | "success" | "error";
+  /** `interrupted`: its run has ended, and no event says how the step did. */
+  status: "running" | "success" | "error" | "interrupted";
+  /** Null where it is not known; so are the other times. */
   started_at: string | null;
   completed_at: string | null;
   duration_ms: number | null;
@@ -117,11 +125,17 @@ export interface StepLog {
   error: string | null;
 }
 
+export type Ending = "completed" | "failed" | "canceled" | "ended";
+
+/** A list, or an object with the status of each type; null where its event says how the run ended. */
+export type TerminalTypes = readonly string[] | Readonly<Record<string, Ending | null>>;
+
 /** What a run looks like now; times are ISO 8601 with their zone. */
 export interface Run {
   id: string;
   workflow_id: string;
-  status: "pending" | "running" | "paused" | "completed" | "failed" | "canceled";
+  /** `ended`: its last event does not say how. */
+  status: "pending" | "running" | "paused" | Ending;
   started_at: string | null;
   completed_at: string | null;
   duration_ms: number | null;
@@ -131,6 +145,12 @@ export interface Run {
   error_message: string | null;
   generated_document_id: string | null;
   last_event_id: string | null;
+  /** Whether this is made from all events of the run; null where events have no ids. If not, times,
+   * counts and logs are those of a part. */
+  complete: boolean | null;
+  events_missing: number | null;
+  /** From the event with this id on, the logs are complete. */
+  execution_logs_from: string | null;
   /** One entry for each step and attempt, in the order in which they began. */
   execution_logs: StepLog[];
   events: ExecutionEvent[];
@@ -155,8 +175,9 @@ export interface Options {
   signal?: AbortSignal;
   /** Begin after this event instead of at the first one. */
   lastEventId?: string;
-  /** The types that end an execution, where the gateway's are not the usual ones. */
-  terminalTypes?: readonly string[];
+  /** The types that end an execution, where the gateway's are not the usual ones; a stream says it
+   * by itself. */
+  terminalTypes?: TerminalTypes;
   /** Your own event types. Only an EventSource needs this list; streaming fetch delivers all types. */
   types?: readonly string[];
   /** By default streaming fetch where the browser has it, else EventSource with a ticket. */
@@ -199,7 +220,7 @@ export function subscribeToExecution(
 /** The run document of all `events` of one execution, in their order. */
 export function fold(
   events: Iterable<unknown>,
-  about?: { executionId?: string; workflowId?: string; terminalTypes?: readonly string[] },
+  about?: { executionId?: string; workflowId?: string; terminalTypes?: TerminalTypes },
 ): Run;
 
 /** The types of event that end an execution, unless its gateway is configured otherwise. */

@@ -2,7 +2,8 @@
 
 import { Subscription } from "./subscription.js";
 
-export { TERMINAL_TYPES, fold } from "./fold.js";
+export { TERMINAL_TYPES } from "./ending.js";
+export { fold } from "./fold.js";
 export { Refused } from "./http_error.js";
 
 /** @import { GetToken } from "./credentials.js" */

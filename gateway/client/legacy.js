@@ -13,6 +13,7 @@ const LEGACY_STATUS = {
   paused: "connected",
   completed: "completed",
   failed: "failed",
+  ended: "disconnected",
   closed: "disconnected",
 };
 

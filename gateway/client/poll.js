@@ -1,6 +1,6 @@
 // Asks for the run as one document, on a schedule, while no stream can be had.
 
-import { isEnding } from "./fold.js";
+import { isEnding } from "./ending.js";
 import { Refused, refusalOf } from "./http_error.js";
 import { Sleeper } from "./sleeper.js";
 

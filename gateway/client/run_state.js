@@ -3,17 +3,16 @@
 // Streams and polls both deliver here, and an event that both deliver counts once. No network, no
 // clock.
 
-import { endingOf, RunFold, TERMINAL_TYPES } from "./fold.js";
+import { RunFold } from "./fold.js";
 import { isAtOrAfter, parseId } from "./ids.js";
 
-/** @import { Ending } from "./fold.js" */
+/** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run, StreamGap, StreamReset } from "./index.js" */
 
 export class RunState {
   #executionId;
   #workflowId;
-  #terminalTypes;
   #fold;
   /** @type {EventId | null} */
   #position = null;
@@ -29,12 +28,11 @@ export class RunState {
    * @type {Ending | null} */
   ending = null;
 
-  /** @param {{ executionId: string, workflowId: string, terminalTypes?: readonly string[],
-   *   lastEventId?: string | null }} about */
-  constructor({ executionId, workflowId, terminalTypes = TERMINAL_TYPES, lastEventId = null }) {
+  /** @param {{ executionId: string, workflowId: string, lastEventId?: string | null,
+   *   terminalTypes?: readonly string[] | TerminalTypes }} about */
+  constructor({ executionId, workflowId, terminalTypes, lastEventId = null }) {
     this.#executionId = executionId;
     this.#workflowId = workflowId;
-    this.#terminalTypes = terminalTypes;
     this.#fold = new RunFold(terminalTypes);
     this.#setPosition(lastEventId);
   }
@@ -43,6 +41,14 @@ export class RunState {
   get run() {
     this.#run ??= this.#fold.document(this.#executionId, this.#workflowId);
     return this.#run;
+  }
+
+  /**
+   * The types that end this run, as its gateway names them.
+   * @param {TerminalTypes} types
+   */
+  endsWith(types) {
+    this.#fold.terminalTypes = types;
   }
 
   /**
@@ -55,7 +61,7 @@ export class RunState {
     if (id !== null) this.#setPosition(id);
     this.#fold.add(event);
     this.#append(event);
-    if (this.#terminalTypes.includes(event.type)) this.ending ??= endingOf(event.type);
+    this.ending ??= this.#fold.ending;
     return true;
   }
 
@@ -66,7 +72,7 @@ export class RunState {
   reset(notice) {
     this.#setPosition(null);
     this.ending = null;
-    this.#fold = new RunFold(this.#terminalTypes);
+    this.#fold = new RunFold(this.#fold.terminalTypes);
     this.#append({ type: "stream:reset", ...notice });
   }
 

@@ -2,7 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Credentials } from "./credentials.js";
-import { TERMINAL_TYPES } from "./fold.js";
+import { TERMINAL_TYPES } from "./ending.js";
 import { RunState } from "./run_state.js";
 
 /** @import { GetToken } from "./credentials.js" */
@@ -49,7 +49,7 @@ export class Subscription {
       runUrl: `${baseUrl}/api/v1/workflows/${workflow}/runs/${id}`,
       credentials: new Credentials(options.getToken, options.organizationId),
       state: this.#state,
-      types: [...DOCUMENTED, ...terminalTypes, ...(options.types ?? [])],
+      types: [...DOCUMENTED, ...typesIn(terminalTypes), ...(options.types ?? [])],
       transport: options.transport,
       timing: options.timing,
       changed: () => this.#changed(),
@@ -115,7 +115,7 @@ export class Subscription {
   }
 
   get #isOver() {
-    return ["completed", "failed", "closed"].includes(this.status);
+    return ["completed", "failed", "ended", "closed"].includes(this.status);
   }
 
   #change() {
@@ -154,7 +154,7 @@ export class Subscription {
   /** @returns {Status} */
   #currentStatus() {
     const { ending } = this.#state;
-    if (ending !== null) return ending === "completed" ? "completed" : "failed";
+    if (ending !== null) return ending === "canceled" ? "failed" : ending;
     if (this.#isClosed || this.#connection.givenUp) return "closed";
     const { connected, isCatchingUp, isPolling } = this.#connection;
     this.#hasConnected ||= connected;
@@ -164,6 +164,10 @@ export class Subscription {
     return this.#hasConnected || this.error ? "reconnecting" : "connecting";
   }
 }
+
+/** @param {readonly string[] | Readonly<Record<string, unknown>>} types
+ * @returns {readonly string[]} */
+const typesIn = (types) => (Array.isArray(types) ? types : Object.keys(types));
 
 /** An error in the page's own callback must not end its stream.
  * @param {() => void} call */

@@ -4,14 +4,17 @@ A reader returns None for a value that is not usable; none raises. The JavaScrip
 same rules, with the same results.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+import orjson
+
 # ISO 8601 as RFC 3339 narrows it, and `str()` of a Python datetime. `fromisoformat` accepts more,
-# about which JavaScript would not agree.
+# about which JavaScript would not agree. Year 1 is what Go writes for a time that is not set.
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]"
+    r"(?!000[01])([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]"
     r"([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
     r"(?:Z|([+-][0-9]{2}):?([0-9]{2}))?"
 )
@@ -21,10 +24,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time(value: object) -> str | None:
-    """*value* as a time with its zone; without one it is UTC.
+    """*value* as a time with its zone: text, where a missing zone is UTC, or a Unix time.
 
-    The digits stay as the producer wrote them; only the zone is added, as `Z`.
+    The digits of a text stay as the producer wrote them; only the zone is added, as `Z`.
     """
+    if isinstance(value, int | float):
+        return _unix_time(value)
     if not isinstance(value, str) or (match := _TIME.fullmatch(value)) is None:
         return None
     date, clock, hours, minutes = match.groups()
@@ -38,6 +43,22 @@ def time(value: object) -> str | None:
     return text
 
 
+def _unix_time(value: float) -> str | None:
+    """Seconds, milliseconds or microseconds: from 1973 to 5138 their sizes do not overlap."""
+    if not 1e8 <= value < 1e17:
+        return None
+    value = float(value)
+    milliseconds = value * 1000 if value < 1e11 else value if value < 1e14 else value / 1000
+    return stamp(_EPOCH + timedelta(milliseconds=math.floor(milliseconds)))
+
+
+def time_in(data: Mapping[str, object], name: str, otherwise: str | None) -> str | None:
+    """The time in the field *name*; *otherwise* where there is no such field. A value that is no
+    time gives None: another time in its place would be a guess."""
+    value = data.get(name)
+    return otherwise if value is None else time(value)
+
+
 def milliseconds(begin: str | None, end: str | None) -> int | None:
     """Milliseconds from *begin* to *end*, both as `time` gives them; never negative.
 
@@ -45,10 +66,11 @@ def milliseconds(begin: str | None, end: str | None) -> int | None:
     """
     if begin is None or end is None:
         return None
-    return max(0, _since_epoch(end) - _since_epoch(begin))
+    return max(0, since_epoch(end) - since_epoch(begin))
 
 
-def _since_epoch(text: str) -> int:
+def since_epoch(text: str) -> int:
+    """Milliseconds since 1970 of a time as `time` gives it, rounded down."""
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -66,25 +88,39 @@ def number(value: object) -> int | float | None:
 
 def label(value: object) -> str | None:
     """A name or an id: text, or a whole number as text."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
+        # `7.0`, which JavaScript cannot tell from 7.
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value)
 
 
 def error_text(data: Mapping[str, object], *names: str) -> str | None:
-    """The first of the fields *names* that is text, or the `message` of an object there."""
-    for name in names:
-        value = data.get(name)
-        if isinstance(value, dict):
-            value = value.get("message")
-        if isinstance(value, str):
-            return value
-    return None
+    """What went wrong: the first of the fields *names* that is text or an object with a text
+    `message`, else the first that is a number, an object or a list, as JSON."""
+    values = [data.get(name) for name in names]
+    for value in values:
+        text = value.get("message") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            return text
+    unusual = (value for value in values if not isinstance(value, bool | None))
+    return next(map(_json, unusual), None)
+
+
+def _json(value: object) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
+        value = int(value)
+    try:
+        return orjson.dumps(value).decode()
+    except (orjson.JSONEncodeError, UnicodeError):
+        return "an error that cannot be shown as text"
 
 
 def moment_of(envelope: Mapping[str, object], *, ends: bool) -> str:
     """When the event of *envelope* happened, as the run document says it: its run's end, if it
     *ends* it, else its begin. Empty where the event does not tell."""
-    data = envelope.get("data")
-    given = data.get("completed_at" if ends else "started_at") if isinstance(data, dict) else None
-    return time(given) or time(envelope.get("timestamp")) or ""
+    data, at = envelope.get("data"), time(envelope.get("timestamp"))
+    if not isinstance(data, dict):
+        return at or ""
+    return (time_in(data, "completed_at", at) if ends else time(data.get("started_at")) or at) or ""

@@ -1,15 +1,23 @@
 """The steps of a run, folded from its `step:*` events: one entry for each attempt of a step.
 
-Without logs only the steps that have started and not ended are kept. An attempt that was started
-again without having ended stays `running` in the log, as the events say.
+- An end belongs to the open attempt of its node that agrees with it in most of `started_at`,
+  `position` and `attempt`, in this order, and contradicts none of them; among equals to the latest.
+- An end without such an attempt is an entry of its own. A start that comes after it belongs to it
+  if it has the same `started_at` or `attempt`, or, where these cannot be compared, an earlier
+  timestamp. Every other start is a new attempt.
+- The same end (node, position, attempt, status and times) counts once.
+- What is open when the run ends is `interrupted`, until its own end comes.
+
+Without logs, only what later events may belong to is kept.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from gateway.events import fields
 
-StepStatus = Literal["running", "success", "error"]
+StepStatus = Literal["running", "success", "error", "interrupted"]
 
 STEP_STARTED = "step:started"
 _ENDED: Mapping[str, StepStatus] = {"step:completed": "success", "step:failed": "error"}
@@ -32,6 +40,75 @@ class StepLog(TypedDict):
     error: str | None
 
 
+class _Marks(NamedTuple):
+    """By what an attempt is found; None for what its event does not say."""
+
+    node: str | None
+    began: int | None
+    """Milliseconds since 1970."""
+    position: int | float | None
+    attempt: str | None
+
+    def subsets(self) -> Iterator["_Marks"]:
+        """With fewer and fewer marks, the weightiest last."""
+        for began in {self.began: None, None: None}:
+            for position in {self.position: None, None: None}:
+                for attempt in {self.attempt: None, None: None}:
+                    yield _Marks(self.node, began, position, attempt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attempt:
+    log: StepLog
+    marks: _Marks
+    has_begin: bool
+    """Whether `marks.began` is what the producer said, not the time of the event."""
+    at: str | None
+    """When its event was published."""
+
+    def contradicts(self, other: "_Attempt") -> bool:
+        mine, others = self.marks, other.marks
+        return (
+            (self.has_begin and other.has_begin and mine.began != others.began)
+            or _differ(mine.position, others.position)
+            or _differ(mine.attempt, others.attempt)
+        )
+
+
+_Belongs = Callable[[_Attempt, _Attempt], bool]
+
+
+class _Attempts:
+    """Attempts in the order in which they came, found by any of their marks."""
+
+    def __init__(self) -> None:
+        self.all: dict[int, _Attempt] = {}
+        self._by_marks: dict[_Marks, dict[int, _Attempt]] = {}
+
+    def add(self, attempt: _Attempt) -> None:
+        self.all[id(attempt)] = attempt
+        for marks in attempt.marks.subsets():
+            self._by_marks.setdefault(marks, {})[id(attempt)] = attempt
+
+    def take(self, event: _Attempt, belongs: _Belongs) -> StepLog | None:
+        """Remove the attempt that *event* belongs to: of each set of marks the latest is asked."""
+        for marks in event.marks.subsets():
+            if found := self._by_marks.get(marks):
+                attempt = next(reversed(found.values()))
+                if not attempt.contradicts(event) and belongs(attempt, event):
+                    self._remove(attempt)
+                    return attempt.log
+        return None
+
+    def _remove(self, attempt: _Attempt) -> None:
+        del self.all[id(attempt)]
+        for marks in attempt.marks.subsets():
+            found = self._by_marks[marks]
+            del found[id(attempt)]
+            if not found:
+                del self._by_marks[marks]
+
+
 class Steps:
     """Folds step events, one after the other."""
 
@@ -40,68 +117,142 @@ class Steps:
         """Attempts that ended in success."""
         self.logs: list[StepLog] | None = [] if keep_logs else None
         self._pack = pack
-        # The latest attempt of each node, in the order in which they started.
-        self._open: dict[str | None, StepLog] = {}
+        self._open = _Attempts()
+        # Ended, and their start has not come.
+        self._without_start = _Attempts()
+        # Hashes: a tenth of the memory of what they are of.
+        self._ends: set[int] = set()
+        self._has_run_ended = False
+        self._run_ended_at: str | None = None
 
     @property
     def current_node(self) -> str | None:
         """The node that started last, of those that have not ended."""
-        return next(reversed(self._open), None)
+        latest = next(reversed(self._open.all.values()), None)
+        return latest.log["node_id"] if latest is not None else None
+
+    @property
+    def kept(self) -> int:
+        """How many attempts are kept for later events, whether or not logs are."""
+        return len(self._open.all) + len(self._without_start.all)
 
     def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
         """Add one event, published *at* this time, and return the step that it started or ended;
-        other types have no effect."""
+        None for other types, and for an end that was added before."""
         if event_type == STEP_STARTED:
             return self._start(data, at)
         if event_type in _ENDED:
             return self._end(_ENDED[event_type], data, at)
         return None
 
+    def end_run(self, at: str | None) -> None:
+        """The run has ended *at* this time: what is open is interrupted, also what starts later."""
+        self._has_run_ended, self._run_ended_at = True, at
+        for attempt in self._open.all.values():
+            self._interrupt(attempt.log)
+
     def _start(self, data: Mapping[str, object], at: str | None) -> StepLog:
-        step = self._new(data)
-        step["started_at"] = step["started_at"] or at
-        # Removed first, so that a new attempt is the last one.
-        self._open.pop(step["node_id"], None)
-        self._open[step["node_id"]] = step
-        return step
+        log = self._new(data, fields.time_in(data, "started_at", at))
+        start = _attempt(log, data, at)
+        if ended := self._without_start.take(start, _began):
+            _complete(ended, log)
+            ended["duration_ms"] = _first(ended["duration_ms"], _duration(ended))
+            return ended
+        self._open.add(start)
+        if self._has_run_ended:
+            self._interrupt(log)
+        return self._logged(log)
 
-    def _end(self, status: StepStatus, data: Mapping[str, object], at: str | None) -> StepLog:
-        step = self._open.pop(fields.label(data.get("node_id")), None)
-        if step is None:
-            # Its start was never published, or is no longer kept.
-            step = self._new(data)
-        else:
-            step["node_type"] = fields.label(data.get("node_type")) or step["node_type"]
-            step["position"] = _first(fields.number(data.get("position")), step["position"])
-            step["started_at"] = fields.time(data.get("started_at")) or step["started_at"]
+    def _end(
+        self, status: StepStatus, data: Mapping[str, object], at: str | None
+    ) -> StepLog | None:
+        log = self._new(data, fields.time(data.get("started_at")))
         given = data.get("status")
-        step["status"] = given if given in ("success", "error") else status
-        step["completed_at"] = fields.time(data.get("completed_at")) or at
-        step["duration_ms"] = _first(
-            fields.number(data.get("duration_ms")),
-            fields.milliseconds(step["started_at"], step["completed_at"]),
-        )
-        step["error"] = fields.error_text(data, "error", "error_message")
-        step["output"] = self._pack(data.get("output"))
-        if step["status"] == "success":
+        log["status"] = given if given in ("success", "error") else status
+        log["completed_at"] = fields.time_in(data, "completed_at", at)
+        end = _attempt(log, data, at)
+        identity = hash((log["started_at"], log["completed_at"], log["status"], end.marks))
+        is_known = identity in self._ends
+        if is_known and log["completed_at"] is not None:
+            return None
+        step = self._open.take(end, _ended)
+        if step is not None:
+            _complete(log, step)
+        elif is_known:
+            # Without a time it is a further end only where something was open.
+            return None
+        log["duration_ms"] = _first(fields.number(data.get("duration_ms")), _duration(log))
+        log["error"] = fields.error_text(data, "error", "error_message")
+        log["output"] = self._pack(data.get("output"))
+        self._ends.add(identity)
+        if log["status"] == "success":
             self.completed += 1
-        return step
+        if step is not None:
+            step.update(log)
+            return step
+        self._without_start.add(end)
+        return self._logged(log)
 
-    def _new(self, data: Mapping[str, object]) -> StepLog:
-        step = StepLog(
+    def _interrupt(self, log: StepLog) -> None:
+        log["status"] = "interrupted"
+        log["completed_at"] = self._run_ended_at
+        # Not 0 ms for a step that started after the end.
+        log["duration_ms"] = _duration(log) or None
+
+    def _logged(self, log: StepLog) -> StepLog:
+        if self.logs is not None:
+            self.logs.append(log)
+        return log
+
+    def _new(self, data: Mapping[str, object], started_at: str | None) -> StepLog:
+        return StepLog(
             node_id=fields.label(data.get("node_id")),
             node_type=fields.label(data.get("node_type")),
             position=fields.number(data.get("position")),
             status="running",
-            started_at=fields.time(data.get("started_at")),
+            started_at=started_at,
             completed_at=None,
             duration_ms=None,
             output=None,
             error=None,
         )
-        if self.logs is not None:
-            self.logs.append(step)
-        return step
+
+
+def _attempt(log: StepLog, data: Mapping[str, object], at: str | None) -> _Attempt:
+    began = fields.since_epoch(log["started_at"]) if log["started_at"] is not None else None
+    marks = _Marks(log["node_id"], began, log["position"], fields.label(data.get("attempt")))
+    has_begin = began is not None and data.get("started_at") is not None
+    return _Attempt(log, marks, has_begin, at)
+
+
+def _differ(one: object, other: object) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def _ended(_started: _Attempt, _end: _Attempt) -> bool:
+    return True
+
+
+def _began(end: _Attempt, start: _Attempt) -> bool:
+    """Whether *start*, which came after *end* and does not contradict it, is its start."""
+    if end.has_begin and start.has_begin:
+        return True
+    if None not in (end.marks.attempt, start.marks.attempt):
+        return True
+    if end.at is None or start.at is None:
+        return False
+    return fields.since_epoch(start.at) <= fields.since_epoch(end.at)
+
+
+def _complete(log: StepLog, other: StepLog) -> None:
+    """Put into *log* what it does not say and *other* does."""
+    log["node_type"] = log["node_type"] or other["node_type"]
+    log["position"] = _first(log["position"], other["position"])
+    log["started_at"] = log["started_at"] or other["started_at"]
+
+
+def _duration(log: StepLog) -> int | None:
+    return fields.milliseconds(log["started_at"], log["completed_at"])
 
 
 def _first(one: int | float | None, other: int | float | None) -> int | float | None:

@@ -200,7 +200,9 @@ class Documents:
 
     async def _fold(self, key: Key, charge: Charge) -> Document:
         await self._budget.take(charge, await self._estimate(key))
-        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._rules)
+        # Of a former run only its events are known.
+        meta = None if key.query.run else await self._history.meta(key.execution_id)
+        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._rules, meta)
         try:
             async with asyncio.timeout(self._seconds):
                 while not builder.is_complete:

@@ -5,12 +5,13 @@ What a run looks like is decided by `gateway.events.run`. Nothing here reads fro
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
+from gateway.contract.meta import RunMeta
 from gateway.events.envelope import EventRules, with_id
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
@@ -21,11 +22,17 @@ from gateway.metrics import Metrics
 PAGE_OF_EVENTS_BYTES = 4 * 1024 * 1024
 """A page of events that was asked for with `limit` ends at this many bytes too."""
 
+STEP_BYTES = 4 * 1024
+"""What a step takes that later events may belong to, beside its output."""
+
 EVENT_OVERHEAD = 512
 """Bytes that an event, or its step, takes beside its own."""
 
 LEAST_BYTES = 16 * 1024
 """Bytes that a document counts beside its logs and events."""
+
+END_BYTES = 128
+"""What remains of a step that has ended, where logs are not kept."""
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -88,7 +95,10 @@ class DocumentBuilder:
         query: Query,
         metrics: Metrics,
         rules: EventRules = _RULES,
+        meta: RunMeta | None = None,
     ) -> None:
+        """*meta*: what is known of the run beside the events that are kept."""
+        self._meta = meta or RunMeta()
         self._execution_id = execution_id
         self._query = query
         self._metrics = metrics
@@ -100,10 +110,14 @@ class DocumentBuilder:
 
     def _reset(self, first: EventId | None) -> None:
         pack = _encode if self._query.with_logs else _drop
-        self._run = RunFold(self._rules.terminal_types, pack=pack)
+        self._run = RunFold(
+            self._rules.terminal_types,
+            pack=pack,
+            started_at=self._meta.first_time,
+            missing=self._meta.missing_before(first),
+        )
         self._steps: dict[int, StepLog] = {}
-        self.size = 0
-        """Bytes of memory, about: never less than it takes."""
+        self._size = 0
         self.cursor: EventId | None = None
         """The last event of the history so far."""
         self.is_complete = False
@@ -124,6 +138,8 @@ class DocumentBuilder:
         """Add a page of history; yields the payload of each event."""
         if self.cursor is None or page.cursor_status == "reset":
             # Reset: another epoch of the history has begun between two pages.
+            if self.cursor is not None:
+                self._meta = RunMeta()
             self._reset(page.first)
         for entry in page.entries:
             # Which event ended the execution is in its history, as for the streams.
@@ -134,7 +150,8 @@ class DocumentBuilder:
             self.is_complete = self._has_end or not page.more
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
-            self._run.end(page.status(self._rules.terminal_types), str(page.terminal))
+            status = page.status(self._rules.terminal_types)
+            self._run.end(status, str(page.terminal), self._meta.terminal_time)
             self.cursor = self.cursor or page.terminal
             # A page ends with the terminal event: one more page holds what came late.
             self._has_end = page.terminal_kept
@@ -157,7 +174,7 @@ class DocumentBuilder:
             self._listed += 1
             self._last_listed = entry.id
             self._page_bytes += len(body)
-            self.size += len(body) + EVENT_OVERHEAD
+            self._size += len(body) + EVENT_OVERHEAD
         if step is not None:
             self._add_step(step, len(body), is_listed=is_listed)
         if query.with_logs and entry.id == query.after:
@@ -171,8 +188,15 @@ class DocumentBuilder:
         if self._keeps_all_steps or is_listed:
             self._steps[id(step)] = step
         elif step["status"] != "running":
+            # A hash of its end is kept.
+            self._size += END_BYTES
             return
-        self.size += max(size, len(step["output"] or b"")) + EVENT_OVERHEAD
+        self._size += max(size, len(step["output"] or b"")) + EVENT_OVERHEAD
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about: never less than it takes."""
+        return self._size + STEP_BYTES * self._run.steps_kept
 
     @property
     def range(self) -> HistoryRange:
@@ -193,8 +217,11 @@ class DocumentBuilder:
     def document(self) -> Document:
         """The document; the builder is used up."""
         run = self._run.document(self._execution_id, "")
+        total = self._meta.steps
+        run["step_events_total"] = asdict(total) if total is not None else None
         if not self._query.with_logs:
             return Document(self.range, run, [])
+        run["execution_logs_from"] = self._run.logs_from
         if self._more:
             # Where the next page begins.
             run["last_event_id"] = str(self._last_listed)

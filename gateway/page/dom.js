@@ -73,10 +73,14 @@ export function shown(value) {
 }
 
 /**
- * Milliseconds since 1970 of a time; one without a zone is UTC. NaN if it is not a time.
+ * Milliseconds since 1970 of a time: text, where one without a zone is UTC, or a Unix time in seconds,
+ * milliseconds or microseconds. NaN if it is not a time.
  * @param {unknown} time
  */
 export function moment(time) {
+  if (typeof time === "number" && time >= 1e8 && time < 1e17) {
+    return time < 1e11 ? time * 1000 : time < 1e14 ? time : time / 1000;
+  }
   if (typeof time !== "string") return NaN;
   return Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(time) ? time : `${time}Z`);
 }

@@ -21,6 +21,7 @@ const WORDS = {
   paused: "live, paused",
   completed: "completed",
   failed: "failed",
+  ended: "ended",
 };
 
 const session = await begin();
@@ -79,6 +80,8 @@ function tick() {
 function outcome(run) {
   const parts = [];
   if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
+  if (run.status === "ended") parts.push(element("span", "waiting", "Nothing says how it ended. "));
+  if (run.complete === false) parts.push(element("span", "waiting", missing(run)));
   if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
   if (run.error_message) parts.push(element("span", "problem", shown(run.error_message)));
   if (run.generated_document_id) parts.push(result(run));
@@ -86,10 +89,15 @@ function outcome(run) {
 }
 
 /** @param {Run} run */
+const missing = ({ events_missing: count }) =>
+  `This is a part of the run: ${count} events are no longer kept. `;
+
+/** @param {Run} run */
 function waitsFor(run) {
   const paused = run.events.findLast((event) => event.type === "execution:paused");
   const { data, timestamp } = /** @type {Partial<ExecutionPaused>} */ (paused);
-  return `Waits for ${shown(data?.reason ?? "somebody")}, since ${clock(moment(timestamp))}.`;
+  const since = clock(moment(timestamp));
+  return `Waits for ${shown(data?.reason ?? "somebody")}${since && `, since ${since}`}.`;
 }
 
 /** @param {Run} run */

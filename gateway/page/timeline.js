@@ -37,7 +37,15 @@ const NICE = [
   43200,
   DAY,
 ];
-const WORDS = { running: "runs", success: "done", error: "failed", waiting: "waits" };
+const WORDS = {
+  running: "runs",
+  success: "done",
+  error: "failed",
+  interrupted: "interrupted",
+  waiting: "waits",
+};
+// They go on until now.
+const OPEN = ["running", "waiting"];
 
 /**
  * Draw `run` as it is `now` (milliseconds since 1970).
@@ -46,10 +54,14 @@ const WORDS = { running: "runs", success: "done", error: "failed", waiting: "wai
  */
 export function drawTimeline(run, now) {
   const rows = inOrder([...run.execution_logs.map(stepRow), ...waits(run)]);
-  const ended = moment(run.completed_at);
-  const last = Number.isNaN(ended) ? now : ended;
-  const from = Math.min(moment(run.started_at) || now, ...rows.map((row) => row.from || now));
-  const to = Math.max(from + 1000, last, ...rows.map((row) => row.to || 0));
+  const known = [moment(run.started_at), ...rows.flatMap((row) => [row.from, row.to])].filter(
+    Number.isFinite,
+  );
+  const isOver = !["pending", "running", "paused"].includes(run.status);
+  // Of an ended run whose end is at an unknown time, the axis stands still too.
+  const last = isOver ? moment(run.completed_at) || Math.max(0, ...known) : now;
+  const from = Math.min(last, ...known);
+  const to = Math.max(from + 1000, last, ...known);
   byId("no-steps").hidden = rows.length > 0;
   byId("steps").hidden = rows.length === 0;
   byId("steps").classList.toggle("long", rows.length > MANY);
@@ -109,7 +121,7 @@ function waits(run) {
         details: { "waiting for": waitingFor },
       };
       rows.push(open);
-    } else if (open && /^(step:started|execution:)/.test(event.type)) {
+    } else if (open && /^(step:(started|completed|failed)$|execution:)/.test(event.type)) {
       open.to = at;
       open = null;
     }
@@ -140,9 +152,12 @@ function fill(item, row, times) {
   const [name, track, lasting, problem, details] = /** @type {Iterable<HTMLElement>} */ (
     item.children
   );
-  const begin = row.from || times.from;
-  const end = row.to || times.last;
-  const took = lasted(row.duration ?? end - begin);
+  const isOpen = OPEN.includes(row.state);
+  // What is not known is no bar, but a mark at what is.
+  const begin = row.from || (!isOpen && row.to) || times.from;
+  const end = row.to || (isOpen ? times.last : begin);
+  const milliseconds = isOpen ? end - row.from : (row.duration ?? NaN);
+  const took = lasted(milliseconds) || "unknown";
   place(/** @type {HTMLElement} */ (track.firstChild), row.state, { begin, end }, times);
   write(name, row.name);
   write(lasting, took);

@@ -23,6 +23,30 @@ for (const name of names) {
   });
 }
 
+/** `document` with only what `expected` has, at any depth; lists keep their length. */
+function part(document, expected) {
+  if (Array.isArray(document) && Array.isArray(expected)) {
+    return document.map((one, n) => part(one, expected[n]));
+  }
+  if (!(document instanceof Object) || !(expected instanceof Object)) return document;
+  return Object.fromEntries(
+    Object.keys(expected).map((name) => [name, part(document[name], expected[name])]),
+  );
+}
+
+/** `type` or `type=status`, as the gateway's setting has them. */
+const typesIn = (setting) =>
+  Object.fromEntries(setting.split(",").map((word) => /^(.*?)(?:=(\w+))?$/.exec(word).slice(1)));
+
+for (const line of readFileSync(new URL("runs.jsonl", VECTORS), "utf8").trim().split("\n")) {
+  const { name, events, expect, settings } = JSON.parse(line);
+  test(`a run: ${name}`, () => {
+    const setting = settings?.GATEWAY_TERMINAL_TYPES;
+    const terminalTypes = setting === undefined ? undefined : typesIn(setting);
+    assert.deepEqual(part(fold(events, { terminalTypes }), expect), expect);
+  });
+}
+
 test("the fold takes any JSON value as an event", () => {
   for (const nonsense of [
     null,

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { fold } from "../../gateway/client/index.js";
-import { endingOf } from "../../gateway/client/fold.js";
+import { endingStatus } from "../../gateway/client/ending.js";
 import { refusalOf } from "../../gateway/client/http_error.js";
 import { legacyEvents, legacyState } from "../../gateway/client/legacy.js";
 import { RunState } from "../../gateway/client/run_state.js";
@@ -113,9 +113,13 @@ for (const value of VALUES) {
 
 test("a missing value is shown as an empty text", () => assert.equal(shown(undefined), ""));
 
-test("an own terminal type means completed, even if it is named like a member of every object", () => {
-  for (const word of ["constructor", "__proto__", "toString", "done"]) {
-    assert.equal(endingOf(`job:${word}`), "completed");
+test("a type that is named like a member of every object has no status of its own", () => {
+  for (const word of ["constructor", "__proto__", "toString"]) {
+    assert.equal(endingStatus(`job:${word}`, {}), "ended");
+    assert.equal(endingStatus(word, {}), "ended");
+    const events = [{ type: word }, { type: `job:${word}` }];
+    assert.equal(fold(events).status, "running");
+    assert.equal(fold(events, { terminalTypes: [word] }).status, "ended");
   }
 });
 

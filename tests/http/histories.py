@@ -6,7 +6,10 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.contract.keys import channel
+from gateway.contract.meta import kind_of
 from gateway.contract.scripts import HistoryLimits, publish_call
+from gateway.events.fields import moment_of
+from gateway.events.json_edit import parse_object
 from gateway.settings import TERMINAL_TYPES
 from tests.support import producer_message
 
@@ -42,6 +45,8 @@ class Producer:
             idempotency_key=f"{id(self)}-{self._published}",
             terminal_type=event_type if event_type in self._terminal_types else "",
             limits=self._limits,
+            kind=kind_of(event_type),
+            moment=moment_of(parse_object(payload), ends=event_type in self._terminal_types),
         )
         event_id: bytes = await scripts.run(self._redis, call)
         return event_id.decode()

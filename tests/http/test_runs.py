@@ -28,7 +28,7 @@ async def test_without_logs(client: Client, producer: Producer) -> None:
     assert list(document) == [
         "id", "workflow_id", "status", "started_at", "completed_at", "duration_ms",
         "current_node", "steps_completed", "error_message", "generated_document_id",
-        "last_event_id",
+        "last_event_id", "complete", "events_missing", "step_events_total",
     ]  # fmt: skip
     assert document["id"] == "run-1"
     assert document["workflow_id"] == "flow-1"
@@ -45,6 +45,7 @@ async def test_with_logs(client: Client, producer: Producer, word: str) -> None:
     ids.append(await producer.publish("execution:completed", generated_document_id="d-1"))
     document = await poll(client, include_logs=word)
     assert [event["id"] for event in document["events"]] == ids
+    assert document.pop("step_events_total") == {"started": 2, "completed": 2, "failed": 0}
     assert document == fold(
         document["events"], execution_id="run-1", workflow_id="flow-1", include_logs=True
     )

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from gateway.events.ending import STANDARD
 from gateway.events.json_edit import parse_object
-from gateway.events.run import RunFold
+from gateway.events.run import RunDocument, RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless
 from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
 
-_MARKS = {"success": ("✓", "green"), "error": ("✗", "red")}
+_MARKS = {"success": ("✓", "green"), "error": ("✗", "red"), "interrupted": ("■", "yellow")}
 _STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
 
 
@@ -59,12 +59,26 @@ class View:
             case Waiting(why, seconds):
                 self._set_state(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
             case Ended(status):
+                self._summarize()
                 self._set_state(status, _STATUS_COLOURS.get(status, "yellow"))
 
     def _set_state(self, state: str, style: str) -> None:
         self._state = Text(harmless(state), style)
         if not self._console.is_terminal:
             self._console.print(self._state, soft_wrap=True)
+
+    def _summarize(self) -> None:
+        """What the lines do not say: the steps that were interrupted, and what is missing."""
+        if self._console.is_terminal:
+            return
+        run = self._run.document(self._execution_id, "")
+        lines = [
+            f"interrupted: {_name(step)}"
+            for step in run.get("execution_logs", [])
+            if step["status"] == "interrupted"
+        ]
+        for line in [*lines, *_missing(run)]:
+            self._console.print(harmless(line), soft_wrap=True)
 
     def _line(self, event_type: str, document: dict[str, object]) -> None:
         if self._console.is_terminal:
@@ -84,6 +98,7 @@ class View:
             state = Text(f"waits for {self._awaited}" if self._awaited else run["status"])
         head = Text.assemble((self._execution_id, "bold"), "  ", state)
         parts: list[ConsoleRenderable] = [head, table]
+        parts += [Text(line, "yellow") for line in _missing(run)]
         if run["error_message"]:
             parts.append(Text(harmless(run["error_message"]), "red"))
         if run["generated_document_id"]:
@@ -91,13 +106,25 @@ class View:
         return Group(*parts)
 
     def _row(self, step: StepLog) -> tuple[ConsoleRenderable, ...]:
-        name = Text(harmless(step["node_type"] or step["node_id"] or "step"))
+        name = Text(harmless(_name(step)))
         if step["status"] == "running":
             duration = Text(_duration(_since(step["started_at"])), "dim")
             return self._spinner, name, duration, Text()
         mark, colour = _MARKS[step["status"]]
         duration = Text(_duration(step["duration_ms"]), "dim")
+        if step["status"] == "interrupted":
+            return Text(mark, colour), name, duration, Text("interrupted", colour)
         return Text(mark, colour), name, duration, Text(harmless(step["error"] or ""), "red")
+
+
+def _name(step: StepLog) -> str:
+    return step["node_type"] or step["node_id"] or "step"
+
+
+def _missing(run: RunDocument) -> list[str]:
+    """A line that says that this is a part of the run, if it is."""
+    missing = run["events_missing"]
+    return [f"a part of the run: {missing} events are missing"] if missing else []
 
 
 def _awaited(event_type: str, document: dict[str, object]) -> str:

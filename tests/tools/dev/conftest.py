@@ -14,7 +14,7 @@ from gateway.access.tokens import issue
 from gateway.app import COMPONENTS, create_application
 from gateway.embedded import EmbeddedRedis
 from gateway.server import Server
-from gateway.settings import load
+from gateway.settings import TERMINAL_TYPES, load
 from gateway.tasks import Supervisor
 from gateway.tools.dev.control import add_control
 from gateway.tools.dev.engine import ORGANIZATION, SimulatedEngine
@@ -59,7 +59,12 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
     """Starts gateways with the page; *pace* None is without an engine."""
     async with AsyncExitStack() as stack:
 
-        async def start(pace: float | None = 1.0, secret: str = SECRET, port: int = 0) -> Principal:
+        async def start(
+            pace: float | None = 1.0,
+            secret: str = SECRET,
+            port: int = 0,
+            terminal_types: str = ",".join(TERMINAL_TYPES),
+        ) -> Principal:
             settings = load(
                 None,
                 redis_url=redis_url,
@@ -70,6 +75,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 page=True,
                 drain_seconds=0,
                 heartbeat_seconds=0.2,
+                terminal_types=terminal_types,
             )
             engine = None
             if pace is not None:

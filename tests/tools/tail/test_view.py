@@ -1,0 +1,66 @@
+"""What `tail` shows of a run, from a gateway that streams it."""
+
+from io import StringIO
+
+import orjson
+from redis.asyncio import Redis
+from rich.console import Console
+
+from gateway.access.tokens import issue
+from gateway.tools.tail.follow import Ended, Follower
+from gateway.tools.tail.view import View
+from tests.conftest import StartGateway
+from tests.events.folding import RUNS, terminal_types_of
+from tests.http.histories import Producer
+from tests.support import SECRET
+
+ENDED = ("completed", "failed", "canceled", "ended")
+
+
+def headers() -> dict[str, str]:
+    token = issue(SECRET, organization_id="acme")
+    return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+
+
+async def shown(url: str, execution_id: str) -> list[str]:
+    """The lines that a script gets, to the end of the run."""
+    console = Console(file=StringIO(), width=200)
+    with View(execution_id, console) as view:
+        async for update in Follower(url, execution_id, headers).follow():
+            view.show(update)
+            if isinstance(update, Ended):
+                break
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+async def test_every_run_that_ends(start_gateway: StartGateway, redis: Redis) -> None:
+    """The last line is the run's status, and each step that was interrupted has a line before it. A
+    stream ends with the run, so what comes later is not seen."""
+    runs = [run for run in RUNS if run["expect"].get("status") in ENDED and not run.get("own_ids")]
+    given = [one for run in runs for one in terminal_types_of(run) if "=" not in one]
+    types = list(dict.fromkeys(given))
+    gateway = await start_gateway(ownership="token", terminal_types=",".join(types))
+    for number, run in enumerate(runs):
+        if "=" in "".join(terminal_types_of(run)):
+            continue
+        producer = Producer(redis, f"run-{number}", terminal_types=types)
+        for event in run["events"]:
+            await producer.publish_raw(event["type"], orjson.dumps(event))
+        *lines, status = await shown(gateway.url, f"run-{number}")
+        assert status == run["expect"]["status"], run["name"]
+        if run["events"][-1]["type"] in types and "execution_logs" in run["expect"]:
+            steps = [step.get("status") for step in run["expect"]["execution_logs"]]
+            interrupted = [line for line in lines if line.startswith("interrupted: ")]
+            assert len(interrupted) == steps.count("interrupted"), run["name"]
+
+
+async def test_a_part_of_a_run(start_gateway: StartGateway, redis: Redis) -> None:
+    """It says how many events are missing."""
+    gateway = await start_gateway(ownership="token")
+    producer = Producer(redis)
+    await producer.steps(["a", "b"])
+    await producer.publish("execution:failed")
+    await redis.xtrim("sse:{run-1}:events", maxlen=2, approximate=False)
+    lines = await shown(gateway.url, "run-1")
+    assert lines[-2:] == ["a part of the run: 3 events are missing", "failed"]
