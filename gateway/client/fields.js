@@ -70,7 +70,7 @@ function unixTime(value) {
  * @param {string | null} otherwise
  */
 export const timeIn = (data, name, otherwise) =>
-  data[name] == null ? otherwise : time(data[name]);
+  (data[name] ?? null) === null ? otherwise : time(data[name]);
 
 /**
  * Milliseconds from `begin` to `end`, both as `time` returns them or null; never negative.
