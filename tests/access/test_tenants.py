@@ -222,7 +222,7 @@ class Tenants:
 @pytest.fixture
 async def strict(start_gateway: StartGateway) -> RunningGateway:
     """A gateway that waits but a moment for registrations: many are asked for in vain."""
-    return await start_gateway(ownership="registry", ownership_wait_seconds=0.2)
+    return await start_gateway(ownership="registry", ownership_wait_seconds=0.5)
 
 
 @pytest.mark.fuzz
