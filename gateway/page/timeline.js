@@ -64,7 +64,10 @@ export function drawTimeline(run, now) {
   const from = Math.min(last, ...known);
   const to = Math.max(from + 1000, last, ...known);
   byId("no-steps").hidden = rows.length > 0;
-  write(byId("no-steps"), run.complete === false ? "None of its steps is kept." : NO_STEPS[+isOver]);
+  write(
+    byId("no-steps"),
+    run.complete === false ? "None of its steps is kept." : NO_STEPS[+isOver],
+  );
   byId("steps").hidden = rows.length === 0;
   byId("steps").classList.toggle("long", rows.length > MANY);
   stayingAtEnd(byId("steps"), () => drawRows(rows, { from, to, last }));

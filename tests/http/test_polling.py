@@ -204,6 +204,11 @@ async def test_whether_the_cursor_was_honoured(
     await producer.publish("execution:failed")
     await redis.delete(events_key("run-1"))
     assert await cursor(end) == ("reset", "restarted")
+    headers = credentials() | {"Last-Event-ID": end}
+    async with client.get("/api/v1/sse/executions/run-1/stream", headers=headers) as response:
+        _, reset, gap, _ = (await response.text()).split("\n\n")
+    assert reset == 'event: stream:reset\ndata: {"reason":"restarted"}'
+    assert gap.startswith("event: stream:gap")
 
 
 def page(
