@@ -119,16 +119,22 @@ function result(run) {
 const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
 
 function showConnection() {
-  const { connection, status, nextTryAt, error } = subscription ?? {};
+  const { connection, status, error } = subscription ?? {};
   if (error instanceof Refused && error.status === 401 && !session.isDev) signOut();
-  let text = connection ? WORDS[connection] : "no execution is chosen";
-  const left = Math.ceil(((nextTryAt ?? 0) - Date.now()) / 1000);
-  if (connection === "reconnecting" && left > 0) text += ` in ${left} s`;
-  // Not by the end of the run.
-  const isRefused = status === "closed";
-  if (isRefused) text = error?.message ?? "closed";
-  write(byId("connection-words"), text);
-  byId("connection").dataset.status = isRefused ? "refused" : (connection ?? "connecting");
+  write(byId("connection-words"), connectionWords());
+  // The end of a run closes the connection too, with another status.
+  const state = status === "closed" ? "refused" : connection;
+  byId("connection").dataset.status = state ?? "connecting";
+}
+
+function connectionWords() {
+  if (!subscription) return "no execution is chosen";
+  const { connection, status, nextTryAt, error } = subscription;
+  if (status === "closed") return error?.message ?? "closed";
+  const left = nextTryAt === null ? 0 : Math.ceil((nextTryAt - Date.now()) / 1000);
+  return connection === "reconnecting" && left > 0
+    ? `reconnecting in ${left} s`
+    : WORDS[connection];
 }
 
 /** Send an order to the engine. Returns its answer; null if it refused, and then the page shows why.

@@ -114,6 +114,7 @@ async def test_another_id(
         "run": None,
         "error": None,
         "lastEventId": None,
+        "connection": "closed",
         "status": "closed",
     }
     assert app.streams_asked == []
