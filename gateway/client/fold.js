@@ -12,6 +12,7 @@ import { Steps } from "./steps.js";
 /** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run } from "./index.js" */
+/** @import { RunDocument } from "./run_state.js" */
 
 const KNOWN = /** @type {const} */ ([
   "started_at",
@@ -125,7 +126,7 @@ export class RunFold {
   /**
    * Take over what the gateway's document of the run says, and the events so far do not: it knows
    * about events that are no longer kept.
-   * @param {Partial<Run>} document
+   * @param {RunDocument} document
    */
   know(document) {
     const run = this.#run;
@@ -139,12 +140,13 @@ export class RunFold {
   }
 
   /** Count what is missing up to the end.
-   * @param {Partial<Run>} document */
-  #countTo({ last_event_id: last, events_missing: missing = null }) {
+   * @param {RunDocument} document */
+  #countTo({ last_event_id: last, events_missing: missing = null, cursor }) {
     const known = this.#position;
     const end = parseId(last);
     if (end) this.#count(`${end.epoch}-${end.seq + 1}`);
-    if (!known) this.#run.events_missing = missing;
+    // It is about all events: not if only those after a cursor were asked for.
+    if (!known && cursor === undefined) this.#run.events_missing = missing;
   }
 
   /**

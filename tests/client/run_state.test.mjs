@@ -73,6 +73,9 @@ test("a history that expired before its end: what the document knows, and the st
   const late = make();
   late.takeOver(document);
   assert.deepEqual([late.run.started_at, late.run.events_missing], [times.started_at, 9]);
+  const seen = make({ lastEventId: "5-9" });
+  seen.addPolled({ ...document, cursor: "valid", events_missing: 0, events: [] });
+  assert.deepEqual([seen.run.complete, seen.run.status], [false, "failed"]);
 });
 
 test("the first terminal event is the end", () => {
