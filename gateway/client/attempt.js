@@ -1,10 +1,15 @@
 // One stream, from its request to its end: reads it into the run state, and gives it up when it is
 // silent for too long. What follows it is decided in connection.js.
 
+import { isEnding } from "./ending.js";
+import { isAtOrAfter, parseId } from "./ids.js";
+
 /** @import { Backoff } from "./backoff.js" */
 /** @import { Credentials, Headers } from "./credentials.js" */
 /** @import { Ending, TerminalTypes } from "./ending.js" */
+/** @import { EventId } from "./ids.js" */
 /** @import { Poll } from "./poll.js" */
+/** @import { ExecutionEvent } from "./index.js" */
 /** @import { RunState } from "./run_state.js" */
 /** @import { Message } from "./sse.js" */
 /** @import { OpenStream } from "./streams.js" */
@@ -50,9 +55,12 @@ export class StreamAttempt {
   #watchdog;
   #heartbeatMs;
   #lastHeardAt = 0;
-  /** The last event in the history when the stream began.
-   * @type {string | null} */
+  /** The last event in the history when the stream began; null once it was passed.
+   * @type {EventId | null} */
   #catchUpTo = null;
+  /** The last event that the stream has delivered.
+   * @type {EventId | null} */
+  #last = null;
   /** How the execution had ended before the stream began.
    * @type {Ending | null} */
   #endedAs = null;
@@ -74,9 +82,7 @@ export class StreamAttempt {
 
   /** Connected, and still behind the history that there was at the beginning. */
   get isCatchingUp() {
-    return (
-      this.connected && this.#catchUpTo !== null && !this.#shared.state.hasSeen(this.#catchUpTo)
-    );
+    return this.connected && this.#catchUpTo !== null;
   }
 
   /** A heartbeat is overdue. */
@@ -119,20 +125,28 @@ export class StreamAttempt {
     const { lastEventId } = state;
     let wait = null;
     for await (const messages of open(url, { headers, lastEventId, signal: this.signal, types })) {
-      if (messages === null) await this.#requestEnding(headers);
+      if (messages === null) await this.#takeOver(headers);
       else wait = this.#receive(messages) ?? wait;
       if (state.ending !== null) return 0;
     }
-    // The history is gone, and only the ending is still known.
-    if (this.connected && this.#endedAs) state.endedAs(this.#endedAs);
+    // The history is gone, and the stream knows only how it ended.
+    if (this.connected && this.#endedAs) await this.#takeOver(headers);
     return wait;
   }
 
-  /** A reader that has seen the end gets no stream. How the run ended is in its document.
+  /** The run has ended, and the stream does not show how: its document knows more.
    * @param {Headers} headers */
-  async #requestEnding(headers) {
-    const run = await this.#shared.poll.request({ headers, after: null, signal: this.signal });
-    this.#shared.state.endedAs(/** @type {Ending} */ (run?.status ?? "ended"));
+  async #takeOver(headers) {
+    const { poll, state } = this.#shared;
+    const status = this.#endedAs ?? undefined;
+    try {
+      const after = state.run.last_event_id;
+      const document = await poll.whole({ headers, after, signal: this.signal });
+      state.takeOver(isEnding(document.status) ? document : { ...document, status });
+    } catch (error) {
+      if (!status || this.signal.aborted) throw error;
+      state.takeOver({ status });
+    }
   }
 
   /** @param {Message[]} messages */
@@ -161,19 +175,37 @@ export class StreamAttempt {
     backoff.waitAtLeast(retry);
     if (event === "connected") this.#connect(document);
     else if (event === "stream:gap") state.gap(document);
-    else if (event === "stream:reset") state.reset(document);
+    else if (event === "stream:reset") this.#reset(document);
     else if (event === "stream:expiring") this.#listener.expiring();
     else if (event === "stream:closing") return this.#listener.closing(document);
-    else if (event !== "heartbeat") state.add(document);
+    else if (event !== "heartbeat") this.#add(document);
     return null;
+  }
+
+  /** @param {ExecutionEvent} event */
+  #add(event) {
+    this.#shared.state.add(event);
+    const id = "id" in event ? parseId(event.id) : null;
+    const [before, to] = [this.#last, this.#catchUpTo];
+    this.#last = id ?? before;
+    // What follows the last event of an epoch is of another one.
+    const isBeyond = id && before?.epoch === to?.epoch && id.epoch !== to?.epoch;
+    if (isAtOrAfter(id, to) || isBeyond) this.#catchUpTo = null;
+  }
+
+  /** @param {{ reason: string }} notice */
+  #reset(notice) {
+    this.#shared.state.reset(notice);
+    // Else it is of the history that follows.
+    if (this.#last) this.#catchUpTo = null;
   }
 
   /** @param {{ last_event_id?: string, heartbeat_seconds?: number, status?: Ending,
    *   terminal_types?: TerminalTypes }} notice */
   #connect({ last_event_id: last, heartbeat_seconds: seconds, status, terminal_types: types }) {
     this.connected = true;
-    this.#catchUpTo = last ?? null;
-    this.#endedAs = status ?? null;
+    this.#catchUpTo = parseId(last);
+    this.#endedAs = status && !isEnding(status) ? "ended" : (status ?? null);
     if (types) this.#shared.state.endsWith(types);
     if (seconds !== undefined && seconds > 0) this.#heartbeatMs = seconds * 1000;
     this.#listener.connected();

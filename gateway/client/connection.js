@@ -47,6 +47,7 @@ export class Connection {
   #closed = new AbortController();
   #backoff = new Backoff();
   #sleeper = new Sleeper();
+  #isForgotten = false;
   /** What each attempt uses.
    * @type {Shared} */
   #shared;
@@ -106,9 +107,9 @@ export class Connection {
     return this.#poll.isWorking;
   }
 
-  /** The gateway refuses access, and no new token helps: nothing is tried any more. */
+  /** The gateway refuses access, and no new token helps; or the execution was deleted. */
   get givenUp() {
-    return this.#credentials.isExhausted;
+    return this.#isForgotten || this.#credentials.isExhausted;
   }
 
   /** Runs until the execution has ended, `close` was called, or the gateway refuses access. */
@@ -174,7 +175,7 @@ export class Connection {
   #closing({ reason, retry_ms: retryMs }) {
     this.error = new Error(`The gateway has closed the stream: ${reason}.`);
     this.#backoff.waitAtLeast(retryMs);
-    if (reason === "forgotten") this.close();
+    if (reason === "forgotten") this.#isForgotten = true;
     if (reason !== "token_expired" || !this.#credentials.canRenew) return null;
     this.#credentials.forget();
     return 0;

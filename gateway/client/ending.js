@@ -56,7 +56,7 @@ export function endingStatus(type, data, terminalTypes = STANDARD, trimmed = nul
 
 /**
  * Whether a run with this status has ended.
- * @param {string} status
+ * @param {string | undefined} status
  * @returns {status is Ending}
  */
 export const isEnding = (status) =>

@@ -4,7 +4,7 @@
 // It is the document that the polling endpoint returns with `include_logs=true`, by the same rules
 // (gateway/events/run.py); both are tested with the same vectors.
 
-import { endingStatus, TERMINAL_TYPES } from "./ending.js";
+import { endingStatus, isEnding, TERMINAL_TYPES } from "./ending.js";
 import { label, milliseconds, number, object, problem, time, timeIn } from "./fields.js";
 import { parseId } from "./ids.js";
 import { Steps } from "./steps.js";
@@ -12,6 +12,16 @@ import { Steps } from "./steps.js";
 /** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run } from "./index.js" */
+/** @import { RunDocument } from "./run_state.js" */
+
+const KNOWN = /** @type {const} */ ([
+  "started_at",
+  "completed_at",
+  "duration_ms",
+  "error_message",
+  "generated_document_id",
+  "last_event_id",
+]);
 
 /** Folds events one after the other, in their order. */
 export class RunFold {
@@ -111,6 +121,32 @@ export class RunFold {
       number(data.execution_time_ms) ?? milliseconds(run.started_at, run.completed_at);
     run.error_message = problem(data, "error_message", "error");
     run.generated_document_id = label(data.generated_document_id);
+  }
+
+  /**
+   * Take over what the gateway's document of the run says, and the events so far do not: it knows
+   * about events that are no longer kept.
+   * @param {RunDocument} document
+   */
+  know(document) {
+    const run = this.#run;
+    if (!this.#hasEnded && isEnding(document.status)) {
+      this.#hasEnded = true;
+      run.status = document.status;
+      this.#steps.endRun(document.completed_at ?? null);
+      this.#countTo(document);
+    }
+    for (const name of KNOWN) run[name] ??= /** @type {never} */ (document[name] ?? null);
+  }
+
+  /** Count what is missing up to the end.
+   * @param {RunDocument} document */
+  #countTo({ last_event_id: last, events_missing: missing = null, cursor }) {
+    const known = this.#position;
+    const end = parseId(last);
+    if (end) this.#count(`${end.epoch}-${end.seq + 1}`);
+    // It is about all events: not if only those after a cursor were asked for.
+    if (!known && cursor === undefined) this.#run.events_missing = missing;
   }
 
   /**

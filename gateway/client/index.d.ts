@@ -91,20 +91,22 @@ export type UnknownEvent = Envelope<`${string}:${string}` & { readonly __unknown
 
 export type ExecutionEvent = KnownEvent | UnknownEvent;
 
-export type Status =
+/** How the events arrive: nothing about the run, whose status is `run.status`. */
+export type ConnectionState =
   | "connecting"
   | "live"
   | "catching-up"
   | "reconnecting"
   | "polling"
-  | "completed"
-  | "failed"
-  /** It has ended, and nothing says how. */
-  | "ended"
-  | "paused"
+  /** The run has ended, or was deleted; `close()` was called; or access is refused. */
   | "closed";
 
+/** Both in one word: how the run has ended (`failed` also if it was canceled), `paused` while the
+ * connection is live and the run is paused, else the connection. */
+export type Status = ConnectionState | "paused" | "completed" | "failed" | "ended";
+
 export interface StatusDetail {
+  connection: ConnectionState;
   /** When the next try is, in milliseconds since the epoch; null while none is scheduled. */
   nextTryAt: number | null;
   /** Why it is not live; null while it is. */
@@ -134,8 +136,8 @@ export type TerminalTypes = readonly string[] | Readonly<Record<string, Ending |
 export interface Run {
   id: string;
   workflow_id: string;
-  /** `ended`: its last event does not say how. */
-  status: "pending" | "running" | "paused" | Ending;
+  /** `ended`: its last event does not say how. `unknown`: there were events, and none of them is known. */
+  status: "pending" | "running" | "paused" | "unknown" | Ending;
   started_at: string | null;
   completed_at: string | null;
   duration_ms: number | null;
@@ -193,6 +195,7 @@ export interface Options {
 
 export interface Subscription extends AsyncIterable<ExecutionEvent> {
   readonly executionId: string;
+  readonly connection: ConnectionState;
   readonly status: Status;
   readonly events: readonly ExecutionEvent[];
   /** The same object until something changes. */

@@ -1,15 +1,10 @@
 // Asks for the run as one document, on a schedule, while no stream can be had.
 
-import { isEnding } from "./ending.js";
 import { Refused, refusalOf } from "./http_error.js";
 import { Sleeper } from "./sleeper.js";
 
 /** @import { Credentials, Headers } from "./credentials.js" */
-/** @import { Run } from "./index.js" */
-/** @import { RunState } from "./run_state.js" */
-
-/** One page of the run; with `more`, its status may already be that after the later pages.
- * @typedef {Run & { more?: boolean }} Page */
+/** @import { RunDocument, RunState } from "./run_state.js" */
 
 // A long history comes in several pages, so that the gateway never holds all of it.
 const LOGS = "include_logs=true&limit=500";
@@ -56,13 +51,29 @@ export class Poll {
   }
 
   /**
-   * One request: the run with a page of the events after `after`; null if nothing has changed since
-   * the last one. Throws `Refused`.
+   * The run with all its events after `after`. Throws `Refused`.
    * @param {{ headers: Headers, after: string | null, signal: AbortSignal }} request
-   * @returns {Promise<Page | null>}
+   * @returns {Promise<RunDocument>}
    */
-  async request({ headers, after, signal }) {
-    const known = this.#last.after === after ? this.#last.tag : null;
+  async whole({ headers, after, signal }) {
+    const events = [];
+    /** @type {RunDocument | null} */
+    let page = null;
+    do {
+      page = await this.#request({ headers, after: page?.last_event_id ?? after, signal }, null);
+      events.push(...(page?.events ?? []));
+    } while (page?.more);
+    return { ...page, events };
+  }
+
+  /**
+   * One request: the run with a page of the events after `after`; null if nothing has changed since
+   * the answer with the tag `known`.
+   * @param {{ headers: Headers, after: string | null, signal: AbortSignal }} request
+   * @param {string | null} known
+   * @returns {Promise<RunDocument & { tag: string | null } | null>}
+   */
+  async #request({ headers, after, signal }, known) {
     const query = after === null ? LOGS : `${LOGS}&after=${encodeURIComponent(after)}`;
     const response = await fetch(`${this.#url}?${query}`, {
       headers: known === null ? headers : { ...headers, "If-None-Match": known },
@@ -72,8 +83,7 @@ export class Poll {
     });
     if (response.status === 304) return null;
     if (!response.ok) throw await refusalOf(response);
-    this.#last = { tag: response.headers.get("ETag"), after };
-    return response.json();
+    return { ...(await response.json()), tag: response.headers.get("ETag") };
   }
 
   /** @param {AbortSignal} signal */
@@ -98,9 +108,12 @@ export class Poll {
       let page;
       do {
         const after = this.#state.lastEventId;
-        page = await this.request({ headers, after, signal });
-        if (!signal.aborted && page !== null) this.#take(page);
-      } while (!signal.aborted && page?.more);
+        const known = this.#last.after === after ? this.#last.tag : null;
+        page = await this.#request({ headers, after, signal }, known);
+        if (signal.aborted || page === null) break;
+        this.#last = { tag: page.tag, after };
+        this.#state.addPolled(page);
+      } while (page.more);
       return true;
     } catch (error) {
       // Any other error: the next try of a stream meets it too, and reports it.
@@ -109,11 +122,5 @@ export class Poll {
       }
       return false;
     }
-  }
-
-  /** @param {Page} page */
-  #take({ events, more, status }) {
-    this.#state.addPolled(events ?? []);
-    if (!more && isEnding(status)) this.#state.endedAs(status);
   }
 }

@@ -1,11 +1,12 @@
-import type { ExecutionEvent, Options, Run, Status } from "./index.js";
+import type { ConnectionState, ExecutionEvent, Options, Run, Status } from "./index.js";
 
 export interface ExecutionStream {
   /** All events so far, in order; a new array when there are more. */
   events: readonly ExecutionEvent[];
   /** What the run looks like now; null before anything is known. */
   run: Run | null;
-  /** `closed` where the id is null. */
+  /** `closed` where the id is null; so is `status`. */
+  connection: ConnectionState;
   status: Status;
   error: Error | null;
   lastEventId: string | null;

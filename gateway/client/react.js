@@ -21,12 +21,17 @@ const NO_EVENTS = Object.freeze([]);
 const CONNECTING = Object.freeze({
   events: NO_EVENTS,
   run: null,
+  connection: "connecting",
   status: "connecting",
   error: null,
   lastEventId: null,
 });
 /** @type {ExecutionStream} */
-const CLOSED = Object.freeze({ ...CONNECTING, status: "closed" });
+const CLOSED = Object.freeze({
+  ...CONNECTING,
+  connection: "closed",
+  status: "closed",
+});
 
 // Calls that differ in one of these need another stream. The token is not among them: the stream
 // continues with a new one.
@@ -101,13 +106,14 @@ class Store {
   }
 
   #changed() {
-    const { run, status, error, lastEventId, events } = this.#subscription;
+    const { run, connection, status, error, lastEventId, events } = this.#subscription;
     const before = this.snapshot;
     /** @type {ExecutionStream} */
     const now = {
       // The subscription's own list grows; React needs another one to see that there is more.
       events: events.length === before.events.length ? before.events : [...events],
       run,
+      connection,
       status,
       error,
       lastEventId,

@@ -6,9 +6,13 @@
 import { RunFold } from "./fold.js";
 import { isAtOrAfter, parseId } from "./ids.js";
 
-/** @import { Ending, TerminalTypes } from "./ending.js" */
+/** @import { TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
 /** @import { ExecutionEvent, Run, StreamGap, StreamReset } from "./index.js" */
+/** The gateway's document of a run, or a page of it. `cursor`: what the id was worth that was asked for;
+ * earlier gateways do not say it.
+ * @typedef {Partial<Run> & { more?: boolean, reset_reason?: string,
+ *   cursor?: "start" | "valid" | "gap" | "reset" }} RunDocument */
 
 export class RunState {
   #executionId;
@@ -18,15 +22,14 @@ export class RunState {
   #position = null;
   /** @type {Run | null} */
   #run = null;
+  /** There were events that this does not have. */
+  #isPart;
   /** A stream or a poll continues after this id; null asks for the whole history.
    * @type {string | null} */
   lastEventId = null;
   /** All events so far, with `stream:gap` and `stream:reset`, in order.
    * @type {ExecutionEvent[]} */
   events = [];
-  /** How the execution has ended; null until it has.
-   * @type {Ending | null} */
-  ending = null;
 
   /** @param {{ executionId: string, workflowId: string, lastEventId?: string | null,
    *   terminalTypes?: readonly string[] | TerminalTypes }} about */
@@ -35,11 +38,22 @@ export class RunState {
     this.#workflowId = workflowId;
     this.#fold = new RunFold(terminalTypes);
     this.#setPosition(lastEventId);
+    this.#isPart = this.#position !== null;
+  }
+
+  /** How the execution has ended; null until it has. */
+  get ending() {
+    return this.#fold.ending;
   }
 
   /** The run document after all events so far; the same object until something changes. */
   get run() {
-    this.#run ??= this.#fold.document(this.#executionId, this.#workflowId);
+    if (!this.#run) {
+      this.#run = this.#fold.document(this.#executionId, this.#workflowId);
+      if (this.#isPart && this.#run.status === "pending") {
+        Object.assign(this.#run, { status: "unknown", complete: null, events_missing: null });
+      }
+    }
     return this.#run;
   }
 
@@ -61,7 +75,6 @@ export class RunState {
     if (id !== null) this.#setPosition(id);
     this.#fold.add(event);
     this.#append(event);
-    this.ending ??= this.#fold.ending;
     return true;
   }
 
@@ -71,7 +84,7 @@ export class RunState {
    */
   reset(notice) {
     this.#setPosition(null);
-    this.ending = null;
+    this.#isPart = true;
     this.#fold = new RunFold(this.#fold.terminalTypes);
     this.#append({ type: "stream:reset", ...notice });
   }
@@ -85,39 +98,52 @@ export class RunState {
   }
 
   /**
-   * The execution has ended in this way, and its events are no longer kept.
-   * @param {Ending} status
+   * Take in a page of the answer to a poll for what follows `lastEventId`. A stream sends `stream:gap`
+   * and `stream:reset`; of a poll, `cursor` says the same.
+   * @param {RunDocument} page
    */
-  endedAs(status) {
-    this.ending ??= status;
-  }
-
-  /**
-   * Whether all events up to the one with this id were seen.
-   * @param {string} id
-   */
-  hasSeen(id) {
-    return isAtOrAfter(this.#position, parseId(id));
-  }
-
-  /**
-   * Take in the events of a poll that asked for those after `lastEventId`; returns the new ones. A
-   * stream sends `stream:gap` and `stream:reset`; of a poll, the first event's id says the same.
-   * @param {ExecutionEvent[]} events
-   */
-  addPolled(events) {
+  addPolled(page) {
+    const { events = [], last_event_id: last, reset_reason: reason = "history_lost" } = page;
     const first = parseId(events.length > 0 ? idOf(events[0]) : null);
-    const position = this.#position;
-    const before = this.events.length;
-    if (position && first && first.epoch !== position.epoch) {
-      this.reset({ reason: "history_lost" });
-    } else if (position && first && first.seq > position.seq + 1) {
-      const [from, to] = [position.seq + 1, first.seq - 1];
-      const id = (/** @type {number} */ seq) => `${first.epoch}-${seq}`;
-      this.gap({ from: id(from), to: id(to), missed: to - from + 1 });
-    }
+    const cursor = page.cursor ?? this.#worthBefore(first);
+    if (cursor === "reset") this.reset({ reason });
+    if (cursor !== "valid") this.#gapBefore(first ?? following(last));
     for (const event of events) this.add(event);
-    return this.events.slice(before);
+    if (!page.more) this.#know(page);
+  }
+
+  /**
+   * Take over the document of a run whose end no stream shows. Its events are part of the run, and are
+   * not reported: who asked for those after a later one does not want them.
+   * @param {RunDocument} document
+   */
+  takeOver(document) {
+    for (const event of document.events ?? []) this.#fold.add(event);
+    this.#know(document);
+  }
+
+  /** @param {RunDocument} document */
+  #know(document) {
+    this.#fold.know(document);
+    this.#run = null;
+  }
+
+  /** What the position was worth, for a gateway that does not say it.
+   * @param {EventId | null} first */
+  #worthBefore(first) {
+    const position = this.#position;
+    if (!position) return "start";
+    if (!first || isAtOrAfter({ ...position, seq: position.seq + 1 }, first)) return "valid";
+    return first.epoch === position.epoch ? "gap" : "reset";
+  }
+
+  /** @param {EventId | null} first */
+  #gapBefore(first) {
+    if (!first) return;
+    const { epoch, seq } = first;
+    const seen = this.#position?.epoch === epoch ? this.#position.seq : 0;
+    const missed = seq - 1 - seen;
+    if (missed > 0) this.gap({ from: `${epoch}-${seen + 1}`, to: `${epoch}-${seq - 1}`, missed });
   }
 
   /** @param {string | null} id */
@@ -140,4 +166,13 @@ export class RunState {
 function idOf(event) {
   const { id } = /** @type {{ id?: string, type: string }} */ (event);
   return id !== undefined && parseId(id) ? id : null;
+}
+
+/**
+ * The id after this one.
+ * @param {unknown} id
+ */
+function following(id) {
+  const known = parseId(id);
+  return known && { ...known, seq: known.seq + 1 };
 }

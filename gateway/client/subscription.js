@@ -6,7 +6,7 @@ import { TERMINAL_TYPES } from "./ending.js";
 import { RunState } from "./run_state.js";
 
 /** @import { GetToken } from "./credentials.js" */
-/** @import { ExecutionEvent, Options, Status, Subscription as Declared } from "./index.js" */
+/** @import { ConnectionState, ExecutionEvent, Options, Status, Subscription as Declared } from "./index.js" */
 
 const DOCUMENTED = ["step:started", "step:completed", "step:failed", "execution:paused"];
 // Matches any workflow that an execution belongs to.
@@ -27,7 +27,11 @@ export class Subscription {
   /** @type {Set<() => void>} */
   #watchers = new Set();
 
-  /** @type {Status} */
+  /** How the events arrive; nothing about the run.
+   * @type {ConnectionState} */
+  connection = "connecting";
+  /** Both in one word: the connection until the run has ended or is paused.
+   * @type {Status} */
   status = "connecting";
   /** Resolves when it is over, for any reason.
    * @type {Promise<void>} */
@@ -115,7 +119,7 @@ export class Subscription {
   }
 
   get #isOver() {
-    return ["completed", "failed", "ended", "closed"].includes(this.status);
+    return this.connection === "closed";
   }
 
   #change() {
@@ -134,12 +138,13 @@ export class Subscription {
 
   #changed() {
     this.#notifyEvents();
-    this.status = this.#currentStatus();
-    const { status, nextTryAt, error } = this;
+    this.connection = this.#connectionNow();
+    this.status = this.#statusNow();
+    const { connection, status, nextTryAt, error } = this;
     const shown = `${status} ${nextTryAt} ${error?.message}`;
     if (shown !== this.#shown) {
       this.#shown = shown;
-      safely(() => this.#onStatus?.(status, { nextTryAt, error }));
+      safely(() => this.#onStatus?.(status, { connection, nextTryAt, error }));
     }
     for (const watcher of [...this.#watchers]) safely(watcher);
   }
@@ -151,17 +156,21 @@ export class Subscription {
     }
   }
 
-  /** @returns {Status} */
-  #currentStatus() {
-    const { ending } = this.#state;
-    if (ending !== null) return ending === "canceled" ? "failed" : ending;
-    if (this.#isClosed || this.#connection.givenUp) return "closed";
-    const { connected, isCatchingUp, isPolling } = this.#connection;
+  /** @returns {ConnectionState} */
+  #connectionNow() {
+    const { connected, givenUp, isCatchingUp, isPolling } = this.#connection;
+    if (this.#state.ending !== null || this.#isClosed || givenUp) return "closed";
     this.#hasConnected ||= connected;
-    if (isCatchingUp) return "catching-up";
-    if (connected) return this.run.status === "paused" ? "paused" : "live";
+    if (connected) return isCatchingUp ? "catching-up" : "live";
     if (isPolling) return "polling";
     return this.#hasConnected || this.error ? "reconnecting" : "connecting";
+  }
+
+  /** @returns {Status} */
+  #statusNow() {
+    const { ending } = this.#state;
+    if (ending !== null) return ending === "canceled" ? "failed" : ending;
+    return this.connection === "live" && this.run.status === "paused" ? "paused" : this.connection;
   }
 }
 

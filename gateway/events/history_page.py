@@ -107,15 +107,16 @@ class HistoryPage:
 
     def notices(self, cursor: EventId | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""
-        if self.is_end_lost:
-            return self._gap_to_the_end(cursor)
-        if self.cursor_status == "valid":
+        if self.cursor_status == "valid" and not self.is_end_lost:
             return b""
-        if self.cursor_status == "reset":
-            restarted = self.run is not None and cursor is not None and cursor.epoch < self.run
-            reset = sse_encoder.reset("restarted" if restarted else "history_lost")
-            return reset + self._gap_before_the_first(0)
-        return self._gap_before_the_first(cursor.seq if cursor is not None else 0)
+        reset = b""
+        if self.run is not None and cursor is not None and cursor.epoch < self.run:
+            reset = sse_encoder.reset("restarted")
+        elif self.cursor_status == "reset" and not self.is_end_lost:
+            reset = sse_encoder.reset()
+        if self.is_end_lost:
+            return reset + self._gap_to_the_end(cursor)
+        return reset + self._gap_before_the_first(0 if reset or cursor is None else cursor.seq)
 
     def _gap_before_the_first(self, seen: int) -> bytes:
         first = self.first_kept

@@ -53,6 +53,10 @@ class RunDocument(TypedDict):
     events: NotRequired[list[Any]]
     more: NotRequired[bool]
     """Where events were limited: whether more follow."""
+    cursor: NotRequired[str]
+    """Of a poll with `after`: `valid`, `gap` or `reset`, as `HistoryPage.cursor_status`."""
+    reset_reason: NotRequired[str]
+    """With `reset`: the reason that a stream gives."""
 
 
 class RunFold:

@@ -13,9 +13,11 @@ import orjson
 from gateway.bus.history import Entry, Page, envelope_of
 from gateway.contract.meta import RunMeta
 from gateway.events.envelope import EventRules, with_id
+from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
 from gateway.events.run import RunDocument, RunFold
+from gateway.events.sse_encoder import ResetReason
 from gateway.events.steps import StepLog
 from gateway.metrics import Metrics
 
@@ -106,6 +108,7 @@ class DocumentBuilder:
         # With a limit the logs are those of the page's events; the others need not be kept.
         self._keeps_all_steps = query.with_logs and query.limit is None
         self._logs = [bytearray(b',"execution_logs":[')]
+        self._last_page: Page
         self._reset(None)
 
     def _reset(self, first: EventId | None) -> None:
@@ -123,6 +126,7 @@ class DocumentBuilder:
         self.is_complete = False
         self._first = first
         self._has_end = False
+        self._is_after_kept = False
         self._clear_page()
 
     def _clear_page(self) -> None:
@@ -141,6 +145,7 @@ class DocumentBuilder:
             if self.cursor is not None:
                 self._meta = RunMeta()
             self._reset(page.first)
+        self._last_page = page
         for entry in page.entries:
             # Which event ended the execution is in its history, as for the streams.
             self._add(entry, ends=entry.id == page.terminal)
@@ -179,6 +184,7 @@ class DocumentBuilder:
             self._add_step(step, len(body), is_listed=is_listed)
         if query.with_logs and entry.id == query.after:
             # Known only now: a poll after an event that is not kept gets all, as a stream does.
+            self._is_after_kept = True
             self._clear_page()
 
     def _add_step(self, step: StepLog, size: int, *, is_listed: bool) -> None:
@@ -222,6 +228,10 @@ class DocumentBuilder:
         if not self._query.with_logs:
             return Document(self.range, run, [])
         run["execution_logs_from"] = self._run.logs_from
+        if self._query.after is not None:
+            run["cursor"], reason = self._cursor(self._query.after)
+            if reason is not None:
+                run["reset_reason"] = reason
         if self._more:
             # Where the next page begins.
             run["last_event_id"] = str(self._last_listed)
@@ -230,6 +240,19 @@ class DocumentBuilder:
             self._events[-1] += b',"more":%b' % orjson.dumps(self._more)
         self._events[-1] += b"}"
         return Document(self.range, run, [*self._logs, *self._events])
+
+    def _cursor(self, after: EventId) -> tuple[CursorStatus, ResetReason | None]:
+        """What *after* was worth, as a stream with that cursor would say it."""
+        page, first = self._last_page, self._first
+        if self._is_after_kept:
+            return "valid", None
+        if page.run is not None and after.epoch < page.run:
+            return "reset", "restarted"
+        if page.terminal is not None and not page.terminal_kept:
+            return ("valid" if after.is_at_or_after(page.terminal) else "gap"), None
+        if first is not None and first.epoch == after.epoch and after.seq < first.seq:
+            return "gap", None
+        return "reset", "history_lost"
 
 
 def _encode(output: object) -> bytes | None:

@@ -12,16 +12,13 @@ import { drawTimeline } from "./timeline.js";
 // Bars grow between events too.
 const EVERY_MS = 250;
 
-/** @type {Record<string, string>} */
 const WORDS = {
   connecting: "connecting",
   live: "live",
   "catching-up": "catching up",
+  reconnecting: "reconnecting",
   polling: "polling: no stream can be had",
-  paused: "live, paused",
-  completed: "completed",
-  failed: "failed",
-  ended: "ended",
+  closed: "closed: the run has ended",
 };
 
 const session = await begin();
@@ -81,6 +78,7 @@ function outcome(run) {
   const parts = [];
   if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
   if (run.status === "ended") parts.push(element("span", "waiting", "Nothing says how it ended. "));
+  if (run.status === "unknown") parts.push(element("span", "waiting", "Its history is lost. "));
   if (run.complete === false) parts.push(element("span", "waiting", missing(run)));
   if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
   if (run.error_message) parts.push(element("span", "problem", shown(run.error_message)));
@@ -121,16 +119,22 @@ function result(run) {
 const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
 
 function showConnection() {
-  const { status, nextTryAt, error } = subscription ?? { status: "connecting" };
+  const { connection, status, error } = subscription ?? {};
   if (error instanceof Refused && error.status === 401 && !session.isDev) signOut();
-  let text = subscription ? WORDS[status] : "no execution is chosen";
-  if (status === "reconnecting") {
-    const left = Math.ceil(((nextTryAt ?? 0) - Date.now()) / 1000);
-    text = left > 0 ? `reconnecting in ${left} s` : "reconnecting";
-  }
-  if (status === "closed") text = error?.message ?? "closed";
-  write(byId("connection-words"), text);
-  byId("connection").dataset.status = status;
+  write(byId("connection-words"), connectionWords());
+  // The end of a run closes the connection too, with another status.
+  const state = status === "closed" ? "refused" : connection;
+  byId("connection").dataset.status = state ?? "connecting";
+}
+
+function connectionWords() {
+  if (!subscription) return "no execution is chosen";
+  const { connection, status, nextTryAt, error } = subscription;
+  if (status === "closed") return error?.message ?? "closed";
+  const left = nextTryAt === null ? 0 : Math.ceil((nextTryAt - Date.now()) / 1000);
+  return connection === "reconnecting" && left > 0
+    ? `reconnecting in ${left} s`
+    : WORDS[connection];
 }
 
 /** Send an order to the engine. Returns its answer; null if it refused, and then the page shows why.

@@ -44,6 +44,7 @@ const WORDS = {
   interrupted: "interrupted",
   waiting: "waits",
 };
+const NO_STEPS = ["No step has begun yet.", "Nothing is known of any step."];
 // They go on until now.
 const OPEN = ["running", "waiting"];
 
@@ -63,6 +64,10 @@ export function drawTimeline(run, now) {
   const from = Math.min(last, ...known);
   const to = Math.max(from + 1000, last, ...known);
   byId("no-steps").hidden = rows.length > 0;
+  write(
+    byId("no-steps"),
+    run.complete === false ? "None of its steps is kept." : NO_STEPS[+isOver],
+  );
   byId("steps").hidden = rows.length === 0;
   byId("steps").classList.toggle("long", rows.length > MANY);
   stayingAtEnd(byId("steps"), () => drawRows(rows, { from, to, last }));

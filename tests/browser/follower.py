@@ -44,11 +44,15 @@ class Follower:
             error.add_note(f"seen: {await self.value('seen')}, {await self.value('statuses')}")
             raise
 
-    async def is_(self, status: str) -> None:
-        """Wait until its status is this one."""
+    async def connected_as(self, connection: str) -> None:
+        """Wait until its connection is this one."""
+        await self.is_(connection, of="connection")
+
+    async def is_(self, status: str, *, of: str = "status") -> None:
+        """Wait until its status, or what *of* names, is this one."""
 
         async def so() -> bool:
-            return bool(await self.value("subscription.status") == status)
+            return bool(await self.value(f"subscription.{of}") == status)
 
         try:
             await eventually(so)

@@ -42,7 +42,8 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         await expect(page.locator("#outcome")).to_have_text(
             re.compile("^Waits for approval, since"), timeout=15_000
         )
-        await expect(page.locator("#connection-words")).to_have_text("live, paused")
+        await expect(page.locator("#status")).to_have_text("paused")
+        await expect(page.locator("#connection-words")).to_have_text("live")
         await expect(page.locator("#timeline li[data-state=waiting] .bar").last).to_be_visible()
         await kept(page, "paused")
         assert await chosen.evaluate("(one, row) => one === row", row), (
@@ -51,13 +52,14 @@ async def test_whole_run(start_viewer: StartViewer, tab: Tab) -> None:
         bars = await page.locator("#timeline li").count()
         assert bars >= 2
         await page.reload()
-        await expect(page.locator("#connection-words")).to_have_text("live, paused")
+        await expect(page.locator("#status")).to_have_text("paused")
+        await expect(page.locator("#connection-words")).to_have_text("live")
         await expect(page.locator("#timeline li")).to_have_count(bars)
         await page.click("#approve")
         await expect(page.locator("#status")).to_have_text("failed", timeout=20_000)
         error = "The signer's address does not exist"
         await expect(page.locator("#timeline li[data-state=error] .problem")).to_have_text(error)
-        await expect(page.locator("#connection")).to_have_attribute("data-status", "failed")
+        await expect(page.locator("#connection-words")).to_have_text("closed: the run has ended")
         await expect(chosen).to_contain_text("failed")
         await kept(page, "failed")
         assert "Bearer" not in page.url

@@ -27,6 +27,7 @@ test("a run from its first event to its end: token in a header, and the right st
   await subscription.finished;
   assert.deepEqual(seen, ["5-1", "5-2", "5-3", "5-4", "5-9"]);
   assert.deepEqual(statuses, ["catching-up", "live", "paused", "live", "completed"]);
+  assert.equal(subscription.connection, "closed");
   assert.equal(subscription.run.status, "completed");
   assert.equal(subscription.error, null);
 });
@@ -141,24 +142,6 @@ test("gaps and resets are shown, and after a reset the run starts again", async 
     subscription.run.events.map((one) => one.id),
     ["6-1", "6-2"],
   );
-});
-
-test("an execution that ended: its history is gone, or this reader has seen the end (204)", async () => {
-  const gone = await serve({
-    stream: (request, response) =>
-      response.begin(connected({ status: "failed" })) ?? response.end(),
-  });
-  const first = follow(gone.baseUrl);
-  await first.subscription.finished;
-  assert.equal(first.subscription.status, "failed");
-  const seen = await serve({
-    stream: (request, response) => response.writeHead(204).end(),
-    poll: () => run([], "failed"),
-  });
-  const second = follow(seen.baseUrl, { lastEventId: "5-9" });
-  await second.subscription.finished;
-  assert.equal(second.subscription.status, "failed");
-  assert.equal(seen.asked.streams.length, 1);
 });
 
 test("an async iterator yields every event, also to a late reader, and throws the final error", async () => {

@@ -7,12 +7,13 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.history import Entry, Page
-from gateway.contract.keys import events_key
+from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId, parse_id
 from gateway.http.run_document import DocumentBuilder, Query
 from gateway.metrics import Metrics
+from gateway.publisher import Publisher
 from tests.conftest import RunningGateway, credentials
 from tests.harness.history import flush
 from tests.http.conftest import Client, path, poll
@@ -150,6 +151,7 @@ async def test_after(client: Client, producer: Producer) -> None:
     for index, after in enumerate(ids):
         document = await poll(client, include_logs="true", after=after)
         assert [event["id"] for event in document["events"]] == ids[index + 1 :]
+        assert document.pop("cursor") == "valid"
         assert {**document, "events": whole["events"]} == whole
 
 
@@ -159,6 +161,7 @@ async def test_after_that_is_not_kept(client: Client, producer: Producer, after:
     ids = await producer.steps(["n1"])
     document = await poll(client, include_logs="true", after=after)
     assert [event["id"] for event in document["events"]] == ids
+    assert document.get("cursor") == ("reset" if parse_id(after) else None)
 
 
 async def test_after_another_epoch(client: Client, redis: Redis, producer: Producer) -> None:
@@ -169,6 +172,43 @@ async def test_after_another_epoch(client: Client, redis: Redis, producer: Produ
     new = await producer.steps(["n3"])
     document = await poll(client, include_logs="true", after=old["last_event_id"])
     assert [event["id"] for event in document["events"]] == new
+    assert (document["cursor"], document["reset_reason"]) == ("reset", "history_lost")
+
+
+async def test_whether_the_cursor_was_honoured(
+    client: Client, redis: Redis, redis_url: str, producer: Producer
+) -> None:
+    """A poll says what its `after` was worth, as a stream does: a new epoch of the same history
+    follows it, trimmed events are a gap, and so is a history that has expired before its end."""
+
+    async def cursor(after: str) -> tuple[str, str | None]:
+        document = await poll(client, include_logs="true", after=after)
+        return document["cursor"], document.get("reset_reason")
+
+    first, second = await producer.steps(["n1"])
+    # What the scripts see after a failover, or a restart with an AOF.
+    await redis.hset(meta_key("run-1"), "replid", "of another server")
+    third = await producer.publish("step:started", node_id="n2")
+    assert third.partition("-")[0] != second.partition("-")[0]
+    assert await cursor(second) == ("valid", None)
+    await redis.xdel(events_key("run-1"), first)
+    assert await cursor(first) == ("gap", None)
+    end = await producer.publish("execution:completed")
+    assert await cursor(end) == ("valid", None)
+    await redis.delete(events_key("run-1"))
+    assert await cursor(end) == ("valid", None)
+    assert await cursor(third) == await cursor(second) == ("gap", None)
+    async with Publisher(redis_url) as engine:
+        await engine.restart("run-1")
+    assert await cursor(end) == ("reset", "restarted")
+    await producer.publish("execution:failed")
+    await redis.delete(events_key("run-1"))
+    assert await cursor(end) == ("reset", "restarted")
+    headers = credentials() | {"Last-Event-ID": end}
+    async with client.get("/api/v1/sse/executions/run-1/stream", headers=headers) as response:
+        _, reset, gap, _ = (await response.text()).split("\n\n")
+    assert reset == 'event: stream:reset\ndata: {"reason":"restarted"}'
+    assert gap.startswith("event: stream:gap")
 
 
 def page(

@@ -31,7 +31,7 @@ async def test_whole_run(
     await publish(redis, 4, "execution:completed")
     await app.shows("completed", 1, 2, 3, 4)
     shown = await app.shown()
-    assert set(shown) == {"events", "run", "status", "error", "lastEventId"}
+    assert set(shown) == {"events", "run", "connection", "status", "error", "lastEventId"}
     assert [event["type"] for event in shown["events"]] == [
         *("step:started", "step:completed", "execution:paused", "execution:completed"),
     ]
@@ -114,6 +114,7 @@ async def test_another_id(
         "run": None,
         "error": None,
         "lastEventId": None,
+        "connection": "closed",
         "status": "closed",
     }
     assert app.streams_asked == []

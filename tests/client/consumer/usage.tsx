@@ -75,11 +75,11 @@ export function legacyForm(executionId: string): () => void {
 }
 
 export function Steps({ id }: { id: string | null }) {
-  const { events, run, status, error, lastEventId } = useExecutionStream(id, {
+  const { events, run, connection, error, lastEventId } = useExecutionStream(id, {
     getToken: () => "token",
     organizationId: "acme",
   });
-  if (status === "polling" || run === null) return <p>{error?.message}</p>;
+  if (connection === "polling" || run === null) return <p>{error?.message}</p>;
   const steps = run.execution_logs.map((step) => <li key={step.node_id}>{step.duration_ms}</li>);
   return <ul title={lastEventId ?? events.map(words).join()}>{steps}</ul>;
 }

@@ -64,6 +64,7 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
             secret: str = SECRET,
             port: int = 0,
             terminal_types: str = ",".join(TERMINAL_TYPES),
+            redis_url: str = redis_url,
         ) -> Principal:
             settings = load(
                 None,
