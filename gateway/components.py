@@ -89,6 +89,7 @@ class Components:
         self.subscription.on_confirmed = self._subscribed
         self.subscription.canary_channel = self.canary.channel.encode()
         self.subscription.canaries = lambda: self.canary.published_in_all
+        self.subscription.refusal = lambda: self.canary.refusal
         self.subscription.may_read_old = self._records
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None

@@ -14,15 +14,12 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import (
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
 from gateway.bus import scripts
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import REDIS_ERRORS, code_of, describe_redis_error
 from gateway.bus.subscription import SubscriptionSession
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.meta import kind_of
@@ -49,7 +46,7 @@ _PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=6
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
 
-_MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
+_MAY_PASS = frozenset(["OOM", "NOPERM", "READONLY"])
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
 
 
@@ -221,7 +218,7 @@ class Recorder:
     ) -> None:
         """Redis records, but not for these executions: their events go out without ids, now."""
         for part, refusal in refused:
-            if retry and isinstance(refusal, _MAY_PASS):
+            if retry and code_of(refusal) in _MAY_PASS:
                 # It began to record again between the two questions.
                 continue
             self._unrecorded(part)
