@@ -14,6 +14,7 @@ from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
+from gateway.bus.probe import Probe
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
@@ -60,6 +61,16 @@ class Components:
             rules=self.rules,
         )
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
+        self.health = Health(
+            self.supervisor,
+            self.ticker,
+            self.subscription,
+            self.canary,
+            self.feed,
+            self.recorder,
+            self.probe,
+            lambda: self.access.keys_problem,
+        )
         self.hub.admit = self.access.policy.admit
         self._register()
 
@@ -96,6 +107,9 @@ class Components:
         self.recorder = _recorder(settings, self.redis, self.metrics)
         self.drops = Drops(self.redis, self.metrics)
         self.epochs = Epochs(self.redis)
+        self.probe = Probe()
+        if self.recorder is not None:
+            self.probe.on_recorded = self.recorder.records_again
         self.feed = Feed(
             self.subscription,
             self.hub,
@@ -107,9 +121,6 @@ class Components:
             self.drops,
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
-        )
-        self.health = Health(
-            self.supervisor, self.subscription, self.canary, self.feed, self.recorder, self.ticker
         )
 
     def _register(self) -> None:
@@ -124,11 +135,12 @@ class Components:
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)
+        self.questions.add("probe", self.probe.questions)
         self.access.revocations.watch(self.hub, self.ticker, self.questions)
         self.questions.add("auditor", self.auditor.questions)
 
     def _records(self) -> bool:
-        return self.recorder is not None and self.recorder.problem is None
+        return self.recorder is not None and self.recorder.refusal is None
 
     def _subscribed(self) -> None:
         self.hub.subscribed()
@@ -141,7 +153,6 @@ class Components:
         return {
             "feed": self.feed.run,
             "subscription": self.subscription.run,
-            **({"recorder": self.recorder.run} if self.recorder else {}),
             "ticker": self.ticker.run,
             **self.access.tasks(),
         }

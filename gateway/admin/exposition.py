@@ -7,6 +7,7 @@ client sent.
 
 import asyncio
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -27,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.admin.sources import Sources
+from gateway.bus.health import KINDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
 from gateway.http.runs import CUT_REASONS
@@ -133,6 +135,13 @@ class GatewayCollector(Collector):
             yield HistogramMetricFamily(
                 f"{PREFIX}{name}_seconds", documentation, list(buckets), lags.sum
             )
+        problems = GaugeMetricFamily(
+            f"{PREFIX}problems", "Problems that health names, by kind.", labels=["kind"]
+        )
+        named = Counter(one.kind for one in self._sources.health.status().problems)
+        for kind in KINDS:
+            problems.add_metric([kind], named[kind])
+        yield problems
         info = GaugeMetricFamily(
             f"{PREFIX}build_info", "What runs here; always 1.", labels=["version", "python"]
         )

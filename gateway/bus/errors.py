@@ -80,6 +80,9 @@ PROBLEMS = {
     "CROSSSLOT": _CLUSTER,
     "WRONGTYPE": _FOREIGN,
     "FOREIGN": _FOREIGN,
+    "old": Problem(
+        "Redis is older than 6.2, so the scripts cannot run", "use a later one, or Valkey"
+    ),
     "max clients": Problem(
         "Redis takes no more connections",
         "raise its maxclients, or see with CLIENT LIST who has so many",
@@ -121,6 +124,7 @@ _TEXTS = {
     "unknown command": "unknown command",
     "Unknown Redis command": "unknown command",
     "DB index is out of range": "no database",
+    "SELECT is not allowed in cluster mode": "MOVED",
     "ACL failure in script": "NOPERM",
     "The user executing the script can't": "NOPERM",
 }

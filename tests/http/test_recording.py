@@ -132,7 +132,6 @@ async def test_health_comes_back_without_an_event(
     """Once Redis records again the gateway is healthy, also if nothing happens any more; what
     tried it is forgotten."""
     monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 0.1)
-    monkeypatch.setattr(recorder, "PROBE_INTERVAL", 0.1)
     process = redis_process()  # type: ignore[operator]
     gateway = await start_gateway(ownership="token", redis_url=process.url)
     reader = await gateway.open("run-1")
