@@ -14,6 +14,7 @@ from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
+from gateway.bus.presence import Presence
 from gateway.bus.probe import Probe
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
@@ -72,6 +73,7 @@ class Components:
             lambda: self.access.keys_problem,
         )
         self.hub.admit = self.access.policy.admit
+        self.presence.on_storage_lost = self.access.storage_lost
         self._register()
 
     def _build_streams(self, settings: Settings) -> None:
@@ -107,6 +109,9 @@ class Components:
         self.recorder = _recorder(settings, self.redis, self.metrics)
         self.drops = Drops(self.redis, self.metrics)
         self.epochs = Epochs(self.redis)
+        self.presence = Presence(
+            self.canary.instance, settings, self.metrics, lambda: len(self.hub.executions)
+        )
         self.probe = Probe()
         if self.recorder is not None:
             self.probe.on_recorded = self.recorder.records_again
@@ -136,6 +141,7 @@ class Components:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)
         self.questions.add("probe", self.probe.questions)
+        self.questions.add("presence", self.presence.questions)
         self.access.revocations.watch(self.hub, self.ticker, self.questions)
         self.questions.add("auditor", self.auditor.questions)
 
@@ -145,6 +151,7 @@ class Components:
     def _subscribed(self) -> None:
         self.hub.subscribed()
         self.auditor.subscribed()
+        self.presence.look_now()
         # A new subscription needs a canary to be healthy.
         self.questions.send_now()
 
@@ -169,6 +176,7 @@ class Components:
             self.supervisor,
             self.polls,
             self.drops,
+            self.presence,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -185,6 +193,7 @@ class Components:
         await self.hub.cut()
         await self.supervisor.stop()
         await self.ticker.stop()
+        await self.presence.leave(self.redis)
         await self.hub.stop()
         await self.pages.stop()
         await self.history.stop()

@@ -80,6 +80,11 @@ class AccessControl:
         keys = self._verifier.keys
         return keys.never_had if isinstance(keys, JwksKeys) else None
 
+    def storage_lost(self) -> None:
+        """Redis has lost its data, registrations too."""
+        if isinstance(self._ownership, RegistryOwnership):
+            self._ownership.storage_lost()
+
     def tasks(self) -> Tasks:
         """Its background tasks."""
         keys = self._verifier.keys

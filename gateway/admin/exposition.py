@@ -44,6 +44,7 @@ _COUNTERS = {
     "events_delivered": "Events to subscribers.",
     "gaps": "Times that stream:gap was sent.",
     "resets": "Times that stream:reset was sent.",
+    "storage_losses": "Times that Redis had lost its data.",
     "history_reads": "Pages of history that were read from Redis.",
 }
 # With the label, and the values that are shown from the start: a rate needs a first value.
@@ -165,6 +166,7 @@ class GatewayCollector(Collector):
         sources = self._sources
         is_connected = sources.health.status().redis_connected
         dead, inbox = len(sources.supervisor.failures), sources.subscription.inbox_bytes
+        yield "settings_differ", "Other gateways with other settings.", sources.presence.differing
         yield "poll_bytes", "Bytes of memory that polls take.", sources.polls.used
         yield "redis_connected", "1 while events can come from Redis.", is_connected
         yield "canary_age_seconds", "Since a canary last came back.", sources.canary.age

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.bus.canary import Canary
 from gateway.bus.drops import Drops
 from gateway.bus.health import Health
+from gateway.bus.presence import Presence
 from gateway.bus.subscription import Subscription
 from gateway.fanout.hub import Hub
 from gateway.http.poll_budget import Budget
@@ -27,6 +28,7 @@ class Sources:
     supervisor: Supervisor
     polls: Budget
     drops: Drops
+    presence: Presence
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS, code_of, describe_code, describe_redis_error
 from gateway.bus.questions import Question
-from gateway.contract.keys import PROBE_PREFIX
+from gateway.contract.keys import RECORDING_PROBE_PREFIX
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.errors import ConfigurationError
 from gateway.settings import variable
@@ -40,7 +40,7 @@ def probe_call() -> Call:
     name = secrets.token_hex(8)
     message = BareMessage(b"{}", name.encode(), "")
     return record_call(
-        f"{PROBE_PREFIX}{name}",
+        f"{RECORDING_PROBE_PREFIX}{name}",
         [message],
         instance=name,
         since=0,

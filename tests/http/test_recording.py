@@ -144,7 +144,7 @@ async def test_health_comes_back_without_an_event(
     process.command("CONFIG", "SET", "maxmemory", "0")
     await eventually(gateway.healthy)
     async with Redis.from_url(process.url) as redis:
-        left = [key async for key in redis.scan_iter("*sse-gateway-check-*")]
+        left = [key async for key in redis.scan_iter("*sse-gateway-probe-*")]
         assert left
         assert all([0 < await redis.pttl(key) <= 3_600_000 for key in left])
 
