@@ -128,6 +128,10 @@ class RunNotFound(RequestRefused):
         )
 
 
+class RegistrationLost(ExecutionNotFound):
+    """Of an open stream: Redis has lost the registration that it was admitted by."""
+
+
 class RequestTimedOut(RequestRefused):
     """A request whose body did not arrive in time."""
 

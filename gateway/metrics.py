@@ -53,6 +53,8 @@ class Metrics:
     """`stream:gap` sent: history no longer has what the reader asked for."""
     resets: int = 0
     """`stream:reset` sent: a reader's cursor belonged to another epoch of the history."""
+    storage_losses: int = 0
+    """Times that Redis had lost its data."""
     queue_overruns: int = 0
     """Times that a subscriber's queue was full, so that it catches up from history."""
     feed_connections: int = 0

@@ -7,6 +7,7 @@ client sent.
 
 import asyncio
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -27,6 +28,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.admin.sources import Sources
+from gateway.bus.health import KINDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
 from gateway.http.runs import CUT_REASONS
@@ -42,6 +44,7 @@ _COUNTERS = {
     "events_delivered": "Events to subscribers.",
     "gaps": "Times that stream:gap was sent.",
     "resets": "Times that stream:reset was sent.",
+    "storage_losses": "Times that Redis had lost its data.",
     "history_reads": "Pages of history that were read from Redis.",
 }
 # With the label, and the values that are shown from the start: a rate needs a first value.
@@ -133,6 +136,13 @@ class GatewayCollector(Collector):
             yield HistogramMetricFamily(
                 f"{PREFIX}{name}_seconds", documentation, list(buckets), lags.sum
             )
+        problems = GaugeMetricFamily(
+            f"{PREFIX}problems", "Problems that health names, by kind.", labels=["kind"]
+        )
+        named = Counter(one.kind for one in self._sources.health.status().problems)
+        for kind in KINDS:
+            problems.add_metric([kind], named[kind])
+        yield problems
         info = GaugeMetricFamily(
             f"{PREFIX}build_info", "What runs here; always 1.", labels=["version", "python"]
         )
@@ -156,6 +166,7 @@ class GatewayCollector(Collector):
         sources = self._sources
         is_connected = sources.health.status().redis_connected
         dead, inbox = len(sources.supervisor.failures), sources.subscription.inbox_bytes
+        yield "settings_differ", "Other gateways with other settings.", sources.presence.differing
         yield "poll_bytes", "Bytes of memory that polls take.", sources.polls.used
         yield "redis_connected", "1 while events can come from Redis.", is_connected
         yield "canary_age_seconds", "Since a canary last came back.", sources.canary.age

@@ -11,7 +11,7 @@ import random
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from gateway.errors import ExecutionForgotten, RedisUnavailable, RequestRefused
+from gateway.errors import ExecutionForgotten, RedisUnavailable, RegistrationLost, RequestRefused
 from gateway.events.batch import EventBatch
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
@@ -199,6 +199,8 @@ class CatchUp(StreamConnection):
         """*again*: see `Ownership.admit`."""
         try:
             await self._hub.admit(self.principal, again=again)
+        except RegistrationLost:
+            self.close(CloseReason.STORAGE_LOST)
         except RequestRefused as refusal:
             self.close(CloseReason.UNAVAILABLE if refusal.temporary else CloseReason.REVOKED)
 
