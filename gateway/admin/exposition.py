@@ -68,9 +68,10 @@ _LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "events_dropped": (
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
         "are in no history. history: entries of a history that are no event. "
-        "forgotten: late ones of an execution that was deleted.",
+        "forgotten: late ones of an execution that was deleted. catching_up: events without ids "
+        "that did not fit into the queue of a stream that was reading history.",
         "where",
-        ("malformed", "unrecorded", "history", "forgotten"),
+        ("malformed", "unrecorded", "history", "forgotten", "catching_up"),
     ),
     "events_edited": (
         "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
