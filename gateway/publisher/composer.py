@@ -17,9 +17,8 @@ from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
 from gateway.events.fields import moment_of, stamp
 from gateway.events.json_edit import parse_object
-from gateway.publisher.encoding import Default, encode
+from gateway.publisher.encoding import Default, Moment, encode, instant
 from gateway.publisher.retry import EventRefused, EventTooLarge
-from gateway.publisher.timestamps import Moment, instant
 
 MAX_KEY_LENGTH = 256
 """Most characters of an idempotency key: Redis keeps each for five minutes."""
@@ -56,8 +55,8 @@ class Composer:
         event_type: str,
         data: object,
         *,
-        timestamp: Moment | None,
-        idempotency_key: str | None,
+        timestamp: Moment | None = None,
+        idempotency_key: str | None = None,
         restart_ttl_ms: int | None = None,
     ) -> Outgoing:
         """The event; without a *timestamp* it happens now. *restart_ttl_ms*: see `publish_call`.

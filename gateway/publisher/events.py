@@ -10,8 +10,7 @@ from typing import Generic, TypedDict, TypeVar, Unpack
 from gateway.contract.scripts import FORMER_RUN_TTL_MS
 from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.encoding import JsonObject
-from gateway.publisher.timestamps import Moment, instant, milliseconds
+from gateway.publisher.encoding import JsonObject, Moment, instant, milliseconds
 
 R = TypeVar("R")
 
@@ -40,11 +39,9 @@ class EventMethods(ABC, Generic[R]):
         execution_id: str,
         type: str,
         data: JsonObject,
-        *,
-        timestamp: Moment | None = None,
-        idempotency_key: str | None = None,
+        **sending: Unpack[Sending],
     ) -> R:
-        """Publish an event of any type; `Sending` describes the last two arguments.
+        """Publish an event of any type.
 
         *data* is a dict, dataclass or pydantic model. It may hold all that `json.dumps` takes,
         and these: dates, times and UUIDs as text (a datetime in UTC), Decimal as text, an Enum as
@@ -58,10 +55,7 @@ class EventMethods(ABC, Generic[R]):
             RunRestarted: it is of a run that was restarted since (a publisher).
             BufferFull: the buffer did not accept it (a buffer).
         """
-        event = self._composer.compose(
-            execution_id, type, data, timestamp=timestamp, idempotency_key=idempotency_key
-        )
-        return self._deliver(event)
+        return self._deliver(self._composer.compose(execution_id, type, data, **sending))
 
     def restart(
         self,
@@ -82,9 +76,8 @@ class EventMethods(ABC, Generic[R]):
             execution_id,
             type,
             data if data is not None else {},
-            timestamp=sending.get("timestamp"),
-            idempotency_key=sending.get("idempotency_key"),
             restart_ttl_ms=self._composer.limits.history_ttl_ms if keep else FORMER_RUN_TTL_MS,
+            **sending,
         )
         return self._deliver(event)
 
@@ -97,7 +90,7 @@ class EventMethods(ABC, Generic[R]):
         timestamp: Moment | None = None,
     ) -> None:
         """Raise EventRefused or EventTooLarge where `publish` would; nothing is sent."""
-        self._composer.compose(execution_id, type, data, timestamp=timestamp, idempotency_key=None)
+        self._composer.compose(execution_id, type, data, timestamp=timestamp)
 
     def step_started(
         self,

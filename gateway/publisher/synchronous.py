@@ -25,7 +25,7 @@ from gateway.bus.sentinel import MOST_AGE
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
-from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.composer import Outgoing
 from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
 
@@ -86,7 +86,7 @@ def _greet(connection: Connection) -> None:
     connection.read_response()
 
 
-class SyncPublisher(Producer[str]):
+class SyncPublisher(Producer[str, None]):
     """Publishes events from threads; a method returns the event's id."""
 
     buffered: "SyncBuffer"
@@ -103,33 +103,11 @@ class SyncPublisher(Producer[str]):
         self._answered_at = -math.inf
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
-    def register(
-        self, execution_id: str, organization_id: str, workflow_id: str | None = None
-    ) -> None:
-        """Register an execution: only this organization may watch it. Repeating is harmless.
-
-        Raises:
-            RegistrationRefused: it is registered for another organization or workflow.
-            PublishFailed: Redis did not accept it before the deadline.
-        """
-        registration = Registration(execution_id, organization_id, workflow_id)
+    def _register(self, registration: Registration) -> None:
         call = registration.call(self._composer.limits)
         registration.check(self._retry(lambda: self._run(call), RetryDeadline(self._deadline)))
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
-
-        Raises:
-            PublishFailed: some events still wait; the buffer goes on trying.
-        """
-        self.buffered.flush(timeout)
-
-    def close(self, timeout: float | None = None) -> None:
-        """Flush the buffer, stop it, and close the connections to Redis.
-
-        Raises:
-            PublishFailed: some events still waited after *timeout* seconds; they are lost.
-        """
+    def _close(self, timeout: float | None) -> None:
         try:
             self.buffered.close(timeout)
         finally:
@@ -195,31 +173,15 @@ class SyncPublisher(Producer[str]):
             time.sleep(pause)
 
 
-class SyncBuffer(Buffer):
+class SyncBuffer(Buffer[None]):
     """Sends in a thread that runs while events wait. Its methods return None at once."""
-
-    def __init__(
-        self,
-        composer: Composer,
-        max_events: int,
-        deadline: float,
-        send: Callable[[Outgoing], object],
-    ) -> None:
-        super().__init__(composer, max_events, deadline)
-        self._send = send
-        self._reset()
-        _buffers.add(self)
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         """Guards the events and the thread; notified when an event has been sent."""
-
-    def _empty_in_child(self) -> None:
-        # New locks: the parent's threads may have held the old ones at the fork.
-        self._waiting.clear()
-        self._reset()
+        _buffers.add(self)
 
     def flush(self, timeout: float | None = None) -> None:
         """See `SyncPublisher.flush`."""
@@ -258,14 +220,12 @@ class SyncBuffer(Buffer):
                 self._send(event)
             except REDIS_ERRORS as error:
                 self._stopped.wait(self._pause_after(error))
+                continue
             except RunRestarted as refusal:
-                with self._changed:
-                    self._refused(refusal)
-                    self._changed.notify_all()
-            else:
-                with self._changed:
-                    self._sent()
-                    self._changed.notify_all()
+                self._left_out(refusal)
+            with self._changed:
+                self._sent()
+                self._changed.notify_all()
 
     def _next(self) -> Outgoing | None:
         """The event to send; None ends the thread."""
@@ -281,7 +241,9 @@ _buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
 
 def _empty_in_child() -> None:
     for buffer in list(_buffers):
-        buffer._empty_in_child()
+        buffer._waiting.clear()
+        # New locks: the parent's threads may have held the old ones at the fork.
+        buffer._reset()
 
 
 def _flush_at_exit() -> None:
