@@ -26,8 +26,6 @@ FORMER_RUN_TTL_MS = 3600 * 1000
 """How long the history of a run is kept after its execution was restarted."""
 
 _SEEN_TTL_MS = 3600 * 1000
-_RECORD_KEYS = 5
-"""Keys that `record.lua` always has."""
 _BEGAN = 11
 """The place of the epoch among the arguments of `publish.lua`."""
 _SEEN_REMEMBERED = 2000
@@ -66,7 +64,6 @@ class Script:
 PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
 RECORD = Script("append.lua", "restart.lua", "record.lua")
 READ = Script("read.lua")
-FIRST = Script("first.lua")
 DROPPED = Script("dropped.lua")
 
 
@@ -96,27 +93,14 @@ def publish_call(
 
     *payload* is a JSON object without `id` or leading white space.
     """
-    former = [] if restart_ttl_ms is None else _former_keys(execution_id)
-    return Call(
-        PUBLISH,
-        [
-            keys.events_key(execution_id),
-            keys.meta_key(execution_id),
-            keys.once_key(execution_id, idempotency_key),
-            *former,
-        ],
-        [
-            *limits.arguments(),
-            channel,
-            ONCE_TTL_MS,
-            terminal_type,
-            payload,
-            kind,
-            moment,
-            "",
-            restart_ttl_ms or 0,
-        ],
-    )
+    names = [*_run_keys(execution_id), keys.once_key(execution_id, idempotency_key)]
+    if restart_ttl_ms is not None:
+        names += _former_keys(execution_id)
+    arguments: list[bytes | str | int] = [
+        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment, "",
+        restart_ttl_ms or 0,
+    ]  # fmt: skip
+    return Call(PUBLISH, names, arguments)
 
 
 def of_run(call: Call, epoch: int) -> Call:
@@ -127,9 +111,12 @@ def of_run(call: Call, epoch: int) -> Call:
     return call._replace(arguments=arguments)
 
 
+def _run_keys(execution_id: str, run: str = "") -> list[str]:
+    return [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)]
+
+
 def _former_keys(execution_id: str) -> list[str]:
-    name = secrets.token_hex(8)
-    return [keys.events_key(execution_id, name), keys.meta_key(execution_id, name)]
+    return _run_keys(execution_id, secrets.token_hex(8))
 
 
 class BareMessage(NamedTuple):
@@ -170,23 +157,16 @@ def record_call(
         *limits.arguments(), instance, since, batch, seen_ttl_ms, _SEEN_REMEMBERED,
         unregistered_ttl_ms, FORMER_RUN_TTL_MS,
     ]  # fmt: skip
-    former: list[str] = []
+    names = [
+        *_run_keys(execution_id), keys.seen_key(execution_id), keys.order_key(execution_id),
+        keys.answer_key(execution_id, instance),
+    ]  # fmt: skip
     for message in messages:
         arguments += message[:-1]
-        arguments.append(_RECORD_KEYS + len(former) + 1 if message.restarts else "")
-        former += _former_keys(execution_id) if message.restarts else []
-    return Call(
-        RECORD,
-        [
-            keys.events_key(execution_id),
-            keys.meta_key(execution_id),
-            keys.seen_key(execution_id),
-            keys.order_key(execution_id),
-            keys.answer_key(execution_id, instance),
-            *former,
-        ],
-        arguments,
-    )
+        arguments.append(len(names) + 1 if message.restarts else "")
+        if message.restarts:
+            names += _former_keys(execution_id)
+    return Call(RECORD, names, arguments)
 
 
 def read_call(
@@ -204,16 +184,8 @@ def read_call(
     the execution is not registered for this organization; empty for any. *run*: the name of a
     former run.
     """
-    return Call(
-        READ,
-        [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)],
-        [cursor, max_bytes, int(only_valid), organization_id],
-    )
-
-
-def first_call(execution_id: str) -> Call:
-    """Ask for the first id that history keeps; empty where it keeps nothing."""
-    return Call(FIRST, [keys.events_key(execution_id)], [])
+    arguments: list[bytes | str | int] = [cursor, max_bytes, int(only_valid), organization_id]
+    return Call(READ, _run_keys(execution_id, run), arguments)
 
 
 def dropped_call(execution_id: str, messages: int, reason: str) -> Call:

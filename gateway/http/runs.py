@@ -43,7 +43,7 @@ ANY_WORKFLOW = "-"
 """As a workflow's id: the one that the execution belongs to. A client that follows an execution
 need not know it; access is decided by the execution's own id."""
 
-_EPOCH_DIGITS = 20
+_EPOCHS = range(10**20)
 
 MAX_LIMIT = 10_000
 """The largest `limit`."""
@@ -207,31 +207,25 @@ def _query(request: web.Request) -> Query:
 
 
 def _limit(request: web.Request) -> int | None:
-    given = request.query.get("limit")
-    if given is None:
-        return None
-    if given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT)):
-        limit = int(given)
-        if 1 <= limit <= MAX_LIMIT:
-            return limit
-    raise MalformedRequest(
-        f"The limit is malformed: send a number of events from 1 to {MAX_LIMIT}, or leave it out "
-        "to get all events.",
-        "malformed_limit",
-    )
+    what = f"a number of events from 1 to {MAX_LIMIT}, or leave it out to get all events"
+    return _number(request, "limit", range(1, MAX_LIMIT + 1), what)
 
 
 def _epoch(request: web.Request) -> int | None:
     """Which run is asked for, by any epoch of it; None for the present one."""
-    given = request.query.get("epoch")
+    what = "what stands before the hyphen in an event's id"
+    return _number(request, "epoch", _EPOCHS, what)
+
+
+def _number(request: web.Request, name: str, among: range, what: str) -> int | None:
+    given = request.query.get(name)
     if given is None:
         return None
-    if given.isascii() and given.isdigit() and len(given) <= _EPOCH_DIGITS:
+    # Not too long first: Python refuses to read a number of thousands of digits.
+    is_number = given.isascii() and given.isdigit() and len(given) <= len(str(among[-1]))
+    if is_number and int(given) in among:
         return int(given)
-    raise MalformedRequest(
-        "The epoch is malformed: send what stands before the hyphen in an event's id.",
-        "malformed_epoch",
-    )
+    raise MalformedRequest(f"The {name} is malformed: send {what}.", f"malformed_{name}")
 
 
 def _known_range(tags: Collection[str], query: Query) -> HistoryRange | None:
