@@ -1,19 +1,20 @@
 """History as the logs read it: pages of events, and the first id that is kept."""
 
 from gateway.bus.history import History, Page, envelope_of
-from gateway.events.envelope import EventRules, recorded
+from gateway.events.envelope import STANDARD_RULES, EventRules, recorded
 from gateway.events.history_page import Ending, HistoryPage
 from gateway.events.ids import EventId
 from gateway.metrics import Metrics
 
-_RULES = EventRules()
 _NO_EVENT = EventId(0, 0)
 
 
 class Pages:
     """What `gateway.fanout.log` reads; sharing it among streams is done there."""
 
-    def __init__(self, history: History, metrics: Metrics, rules: EventRules = _RULES) -> None:
+    def __init__(
+        self, history: History, metrics: Metrics, rules: EventRules = STANDARD_RULES
+    ) -> None:
         self._history = history
         self._metrics = metrics
         self._rules = rules

@@ -8,7 +8,7 @@
 - The same end (node, position, attempt, status and times) counts once.
 - What is open when the run ends is `interrupted`, until its own end comes.
 
-Without logs, only what later events may belong to is kept.
+Only what later events may belong to is kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,9 +75,6 @@ class _Attempt:
         )
 
 
-_Belongs = Callable[[_Attempt, _Attempt], bool]
-
-
 class _Attempts:
     """Attempts in the order in which they came, found by any of their marks."""
 
@@ -90,7 +87,9 @@ class _Attempts:
         for marks in attempt.marks.subsets():
             self._by_marks.setdefault(marks, {})[id(attempt)] = attempt
 
-    def take(self, event: _Attempt, belongs: _Belongs) -> StepLog | None:
+    def take(
+        self, event: _Attempt, belongs: Callable[[_Attempt, _Attempt], bool] = lambda *_: True
+    ) -> StepLog | None:
         """Remove the attempt that *event* belongs to: of each set of marks the latest is asked."""
         for marks in event.marks.subsets():
             if found := self._by_marks.get(marks):
@@ -112,10 +111,9 @@ class _Attempts:
 class Steps:
     """Folds step events, one after the other."""
 
-    def __init__(self, *, keep_logs: bool, pack: Pack) -> None:
+    def __init__(self, pack: Pack) -> None:
         self.completed = 0
         """Attempts that ended in success."""
-        self.logs: list[StepLog] | None = [] if keep_logs else None
         self._pack = pack
         self._open = _Attempts()
         # Ended, and their start has not come.
@@ -133,7 +131,7 @@ class Steps:
 
     @property
     def kept(self) -> int:
-        """How many attempts are kept for later events, whether or not logs are."""
+        """How many attempts are kept for later events."""
         return len(self._open.all) + len(self._without_start.all)
 
     def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
@@ -161,7 +159,7 @@ class Steps:
         self._open.add(start)
         if self._has_run_ended:
             self._interrupt(log)
-        return self._logged(log)
+        return log
 
     def _end(
         self, status: StepStatus, data: Mapping[str, object], at: str | None
@@ -175,7 +173,7 @@ class Steps:
         is_known = identity in self._ends
         if is_known and log["completed_at"] is not None:
             return None
-        step = self._open.take(end, _ended)
+        step = self._open.take(end)
         if step is not None:
             _complete(log, step)
         elif is_known:
@@ -191,18 +189,13 @@ class Steps:
             step.update(log)
             return step
         self._without_start.add(end)
-        return self._logged(log)
+        return log
 
     def _interrupt(self, log: StepLog) -> None:
         log["status"] = "interrupted"
         log["completed_at"] = self._run_ended_at
         # Not 0 ms for a step that started after the end.
         log["duration_ms"] = _duration(log) or None
-
-    def _logged(self, log: StepLog) -> StepLog:
-        if self.logs is not None:
-            self.logs.append(log)
-        return log
 
     def _new(self, data: Mapping[str, object], started_at: str | None) -> StepLog:
         return StepLog(
@@ -227,10 +220,6 @@ def _attempt(log: StepLog, data: Mapping[str, object], at: str | None) -> _Attem
 
 def _differ(one: object, other: object) -> bool:
     return one is not None and other is not None and one != other
-
-
-def _ended(_started: _Attempt, _end: _Attempt) -> bool:
-    return True
 
 
 def _began(end: _Attempt, start: _Attempt) -> bool:

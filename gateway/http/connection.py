@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
-from gateway.http.responses import INTERNAL_ERROR, error_response, final_error
+from gateway.http.responses import INTERNAL_ERROR, final_error
 from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen, raw_answer
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
@@ -259,7 +259,7 @@ class Connection(web.RequestHandler):
         """
         # For its log line, and to raise.
         super().handle_error(request, status, exc, message)
-        return final_error(error_response(status, "internal_error", INTERNAL_ERROR))
+        return final_error(status, "internal_error", INTERNAL_ERROR)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -267,7 +267,7 @@ class Connection(web.RequestHandler):
         """Called by aiohttp with each answer, also with those that no middleware has seen."""
         if isinstance(resp, web.HTTPException) and resp.status == 417:
             message = "Only `Expect: 100-continue` is supported: leave out any other expectation."
-            resp = final_error(error_response(417, "expectation_failed", message))
+            resp = final_error(417, "expectation_failed", message)
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

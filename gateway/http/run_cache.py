@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
 from gateway.errors import RunNotFound, RunTooLarge, Unavailable
-from gateway.events.envelope import EventRules
+from gateway.events.envelope import STANDARD_RULES, EventRules
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
     EVENT_OVERHEAD,
@@ -27,8 +27,6 @@ from gateway.metrics import Metrics
 
 UNPAUSED_BYTES = 128 * 1024
 """Bytes of history that are folded without a pause; one event may be larger."""
-
-_RULES = EventRules()
 
 
 class Turns:
@@ -81,7 +79,7 @@ class Documents:
         seconds: float,
         most_bytes: int,
         most_events: int,
-        rules: EventRules = _RULES,
+        rules: EventRules = STANDARD_RULES,
     ) -> None:
         """*seconds*: how long a history may take to be read.
         *most_bytes*, *most_events*: what a history holds, about, unless producers set other bounds;

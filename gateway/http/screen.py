@@ -15,7 +15,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.http.responses import error_response, final_error
+from gateway.http.responses import final_error
 
 MAX_LINE_BYTES = 8192
 """Most bytes of a request's target, and of one header's value: a token of many claims takes 4 KiB,
@@ -69,7 +69,7 @@ _ANSWERS = {
 def raw_answer(fault: Fault) -> bytes:
     """The whole answer as bytes: without a request there is nothing that aiohttp could answer."""
     status, message = _ANSWERS[fault]
-    response = final_error(error_response(int(status[:3]), fault.value, message))
+    response = final_error(int(status[:3]), fault.value, message)
     body = response.body
     assert isinstance(body, bytes)  # noqa: S101 - for the type checker: `error_response` made it
     headers = {

@@ -3,7 +3,8 @@
 import logging
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from gateway.contract.registration import Registration
@@ -34,7 +35,15 @@ LOG_INTERVAL = 10.0
 _DEFAULT_LIMITS = HistoryLimits()
 
 N = TypeVar("N")
-"""What returns nothing: None, or in asyncio a coroutine."""
+"""What `register`, `flush` and `close` return: None, or in asyncio a coroutine."""
+
+
+@contextmanager
+def _collected(argument: str, mistakes: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        mistakes.append(f"{argument}: {error}.")
 
 
 class Producer(EventMethods[R], Generic[R, N]):
@@ -74,15 +83,11 @@ class Producer(EventMethods[R], Generic[R, N]):
         ]
         if min_replicas < 0:
             mistakes.append(f"min_replicas is {min_replicas}: make it 0 or more.")
-        try:
-            check_redis_url(redis_url)
-        except ValueError as error:
-            mistakes.append(f"redis_url: {error}.")
         endings: TerminalTypes = {}
-        try:
+        with _collected("redis_url", mistakes):
+            check_redis_url(redis_url)
+        with _collected("terminal_types", mistakes):
             endings = read_terminal_types(terminal_types)
-        except ValueError as error:
-            mistakes.append(f"terminal_types: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
         super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes, default))

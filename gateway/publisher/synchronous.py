@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from redis import Connection, ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -32,17 +32,10 @@ from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentin
 T = TypeVar("T")
 
 
-class _Client(NamedTuple):
-    redis: Redis
-    close: Callable[[], None]
-    ask: Callable[[], object] | None = None
-    """Asks the sentinels where the master is, and goes there; None where there are none."""
+def _pool(url: str, timeout: float) -> ConnectionPool:
+    """The connections to *url*; each is opened when a command needs it.
 
-
-def _create_redis(url: str, timeout: float) -> _Client:
-    """A client for *url*; it connects at the first command.
-
-    *timeout*: seconds for a connect and for an answer. Raises ValueError as `create_redis` does.
+    *timeout*: seconds for a connect and for an answer.
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout,
@@ -56,23 +49,15 @@ def _create_redis(url: str, timeout: float) -> _Client:
         options["redis_connect_func"] = _greet
     # As many connections as threads publish at the same time: none waits for a free one.
     if not is_sentinel_url(url):
-        redis = Redis.from_pool(ConnectionPool.from_url(url, **options))
-        return _Client(redis, redis.close)
+        return ConnectionPool.from_url(url, **options)
     given = parse_sentinel_url(url)
     asking = {**options, **given.sentinel_options, "ssl": given.tls}
     # All of them within an attempt.
     asking["socket_timeout"] = asking["socket_connect_timeout"] = timeout / len(given.sentinels)
     sentinels = Sentinel(given.sentinels, sentinel_kwargs=asking)
-    pool = SentinelConnectionPool(
+    return SentinelConnectionPool(
         given.master, sentinels, ssl=given.tls, **{**options, **given.options}
     )
-    redis = Redis.from_pool(pool)
-
-    def close() -> None:
-        redis.close()
-        sentinels.close()
-
-    return _Client(redis, close, pool.get_master_address)
 
 
 def _greet(connection: Connection) -> None:
@@ -97,9 +82,8 @@ class SyncPublisher(Producer[str, None]):
     """
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
-        self._redis, self._close_redis, self._ask = _create_redis(
-            redis_url, attempt_seconds(self._deadline)
-        )
+        self._pool = _pool(redis_url, attempt_seconds(self._deadline))
+        self._redis = Redis.from_pool(self._pool)
         self._answered_at = -math.inf
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
@@ -111,7 +95,9 @@ class SyncPublisher(Producer[str, None]):
         try:
             self.buffered.close(timeout)
         finally:
-            self._close_redis()
+            self._redis.close()
+            if isinstance(self._pool, SentinelConnectionPool):
+                self._pool.sentinel_manager.close()
 
     def __enter__(self) -> Self:
         return self
@@ -136,18 +122,18 @@ class SyncPublisher(Producer[str, None]):
             self._answered_at = -math.inf
             if is_of_wrong_server(error):
                 # The others resolve the name again too.
-                self._redis.connection_pool.disconnect(inuse_connections=False)
+                self._pool.disconnect(inuse_connections=False)
             raise
 
     def _make_sure(self) -> None:
         """As `gateway.bus.sentinel.Master.make_sure`. No thread and no lock: others may ask too."""
         now = time.monotonic()
-        if self._ask is None or now - self._answered_at < MOST_AGE:
+        if not isinstance(self._pool, SentinelConnectionPool) or now - self._answered_at < MOST_AGE:
             return
         self._answered_at = now
         # Sentinels that do not answer stop no write: the connections may work without them.
         with suppress(*REDIS_ERRORS):
-            self._ask()
+            self._pool.get_master_address()
 
     def _call(self, call: Call) -> bytes:
         script, keys, arguments = call
