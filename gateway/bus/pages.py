@@ -1,5 +1,7 @@
 """History as the logs read it: pages of events, and the first id that is kept."""
 
+from dataclasses import dataclass
+
 from gateway.bus.history import History, Page, envelope_of
 from gateway.events.envelope import STANDARD_RULES, EventRules, recorded
 from gateway.events.history_page import Ending, HistoryPage
@@ -9,15 +11,13 @@ from gateway.metrics import Metrics
 _NO_EVENT = EventId(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
 class Pages:
     """What `gateway.fanout.log` reads; sharing it among streams is done there."""
 
-    def __init__(
-        self, history: History, metrics: Metrics, rules: EventRules = STANDARD_RULES
-    ) -> None:
-        self._history = history
-        self._metrics = metrics
-        self._rules = rules
+    history: History
+    metrics: Metrics
+    rules: EventRules = STANDARD_RULES
 
     async def page(
         self,
@@ -33,12 +33,12 @@ class Pages:
             ExecutionNotFound: it is not this organization's.
             RedisUnavailable: Redis could not be asked.
         """
-        page = await self._history.page(
+        page = await self.history.page(
             execution_id, cursor, only_valid=only_valid, organization_id=organization_id
         )
         if not only_valid or page.cursor_status == "valid":
-            self._metrics.history_reads += 1
-        return history_page_of(execution_id, page, cursor, self._metrics, self._rules)
+            self.metrics.history_reads += 1
+        return history_page_of(execution_id, page, cursor, self.metrics, self.rules)
 
     async def first(self, execution_id: str) -> EventId | None:
         """The first id that history keeps.
@@ -46,7 +46,7 @@ class Pages:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        page = await self._history.page(execution_id, _NO_EVENT, only_valid=True)
+        page = await self.history.page(execution_id, _NO_EVENT, only_valid=True)
         return page.first
 
 

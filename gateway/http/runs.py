@@ -207,25 +207,31 @@ def _query(request: web.Request) -> Query:
 
 
 def _limit(request: web.Request) -> int | None:
-    what = f"a number of events from 1 to {MAX_LIMIT}, or leave it out to get all events"
-    return _number(request, "limit", range(1, MAX_LIMIT + 1), what)
+    refusal = MalformedRequest(
+        f"The limit is malformed: send a number of events from 1 to {MAX_LIMIT}, or leave it out "
+        "to get all events.",
+        "malformed_limit",
+    )
+    return _number(request.query.get("limit"), range(1, MAX_LIMIT + 1), refusal)
 
 
 def _epoch(request: web.Request) -> int | None:
     """Which run is asked for, by any epoch of it; None for the present one."""
-    what = "what stands before the hyphen in an event's id"
-    return _number(request, "epoch", _EPOCHS, what)
+    refusal = MalformedRequest(
+        "The epoch is malformed: send what stands before the hyphen in an event's id.",
+        "malformed_epoch",
+    )
+    return _number(request.query.get("epoch"), _EPOCHS, refusal)
 
 
-def _number(request: web.Request, name: str, among: range, what: str) -> int | None:
-    given = request.query.get(name)
+def _number(given: str | None, among: range, refusal: MalformedRequest) -> int | None:
     if given is None:
         return None
     # Not too long first: Python refuses to read a number of thousands of digits.
     is_number = given.isascii() and given.isdigit() and len(given) <= len(str(among[-1]))
     if is_number and int(given) in among:
         return int(given)
-    raise MalformedRequest(f"The {name} is malformed: send {what}.", f"malformed_{name}")
+    raise refusal
 
 
 def _known_range(tags: Collection[str], query: Query) -> HistoryRange | None:

@@ -35,9 +35,7 @@ class Publisher(Producer[Coroutine[Any, Any, str], Coroutine[Any, Any, None]]):
 
     async def _register(self, registration: Registration) -> None:
         call = registration.call(self._composer.limits)
-        registration.check(
-            await self._retry(lambda: self._call(call), RetryDeadline(self._deadline))
-        )
+        registration.check(await self._retry(lambda: self._call(call)))
 
     async def _close(self, timeout: float | None) -> None:
         try:
@@ -52,8 +50,7 @@ class Publisher(Producer[Coroutine[Any, Any, str], Coroutine[Any, Any, None]]):
         await self.close()
 
     async def _deliver(self, event: Outgoing) -> str:
-        deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        return await self._retry(lambda: self._run(event), deadline)
+        return await self._retry(lambda: self._run(event), event.idempotency_key)
 
     async def _send(self, event: Outgoing) -> None:
         await self._attempt(lambda: self._run(event))
@@ -73,7 +70,10 @@ class Publisher(Producer[Coroutine[Any, Any, str], Coroutine[Any, Any, None]]):
             pipeline.execute_command("WAIT", self._min_replicas, self._wait_ms)
             return self._replicated(*await pipeline.execute())
 
-    async def _retry(self, call: Callable[[], Awaitable[T]], deadline: RetryDeadline) -> T:
+    async def _retry(
+        self, call: Callable[[], Awaitable[T]], idempotency_key: str | None = None
+    ) -> T:
+        deadline = RetryDeadline(self._deadline, idempotency_key)
         while True:
             try:
                 return await self._attempt(call)

@@ -81,7 +81,7 @@ def encode(data: object, default: Default | None) -> bytes:
     """
 
     def other(value: object) -> object:
-        return _known(value, default)
+        return _simpler(value, default)
 
     try:
         return orjson.dumps(
@@ -100,7 +100,7 @@ def encode(data: object, default: Default | None) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _known(value: object, default: Default | None) -> object:
+def _simpler(value: object, default: Default | None) -> object:
     """*value* by the next simpler type; raises TypeError for one that is not known."""
     match value:
         case datetime():

@@ -108,7 +108,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "running",
             "started_at": stamp(instant(started_at)),
-            **_known(position=position),
+            **_given(position=position),
         }
         return self.publish(execution_id, "step:started", data, **sending)
 
@@ -131,7 +131,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "success",
             **_span(started_at, completed_at, duration_ms),
-            **_known(position=position),
+            **_given(position=position),
             "output": output if output is not None else {},
         }
         return self.publish(execution_id, "step:completed", data, **sending)
@@ -155,7 +155,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "error",
             **_span(started_at, completed_at, duration_ms),
-            **_known(position=position),
+            **_given(position=position),
             "error": error,
         }
         return self.publish(execution_id, "step:failed", data, **sending)
@@ -211,7 +211,7 @@ class EventMethods(ABC, Generic[R]):
         """The execution was canceled, and nothing follows."""
         data = {
             **_ended(execution_id, "canceled", started_at, completed_at, execution_time_ms),
-            **_known(reason=reason),
+            **_given(reason=reason),
         }
         return self.publish(execution_id, "execution:canceled", data, **sending)
 
@@ -232,7 +232,7 @@ class EventMethods(ABC, Generic[R]):
         return self.publish(execution_id, "execution:paused", data, **sending)
 
 
-def _known(**fields: object) -> dict[str, object]:
+def _given(**fields: object) -> dict[str, object]:
     """The *fields* that were given: these are left out rather than null."""
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -262,5 +262,5 @@ def _ended(
         "execution_id": execution_id,
         "status": status,
         "completed_at": stamp(end),
-        **_known(execution_time_ms=execution_time_ms),
+        **_given(execution_time_ms=execution_time_ms),
     }

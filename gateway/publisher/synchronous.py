@@ -89,7 +89,7 @@ class SyncPublisher(Producer[str, None]):
 
     def _register(self, registration: Registration) -> None:
         call = registration.call(self._composer.limits)
-        registration.check(self._retry(lambda: self._run(call), RetryDeadline(self._deadline)))
+        registration.check(self._retry(lambda: self._run(call)))
 
     def _close(self, timeout: float | None) -> None:
         try:
@@ -106,8 +106,7 @@ class SyncPublisher(Producer[str, None]):
         self.close()
 
     def _deliver(self, event: Outgoing) -> str:
-        deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        return self._retry(lambda: self._send(event), deadline)
+        return self._retry(lambda: self._send(event), event.idempotency_key)
 
     def _send(self, event: Outgoing) -> str:
         with self._runs.refusals(event):
@@ -150,7 +149,8 @@ class SyncPublisher(Producer[str, None]):
             answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
         return answer
 
-    def _retry(self, call: Callable[[], T], deadline: RetryDeadline) -> T:
+    def _retry(self, call: Callable[[], T], idempotency_key: str | None = None) -> T:
+        deadline = RetryDeadline(self._deadline, idempotency_key)
         while True:
             try:
                 return call()
