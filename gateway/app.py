@@ -76,7 +76,6 @@ def _add_handlers(application: web.Application, components: Components, settings
         access.quota,
         components.registry,
         components.documents,
-        components.polls,
         components.stalls,
         components.metrics,
         settings.poll_seconds,

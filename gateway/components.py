@@ -78,7 +78,7 @@ class Components:
 
     def _build_streams(self, settings: Settings) -> None:
         """What open streams need."""
-        self.pages = Pages(self.history, self.metrics, self.rules)
+        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -195,6 +195,7 @@ class Components:
         await self.ticker.stop()
         await self.presence.leave(self.redis)
         await self.hub.stop()
+        await self.pages.stop()
         await self.history.stop()
         await self.registry.stop()
         await self.access.stop()

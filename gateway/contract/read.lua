@@ -129,7 +129,7 @@ if valid then
   return page
 end
 if cursor ~= '' and only_valid then
-  page[1], page[2] = 'reset', first_kept()
+  page[1] = 'reset'
   return page
 end
 read('-')

@@ -64,6 +64,7 @@ class Script:
 PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
 RECORD = Script("append.lua", "restart.lua", "record.lua")
 READ = Script("read.lua")
+FIRST = Script("first.lua")
 DROPPED = Script("dropped.lua")
 
 
@@ -186,6 +187,11 @@ def read_call(
     """
     arguments: list[bytes | str | int] = [cursor, max_bytes, int(only_valid), organization_id]
     return Call(READ, _run_keys(execution_id, run), arguments)
+
+
+def first_call(execution_id: str) -> Call:
+    """Ask for the first id that history keeps; empty where it keeps nothing."""
+    return Call(FIRST, [keys.events_key(execution_id)], [])
 
 
 def dropped_call(execution_id: str, messages: int, reason: str) -> Call:

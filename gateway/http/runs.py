@@ -29,7 +29,7 @@ from gateway.errors import (
 from gateway.events.ids import parse_id
 from gateway.fanout.stalls import StallWatch
 from gateway.http.credentials import read_credentials
-from gateway.http.poll_budget import Budget, Charge, Payer
+from gateway.http.poll_budget import Charge, Payer
 from gateway.http.run_cache import Documents, Key
 from gateway.http.run_document import HistoryRange, Query
 from gateway.log import RateLimitedLog
@@ -69,7 +69,6 @@ class RunsHandler:
     quota: Quota
     registry: Registry
     documents: Documents
-    budget: Budget
     stalls: StallWatch
     metrics: Metrics
     seconds: float
@@ -117,11 +116,11 @@ class RunsHandler:
             response.content_type = "application/json"
             response.content_length = sum(map(len, chunks))
             buffer = Charge(Payer(key.organization_id, is_reader=True))
-            await self.budget.take(buffer, _BUFFER_BYTES)
+            await self.documents.budget.take(buffer, _BUFFER_BYTES)
             try:
                 await self._write(request, response, chunks)
             finally:
-                self.budget.release(buffer)
+                self.documents.budget.release(buffer)
             return response
 
     async def _write(

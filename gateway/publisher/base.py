@@ -4,7 +4,6 @@ import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from gateway.contract.registration import Registration
@@ -38,12 +37,18 @@ N = TypeVar("N")
 """What `register`, `flush` and `close` return: None, or in asyncio a coroutine."""
 
 
-@contextmanager
-def _collected(argument: str, mistakes: list[str]) -> Iterator[None]:
+def _mistakes(
+    redis_url: str, deadline: float, buffer_events: int, min_replicas: int
+) -> Iterator[str]:
+    for name, value in (("deadline", deadline), ("buffer_events", buffer_events)):
+        if not value > 0:
+            yield f"{name} is {value}: make it more than 0."
+    if min_replicas < 0:
+        yield f"min_replicas is {min_replicas}: make it 0 or more."
     try:
-        yield
+        check_redis_url(redis_url)
     except ValueError as error:
-        mistakes.append(f"{argument}: {error}.")
+        yield f"redis_url: {error}."
 
 
 class Producer(EventMethods[R], Generic[R, N]):
@@ -76,18 +81,12 @@ class Producer(EventMethods[R], Generic[R, N]):
         Raises:
             ConfigurationError: an argument is not valid; it names each.
         """
-        mistakes = [
-            f"{name} is {value}: make it more than 0."
-            for name, value in (("deadline", deadline), ("buffer_events", buffer_events))
-            if not value > 0
-        ]
-        if min_replicas < 0:
-            mistakes.append(f"min_replicas is {min_replicas}: make it 0 or more.")
+        mistakes = list(_mistakes(redis_url, deadline, buffer_events, min_replicas))
         endings: TerminalTypes = {}
-        with _collected("redis_url", mistakes):
-            check_redis_url(redis_url)
-        with _collected("terminal_types", mistakes):
+        try:
             endings = read_terminal_types(terminal_types)
+        except ValueError as error:
+            mistakes.append(f"terminal_types: {error}.")
         if mistakes:
             raise ConfigurationError(mistakes)
         super().__init__(Composer(channel_prefix, endings, limits, event_max_bytes, default))
