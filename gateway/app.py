@@ -21,7 +21,7 @@ from gateway.http.access_log import access_log
 from gateway.http.connection import Connections
 from gateway.http.request_limits import request_limits_middleware
 from gateway.http.responses import add_fallback, error_middleware
-from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
+from gateway.http.routes import TicketHandler, add_cors, health_handler
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.screen import MAX_BODY_BYTES
@@ -80,14 +80,15 @@ def _add_handlers(application: web.Application, components: Components, settings
         components.metrics,
         settings.poll_seconds,
     )
-    add_routes(
-        application,
-        stream=stream.handle,
-        ticket=TicketHandler(access.policy, access.quota, access.tickets).handle,
-        runs=runs.handle,
-        health=health_handler(components.health),
-        client=client_handler(),
-    )
+    ticket = TicketHandler(access.policy, access.quota, access.tickets)
+    router = application.router
+    executions = "/api/v1/sse/executions/{execution_id}"
+    # HEAD would run the stream handler, and its body would corrupt the connection's next response.
+    router.add_get(f"{executions}/stream", stream.handle, allow_head=False)
+    router.add_post(f"{executions}/ticket", ticket.handle)
+    router.add_get("/api/v1/workflows/{workflow_id}/runs/{execution_id}", runs.handle)
+    router.add_get("/api/v1/sse/health", health_handler(components.health))
+    router.add_get("/api/v1/sse/client/{name}", client_handler())
 
 
 async def create_app() -> web.AppRunner:
