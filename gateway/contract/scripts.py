@@ -26,8 +26,6 @@ FORMER_RUN_TTL_MS = 3600 * 1000
 """How long the history of a run is kept after its execution was restarted."""
 
 _SEEN_TTL_MS = 3600 * 1000
-_BEGAN = 11
-"""The place of the epoch among the arguments of `publish.lua`."""
 _SEEN_REMEMBERED = 2000
 """Bare messages remembered for an execution: one instance is behind another by far less."""
 
@@ -86,11 +84,13 @@ def publish_call(
     limits: HistoryLimits,
     kind: str = "",
     moment: str = "",
+    began: int | None = None,
     restart_ttl_ms: int | None = None,
 ) -> Call:
     """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
-    *kind*, *moment*: see `gateway.contract.meta`. *restart_ttl_ms*, where given: the event restarts
-    the run, and the history of the former one is kept so long.
+    *kind*, *moment*: see `gateway.contract.meta`. *began*: an epoch in which its publisher has
+    published before; it is refused with RESTARTED if the run was restarted since. *restart_ttl_ms*,
+    where given: the event restarts the run, and the history of the former one is kept so long.
 
     *payload* is a JSON object without `id` or leading white space.
     """
@@ -98,18 +98,10 @@ def publish_call(
     if restart_ttl_ms is not None:
         names += _former_keys(execution_id)
     arguments: list[bytes | str | int] = [
-        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment, "",
-        restart_ttl_ms or 0,
+        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment,
+        "" if began is None else began, restart_ttl_ms or 0,
     ]  # fmt: skip
     return Call(PUBLISH, names, arguments)
-
-
-def of_run(call: Call, epoch: int) -> Call:
-    """*call* of `publish_call`, for a publisher that has published in this *epoch* before: it is
-    refused with RESTARTED if the run was restarted since."""
-    arguments = list(call.arguments)
-    arguments[_BEGAN] = epoch
-    return call._replace(arguments=arguments)
 
 
 def _run_keys(execution_id: str, run: str = "") -> list[str]:

@@ -4,7 +4,9 @@ Everything that can be wrong with an event is found here, before anything is sen
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -31,7 +33,8 @@ class Outgoing(NamedTuple):
     """One event, ready to be sent; repeating the call does not double it."""
 
     idempotency_key: str
-    call: Call
+    call: Callable[..., Call]
+    """Makes the call; *began*: see `publish_call`."""
     execution_id: str
     restarts: bool
     """It begins a new run."""
@@ -70,7 +73,8 @@ class Composer:
         key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
         payload = self._payload(event_type, data, stamp(instant(timestamp)))
         terminal_type = with_status(event_type, payload, self.terminal_types)
-        call = publish_call(
+        call = partial(
+            publish_call,
             execution_id,
             payload,
             channel=channel(self.channel_prefix, execution_id),
