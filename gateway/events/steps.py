@@ -12,7 +12,6 @@ Only what later events may belong to is kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from gateway.events import fields
@@ -57,14 +56,21 @@ class _Marks(NamedTuple):
                     yield _Marks(self.node, began, position, attempt)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Attempt:
-    log: StepLog
-    marks: _Marks
-    has_begin: bool
-    """Whether `marks.began` is what the producer said, not the time of the event."""
-    at: str | None
-    """When its event was published."""
+    """What one event says of an attempt."""
+
+    __slots__ = ("at", "has_begin", "log", "marks")
+
+    def __init__(self, log: StepLog, data: Mapping[str, object], at: str | None) -> None:
+        began = fields.since_epoch(log["started_at"]) if log["started_at"] is not None else None
+        self.log = log
+        self.marks = _Marks(
+            log["node_id"], began, log["position"], fields.label(data.get("attempt"))
+        )
+        self.has_begin = began is not None and data.get("started_at") is not None
+        """Whether `marks.began` is what the producer said, not the time of the event."""
+        self.at = at
+        """When its event was published."""
 
     def contradicts(self, other: "_Attempt") -> bool:
         mine, others = self.marks, other.marks
@@ -151,7 +157,7 @@ class Steps:
 
     def _start(self, data: Mapping[str, object], at: str | None) -> StepLog:
         log = self._new(data, fields.time_in(data, "started_at", at))
-        start = _attempt(log, data, at)
+        start = _Attempt(log, data, at)
         if ended := self._without_start.take(start, _began):
             _complete(ended, log)
             ended["duration_ms"] = _first(ended["duration_ms"], _duration(ended))
@@ -168,7 +174,7 @@ class Steps:
         given = data.get("status")
         log["status"] = given if given in ("success", "error") else status
         log["completed_at"] = fields.time_in(data, "completed_at", at)
-        end = _attempt(log, data, at)
+        end = _Attempt(log, data, at)
         identity = hash((log["started_at"], log["completed_at"], log["status"], end.marks))
         is_known = identity in self._ends
         if is_known and log["completed_at"] is not None:
@@ -209,13 +215,6 @@ class Steps:
             output=None,
             error=None,
         )
-
-
-def _attempt(log: StepLog, data: Mapping[str, object], at: str | None) -> _Attempt:
-    began = fields.since_epoch(log["started_at"]) if log["started_at"] is not None else None
-    marks = _Marks(log["node_id"], began, log["position"], fields.label(data.get("attempt")))
-    has_begin = began is not None and data.get("started_at") is not None
-    return _Attempt(log, marks, has_begin, at)
 
 
 def _differ(one: object, other: object) -> bool:
