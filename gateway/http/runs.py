@@ -148,13 +148,8 @@ class RunsHandler:
 
     def _count_cut(self, reason: str) -> None:
         self.metrics.polls_cut[reason] += 1
-        if (held_back := self._cut_log.due()) is not None:
-            log.warning(
-                "A poll was cut because its client did not read the answer in time (%s). %d more "
-                "since the last such line.",
-                reason,
-                held_back,
-            )
+        message = "A poll was cut because its client did not read the answer in time (%s)."
+        self._cut_log.warning(log, message, reason)
 
 
 class _Writer:
