@@ -78,9 +78,11 @@ async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
     assert len(fits) == 2000
     await redis.publish("execution:run-1", fits)
     await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
-    await append(redis, "run-1", "execution:completed", output="x" * 2000, execution_time_ms=7)
     assert (await reader.expect("step:completed")).data.encode().endswith(fits[1:])
-    trimmed, end = [event.json() for event in await reader.rest()]
+    trimmed = (await reader.expect("step:completed")).json()
+    # Not before: a script is not behind the bare messages that are still to be recorded.
+    await append(redis, "run-1", "execution:completed", output="x" * 2000, execution_time_ms=7)
+    [end] = [event.json() for event in await reader.rest()]
     assert (trimmed["data"], trimmed["trimmed"]) == ({"output": None}, ["output"])
     assert end["data"] == {"output": None, "execution_time_ms": 7}
     metrics = gateway.components.metrics
@@ -128,6 +130,7 @@ async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis
         logged % (b"x" * 2**21),
         logged % (b"x" * 17 * 2**20),
         b'{"type":"execution:failed","data":{"log":[%b1]}}' % (b"[]," * 2**20),
+        b'{"data":{"log":[%b1]},"type":"execution:failed"}' % (b'{"a":[]},' * 2**21),
     ]
     for number, end in enumerate(ends):
         reader = await gateway.open(f"run-{number}")
