@@ -1,7 +1,6 @@
 """What producers should not send: it is counted and logged, and no stream notices."""
 
 import logging
-from functools import partial
 
 import orjson
 import pytest
@@ -142,10 +141,15 @@ async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis
 
 
 async def test_each_execution_sees_its_dropped_messages(
-    start_gateway: StartGateway, redis: Redis, caplog: pytest.LogCaptureFixture, redis_url: str
+    start_gateway: StartGateway,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each execution that lost a message is named with the reason: once in the log, at `/streams`,
     and by `sse-gateway status`."""
+    monkeypatch.setattr("gateway.bus.drops.STORE_INTERVAL", 0.1)
     gateway = await start_gateway(admin_port=0)
     for name in ("run-1", "run-2"):
         await register(redis, name, "acme")
@@ -159,11 +163,26 @@ async def test_each_execution_sees_its_dropped_messages(
         assert (await response.json())["dropped"] == [
             {"execution_id": name, "messages": 3, "reason": reason} for name in ("run-2", "run-1")
         ]
-    await eventually(partial(redis.hexists, meta_key("run-2"), "dropped"))
+
+    async def stored(count: bytes) -> None:
+        async def is_stored() -> bool:
+            return await redis.hget(meta_key("run-2"), "dropped") == count
+
+        await eventually(is_stored)
+
+    await stored(b"3")
+    await redis.publish("execution:run-2", b'{"event_type":"a"}')
+    await stored(b"4")
     code, out, _ = await run("status", "run-2", REDIS_URL=redis_url)
     assert code == 0
     assert reason in out
     assert not await redis.exists(meta_key("run-3"))
+    for name in ("run-1", "run-2"):
+        await redis.publish(f"execution:{name}", b'{"type":"a","data":NaN}')
+    repaired = gateway.components.metrics.events_edited
+    await eventually(lambda: repaired["repaired"] == 2)
+    assert "run-1 was repaired: NaN at byte 19" in caplog.text
+    assert "run-2 was repaired: NaN at byte 19" in caplog.text
 
 
 FORGED = [" stream:closing", "stream:closing ", "stream:reset", "connected", "heartbeat", " ", ""]
