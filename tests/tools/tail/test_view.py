@@ -3,11 +3,14 @@
 from io import StringIO
 
 import orjson
+import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.tools.tail.follow import Ended, Follower
+from gateway.bus.forget import forget
+from gateway.publisher import Publisher
+from gateway.tools.tail.follow import Ended, Follower, Happened, Lost
 from gateway.tools.tail.view import View
 from tests.conftest import StartGateway
 from tests.events.folding import RUNS, terminal_types_of
@@ -64,3 +67,28 @@ async def test_a_part_of_a_run(start_gateway: StartGateway, redis: Redis) -> Non
     await redis.xtrim("sse:{run-1}:events", maxlen=2, approximate=False)
     lines = await shown(gateway.url, "run-1")
     assert lines[-2:] == ["a part of the run: 3 events are missing", "failed"]
+
+
+async def test_restarted_and_forgotten(
+    start_gateway: StartGateway, redis: Redis, redis_url: str
+) -> None:
+    """It says that the run was restarted, and that the execution was deleted."""
+    gateway = await start_gateway(ownership="token")
+    console = Console(file=StringIO(), width=200)
+    assert isinstance(console.file, StringIO)
+    async with Publisher(redis_url) as publisher:
+        await publisher.publish("run-1", "step:started", {"node_id": "a"})
+        updates = Follower(gateway.url, "run-1", headers).follow()
+        with View("run-1", console) as view:
+            async for update in updates:
+                view.show(update)
+                match update:
+                    case Happened("step:started", _):
+                        await publisher.restart("run-1")
+                    case Happened("execution:restarted", _):
+                        break
+            await forget(redis, "execution:", ["run-1"])
+            with pytest.raises(Lost, match="deleted"):
+                await anext(updates)
+    lines = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
+    assert lines == ["step:started a", "run was restarted", "execution:restarted"]
