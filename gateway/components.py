@@ -61,6 +61,7 @@ class Components:
             most_events=settings.history_max_events,
             rules=self.rules,
         )
+        self.feed.on_forgotten = self.documents.drop
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
         self.health = Health(
             self.supervisor,

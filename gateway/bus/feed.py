@@ -66,6 +66,8 @@ class Feed:
         self._note_events = note_events
         self._lag = LagSampler(metrics.feed_lag)
         self._busy_since: float | None = None
+        self.on_forgotten: Callable[[str], None] | None = None
+        """Called with an execution of which somebody says that it was forgotten."""
 
     @property
     def busy_for(self) -> float:
@@ -133,6 +135,8 @@ class Feed:
                     continue
                 if payload == _FORGOTTEN:
                     self._hub.look_again(execution_id)
+                    if self.on_forgotten is not None:
+                        self.on_forgotten(execution_id)
                     continue
                 envelope = decode(payload, self._rules.max_bytes)
             except MessageRefused as refusal:

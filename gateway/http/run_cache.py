@@ -151,6 +151,12 @@ class Documents:
         last = known.last if page.cursor_status == "valid" else page.terminal
         return not page.entries and HistoryRange(page.first, last) == known
 
+    def drop(self, execution_id: str) -> None:
+        """Keep no document of this execution in memory: it was forgotten."""
+        for key, shared in list(self._shared.items()):
+            if key.execution_id == execution_id:
+                self._forget(key, shared)
+
     def _start(self, key: Key) -> _Shared:
         charge = Charge(Payer(key.organization_id, is_reader=False))
         task = asyncio.create_task(self._fold(key, charge))

@@ -151,6 +151,9 @@ class DocumentBuilder:
             yield entry.payload
         if page.terminal is None or self._has_end:
             self.is_complete = self._has_end or not page.more
+            if self.is_complete and self._query.run and self.cursor is not None:
+                # It was restarted before its end.
+                self._run.end("ended", str(self.cursor))
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
             status = page.status(self._rules.terminal_types)

@@ -93,6 +93,7 @@ class RunsHandler:
                 raise ExecutionNotFound
             return await self._answer(request, key, workflow_id)
         except ExecutionForgotten:
+            self.documents.drop(execution_id)
             raise ExecutionNotFound from None
         except RedisUnavailable as error:
             raise Unavailable(

@@ -44,10 +44,12 @@ class View:
     def show(self, update: Update) -> None:
         """Show *update*."""
         match update:
-            case Happened("stream:reset", _):
+            case Happened("stream:reset", body):
                 self._run = RunFold(self._run.terminal_types)
                 self._steps.clear()
-                self._set_state("the history starts again", "yellow")
+                is_restart = parse_object(body).get("reason") == "restarted"
+                what = "run was restarted" if is_restart else "history starts again"
+                self._set_state(f"the {what}", "yellow")
             case Happened("stream:gap", body):
                 self._set_state(f"{parse_object(body).get('missed')} events were trimmed", "yellow")
             case Happened(event_type, body):
