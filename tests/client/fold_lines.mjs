@@ -4,8 +4,15 @@ import { createInterface } from "node:readline";
 
 import { fold } from "../../gateway/client/index.js";
 
-const ends = ["execution:completed", "execution:failed", "execution:canceled", "execution:cancelled"];
-const terminalTypes = Object.fromEntries([...ends, "job:done", "run.over"].map((type) => [type, null]));
+const ends = [
+  "execution:completed",
+  "execution:failed",
+  "execution:canceled",
+  "execution:cancelled",
+];
+const terminalTypes = Object.fromEntries(
+  [...ends, "job:done", "run.over"].map((type) => [type, null]),
+);
 terminalTypes.closed = "canceled";
 
 for await (const line of createInterface({ input: process.stdin })) {

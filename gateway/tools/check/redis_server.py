@@ -16,12 +16,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from gateway.bus import presence
 from gateway.bus.connection import create_redis
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import PROBLEMS, REDIS_ERRORS, describe_redis_error
+from gateway.bus.probe import wrong_server
 from gateway.settings import EMBEDDED_REDIS, Settings
 from gateway.tools.check.acl import check_rights
 from gateway.tools.check.finding import Finding, Topic
 
-OLDEST = (6, 2)
 ROUND_TRIPS = 20
 SLOW_MS = 20.0
 """A larger median makes opening a stream, which takes a few round trips, noticeably slow."""
@@ -115,43 +115,23 @@ async def _check_agreement(settings: Settings, redis: Redis) -> list[Finding]:
 async def _check_info(settings: Settings, redis: Redis) -> list[Finding]:
     info: Info = await redis.info()
     return [
-        _check_version(info),
         *_check_kind(info),
         _check_eviction(info),
         *_check_persistence(settings, info),
     ]
 
 
-def _check_version(info: Info) -> Finding:
-    version = str(info.get("redis_version", "0"))
-    name = f"Redis {version}"
+def _check_kind(info: Info) -> list[Finding]:
+    """Whether this is a master that is new enough, outside of a cluster."""
+    name = f"Redis {info.get('redis_version', '?')}"
     if "valkey_version" in info:
         name = f"Valkey {info['valkey_version']}"
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        return _TOPIC.error(
-            f"This is {name}, and the scripts need Redis 6.2 or later.", "Upgrade it."
-        )
-    return _TOPIC.ok(f"{name} is new enough.")
-
-
-def _check_kind(info: Info) -> list[Finding]:
-    """Whether this is a master, outside of a cluster."""
-    found = []
-    if info.get("redis_mode") == "cluster":
-        found.append(
-            _TOPIC.error(
-                "This Redis is a node of a cluster, which the gateway does not support.",
-                "Name a single Redis, or one with Sentinels.",
-            )
-        )
-    if info.get("role") == "slave":
-        found.append(
-            _TOPIC.error(
-                "This Redis is a replica, which takes no writes.",
-                "Name the master in REDIS_URL, or the Sentinels that know it.",
-            )
-        )
-    elif not info.get("connected_slaves"):
+    if (code := wrong_server(info)) is not None:
+        problem = PROBLEMS[code]
+        remedy = f"{problem.remedy[0].upper()}{problem.remedy[1:]}."
+        return [_TOPIC.error(f"This is {name}. {problem.what}.", remedy)]
+    found = [_TOPIC.ok(f"{name} is new enough.")]
+    if not info.get("connected_slaves"):
         found.append(
             _TOPIC.note(
                 "This Redis has no replica: while it is down, no event arrives.",

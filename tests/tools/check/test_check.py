@@ -17,7 +17,7 @@ from gateway.tools.check.machine import judge_files
 from gateway.tools.check.redis_server import check_redis, judge_output_buffer
 from tests.conftest import MakeSettings
 from tests.harness.gateway_process import run
-from tests.harness.redis_process import PASSWORD, RedisProcess
+from tests.harness.redis_process import PASSWORD, RedisProcess, embedded_server_program
 from tests.support import SECRET, free_port
 
 StartRedis = Callable[..., RedisProcess]
@@ -166,6 +166,23 @@ def test_output_buffer(hard: int, soft: int, event_max_bytes: int, level: str) -
         assert named is not None
         again = judge_output_buffer(int(named[1]), int(named[2]), event_max_bytes)
         assert again.level == "ok"
+
+
+async def test_a_wrong_server_is_named_as_health_names_it(
+    redis_process: StartRedis, make_settings: MakeSettings
+) -> None:
+    """A node of a cluster, of Redis and of Valkey, and a replica."""
+    cluster = ("--cluster-enabled", "yes")
+    for server, word in (
+        (redis_process(*cluster), "Redis is a node of a cluster"),
+        (
+            redis_process(*cluster, program=embedded_server_program()),
+            "Redis is a node of a cluster",
+        ),
+        (redis_process("--replicaof", "127.0.0.1 1"), "it is a replica"),
+    ):
+        found = errors(await check_redis(make_settings(redis_url=server.url)))
+        assert any(word in sentence for sentence in found), found
 
 
 async def test_largest_message(redis_process: StartRedis, make_settings: MakeSettings) -> None:
