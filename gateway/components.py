@@ -65,7 +65,7 @@ class Components:
 
     def _build_streams(self, settings: Settings) -> None:
         """What open streams need."""
-        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
+        self.pages = Pages(self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -174,7 +174,6 @@ class Components:
         await self.supervisor.stop()
         await self.ticker.stop()
         await self.hub.stop()
-        await self.pages.stop()
         await self.history.stop()
         await self.registry.stop()
         await self.access.stop()

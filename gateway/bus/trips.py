@@ -1,4 +1,4 @@
-"""The round trips to Redis that openings share: whose an execution is, what was revoked, a page.
+"""The round trips to Redis that questions share: whose an execution is, what was revoked, a page.
 
 Commands that are asked at the same time go in one pipeline, without MULTI: their keys may be in
 different slots of a cluster.
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
+from gateway.bus import scripts
+from gateway.contract.keys import meta_key
+from gateway.contract.scripts import Call
 from gateway.dataloader import DataLoader
 
 Command = tuple[str | bytes | int, ...]
@@ -36,6 +40,18 @@ class Trips:
     async def ask(self, command: Command) -> Any:
         """The answer to *command*, from a trip that has not begun yet; raises as redis-py does."""
         return await self._loader.ask(command)
+
+    async def ask_meta(self, execution_id: str, *fields: str) -> Any:
+        """These *fields* of the execution's `meta`; raises as redis-py does."""
+        return await self.ask(("HMGET", meta_key(execution_id), *fields))
+
+    async def run(self, call: Call) -> Any:
+        """The answer to a script, as `ask`."""
+        script, keys, arguments = call
+        try:
+            return await self.ask(("EVALSHA", script.sha, len(keys), *keys, *arguments))
+        except NoScriptError:
+            return await scripts.run(self._redis, call)
 
     async def stop(self) -> None:
         """Cancel what is under way."""
