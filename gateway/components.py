@@ -7,7 +7,7 @@ from gateway.access.control import AccessControl
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis
+from gateway.bus.connection import create_redis, server_of
 from gateway.bus.drops import Drops
 from gateway.bus.epochs import Epochs
 from gateway.bus.feed import Feed
@@ -17,7 +17,6 @@ from gateway.bus.pages import Pages
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
 from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
@@ -119,7 +118,10 @@ class Components:
         every(PERIOD, "expiry", self.expiry.tick)
         every(PERIOD, "kept events", self.hub.kept.tick)
         every(TICK_SECONDS, "silence watch", self.subscription.tick)
-        watch_server(self.redis, self.ticker, self.subscription.check_server)
+        server = server_of(self.redis)
+        server.is_another = self.subscription.check_server
+        server.on_doubt = lambda: self.ticker.start("server watch", server.tick)
+        every(server.tick_seconds, "server watch", server.tick)
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)

@@ -6,6 +6,7 @@ different slots of a cluster.
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from redis.asyncio import Redis
@@ -26,20 +27,27 @@ _STEPS = 2
 
 
 class Trips:
-    """Asks Redis for many at once; equal commands share an answer."""
+    """Asks Redis for many at once; equal commands share an answer, unless they change something."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._loader: DataLoader[Command, Any] = DataLoader(self._load, _AT_ONCE, _STEPS)
+        self._loader: DataLoader[tuple[int, Command], Any] = DataLoader(
+            self._load, _AT_ONCE, _STEPS
+        )
+        self._numbers = count(1)
 
     def begin(self, command: Command) -> "asyncio.Future[Any]":
         """*command* goes with the next trip; who awaits the answer shields it, since others may
         wait for it too."""
-        return self._loader.begin(command)
+        return self._loader.begin((0, command))
 
     async def ask(self, command: Command) -> Any:
         """The answer to *command*, from a trip that has not begun yet; raises as redis-py does."""
-        return await self._loader.ask(command)
+        return await self._loader.ask((0, command))
+
+    async def change(self, command: Command) -> Any:
+        """As `ask`, for a *command* that is run once for each caller."""
+        return await self._loader.ask((next(self._numbers), command))
 
     async def ask_meta(self, execution_id: str, *fields: str) -> Any:
         """These *fields* of the execution's `meta`; raises as redis-py does."""
@@ -57,11 +65,11 @@ class Trips:
         """Cancel what is under way."""
         await self._loader.stop()
 
-    async def _load(self, commands: Sequence[Command]) -> dict[Command, Any]:
-        if len(commands) == 1:
-            return {commands[0]: await self._redis.execute_command(*commands[0])}
+    async def _load(self, asked: Sequence[tuple[int, Command]]) -> dict[tuple[int, Command], Any]:
+        if len(asked) == 1:
+            return {asked[0]: await self._redis.execute_command(*asked[0][1])}
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
+            for _, command in asked:
                 pipeline.execute_command(*command)
             answers = await pipeline.execute(raise_on_error=False)
-        return dict(zip(commands, answers, strict=True))
+        return dict(zip(asked, answers, strict=True))
