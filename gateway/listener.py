@@ -55,7 +55,8 @@ def listen(settings: Settings) -> Listeners:
             f"systemd passed the sockets {names}, but the gateway takes one, and one called "
             f"{_ADMIN}: remove the others from the socket units."
         )
-    main = mains[0] if mains else _listen_main(settings)
+    where = settings.unix_socket or (settings.host, settings.port)
+    main = mains[0] if mains else _listen(where, "port", "unix_socket")
     try:
         # Accepted connections inherit these.
         set_options(main, settings)
@@ -64,10 +65,6 @@ def listen(settings: Settings) -> Listeners:
         main.close()
         raise
     return Listeners(main, admin, inherited=bool(mains))
-
-
-def _listen_main(settings: Settings) -> socket.socket:
-    return _listen(settings.unix_socket or (settings.host, settings.port), "port", "unix_socket")
 
 
 def _listen_admin(settings: Settings) -> socket.socket | None:
