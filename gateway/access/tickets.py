@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -38,10 +38,8 @@ class Ticket:
 class Tickets:
     """Issues tickets and redeems them."""
 
-    def __init__(self, trips: Trips, clock: Callable[[], float] = time.time) -> None:
-        """*clock*: seconds since the Unix epoch, in which tokens expire."""
+    def __init__(self, trips: Trips) -> None:
         self._trips = trips
-        self._clock = clock
 
     async def issue(self, principal: Principal) -> Ticket:
         """A ticket for *principal*, who was admitted. It does not outlive the token by more than a
@@ -51,7 +49,7 @@ class Tickets:
             Unavailable: Redis could not be asked.
         """
         text = secrets.token_urlsafe(_RANDOM_BYTES)
-        left = int(principal.identity.expires_at - self._clock())
+        left = int(principal.identity.expires_at - time.time())
         seconds = max(1, min(TICKET_SECONDS, left))
         with _redis_or_unavailable():
             await self._trips.change(
