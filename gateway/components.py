@@ -4,7 +4,6 @@ from redis.asyncio import Redis
 
 from gateway import process
 from gateway.access.control import AccessControl
-from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis, server_of
@@ -42,9 +41,9 @@ class Components:
         self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.questions = Questions(self.redis, self.ticker)
-        trips = Trips(self.redis)
-        self.registry = Registry(self.redis, trips)
-        self.history = History(self.redis, trips)
+        self.trips = Trips(self.redis)
+        self.registry = Registry(self.redis, self.trips)
+        self.history = History(self.redis, self.trips)
         self.rules = EventRules(settings.endings, settings.event_max_bytes)
         self._build_streams(settings)
         self._build_feed(settings)
@@ -58,7 +57,7 @@ class Components:
             most_events=settings.history_max_events,
             rules=self.rules,
         )
-        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, self.trips)
         self.hub.admit = self.access.policy.admit
         self._register()
 
@@ -147,20 +146,6 @@ class Components:
             **self.access.tasks(),
         }
 
-    @property
-    def sources(self) -> Sources:
-        """What the operators' address shows."""
-        return Sources(
-            self.metrics,
-            self.hub,
-            self.health,
-            self.subscription,
-            self.canary,
-            self.supervisor,
-            self.polls,
-            self.drops,
-        )
-
     def reload(self, settings: Settings) -> None:
         """Use the keys and limits of *settings* from now on; open streams stay as they are.
 
@@ -176,8 +161,7 @@ class Components:
         await self.supervisor.stop()
         await self.ticker.stop()
         await self.hub.stop()
-        await self.history.stop()
-        await self.registry.stop()
+        await self.trips.stop()
         await self.access.stop()
         await self.redis.aclose()
 

@@ -165,10 +165,6 @@ class History:
         # Without `bytes`: a foreign value there must not hide that events were missed.
         return Question(("HMGET", meta_key(execution_id), "epoch", "seq"), decode)
 
-    async def stop(self) -> None:
-        """Cancel the reads under way."""
-        await self._trips.stop()
-
 
 def envelope_of(
     execution_id: str, entry: Entry, metrics: Metrics, rules: EventRules

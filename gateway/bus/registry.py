@@ -92,10 +92,6 @@ class Registry:
                 await scripts.run_all(self._redis, calls)
         return registered
 
-    async def stop(self) -> None:
-        """Cancel the reads under way."""
-        await self._trips.stop()
-
 
 async def register(
     redis: Redis, execution_id: str, organization_id: str, workflow_id: str | None = None

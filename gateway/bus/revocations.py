@@ -144,7 +144,6 @@ class Revocations:
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
-        await self._trips.stop()
         await self._reads.stop()
 
     async def _read(self, versions: Sequence[bytes]) -> dict[bytes, None]:

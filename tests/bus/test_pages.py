@@ -67,4 +67,3 @@ async def test_redis_away(redis_process: Callable[..., RedisProcess]) -> None:
                 await ask
         process.start()
         assert (await pages.page("run-1", None)).end is None
-        await history.stop()
