@@ -117,7 +117,7 @@ def create_admin_runner(application: web.Application, settings: Settings) -> web
     components = application[COMPONENTS]
     limit = ConnectionLimit(process.OPERATOR_FILES, streams=lambda: 0)
     connections = Connections(settings.header_timeout_seconds, limit=limit)
-    admin = create_admin(components, settings.admin_hosts)
+    admin = create_admin(components.sources, settings.admin_hosts)
     return Runner(admin, connections, components.ticker, "operators' header watch")
 
 

@@ -4,6 +4,7 @@ from redis.asyncio import Redis
 
 from gateway import process
 from gateway.access.control import AccessControl
+from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis, server_of
@@ -145,6 +146,20 @@ class Components:
             "ticker": self.ticker.run,
             **self.access.tasks(),
         }
+
+    @property
+    def sources(self) -> Sources:
+        """What the operators' address shows."""
+        return Sources(
+            self.metrics,
+            self.hub,
+            self.health,
+            self.subscription,
+            self.canary,
+            self.supervisor,
+            self.polls,
+            self.drops,
+        )
 
     def reload(self, settings: Settings) -> None:
         """Use the keys and limits of *settings* from now on; open streams stay as they are.

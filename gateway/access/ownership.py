@@ -69,7 +69,6 @@ class TokenOwnership:
         )
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`; never waits."""
         executions = principal.identity.executions
         if executions is not None and principal.execution_id not in executions:
             raise ExecutionNotFound
@@ -87,8 +86,6 @@ class RegistryOwnership:
         self._wait = wait
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`."""
-
         async def ask() -> bool:
             begun = self._revocations.begin()
             if await self._registry.owner(principal.execution_id) != principal.organization_id:
@@ -134,11 +131,9 @@ class BackendOwnership:
         self._cache: LruCache[tuple[bool, float]] = LruCache(CACHE_BYTES, lambda _: _ANSWER_BYTES)
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`.
-
-        A ticket leaves no credentials to ask with. The backend said yes when it was issued, half a
-        minute ago at most: enough to open a stream, but not for a later epoch.
-        """
+        """See `Ownership.admit`. A ticket leaves no credentials to ask with. The backend said yes
+        when it was issued, half a minute ago at most: enough to open a stream, but not for a later
+        epoch."""
         if principal.token is None:
             if again:
                 raise unavailable(

@@ -28,7 +28,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from gateway import __version__
-from gateway.admin.routes import Sources, not_ready
+from gateway.admin.sources import Sources
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
 from gateway.http.runs import CUT_REASONS
@@ -125,7 +125,7 @@ class GatewayCollector(Collector):
         yield "redis_connected", "1 while events can come from Redis.", is_connected
         yield "canary_age_seconds", "Since a canary last came back.", sources.canary.age
         yield "inbox_bytes", "Bytes read from Redis and not delivered yet.", inbox
-        yield "ready", "1 while new streams may be sent here.", not not_ready(sources)
+        yield "ready", "1 while new streams may be sent here.", not sources.not_ready()
         yield "draining", "1 while the gateway stops and closes its streams.", sources.hub.draining
         yield "tasks", "Tasks of the event loop.", len(asyncio.all_tasks())
         yield "tasks_dead", "Background tasks that have ended: restart the gateway.", dead

@@ -5,20 +5,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from importlib import import_module
 from ipaddress import ip_address
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.bus.canary import Canary
+from gateway.admin.sources import Sources
 from gateway.bus.drops import Drops
-from gateway.bus.health import Health
-from gateway.bus.subscription import Subscription
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
 from gateway.fanout.subscriber import Subscriber
-from gateway.http.poll_budget import Budget
 from gateway.http.responses import (
     add_common_headers,
     add_fallback,
@@ -27,7 +23,6 @@ from gateway.http.responses import (
 )
 from gateway.metrics import Metrics
 from gateway.settings import variable
-from gateway.tasks import Supervisor
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
@@ -37,30 +32,6 @@ _MOST_DROPPED = 100
 """Most executions with dropped messages in one answer."""
 
 _FILTERS = ("execution", "organization", "subject")
-
-
-class Sources(Protocol):
-    """The components that are read; nothing here is ever written to."""
-
-    metrics: Metrics
-    hub: Hub
-    health: Health
-    subscription: Subscription
-    canary: Canary
-    supervisor: Supervisor
-    polls: Budget
-    drops: Drops
-
-
-def not_ready(sources: Sources) -> list[str]:
-    """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""
-    stopping = ["The gateway is stopping: it is closing its streams."]
-    return [*(stopping if sources.hub.draining else ()), *sources.health.status().reasons]
-
-
-def not_live(sources: Sources) -> list[str]:
-    """Why the gateway should be restarted; empty while no restart would help."""
-    return [stuck] if (stuck := sources.health.stuck()) else []
 
 
 def streams_handler(hub: Hub, drops: Drops) -> Handler:
@@ -137,9 +108,9 @@ def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     application.on_response_prepare.append(_add_headers)
     application.router.add_get("/metrics", _metrics(sources))
     # 503 while events cannot be trusted to arrive, and while the gateway drains.
-    application.router.add_get("/ready", _state_handler("ready", lambda: not_ready(sources)))
+    application.router.add_get("/ready", _state_handler("ready", sources.not_ready))
     # 503 only for what a restart repairs: that Redis is away is no such thing.
-    application.router.add_get("/live", _state_handler("live", lambda: not_live(sources)))
+    application.router.add_get("/live", _state_handler("live", sources.not_live))
     application.router.add_get("/streams", streams_handler(sources.hub, sources.drops))
     add_fallback(application)
     return application
@@ -201,7 +172,8 @@ def _metrics(sources: Sources) -> Handler:
 
 def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handler:
     async def handle(_: web.Request) -> web.Response:
-        if reasons := reasons_against():
+        reasons = reasons_against()
+        if reasons:
             return json_response({"status": f"not {name}", "reasons": reasons}, 503)
         return json_response({"status": name})
 

@@ -139,7 +139,9 @@ class History:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
         with self._answers.about(execution_id):
-            return _extent(await self._trips.ask_meta(execution_id, "epoch", "seq", "bytes"))
+            answer = await self._trips.ask_meta(execution_id, "epoch", "seq", "bytes")
+            last = _position(answer[:2])
+            return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
     async def meta(self, execution_id: str) -> RunMeta:
         """What is known of the run beside its events: its epochs, and what survives trimming.
@@ -207,11 +209,6 @@ def _page(answer: Any) -> Page:
 def _position(answer: Any) -> EventId | None:
     epoch, seq = answer
     return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
-
-
-def _extent(answer: Any) -> Extent:
-    last = _position(answer[:2])
-    return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
 
 def _id(text: bytes) -> EventId:
