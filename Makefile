@@ -26,7 +26,7 @@ UNIT_DIR ?= /etc/systemd/system
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest test-python lint format delivery fuzz prices soak bench loadtest constraints build install uninstall clean
+.PHONY: help run test test-oldest test-python lint format delivery fuzz prices variants soak bench loadtest constraints build install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inp
 prices: $(VENV)/.dev ## Attack a gateway with LOAD times as much as in `make test`, and show what it costs
 	@PRICES_LOAD=$(LOAD) \
 	$(BIN)/python -m pytest tests/prices/test_prices.py --capture=no --timeout=3600 $(ARGS)
+
+variants: $(VENV)/.dev ## Try the servers of this machine, or those that SERVERS names, one after the other
+	@$(BIN)/python -m tests.variants
 
 soak: $(VENV)/.dev ## Let tabs, failovers and restarts go on for MINUTES, and see that all comes back
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)

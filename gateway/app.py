@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway import process
 from gateway.admin.routes import create_admin
+from gateway.bus.probe import refuse_cluster
 from gateway.components import Components
 from gateway.errors import ConfigurationError
 from gateway.http.access_log import access_log
@@ -102,6 +103,7 @@ async def create_app() -> web.AppRunner:
         raise ConfigurationError(
             [f"REDIS_URL: {EMBEDDED_REDIS} is for one process: name a Redis for all workers."]
         )
+    await refuse_cluster(settings.redis_url)
     configure(settings.log_format, settings.log_level)
     # The proxy in front of the workers writes one; theirs would be mixed.
     access_log.setLevel(logging.WARNING)

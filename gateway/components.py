@@ -14,6 +14,8 @@ from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
 from gateway.bus.pages import Pages
+from gateway.bus.presence import Presence
+from gateway.bus.probe import Probe
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
@@ -59,7 +61,18 @@ class Components:
             rules=self.rules,
         )
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, self.trips)
+        self.health = Health(
+            self.supervisor,
+            self.ticker,
+            self.subscription,
+            self.canary,
+            self.feed,
+            self.recorder,
+            self.probe,
+            lambda: self.access.keys_problem,
+        )
         self.hub.admit = self.access.policy.admit
+        self.presence.on_storage_lost = self.access.storage_lost
         self._register()
 
     def _build_streams(self, settings: Settings) -> None:
@@ -88,12 +101,19 @@ class Components:
         self.subscription.on_confirmed = self._subscribed
         self.subscription.canary_channel = self.canary.channel.encode()
         self.subscription.canaries = lambda: self.canary.published_in_all
+        self.subscription.refusal = lambda: self.canary.refusal
         self.subscription.may_read_old = self._records
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
         self.recorder = _recorder(settings, self.redis, self.metrics)
         self.drops = Drops(self.redis, self.metrics)
         self.epochs = Epochs(self.redis)
+        self.presence = Presence(
+            self.canary.instance, settings, self.metrics, lambda: len(self.hub.executions)
+        )
+        self.probe = Probe()
+        if self.recorder is not None:
+            self.probe.on_recorded = self.recorder.records_again
         self.feed = Feed(
             self.subscription,
             self.hub,
@@ -105,9 +125,6 @@ class Components:
             self.drops,
             self.recorder,
             self.unregistered.note_events if self.unregistered else None,
-        )
-        self.health = Health(
-            self.supervisor, self.subscription, self.canary, self.feed, self.recorder, self.ticker
         )
 
     def _register(self) -> None:
@@ -125,15 +142,18 @@ class Components:
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)
+        self.questions.add("probe", self.probe.questions)
+        self.questions.add("presence", self.presence.questions)
         self.access.revocations.watch(self.hub, self.ticker, self.questions)
         self.questions.add("auditor", self.auditor.questions)
 
     def _records(self) -> bool:
-        return self.recorder is not None and self.recorder.problem is None
+        return self.recorder is not None and self.recorder.refusal is None
 
     def _subscribed(self) -> None:
         self.hub.subscribed()
         self.auditor.subscribed()
+        self.presence.look_now()
         # A new subscription needs a canary to be healthy.
         self.questions.send_now()
 
@@ -142,7 +162,6 @@ class Components:
         return {
             "feed": self.feed.run,
             "subscription": self.subscription.run,
-            **({"recorder": self.recorder.run} if self.recorder else {}),
             "ticker": self.ticker.run,
             **self.access.tasks(),
         }
@@ -159,6 +178,7 @@ class Components:
             self.supervisor,
             self.polls,
             self.drops,
+            self.presence,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -175,6 +195,7 @@ class Components:
         await self.hub.cut()
         await self.supervisor.stop()
         await self.ticker.stop()
+        await self.presence.leave(self.redis)
         await self.hub.stop()
         await self.trips.stop()
         await self.access.stop()

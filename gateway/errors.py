@@ -124,6 +124,10 @@ class RunNotFound(RequestRefused):
     message = "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
 
 
+class RegistrationLost(ExecutionNotFound):
+    """Of an open stream: Redis has lost the registration that it was admitted by."""
+
+
 class RequestTimedOut(RequestRefused):
     """A request whose body did not arrive in time."""
 

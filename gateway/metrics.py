@@ -47,7 +47,8 @@ class Metrics:
         Counter[str],
         "malformed: messages that are no event. unrecorded: events that were delivered live and "
         "are in no history. history: entries of a history that are no event. "
-        "forgotten: late ones of an execution that was deleted.",
+        "forgotten: late ones of an execution that was deleted. catching_up: events without ids "
+        "that did not fit into the queue of a stream that was reading history.",
         "where",
     ] = field(default_factory=Counter)
     events_edited: Annotated[
@@ -60,6 +61,7 @@ class Metrics:
     history_reads: Annotated[int, "Pages of history that were read from Redis."] = 0
     gaps: Annotated[int, "Times that stream:gap was sent."] = 0
     resets: Annotated[int, "Times that stream:reset was sent."] = 0
+    storage_losses: Annotated[int, "Times that Redis had lost its data."] = 0
     queue_overruns: Annotated[
         int, "Times that a reader fell too far behind for its queue and went back to history."
     ] = 0

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.access import control
 from gateway.app import COMPONENTS, create_admin_runner, create_application, create_runner
+from gateway.bus.probe import refuse_cluster
 from gateway.errors import ConfigurationError
 from gateway.listener import BACKLOG, listen, url_of
 from gateway.log import configure
@@ -144,6 +145,7 @@ async def serve(
     stopped = stop_signal()
     notifier = Notifier()
     async with reachable_redis(settings) as reachable:
+        await refuse_cluster(reachable.redis_url)
         server = Server(reachable)
         # Before it listens: an early SIGHUP would end the process.
         loop = asyncio.get_running_loop()

@@ -74,6 +74,17 @@ class AccessControl:
         )
         self.quota = Quota(settings, self.stream_counts)
 
+    @property
+    def keys_problem(self) -> str | None:
+        """Why no token can be checked, as a sentence."""
+        keys = self._verifier.keys
+        return keys.never_had if isinstance(keys, JwksKeys) else None
+
+    def storage_lost(self) -> None:
+        """Redis has lost its data, registrations too."""
+        if isinstance(self._ownership, RegistryOwnership):
+            self._ownership.storage_lost()
+
     def tasks(self) -> Tasks:
         """Its background tasks."""
         keys = self._verifier.keys

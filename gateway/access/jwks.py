@@ -19,6 +19,7 @@ from gateway.access.keys import Key, fitting, public_key
 from gateway.errors import Unavailable
 from gateway.log import RateLimitedLog
 from gateway.retry import Backoff, jittered
+from gateway.settings import variable
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,17 @@ class JwksKeys:
         self._attempted = asyncio.Event()
         self._failure_log = RateLimitedLog(60.0)
         self.generation = 0
+
+    @property
+    def never_had(self) -> str | None:
+        """Why there are no keys at all, as a sentence; None before the first attempt."""
+        if self._keys is not None or self.problem is None:
+            return None
+        # The problem may have the address.
+        return (
+            "No token can be checked: the issuer's keys could not be fetched. See the gateway's "
+            f"log, and check {variable('jwks_url')}."
+        )
 
     async def run(self) -> None:
         """Fetch the keys again and again, until cancelled."""

@@ -15,7 +15,7 @@ from gateway.access.lru_cache import LruCache
 from gateway.bus.registry import Registry
 from gateway.bus.revocations import Revocations
 from gateway.dataloader import SingleFlight
-from gateway.errors import BackendUnavailable, ExecutionNotFound
+from gateway.errors import BackendUnavailable, ExecutionNotFound, RegistrationLost
 from gateway.principal import Principal
 from gateway.retry import poll_until, unavailable
 
@@ -25,6 +25,8 @@ NO_SECONDS = 1.0
 """How long a "no" of the backend is cached at most: it may only mean "not yet"."""
 CONNECTIONS = 32
 """Most requests to the backend at a time; the others wait."""
+COMES_BACK = 5.0
+"""Seconds in which a tab whose stream was closed comes back."""
 SHARE = 8
 """Most of these for one subject, who can invent any number of ids to ask about."""
 MAX_WAITING = 256
@@ -84,18 +86,37 @@ class RegistryOwnership:
         self._registry = registry
         self._revocations = revocations
         self._wait = wait
+        self._lost_at = float("-inf")
+
+    def storage_lost(self) -> None:
+        """Redis has lost registrations: for a while an unknown execution is a temporary refusal,
+        since it may be registered again."""
+        self._lost_at = time.monotonic()
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
+        """Raises RegistrationLost too: *again*, and nobody's registration is there any more."""
+        began = time.monotonic()
+        owner: str | None = None
+
         async def ask() -> bool:
+            nonlocal owner
             begun = self._revocations.begin()
-            if await self._registry.owner(principal.execution_id) != principal.organization_id:
+            owner = await self._registry.owner(principal.execution_id)
+            if owner != principal.organization_id:
                 return False
             # In the same trip, which the wait for the execution was before.
             await self._revocations.refresh(begun)
             return True
 
-        if not await poll_until(ask, self._wait, "Redis"):
-            raise ExecutionNotFound
+        if await poll_until(ask, self._wait, "Redis"):
+            return
+        if again and owner is None:
+            self.storage_lost()
+            raise RegistrationLost
+        # Also of another organization's: one answer for both.
+        if began - self._lost_at < self._wait + COMES_BACK:
+            raise unavailable("Redis has lost its data, and the execution is not registered again.")
+        raise ExecutionNotFound
 
 
 class BackendOwnership:

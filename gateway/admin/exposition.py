@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.admin.sources import Sources
+from gateway.bus.health import KINDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
 from gateway.http.runs import CUT_REASONS
@@ -38,7 +39,7 @@ from gateway.metrics import LAG_BOUNDS, PREFIX, LagHistogram, Metrics
 _KNOWN: dict[str, tuple[str, ...]] = {
     "streams_closed": (COMPLETED, GONE, *CloseReason),
     "polls_cut": CUT_REASONS,
-    "events_dropped": ("malformed", "unrecorded", "history", "forgotten"),
+    "events_dropped": ("malformed", "unrecorded", "history", "forgotten", "catching_up"),
     "events_edited": ("repaired", "trimmed", "replaced", "renumbered"),
 }
 _TEXTS: dict[str, tuple[str, ...]] = {
@@ -98,6 +99,13 @@ class GatewayCollector(Collector):
         yield _family("bytes_delivered", written, "Bytes that were written to streams.")
         for name, documentation, value in (*self._streams(streams), *self._others()):
             yield GaugeMetricFamily(PREFIX + name, documentation, value)
+        problems = GaugeMetricFamily(
+            f"{PREFIX}problems", "Problems that health names, by kind.", labels=["kind"]
+        )
+        named = Counter(one.kind for one in self._sources.health.status().problems)
+        for kind in KINDS:
+            problems.add_metric([kind], named[kind])
+        yield problems
         info = GaugeMetricFamily(
             f"{PREFIX}build_info", "What runs here; always 1.", labels=["version", "python"]
         )
@@ -121,6 +129,7 @@ class GatewayCollector(Collector):
         sources = self._sources
         is_connected = sources.health.status().redis_connected
         dead, inbox = len(sources.supervisor.failures), sources.subscription.inbox_bytes
+        yield "settings_differ", "Other gateways with other settings.", sources.presence.differing
         yield "poll_bytes", "Bytes of memory that polls take.", sources.polls.used
         yield "redis_connected", "1 while events can come from Redis.", is_connected
         yield "canary_age_seconds", "Since a canary last came back.", sources.canary.age

@@ -107,8 +107,9 @@ def create_admin(sources: Sources, hosts: Sequence[str]) -> web.Application:
     application = web.Application(middlewares=[error_middleware(Metrics()), _only_for(hosts)])
     application.on_response_prepare.append(_add_headers)
     application.router.add_get("/metrics", _metrics(sources))
-    # 503 while events cannot be trusted to arrive, and while the gateway drains.
-    application.router.add_get("/ready", _state_handler("ready", sources.not_ready))
+    # 503 for what another gateway could do better or none can do at all, and while it drains.
+    ready = _state_handler("ready", sources.not_ready, sources.degraded)
+    application.router.add_get("/ready", ready)
     # 503 only for what a restart repairs: that Redis is away is no such thing.
     application.router.add_get("/live", _state_handler("live", sources.not_live))
     application.router.add_get("/streams", streams_handler(sources.hub, sources.drops))
@@ -170,11 +171,17 @@ def _metrics(sources: Sources) -> Handler:
     return handle
 
 
-def _state_handler(name: str, reasons_against: Callable[[], list[str]]) -> Handler:
+def _state_handler(
+    name: str,
+    reasons_against: Callable[[], list[str]],
+    degraded: Callable[[], list[str]] = list,
+) -> Handler:
     async def handle(_: web.Request) -> web.Response:
         reasons = reasons_against()
         if reasons:
             return json_response({"status": f"not {name}", "reasons": reasons}, 503)
+        if reasons := degraded():
+            return json_response({"status": "degraded", "reasons": reasons})
         return json_response({"status": name})
 
     return handle

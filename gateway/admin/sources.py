@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.bus.canary import Canary
 from gateway.bus.drops import Drops
 from gateway.bus.health import Health
+from gateway.bus.presence import Presence
 from gateway.bus.subscription import Subscription
 from gateway.fanout.hub import Hub
 from gateway.http.poll_budget import Budget
@@ -27,13 +28,18 @@ class Sources:
     supervisor: Supervisor
     polls: Budget
     drops: Drops
+    presence: Presence
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""
-        reasons = list(self.health.status().reasons)
+        reasons = [one.sentence for one in self.health.status().problems if not one.only_degrades]
         if self.hub.draining:
             reasons.insert(0, "The gateway is stopping: it is closing its streams.")
         return reasons
+
+    def degraded(self) -> list[str]:
+        """What is wrong though new streams may be sent here: no other gateway could do better."""
+        return list(self.health.status().reasons)
 
     def not_live(self) -> list[str]:
         """Why the gateway should be restarted, as sentences; empty while no restart would help."""

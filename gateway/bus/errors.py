@@ -8,16 +8,10 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import (
-    AuthenticationError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import RedisUnavailable
@@ -29,14 +23,158 @@ uvloop raises RuntimeError, unlike asyncio's own loop, on writing to a connectio
 moment before: without it one kill of Redis in six ended a background task.
 """
 
-FOREIGN_VALUE = (
-    "A key of the gateway in Redis holds a value that neither a gateway nor a publisher writes: "
-    "delete or correct it."
-)
-"""What is wrong with one key, while Redis as a whole works."""
 
-# WRONGTYPE is Redis' own word, FOREIGN that of our scripts.
-_FOREIGN = re.compile(r"WRONGTYPE|FOREIGN")
+class Problem(NamedTuple):
+    """What is wrong with Redis, and what to do, for a sentence."""
+
+    what: str
+    remedy: str
+
+
+_CLUSTER = Problem(
+    "Redis is a node of a cluster, which the gateway does not support",
+    "name a single Redis in REDIS_URL, or one with Sentinels",
+)
+_FOREIGN = Problem(
+    "A key of the gateway in Redis holds a value that neither a gateway nor a publisher writes",
+    "delete or correct it",
+)
+
+PROBLEMS = {
+    "NOAUTH": Problem("Redis asks for a password", "put the user and password into REDIS_URL"),
+    "WRONGPASS": Problem(
+        "Redis refuses the gateway's credentials", "check the user and password in REDIS_URL"
+    ),
+    "NOPERM": Problem(
+        "Redis refuses what the gateway needs",
+        "grant its user the rights that `sse-gateway check --acl` prints",
+    ),
+    "OOM": Problem("Redis refuses to write, since it is out of memory", "raise its maxmemory"),
+    "READONLY": Problem(
+        "Redis refuses to write, since it is a replica",
+        "let REDIS_URL name the master, or the sentinels",
+    ),
+    "MASTERDOWN": Problem(
+        "Redis is a replica without its master, and refuses commands",
+        "let REDIS_URL name the master, or the sentinels",
+    ),
+    "NOREPLICAS": Problem(
+        "Redis refuses to write, since too few replicas follow it",
+        "start its replicas, or lower min-replicas-to-write",
+    ),
+    "MISCONF": Problem(
+        "Redis refuses to write, since it cannot save to its disk",
+        "see its log: the disk is full, or its directory is not writable",
+    ),
+    "LOADING": Problem("Redis has started, and still loads its data", "wait, and see its log"),
+    "BUSY": Problem("A script that does not end keeps Redis busy", "send SCRIPT KILL"),
+    "NOSCRIPT": Problem(
+        "Redis does not know a script of the gateway", "wait: the gateway sends it again"
+    ),
+    "CLUSTERDOWN": Problem(
+        "Redis is a node of a cluster that is down", "name a single Redis, or one with Sentinels"
+    ),
+    "MOVED": _CLUSTER,
+    "ASK": _CLUSTER,
+    "TRYAGAIN": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "WRONGTYPE": _FOREIGN,
+    "FOREIGN": _FOREIGN,
+    "old": Problem(
+        "Redis is older than 6.2, so the scripts cannot run", "use a later one, or Valkey"
+    ),
+    "max clients": Problem(
+        "Redis takes no more connections",
+        "raise its maxclients, or see with CLIENT LIST who has so many",
+    ),
+    "unknown command": Problem(
+        "Redis does not know a command that the gateway needs",
+        "use Redis 6.2 or later, or Valkey, and rename no commands",
+    ),
+    "no database": Problem(
+        "Redis has no database with the number in REDIS_URL", "correct the number"
+    ),
+    "timeout": Problem("Redis does not answer in time", "it hangs, or the network does"),
+    "unreachable": Problem(
+        "Redis cannot be reached", "check that it runs and that REDIS_URL names it"
+    ),
+    "no master": Problem(
+        "No sentinel names a usable master",
+        "check that the sentinels run, and that REDIS_URL has their addresses, their password, and "
+        "the master's name",
+    ),
+    "certificate": Problem(
+        "The certificate of Redis is not trusted",
+        "name the authority that signed it in REDIS_URL (ssl_ca_certs), and use the host name that "
+        "the certificate has",
+    ),
+    "TLS": Problem(
+        "TLS with Redis fails",
+        "check that its port speaks TLS, and that REDIS_URL has the client certificate that it "
+        "asks for (ssl_certfile, ssl_keyfile)",
+    ),
+}
+"""By code: the first word of an error of Redis, or a name of ours where it has none. OPERATIONS.md
+has the same table."""
+
+# What Redis says after its general code ERR, and inside of scripts instead of a code.
+_TEXTS = {
+    "unauthenticated": "NOAUTH",
+    "max number of clients": "max clients",
+    "unknown command": "unknown command",
+    "Unknown Redis command": "unknown command",
+    "DB index is out of range": "no database",
+    "SELECT is not allowed in cluster mode": "MOVED",
+    "ACL failure in script": "NOPERM",
+    "The user executing the script can't": "NOPERM",
+}
+_CODE = re.compile(r"\b[A-Z]{3,}\b")
+
+
+def code_of(error: BaseException) -> str:
+    """The code of *error*, mostly one of `PROBLEMS`; of an unknown refusal, what Redis calls it."""
+    if isinstance(error, RedisError) and error.status_code in PROBLEMS:
+        # redis-py has cut it off the text.
+        return str(error.status_code)
+    text = str(error)
+    if isinstance(error, ResponseError) or (
+        isinstance(error, RedisError) and error.status_code is not None
+    ):
+        for part, code in _TEXTS.items():
+            if part in text:
+                return code
+        if isinstance(error, AuthenticationError):
+            return "WRONGPASS"
+        # Redis 6.2 puts the code of a command in a script behind a text of its own.
+        codes = _CODE.findall(text)
+        return next((one for one in codes if one in PROBLEMS), error.status_code or _first(text))
+    if isinstance(error, MasterNotFoundError):
+        return "no master"
+    # Also where no connection of the pool is free in time: all wait for an answer.
+    if any(isinstance(one, RedisTimeoutError | TimeoutError) for one in (error, error.__cause__)):
+        return "timeout"
+    match _tls_error(error):
+        case None:
+            return "unreachable"
+        case ssl.SSLCertVerificationError():
+            return "certificate"
+        case _:
+            return "TLS"
+
+
+def describe_redis_error(error: BaseException) -> str:
+    """One sentence about what is wrong with Redis and what to do."""
+    return describe_code(code_of(error))
+
+
+def describe_code(code: str) -> str:
+    """The same, by the code."""
+    what, remedy = PROBLEMS.get(code, Problem("Redis refuses commands", "see its log"))
+    return f"{what} ({code}): {remedy}." if code.isupper() else f"{what}: {remedy}."
+
+
+FOREIGN_VALUE = describe_code("FOREIGN")
+"""What is wrong with one key, while Redis as a whole works."""
 
 
 @contextmanager
@@ -50,35 +188,17 @@ def redis_errors() -> Iterator[None]:
 
 def is_of_one_key(error: BaseException) -> bool:
     """Whether Redis refuses only what one key holds: commands on other keys would succeed."""
-    return isinstance(error, ResponseError) and _FOREIGN.search(str(error)) is not None
+    return isinstance(error, ResponseError) and code_of(error) in ("WRONGTYPE", "FOREIGN")
 
 
-def describe_redis_error(error: BaseException) -> str:
-    """One sentence about what is wrong with Redis and what to do."""
-    match error:
-        case NoPermissionError():
-            return "Redis refuses what the gateway needs (NOPERM): grant its user the rights."
-        case AuthenticationError():
-            return "Redis refuses the gateway's credentials: check the user and password."
-        case OutOfMemoryError():
-            return "Redis refuses to write (OOM): give it more memory."
-        case ReadOnlyError():
-            return "Redis refuses to write (READONLY): it is a replica; name the master."
-        case _ if is_of_one_key(error):
-            return FOREIGN_VALUE
-        case ResponseError():
-            return f"Redis refuses commands ({str(error).split(' ', 1)[0]}): see its log."
-        case RedisTimeoutError() | TimeoutError():
-            return "Redis does not answer in time: it hangs, or the network does."
-        case MasterNotFoundError():
-            return (
-                "No sentinel names a usable master: check that the sentinels run, and that "
-                "REDIS_URL has their addresses, their password, and the master's name."
-            )
-        case _ if (tls_error := _tls_error(error)) is not None:
-            return _describe_tls_error(tls_error)
-        case _:
-            return "Redis cannot be reached: check that it runs and that REDIS_URL names it."
+def is_of_wrong_server(error: Exception) -> bool:
+    """Whether a replica gives this answer, or a master that its replicas have left."""
+    return code_of(error) in ("READONLY", "NOREPLICAS", "MASTERDOWN")
+
+
+def _first(text: str) -> str:
+    found = re.match(r"[A-Z]{3,}\b", text)
+    return found[0] if found else "ERR"
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
@@ -87,15 +207,3 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     return cause
-
-
-def _describe_tls_error(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            "The certificate of Redis is not trusted: name the authority that signed it in "
-            "REDIS_URL (ssl_ca_certs), and use the host name that the certificate has."
-        )
-    return (
-        "TLS with Redis fails: check that its port speaks TLS, and that REDIS_URL has the client "
-        "certificate that it asks for (ssl_certfile, ssl_keyfile)."
-    )

@@ -1,13 +1,17 @@
 """Whether this gateway can deliver events, for the health endpoint, metrics and systemd.
 
-Healthy means: a canary came back lately, Redis has confirmed the subscription, every background
-task is alive, and no regular function fails.
+Healthy means: a canary came back lately, Redis has confirmed the subscription, it is the right
+server and records, tokens can be checked, every background task is alive, and no regular function
+fails.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.bus.canary import STALE_AFTER, Canary
 from gateway.bus.feed import Feed
+from gateway.bus.probe import Probe, only_degrades
 from gateway.bus.recorder import Recorder
 from gateway.bus.subscription import Subscription
 from gateway.tasks import Supervisor
@@ -17,17 +21,37 @@ STUCK_AFTER = 30.0
 """Seconds that the feed may take for one batch while Redis answers: many times the longest
 intended wait (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
 
+KINDS = ("redis", "server", "feed", "recording", "keys", "task", "function")
+"""Of problems; a label of a metric."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong."""
+
+    kind: str
+    """One of `KINDS`."""
+    sentence: str
+    only_degrades: bool = False
+    """Streams open all the same, and no other gateway could do better."""
+
 
 @dataclass(frozen=True, slots=True)
 class HealthStatus:
     """`redis` and `reasons` as `GET /api/v1/sse/health` shows them."""
 
-    redis_connected: bool
-    reasons: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def redis_connected(self) -> bool:
+        return all(one.kind != "redis" for one in self.problems)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(one.sentence for one in self.problems)
 
     @property
     def healthy(self) -> bool:
-        return not self.reasons
+        return not self.problems
 
 
 class Health:
@@ -36,11 +60,13 @@ class Health:
     def __init__(
         self,
         supervisor: Supervisor,
+        ticker: Ticker,
         subscription: Subscription,
         canary: Canary,
         feed: Feed,
         recorder: Recorder | None,
-        ticker: Ticker,
+        probe: Probe,
+        keys_problem: Callable[[], str | None],
     ) -> None:
         self._supervisor = supervisor
         self._ticker = ticker
@@ -48,20 +74,39 @@ class Health:
         self._canary = canary
         self._feed = feed
         self._recorder = recorder
+        self._probe = probe
+        self._keys_problem = keys_problem
 
     def status(self) -> HealthStatus:
         """The state now; costs no I/O."""
+        return HealthStatus(tuple(self._problems()))
+
+    def _problems(self) -> Iterator[Problem]:
         redis = self._subscription.problem or self._canary.problem
         busy = self._feed.busy_for
-        delayed = None
+        if redis is None:
+            pass
         # The canaries came back from Redis, and wait behind the feed's batch as events do.
-        if redis is not None and self._redis_answers and self._canary.age - busy < STALE_AFTER:
-            redis = None
+        elif self._redis_answers and self._canary.age - busy < STALE_AFTER:
             delayed = f"Events wait, for {busy:.0f} s now, until those before them are recorded."
-        unrecorded = self._recorder.problem if self._recorder is not None else None
-        failed = (*self._supervisor.failures.values(), *self._ticker.failures.values())
-        reasons = [redis, delayed, unrecorded, *failed]
-        return HealthStatus(redis is None, tuple(reason for reason in reasons if reason))
+            yield Problem("feed", delayed, only_degrades=self._probe.refusal is not None)
+        else:
+            yield Problem("redis", redis)
+        if server := self._probe.server_problem:
+            yield Problem("server", server)
+        else:
+            yield from self._unrecorded()
+        if keys := self._keys_problem():
+            yield Problem("keys", keys)
+        yield from (Problem("task", one) for one in self._supervisor.failures.values())
+        yield from (Problem("function", one) for one in self._ticker.failures.values())
+
+    def _unrecorded(self) -> Iterator[Problem]:
+        sources = (self._recorder, self._probe)
+        for source in sources:
+            if source is not None and source.refusal is not None and source.problem is not None:
+                yield Problem("recording", source.problem, only_degrades(source.refusal))
+                return
 
     def stuck(self) -> str | None:
         """What only a restart can repair, as a sentence: a dead task, or a feed that hangs.

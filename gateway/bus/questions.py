@@ -27,7 +27,7 @@ _AT_ONCE = 100
 class Question(NamedTuple):
     """A command, and who gets the answer."""
 
-    command: tuple[str | bytes, ...]
+    command: tuple[str | bytes | int, ...]
     answered: Callable[[Any], None]
     """Called with the answer, or with the error where Redis refused or was away."""
 

@@ -6,25 +6,20 @@ deliver anything.
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import (
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
 from gateway.bus import scripts
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import REDIS_ERRORS, code_of, describe_redis_error
+from gateway.bus.probe import probe_call
 from gateway.bus.subscription import SubscriptionSession
-from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.meta import kind_of
 from gateway.contract.scripts import BareMessage, Call, HistoryLimits, record_call
 from gateway.events.ending import TerminalTypes, with_status
@@ -41,15 +36,10 @@ log = logging.getLogger(__name__)
 REFUSAL_DEADLINE = 5.0
 """Seconds that a batch is held while Redis refuses to record it (out of memory, no right)."""
 
-PROBE_INTERVAL = 5.0
-"""Seconds between two looks at whether Redis records again, where no event shows it."""
-
-_PROBE_LIMITS = HistoryLimits(max_events=1, open_ttl_ms=60_000, history_ttl_ms=60_000)
-
 _AT_ONCE = 100
 """Messages of one execution recorded in one call; a call stops everything else in Redis."""
 
-_MAY_PASS = (OutOfMemoryError, NoPermissionError, ReadOnlyError)
+_MAY_PASS = frozenset(["OOM", "NOPERM", "READONLY"])
 """Refusals that are of a whole Redis as a rule, and over a moment later."""
 
 
@@ -90,34 +80,22 @@ class Recorder:
         self._batch = 0
         self._refusal_log = RateLimitedLog(10.0)
         self._own_fault_log = RateLimitedLog(10.0)
-        self.problem: str | None = None
-        """In words, why events go out without being recorded; None while they are."""
+        self.refusal: Exception | None = None
+        """Why events go out without being recorded; None while they are."""
         self.found_away_at = float("-inf")
         """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
 
-    async def run(self) -> None:
-        """While events go out unrecorded, see whether Redis records again, without end.
+    @property
+    def problem(self) -> str | None:
+        """Why events go out without being recorded, as a sentence; None while they are."""
+        if self.refusal is None:
+            return None
+        return f"Events are delivered without being recorded: {describe_redis_error(self.refusal)}"
 
-        Else a gateway that is sent no event would stay unhealthy until the next one.
-        """
-        while True:
-            await asyncio.sleep(PROBE_INTERVAL)
-            if self.problem is not None:
-                with suppress(*REDIS_ERRORS):
-                    await scripts.run(self._redis, self._probe())
-                    self.problem = None
-
-    def _probe(self) -> Call:
-        """Records an event of an execution that nobody watches, and that is forgotten soon."""
-        name = secrets.token_hex(8)
-        return record_call(
-            f"{PROBE_PREFIX}{name}",
-            [BareMessage(b"{}", name.encode(), "")],
-            instance=name,
-            since=0,
-            batch=1,
-            limits=_PROBE_LIMITS,
-        )
+    def records_again(self) -> None:
+        """The probe has been recorded. Without it a gateway that is sent no event would stay
+        unhealthy until the next one."""
+        self.refusal = None
 
     async def record(
         self, session: SubscriptionSession, bare: Mapping[str, Sequence[Envelope]]
@@ -195,15 +173,15 @@ class Recorder:
                     else:
                         self._recorded(part, answer)
             if not refused:
-                self.problem = None
+                self.refusal = None
                 return False
             refuses_all = await self._refuses_all()
         except REDIS_ERRORS:
             return None
         if not refuses_all:
-            self.problem = None
+            self.refusal = None
             self._settle_own_faults(refused, retry=retry)
-        elif self.problem is not None or asyncio.get_running_loop().time() > deadline:
+        elif self.refusal is not None or asyncio.get_running_loop().time() > deadline:
             # The first batch has waited; those after it are tried once.
             self._give_up(refused)
         return refuses_all
@@ -211,7 +189,7 @@ class Recorder:
     async def _refuses_all(self) -> bool:
         """Whether Redis refuses to record anything at all; else it is the execution's own fault."""
         try:
-            await scripts.run(self._redis, self._probe())
+            await scripts.run(self._redis, probe_call())
         except ResponseError:
             return True
         return False
@@ -221,7 +199,7 @@ class Recorder:
     ) -> None:
         """Redis records, but not for these executions: their events go out without ids, now."""
         for part, refusal in refused:
-            if retry and isinstance(refusal, _MAY_PASS):
+            if retry and code_of(refusal) in _MAY_PASS:
                 # It began to record again between the two questions.
                 continue
             self._unrecorded(part)
@@ -238,9 +216,7 @@ class Recorder:
         refusal = refused[-1][1]
         for part, _ in refused:
             self._unrecorded(part)
-        self.problem = (
-            f"Events are delivered without being recorded: {describe_redis_error(refusal)}"
-        )
+        self.refusal = refusal
         self._refusal_log.warning(log, "%s (%s)", self.problem, refusal)
 
     def _recorded(self, part: "_Part", answer: Any) -> None:

@@ -24,18 +24,10 @@ from redis.asyncio.connection import (
 )
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.bus.errors import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS, is_of_wrong_server
 
 DOUBTS_APART = 0.2
 """Seconds between two times that all connections are made to connect again."""
-
-_WRONG = re.compile(r"\b(READONLY|NOREPLICAS|MASTERDOWN)\b")
-
-
-def is_of_wrong_server(error: Exception) -> bool:
-    """Whether a replica gives this answer, or a master that its replicas have left."""
-    # redis-py removes the first word from the text where it knows it.
-    return isinstance(error, ResponseError) and bool(_WRONG.search(f"{error.status_code} {error}"))
 
 
 class AnotherServer(RedisError):

@@ -102,6 +102,8 @@ class Subscription:
         """On which this gateway's own canaries come back."""
         self.canaries: Callable[[], int] = lambda: 0
         """How many of these were published."""
+        self.refusal: Callable[[], Exception | None] = lambda: None
+        """Why Redis accepts none."""
         self.may_read_old: Callable[[], bool] = lambda: False
         """Whether what comes on two connections is known to be one: it is recorded."""
         self.on_confirmed: Callable[[], None] = lambda: None
@@ -189,7 +191,8 @@ class Subscription:
         session.quiet_ticks = 0 if has_read else session.quiet_ticks + 1
         session.has_read = False
         if session.quiet_ticks >= _TICKS:
-            session.give_up(TimeoutError())
+            # Where no canary may be published, the silence proves nothing.
+            session.give_up(self.refusal() or TimeoutError())
 
     def check_server(self, found: Identity) -> bool:
         """Begin again if *found*, a master to which REDIS_URL leads now, is another server than the

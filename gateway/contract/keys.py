@@ -11,7 +11,10 @@ CANARY_MARK = "!canary:"
 """Begins the canary's part of the channel name."""
 
 PROBE_PREFIX = "sse-gateway-check-"
-"""Begins the id of an execution that the gateway or `sse-gateway check` makes up for a test."""
+"""Begins the id of an execution that `sse-gateway check` makes up for a test."""
+
+RECORDING_PROBE_PREFIX = "sse-gateway-probe-"
+"""The same, of one with which a gateway sees whether Redis records."""
 
 
 def channel(prefix: str, execution_id: str) -> str:

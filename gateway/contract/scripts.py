@@ -156,6 +156,7 @@ def record_call(
     batch: int,
     limits: HistoryLimits,
     unregistered_ttl_ms: int = 0,
+    seen_ttl_ms: int = _SEEN_TTL_MS,
 ) -> Call:
     """Record bare messages; the answer has one id each, and after a space the timestamp that it
     was given, if any; empty for a message that is too old.
@@ -163,10 +164,10 @@ def record_call(
     *instance* names one subscription session, *since* is the Redis TIME in microseconds taken
     before it began. *batch* is the number of this call; a repeated call has the same.
     *unregistered_ttl_ms*: how long an execution without an organization is kept, in milliseconds;
-    0 for as long as any other.
+    0 for as long as any other. *seen_ttl_ms*: how long what was recorded is remembered.
     """
     arguments: list[bytes | str | int] = [
-        *limits.arguments(), instance, since, batch, _SEEN_TTL_MS, _SEEN_REMEMBERED,
+        *limits.arguments(), instance, since, batch, seen_ttl_ms, _SEEN_REMEMBERED,
         unregistered_ttl_ms, FORMER_RUN_TTL_MS,
     ]  # fmt: skip
     former: list[str] = []

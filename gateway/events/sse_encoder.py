@@ -26,6 +26,7 @@ class CloseReason(StrEnum):
     FORGOTTEN = "forgotten"
     SLOW_READER = "slow_reader"
     HISTORY_LOST = "history_lost"
+    STORAGE_LOST = "storage_lost"
     MAX_AGE = "max_age"
     ADMIN = "admin"
     UNAVAILABLE = "unavailable"

@@ -7,80 +7,50 @@ in order, and notices name what history could not give.
 
 import asyncio
 import logging
-import random
-from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from gateway.errors import ExecutionForgotten, RedisUnavailable, RequestRefused
+from gateway.errors import ExecutionForgotten, RedisUnavailable, RegistrationLost, RequestRefused
 from gateway.events.batch import EventBatch
 from gateway.events.history_page import HistoryPage
-from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.connection import StreamConnection
-from gateway.fanout.log import PAUSE, Log
-from gateway.fanout.state import State
-from gateway.principal import Principal
+from gateway.fanout.state import pause
 
 if TYPE_CHECKING:
-    from gateway.fanout.hub import Hub
+    from gateway.fanout.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
 
-class CatchUp(StreamConnection):
-    """Brings one stream to the tip of its execution's log."""
+class CatchUp:
+    """What one stream lacks; it exists until the stream is live."""
 
-    __slots__ = (
-        "_former",
-        "_hub",
-        "_overran",
-        "_position",
-        "_reading",
-        "_without_ids",
-        "_without_ids_bytes",
-        "principal",
-        "state",
-    )  # fmt: skip
+    __slots__ = ("_bytes", "_overran", "_reading", "_subscriber", "without_ids")
 
-    def __init__(self, principal: Principal, cursor: EventId | None, log: Log, hub: "Hub") -> None:
-        super().__init__(log, hub.stalls)
-        self.principal = principal
-        self.state = State.OPENING
-        self._hub = hub
-        self._position = cursor
-        """The last event that was written; while it is live, the log knows better."""
-        self._former: EventId | None = None
-        """Where it was in a history that is gone: its viewer was admitted to that one."""
-        self._overran = False
-        """Its queue was full; nothing of it counts once it is live again."""
-        self._without_ids: list[EventBatch] | None = None
-        self._without_ids_bytes = 0
+    def __init__(self, subscriber: "Subscriber", *, overran: bool = False) -> None:
+        """*overran*: its queue was full."""
+        self._subscriber = subscriber
+        self._overran = overran
         self._reading: asyncio.Task[None] | None = None
+        self.without_ids: list[EventBatch] = []
+        """Batches without ids that came since its last read began."""
+        self._bytes = 0
 
-    @property
-    def execution_id(self) -> str:
-        """Of the execution that it watches."""
-        return self.principal.execution_id
-
-    @abstractmethod
-    def close(self, reason: CloseReason) -> None:
-        """End the stream after what waits, telling the reader why."""
-
-    @abstractmethod
-    def complete(self) -> None:
-        """The execution has ended, and all of it was written."""
-
-    @abstractmethod
-    def _go_live(self) -> None:
-        """It stands at the tip."""
+    def keep(self, batch: EventBatch) -> None:
+        """Keep a batch without ids for when it has caught up; there is no other way to get it."""
+        hub = self._subscriber.log.hub
+        if self._bytes + len(batch.data) <= hub.bounds.bytes:
+            self._bytes += len(batch.data)
+            self.without_ids.append(batch)
+        else:
+            hub.missed(self._subscriber.execution_id, len(batch))
 
     def read_ahead(self, organization_id: str) -> "asyncio.Task[HistoryPage] | None":
         """Begin with the first page, before *organization_id* is known to own the execution: for
         another one nothing is read. None if no read is needed."""
-        self._collect()
-        if self._log.known(self._position) is not None:
+        if self.known_page() is not None:
             return None
-        reading = self._hub.spawn(self._log.page(self._position, organization_id))
+        stream, hub = self._subscriber, self._subscriber.log.hub
+        reading = hub.spawn(hub.reads.page(stream.log, stream.position, organization_id))
         # Of a reader who is not admitted nobody looks at its error.
         reading.add_done_callback(lambda done: done.cancelled() or done.exception())
         return reading
@@ -91,117 +61,107 @@ class CatchUp(StreamConnection):
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
+        stream = self._subscriber
         self._collect()
-        return await self._log.page(self._position)
+        return await stream.log.hub.reads.page(stream.log, stream.position)
 
     def known_page(self) -> HistoryPage | None:
         """The same, if no read is needed."""
         self._collect()
-        return self._log.known(self._position)
+        return self._subscriber.log.known(self._subscriber.position)
 
     async def render(self, page: HistoryPage) -> bytes | None:
-        """What of *page* is to be written; None if the stream was closed meanwhile."""
+        """What of the first *page* is to be written; None if the stream was closed meanwhile."""
         if self._enters_another_epoch(page):
             # It was admitted just now.
             await self._readmit(again=False)
         return self._frames_of(page)
 
-    def keep(self, batch: EventBatch) -> None:
-        """Keep a batch without ids for when it has caught up; there is no other way to get it."""
-        if self._without_ids is not None:
-            self._without_ids_bytes += len(batch.data)
-            if self._without_ids_bytes <= self._hub.bounds.bytes:
-                self._without_ids.append(batch)
-
-    def _catch_up(self) -> bool:
-        """One step towards the tip; False if that takes a read, which is begun."""
-        if self._log.is_tip(self._position):
-            self._go_live()
+    def step(self) -> bool:
+        """One step towards the tip; False if that takes a read, which is begun or under way."""
+        if self._reading is not None:
+            return False
+        stream = self._subscriber
+        if stream.log.is_tip(stream.position):
+            stream.go_live()
             return True
-        page = self._log.known(self._position)
+        page = stream.log.known(stream.position)
         if page is not None and not self._enters_another_epoch(page):
             self._show(page)
             return True
-        self._reading = self._hub.spawn(self._read_on())
+        self._reading = stream.log.hub.spawn(self._read_on())
         return False
 
+    def stop(self) -> None:
+        """Its stream is over."""
+        if self._reading is not None:
+            self._reading.cancel()
+
     async def _read_on(self) -> None:
+        stream = self._subscriber
         try:
-            before = self._position
+            before = stream.position
             self._collect()
             try:
-                page = await self._log.page(before)
+                page = await stream.log.hub.reads.page(stream.log, before)
             except ExecutionForgotten:
-                self.close(CloseReason.FORGOTTEN)
+                stream.close(CloseReason.FORGOTTEN)
             except RedisUnavailable:
-                await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311 - spreads load
+                await pause()
             else:
                 if self._enters_another_epoch(page):
                     await self._readmit(again=True)
                 self._show(page)
-                if self._position == before and not self._log.is_tip(before):
+                if stream.position == before and not stream.log.is_tip(before):
                     # History and log disagree for a moment.
-                    await asyncio.sleep(PAUSE[0])
+                    await pause()
         except Exception:
-            log.exception("A stream of %s failed and is cut off.", self.execution_id)
-            self.abort()
+            log.exception("A stream of %s failed and is cut off.", stream.execution_id)
+            stream.abort()
         finally:
             self._reading = None
-        self._pump()
+        stream.pump()
 
     def _show(self, page: HistoryPage) -> None:
-        """Write *page*; only then the position moves."""
         frames = self._frames_of(page)
         if frames is not None:
-            if frames:
-                self._write(frames)
-            self._got(page)
+            self._subscriber.show(page, frames)
 
     def _frames_of(self, page: HistoryPage) -> bytes | None:
-        if self.state in (State.CLOSING, State.CLOSED):
+        stream = self._subscriber
+        if stream.is_ending:
             # What waits is `stream:closing`, and the last word.
             return None
         if self._overran and page.cursor_status == "gap":
-            self.close(CloseReason.HISTORY_LOST)
+            stream.close(CloseReason.HISTORY_LOST)
             return None
-        notices = page.notices(self._position)
+        notices = page.notices(stream.position)
         if page.cursor_status == "reset":
-            self._hub.metrics.resets += 1
+            stream.log.hub.metrics.resets += 1
         elif notices:
-            self._hub.metrics.gaps += 1
+            stream.log.hub.metrics.gaps += 1
         return notices + page.frames
-
-    def _got(self, page: HistoryPage) -> None:
-        """*page* was written."""
-        self._move_to(page.end)
-        self._events += len(page.events)
-        self._hub.metrics.events_delivered += len(page.events)
-        if page.is_last:
-            self.complete()
 
     def _enters_another_epoch(self, page: HistoryPage) -> bool:
         """Whether the execution of *page* may be another organization's than the one that this
-        viewer was admitted to (DELIVERY.md, rule 6)."""
-        before = self._position or self._former
-        if before is None or self.state in (State.CLOSING, State.CLOSED):
+        principal was admitted to (DELIVERY.md, rule 6)."""
+        before = self._subscriber.admitted_at
+        if before is None or self._subscriber.is_ending:
             return False
         if not page.events:
             return page.cursor_status == "reset"
         return any(one.id is not None and one.id.epoch != before.epoch for one in page.events)
 
-    def _move_to(self, position: EventId | None) -> None:
-        if position is None:
-            # Else what comes next would look like a first history, to which it was admitted.
-            self._former = self._position or self._former
-        self._position = position
-
     async def _readmit(self, *, again: bool) -> None:
         """*again*: see `Ownership.admit`."""
+        stream = self._subscriber
         try:
-            await self._hub.admit(self.principal, again=again)
+            await stream.log.hub.admit(stream.principal, again=again)
+        except RegistrationLost:
+            stream.close(CloseReason.STORAGE_LOST)
         except RequestRefused as refusal:
-            self.close(CloseReason.UNAVAILABLE if refusal.temporary else CloseReason.REVOKED)
+            stream.close(CloseReason.UNAVAILABLE if refusal.temporary else CloseReason.REVOKED)
 
     def _collect(self) -> None:
         """Keep from now on the events without ids that come: history is about to be read."""
-        self._without_ids, self._without_ids_bytes = [], 0
+        self.without_ids, self._bytes = [], 0

@@ -18,7 +18,7 @@ from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.kept import KeptBound
 from gateway.fanout.log import Log
-from gateway.fanout.reads import KnownHistory
+from gateway.fanout.reads import Reads
 from gateway.fanout.stalls import StallWatch
 from gateway.fanout.state import Permit
 from gateway.fanout.subscriber import Subscriber
@@ -31,7 +31,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _LOG_SECONDS = 60.0
-"""Seconds between two lines about streams that are refused."""
+"""Seconds between two lines about streams that are refused, or that miss something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class Hub:
         self.metrics = metrics
         self.stalls = stalls
         self.kept = KeptBound(kept_bytes)
+        self.reads = Reads(self)
         self.max_subscribers = max_subscribers
         """Most streams at once; 0 for no limit of its own."""
         self.admit: Admit = _admit_everybody
@@ -100,7 +101,7 @@ class Hub:
         self._logs: dict[str, Log] = {}
         self._count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._crowd = RateLimitedLog(_LOG_SECONDS)
+        self._crowd, self._missed = RateLimitedLog(_LOG_SECONDS), RateLimitedLog(_LOG_SECONDS)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -109,7 +110,7 @@ class Hub:
 
     def __iter__(self) -> Iterator[Subscriber]:
         """All subscribers, as they were when the loop over them began."""
-        return iter([one for log in self._logs.values() for one in log.subscribers])
+        return iter([one for log in self._logs.values() for one in log.streams])
 
     async def empty(self) -> None:
         """Wait until there is no subscriber."""
@@ -122,7 +123,7 @@ class Hub:
     def look_again(self, execution_id: str) -> None:
         """Somebody says that it was forgotten: nothing that is known of it counts any more."""
         if (log := self._logs.get(execution_id)) is not None:
-            log.look_again()
+            log.start_over()
 
     @property
     def executions(self) -> list[str]:
@@ -151,23 +152,21 @@ class Hub:
         log = self._logs.get(principal.execution_id)
         if log is None:
             log = self._logs[principal.execution_id] = Log(principal.execution_id, self)
-        subscriber = Subscriber(principal, cursor, log, self, permit)
-        log.subscribers[subscriber] = None
+        subscriber = Subscriber(principal, cursor, log, permit)
         self._count += 1
         self._empty.clear()
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
         """Called by *subscriber* when its stream is over."""
-        log = self._logs[subscriber.execution_id]
-        del log.subscribers[subscriber]
-        self.forget_if_idle(log)
+        subscriber.log.streams.remove(subscriber)
+        self.forget_if_idle(subscriber.log)
         self.on_left(subscriber)
         self._count -= 1
         if not self._count:
             self._empty.set()
 
-    def forget_if_idle(self, log: KnownHistory) -> None:
+    def forget_if_idle(self, log: Log) -> None:
         """Called by *log* when it may not be needed any more."""
         if log.is_idle:
             self._logs.pop(log.execution_id, None)
@@ -188,6 +187,18 @@ class Hub:
         """Compare with the *last* id of history, asked for in *session*."""
         if (log := self._logs.get(execution_id)) is not None:
             log.audit(last, session)
+
+    def missed(self, execution_id: str, events: int) -> None:
+        """So many *events* without ids came for a stream that had no room for them while it read
+        history, where they are not."""
+        self.metrics.events_dropped["catching_up"] += events
+        self._missed.warning(
+            logger,
+            "A stream of %s misses %d events without ids: while it read history, more of them came "
+            "than queue_bytes allows.",
+            execution_id,
+            events,
+        )
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Run *work* until it ends or the hub stops."""

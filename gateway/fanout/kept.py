@@ -8,11 +8,11 @@ executions together keep too much, the least recently asked first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from gateway.events.envelope import Event
-from gateway.events.history_page import HistoryPage
+from gateway.events.history_page import CursorStatus, Ending, HistoryPage
 from gateway.events.ids import EventId
 
 KEPT_SECONDS = 10.0
@@ -28,7 +28,7 @@ _EVENT_BYTES = 200
 class Kept:
     """The end of one history: all that follows `begin`, without a hole."""
 
-    __slots__ = ("begin", "events", "first", "size")
+    __slots__ = ("_shared", "begin", "events", "first", "size")
 
     def __init__(
         self, begin: EventId | None, first: EventId | None, events: Iterable[Event] = ()
@@ -38,6 +38,8 @@ class Kept:
         self.first = first
         self.events: list[Event] = []
         self.size = 0
+        self._shared: tuple[EventId | None, HistoryPage] | None = None
+        """A page that was given out for a cursor; good for as long as the tip is where it ends."""
         self.extend(events)
 
     def extend(self, events: Iterable[Event]) -> None:
@@ -56,11 +58,27 @@ class Kept:
                 return self.events[index + 1 :]
         return None
 
-
-def kept_of(cursor: EventId | None, page: HistoryPage, newer: Sequence[Event] = ()) -> Kept:
-    """What *page*, read after *cursor*, and what is *newer* leave for others."""
-    begin = cursor if page.cursor_status == "valid" else None
-    return Kept(begin, page.first_kept, [*page.events, *newer])
+    def page(
+        self,
+        cursor: EventId | None,
+        tip: EventId | None,
+        ending: Ending | None,
+        run: int | None,
+    ) -> HistoryPage | None:
+        """What follows *cursor* to the *tip*, joined once for all who come with that cursor; None
+        if it is not certain from here. *run*: see `HistoryPage`."""
+        if self._shared is not None and self._shared[0] == cursor:
+            page = self._shared[1]
+            if page.end == tip and page.ending == ending:
+                return page
+        if (rest := self.after(cursor)) is None:
+            return None
+        status: CursorStatus = "start" if cursor is None else "valid"
+        page = HistoryPage(
+            status, rest, self.first, ending, more=False, last=None, end=tip, run=run
+        )
+        self._shared = cursor, page
+        return page
 
 
 class Keeper(Protocol):

@@ -1,5 +1,7 @@
 """The states of a stream, why it ends, and what is shown of it."""
 
+import asyncio
+import random
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -10,6 +12,14 @@ COMPLETED = "completed"
 """The end of a stream whose execution has ended."""
 GONE = "gone"
 """The end of a stream whose reader has left; every other end is a CloseReason."""
+
+_PAUSE = (0.1, 0.5)
+"""Seconds between two tries to read history while Redis is away."""
+
+
+async def pause() -> None:
+    """Between two tries to read history."""
+    await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 - spreads load
 
 
 class State(Enum):

@@ -87,7 +87,7 @@ class StreamHandler:
             nonlocal ahead
             # `connected` is a promise that events arrive.
             if self.subscription.problem is None:
-                ahead = subscriber.read_ahead(organization_id)
+                ahead = subscriber.opening.read_ahead(organization_id)
 
         try:
             await self.policy.admit(principal, read_ahead=read_ahead)
@@ -119,7 +119,7 @@ class StreamHandler:
             status,
             self.terminal_types,
         )
-        frames = await subscriber.render(page)
+        frames = await subscriber.opening.render(page)
         first += frames or b""
         shown = page if frames is not None else None
         first, rest = first[:_WITH_HEAD_BYTES], first[_WITH_HEAD_BYTES:]
@@ -150,7 +150,7 @@ class StreamHandler:
         problem = ""
         if self.subscription.problem is None:
             # The usual case after a restart, without a timer.
-            known = subscriber.known_page()
+            known = subscriber.opening.known_page()
             if known is not None:
                 return known
         try:
@@ -160,7 +160,7 @@ class StreamHandler:
                     # `connected` is a promise that events arrive.
                     await self.subscription.confirmed()
                     try:
-                        return await subscriber.first_page()
+                        return await subscriber.opening.first_page()
                     except ExecutionForgotten:
                         raise ExecutionNotFound from None
                     except RedisUnavailable as error:

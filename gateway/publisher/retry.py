@@ -1,11 +1,10 @@
 """The errors of publishers, and when a publisher tries again and when it gives up."""
 
-import re
 import time
 
 from redis.exceptions import AuthenticationError, DataError, RedisError, ResponseError
 
-from gateway.bus.errors import describe_redis_error
+from gateway.bus.errors import code_of, describe_redis_error
 from gateway.errors import GatewayError
 from gateway.retry import Backoff
 
@@ -60,10 +59,11 @@ class BufferFull(GatewayError):
     """The buffer is full. This event was not added."""
 
 
-# A reply of Redis with one of these words is temporary, after a failover for example.
-_TEMPORARY = re.compile(
-    r"\b(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
-)
+_TEMPORARY = frozenset([
+    "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY",
+    "TRYAGAIN",
+])  # fmt: skip
+"""A refusal with one of these codes is temporary, after a failover for example."""
 
 
 def describe(error: Exception) -> str:
@@ -88,8 +88,7 @@ def is_temporary(error: Exception) -> bool:
         case AuthenticationError() | DataError():
             return False
         case ResponseError():
-            # redis-py removes the first word from the text where it knows it.
-            return _TEMPORARY.search(f"{error.status_code} {error}") is not None
+            return code_of(error) in _TEMPORARY
         case _:
             return True
 

@@ -20,9 +20,8 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from gateway.bus.errors import REDIS_ERRORS
+from gateway.bus.errors import REDIS_ERRORS, is_of_wrong_server
 from gateway.bus.sentinel import MOST_AGE
-from gateway.bus.server import is_of_wrong_server
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer

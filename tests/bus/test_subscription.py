@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.bus import subscription
 from gateway.bus.connection import create_redis
 from gateway.bus.subscription import Subscription
+from gateway.contract.acl import GATEWAY
 from gateway.metrics import Metrics
 from gateway.retry import Backoff
 from tests.conftest import RunningGateway, StartGateway
@@ -149,3 +150,19 @@ async def test_an_outage_of_hours_does_not_end_it(monkeypatch: pytest.MonkeyPatc
         assert not task.done()
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_without_the_right_to_publish_the_log_says_so(
+    start_gateway: StartGateway, redis_server: RedisProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No canary comes back then: the subscription is silent, though Redis answers in time."""
+    gateway = await start_gateway(ownership="token")
+    redis_server.command("ACL", "SETUSER", GATEWAY.name, "-publish")
+    try:
+        await eventually(lambda: "The subscription is lost: " in caplog.text)
+        health = gateway.components.health
+        await eventually(lambda: "NOPERM" in " ".join(health.status().reasons))
+    finally:
+        redis_server.command("ACL", "SETUSER", GATEWAY.name, "+publish")
+    assert "The subscription is lost: Redis refuses what the gateway needs (NOPERM)" in caplog.text
+    assert "in time" not in caplog.text

@@ -140,6 +140,21 @@ test("after a passing refusal it waits as long as the gateway asks", async () =>
   assert.ok(Date.now() - began >= 220, "too early");
 });
 
+test("a Redis that lost its data is temporary, until the gateway says that nothing is there", async () => {
+  const closing = frame("stream:closing", { reason: "storage_lost", retry_ms: 10 }, "retry: 10\n");
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (number === 1) response.begin(connected() + closing) ?? response.end();
+      else if (number === 2) refuse(response, 503, "unavailable", { "Retry-After": "0.01" });
+      else response.begin(connected()) ?? response.end(END);
+    },
+  });
+  const { subscription } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.equal(subscription.status, "completed");
+  assert.equal(server.asked.streams.length, 3);
+});
+
 test("after stream:expiring the stream continues with a new token", async () => {
   const server = await serve({
     stream: (request, response, number) => {

@@ -46,19 +46,20 @@ MUTATIONS = [
     Mutation(
         "a full queue drops events",
         "gateway/fanout/subscriber.py",
-        "            self.fall_behind(before)\n            self._overran = True\n",
+        "            self.fall_behind(before, overran=True)\n",
         "",
     ),
     Mutation(
         "HTTP/1.0 is given chunks",
-        "gateway/fanout/live.py",
+        "gateway/fanout/streams.py",
         "_write_each(self._plain, data, events)",
         "_write_each(self._plain, chunk, events)",
     ),
     Mutation(
         "a terminal event ends no stream",
         "gateway/fanout/log.py",
-        "        for subscriber in self.live:\n            subscriber.complete()\n",
+        "        self.ending = ending\n        for subscriber in self.streams.live:\n"
+        "            subscriber.complete()\n",
         "",
     ),
     Mutation(
@@ -76,9 +77,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a blocked stream is written to by the loop over all",
-        "gateway/fanout/live.py",
-        "        self.leave(subscriber)\n        self._blocked[subscriber] = None",
-        "        self._blocked[subscriber] = None",
+        "gateway/fanout/streams.py",
+        "        self.remove(subscriber)\n        self._blocked = ",
+        "        self._blocked = ",
     ),
     Mutation(
         "a batch is taken for consecutive that is not",
@@ -89,27 +90,26 @@ MUTATIONS = [
     Mutation(
         "the last chunk is left out",
         "gateway/fanout/connection.py",
-        "            self._write(_LAST_CHUNK, framed=True)\n",
+        "            self.write(_LAST_CHUNK, framed=True)\n",
         "            pass\n",
     ),
     Mutation(
         "what the log has written is not settled when a stream is blocked",
         "gateway/fanout/subscriber.py",
-        "            self._settle()\n            self._log.live.block(self)",
-        "            self._keeps_up = False\n            self._log.live.block(self)",
+        "            self._connection.settle()\n            self.log.streams.block(self)",
+        "            self._connection._streams = None\n            self.log.streams.block(self)",
     ),
     Mutation(
         "another epoch is taken for a page that is late",
         "gateway/fanout/log.py",
-        "            self._start_over()\n            if page.more:\n                return\n",
+        "            self.start_over()\n            if page.more:\n                return\n",
         "            return\n",
     ),
     Mutation(
         "a page is read again from where it began",
-        "gateway/fanout/catch_up.py",
-        "        self._move_to(page.end)\n        self._events += len(page.events)",
-        "        self._position = page.events[0].id if page.events else page.end\n"
-        "        self._events += len(page.events)",
+        "gateway/fanout/subscriber.py",
+        "        self._move_to(page.end)\n",
+        "        self._position = page.events[0].id if page.events else page.end\n",
     ),
 ]
 

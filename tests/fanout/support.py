@@ -158,8 +158,8 @@ async def open_stream(
     """A stream as its handler opens one; waits until it is *live*."""
     position = None if cursor is None else EventId(EPOCH, cursor)
     subscriber = hub.add(who or principal(), position, NoPermit())
-    page = await subscriber.first_page()
-    frames = await subscriber.render(page)
+    page = await subscriber.opening.first_page()
+    frames = await subscriber.opening.render(page)
     wire = Wire()
     wire.protocol = subscriber
     subscriber.attach(wire, page, frames or b"", 0, chunked=chunked)

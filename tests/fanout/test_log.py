@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import ExecutionNotFound
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout import kept, log
+from gateway.fanout import kept, log, state
 from gateway.fanout.state import State
 from tests.fanout.support import EPOCH, NoPermit, burst, event, make_hub, open_stream
 from tests.harness.principals import principal
@@ -35,12 +35,12 @@ async def test_a_first_page_is_joined_once_for_a_cursor() -> None:
     hub, histories = make_hub()
     histories.append(event(1), event(2))
     stream = await open_stream(hub)
-    one, other = [hub.add(principal(), None, NoPermit()).known_page() for _ in range(2)]
+    one, other = [hub.add(principal(), None, NoPermit()).opening.known_page() for _ in range(2)]
     assert one is not None
     assert other is not None
     assert one.frames is other.frames
     hub.publish("run-1", burst(3))
-    later = hub.add(principal(), None, NoPermit()).known_page()
+    later = hub.add(principal(), None, NoPermit()).opening.known_page()
     assert later is not None
     assert later.frames == stream.data == b"<1><2><3>"
 
@@ -246,7 +246,7 @@ async def test_a_reader_that_leaves_takes_no_read_along() -> None:
 
 async def test_redis_away_while_a_hole_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
     """A repair goes on until Redis answers; streams stay live meanwhile, and miss nothing."""
-    monkeypatch.setattr(log, "PAUSE", (0.01, 0.02))
+    monkeypatch.setattr(state, "_PAUSE", (0.01, 0.02))
     hub, histories = make_hub()
     histories.append(event(1))
     stream = await open_stream(hub)
@@ -459,3 +459,21 @@ async def test_an_invented_first_id_after_a_flush_is_looked_up_once() -> None:
     await asyncio.sleep(0.3)
     assert stream.state is State.LIVE
     assert len(histories.asked) == asked + 1
+
+
+async def test_events_without_ids_that_have_no_room_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What comes without ids while a stream reads history waits in as many bytes as its queue has;
+    what is more is in no history, so it is counted and named."""
+    hub, histories = make_hub(size=100)
+    histories.go.clear()
+    opening = asyncio.ensure_future(open_stream(hub))
+    await eventually(lambda: histories.asked)
+    for size in (60, 60, 30):
+        hub.publish("run-1", burst(None, size=size))
+    histories.go.set()
+    stream = await opening
+    assert stream.data.split() == [b"-", b"-"]
+    assert hub.metrics.events_dropped == {"catching_up": 1}
+    assert "A stream of run-1 misses 1 events without ids" in caplog.text

@@ -13,7 +13,7 @@ from tests.wire import Wire
 
 def publish(stream: Stream, *seqs: int, size: int = 0) -> None:
     """What is ours: recorded here, so that a first one needs no question."""
-    hub = stream.subscriber._hub
+    hub = stream.subscriber.log.hub
     hub.publish("run-1", burst(*seqs, size=size), recorded_here=True)
 
 
@@ -92,11 +92,11 @@ async def test_larger_than_the_queue() -> None:
     hub, _ = make_hub(events=3, size=100)
     stream = await open_stream(hub)
     stream.wire.room = 0
-    stream.subscriber.pause_writing()
+    stream.wire.protocol.pause_writing()
     publish(stream, *range(1, 51), size=100)
     assert stream.state is State.LIVE
     stream.wire.read_on()
-    stream.subscriber.resume_writing()
+    stream.wire.protocol.resume_writing()
     assert stream.data == burst(*range(1, 51), size=100).data
 
 

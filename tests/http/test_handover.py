@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
-from gateway.fanout.log import Log
+from gateway.fanout.reads import Reads
 from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
 from tests.conftest import RunningGateway, StartGateway, credentials
@@ -173,7 +173,7 @@ async def test_a_stream_that_fails_is_cut_and_told(
         raise ValueError("nobody expected this")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Log, "page", fail)
+        patched.setattr(Reads, "page", fail)
         subscriber.fall_behind(EventId(1, 1))
         await eventually(lambda: len(gateway.components.hub) == 1)
     assert "A stream of run-1 failed" in caplog.text

@@ -3,8 +3,15 @@
 import time
 from collections.abc import Callable
 
-from tests.conftest import RunningGateway, StartGateway
+import pytest
+
+from gateway.bus import probe
+from gateway.bus.probe import wrong_server
+from gateway.errors import ConfigurationError
+from gateway.server import serve
+from tests.conftest import MakeSettings, RunningGateway, StartGateway
 from tests.harness.redis_process import RedisProcess
+from tests.operations.exposition import families
 from tests.support import cancel_task, eventually, free_port, producer_message
 
 WITHIN = 10.0
@@ -79,7 +86,7 @@ async def test_redis_hangs(start_gateway: StartGateway, redis_process: StartRedi
     gateway = await start_gateway(ownership="token", redis_url=process.url)
     process.suspend()
     document = await becomes(gateway, "unhealthy")
-    assert "does not answer" in document["reason"] or "canary" in document["reason"]
+    assert "does not answer in time" in document["reason"]
     process.resume()
     await becomes(gateway, "healthy")
 
@@ -148,3 +155,98 @@ async def test_feed_that_dies(gateway: RunningGateway) -> None:
     document = await becomes(gateway, "unhealthy")
     assert "task feed has died" in document["reason"]
     assert time.monotonic() - begin < WITHIN
+
+
+async def ready(gateway: RunningGateway) -> tuple[int, str, str]:
+    """The status of `/ready`, its word, and all reasons."""
+    async with gateway.session.get(f"{gateway.server.admin_url}/ready") as response:
+        document = await response.json()
+        return response.status, document["status"], " ".join(document.get("reasons", []))
+
+
+async def is_recorded(gateway: RunningGateway) -> bool:
+    """Whether the metrics say so."""
+    [problems] = [one for one in await families(gateway) if one.name == "sse_gateway_problems"]
+    return {one.labels["kind"]: one.value for one in problems.samples}["recording"] == 0
+
+
+async def test_a_redis_that_refuses_writes_takes_no_gateway_away(
+    start_gateway: StartGateway, redis_process: StartRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also where no bare message is recorded: no other gateway could do
+    better, and streams open and read history all the same. A wrong server, or one that lets no
+    script run, is another matter."""
+    monkeypatch.setattr(probe, "ROUNDS", 1)
+    process = redis_process()
+    gateway = await start_gateway(
+        ownership="token",
+        admin_port=0,
+        redis_url=process.gateway_url,
+        record_bare_events=False,
+    )
+    assert await ready(gateway) == (200, "ready", "")
+
+    async def says(status: int, why: str) -> bool:
+        now, word, reasons = await ready(gateway)
+        return now == status and why in reasons and word != "ready"
+
+    process.command("CONFIG", "SET", "maxmemory", "1")
+    await eventually(lambda: says(200, "(OOM)"))
+    assert (await ready(gateway))[1] == "degraded"
+    assert not await is_recorded(gateway)
+    assert "No event can be recorded" in (await becomes(gateway, "unhealthy"))["reason"]
+    await gateway.open("run-1")
+    process.command("CONFIG", "SET", "maxmemory", "0")
+    await becomes(gateway, "healthy")
+    assert await is_recorded(gateway)
+    process.command("ACL", "SETUSER", "gateway", "-rpush")
+    await eventually(lambda: says(200, "(NOPERM)"))
+    process.command("ACL", "SETUSER", "gateway", "+rpush", "-eval", "-evalsha")
+    await eventually(lambda: says(503, "(NOPERM)"))
+    process.command("ACL", "SETUSER", "gateway", "+eval", "+evalsha")
+    await becomes(gateway, "healthy")
+    process.command("REPLICAOF", "127.0.0.1", str(free_port()))
+    await eventually(lambda: says(503, "it is a replica (READONLY)"))
+
+
+async def test_a_node_of_a_cluster_is_refused_at_start(
+    make_settings: MakeSettings, redis_process: StartRedis
+) -> None:
+    process = redis_process("--cluster-enabled", "yes")
+    settings = make_settings(redis_url=process.url)
+    with pytest.raises(ConfigurationError, match="REDIS_URL: Redis is a node of a cluster"):
+        await serve(settings, ready=lambda *_: None, reread=lambda: settings)
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"redis_version": "6.0.16", "role": "master"}, "old"),
+        ({"redis_version": "6.2.0", "role": "master", "redis_mode": "standalone"}, None),
+        ({"redis_version": "7.2.4", "server_mode": "cluster"}, "MOVED"),
+        ({"redis_version": "10.0.1", "role": "slave"}, "READONLY"),
+        ({}, None),
+    ],
+)
+def test_a_wrong_server_is_known_by_its_info(info: dict[str, str], expected: str | None) -> None:
+    assert wrong_server(info) == expected
+
+
+async def test_an_issuer_whose_keys_were_never_had_is_named(start_gateway: StartGateway) -> None:
+    """No token can be checked then; once keys were had, a failed fetch takes nothing away."""
+    gateway = await start_gateway(
+        wait=False,
+        ownership="token",
+        admin_port=0,
+        jwt_secret=None,
+        jwt_algorithms="RS256",
+        jwks_url=f"http://127.0.0.1:{free_port()}/keys",
+    )
+
+    async def says_so() -> bool:
+        status, _, reasons = await ready(gateway)
+        return status == 503 and "No token can be checked" in reasons
+
+    await eventually(says_so)
+    assert "127.0.0.1" not in (await ready(gateway))[2]

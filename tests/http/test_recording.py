@@ -132,7 +132,6 @@ async def test_health_comes_back_without_an_event(
     """Once Redis records again the gateway is healthy, also if nothing happens any more; what
     tried it is forgotten."""
     monkeypatch.setattr(recorder, "REFUSAL_DEADLINE", 0.1)
-    monkeypatch.setattr(recorder, "PROBE_INTERVAL", 0.1)
     process = redis_process()  # type: ignore[operator]
     gateway = await start_gateway(ownership="token", redis_url=process.url)
     reader = await gateway.open("run-1")
@@ -145,7 +144,7 @@ async def test_health_comes_back_without_an_event(
     process.command("CONFIG", "SET", "maxmemory", "0")
     await eventually(gateway.healthy)
     async with Redis.from_url(process.url) as redis:
-        left = [key async for key in redis.scan_iter("*sse-gateway-check-*")]
+        left = [key async for key in redis.scan_iter("*sse-gateway-probe-*")]
         assert left
         assert all([0 < await redis.pttl(key) <= 3_600_000 for key in left])
 

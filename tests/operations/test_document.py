@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.bus.errors import PROBLEMS
 from gateway.errors import RequestRefused
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import State
@@ -87,6 +88,13 @@ def test_the_table_has_every_error_code_that_is_counted() -> None:
     assert first_column("Refusals") == counted
     below = set(re.findall(r"`(\w+)`", section("Refusals").partition("\nAnswered")[2]))
     assert below == {*answered, *_AIOHTTPS, "http"}
+
+
+def test_the_table_has_what_is_wrong_with_redis_as_health_says_it() -> None:
+    rows = re.findall(
+        r"^\| `(.+?)` \| (.+) \| (.+) \|$", section("What is wrong with Redis"), re.MULTILINE
+    )
+    assert rows == [(code, *problem) for code, problem in PROBLEMS.items()]
 
 
 def test_no_cell_of_a_table_is_empty() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from gateway.bus.revocations import VERSION_KEY
+from gateway.contract.keys import RECORDING_PROBE_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Leftovers:
 async def leftovers(redis: Redis) -> Leftovers:
     """What the master holds now."""
     names = [name.decode() async for name in redis.scan_iter(count=1000)]
+    # A gateway's own, of the last seconds.
+    names = [name for name in names if RECORDING_PROBE_PREFIX not in name]
     async with redis.pipeline(transaction=False) as pipeline:
         for name in names:
             pipeline.pttl(name)

@@ -5,6 +5,7 @@ Nothing is changed there, except for the probes of `gateway.tools.check.acl`, wh
 
 import asyncio
 import statistics
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from gateway.bus import presence
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.settings import EMBEDDED_REDIS, Settings
@@ -43,10 +45,15 @@ async def check_redis(settings: Settings) -> list[Finding]:
             )
         ]
     findings: list[Finding] = []
+    checks = (
+        _check_latency,
+        partial(_check_info, settings),
+        partial(_check_output_buffer, settings.event_max_bytes),
+        partial(_check_agreement, settings),
+    )
     try:
         async with create_redis(settings.redis_url, max_connections=2) as redis:
-            output_buffer = partial(_check_output_buffer, settings.event_max_bytes)
-            for check in (_check_latency, _check_info, output_buffer):
+            for check in checks:
                 # `check_rights` finds the refusal too, and names the right.
                 with suppress(NoPermissionError):
                     findings += await check(redis)
@@ -80,13 +87,38 @@ async def _check_latency(redis: Redis) -> list[Finding]:
     return [_TOPIC.ok(sentence)]
 
 
-async def _check_info(redis: Redis) -> list[Finding]:
+async def _check_agreement(settings: Settings, redis: Redis) -> list[Finding]:
+    """Whether the gateways that run agree with these settings."""
+    try:
+        written: Mapping[Any, Any] = await redis.hgetall(presence.KEY)
+    except NoPermissionError:
+        sentence = f"The gateway's user may not use {presence.KEY}: gateways with other settings, "
+        sentence += "and a Redis that has lost its data, are not found."
+        return [_TOPIC.warning(sentence, "Grant it the rights that --acl prints.")]
+    now = time.time()
+    found = []
+    for name, document in written.items():
+        at, theirs = presence.read_document(document)
+        different = presence.differences(presence.agreed(settings), theirs)
+        if different and abs(now - at) < presence.FRESH_SECONDS:
+            found.append(
+                _TOPIC.warning(
+                    f"A gateway on this Redis ({name.decode(errors='replace')}) has other "
+                    f"settings: {'; '.join(different)}.",
+                    "Give all of them the same, and restart them: else events come twice, or "
+                    "are trimmed too early.",
+                )
+            )
+    return found
+
+
+async def _check_info(settings: Settings, redis: Redis) -> list[Finding]:
     info: Info = await redis.info()
     return [
         _check_version(info),
         *_check_kind(info),
         _check_eviction(info),
-        *_check_persistence(info),
+        *_check_persistence(settings, info),
     ]
 
 
@@ -152,7 +184,7 @@ def _check_eviction(info: Info) -> Finding:
     return _TOPIC.ok("Redis evicts nothing when memory is short (noeviction).")
 
 
-def _check_persistence(info: Info) -> list[Finding]:
+def _check_persistence(settings: Settings, info: Info) -> list[Finding]:
     """Whether the data survives a restart of Redis."""
     found = []
     if info.get("rdb_last_bgsave_status") == "err":
@@ -163,8 +195,11 @@ def _check_persistence(info: Info) -> list[Finding]:
             )
         )
     if not info.get("aof_enabled"):
+        # Without its registration an execution is unknown, and its streams end.
+        is_registry = settings.ownership == "registry"
+        finding = _TOPIC.warning if is_registry else _TOPIC.note
         found.append(
-            _TOPIC.note(
+            finding(
                 "Redis writes no append-only file: a restart loses everything since the last "
                 "snapshot, registrations and revocations too.",
                 "Set appendonly yes.",

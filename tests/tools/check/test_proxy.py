@@ -64,7 +64,7 @@ async def test_well(make_nginx: MakeNginx, make_settings: MakeSettings, redis: R
         assert words in said
     [refused] = told(await check_url(nginx.url, make_settings(**SETTINGS), OPTIONS))
     assert "certificate" in refused
-    assert [key async for key in redis.scan_iter()] == []
+    assert [key async for key in redis.scan_iter("*sse-gateway-check-*")] == []
 
 
 async def test_without_tls(make_nginx: MakeNginx, make_settings: MakeSettings) -> None:
@@ -125,7 +125,7 @@ async def test_held_back(
         settings = make_settings(**SETTINGS, ownership_wait_seconds=0.2)
         findings = await check_url(url, settings, OPTIONS)
     assert ["only when it ends" in one for one in told(findings)] == [True], findings
-    assert [key async for key in redis.scan_iter()] == []
+    assert [key async for key in redis.scan_iter("*sse-gateway-check-*")] == []
 
 
 @pytest.mark.parametrize(("silence", "is_found"), [(0.2, False), (3.0, True)])
