@@ -97,11 +97,10 @@ class Components:
     def _build_feed(self, settings: Settings) -> None:
         """What brings events, and tells whether they come."""
         self.canary = Canary(settings.channel_prefix)
-        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
+        self.subscription = Subscription(
+            self.redis, settings.channel_prefix, self.metrics, self.canary
+        )
         self.subscription.on_confirmed = self._subscribed
-        self.subscription.canary_channel = self.canary.channel.encode()
-        self.subscription.canaries = lambda: self.canary.published_in_all
-        self.subscription.refusal = lambda: self.canary.refusal
         self.subscription.may_read_old = self._records
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
