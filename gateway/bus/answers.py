@@ -23,7 +23,7 @@ LOG_INTERVAL = 10.0
 """Seconds between two log lines about answers that make no sense."""
 
 
-async def read_meta(redis: Redis, execution_ids: Iterable[str], *fields: str) -> list[Any]:
+async def ask_metas(redis: Redis, execution_ids: Iterable[str], *fields: str) -> list[Any]:
     """These *fields* of each execution's `meta`; where Redis refuses one, its exception.
 
     Raises:

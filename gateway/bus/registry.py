@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.answers import Answers, read_meta
+from gateway.bus.answers import Answers, ask_metas
 from gateway.bus.errors import describe_redis_error, is_of_one_key, redis_errors
 from gateway.bus.trips import Trips
 from gateway.contract.keys import PROBE_PREFIX
@@ -75,7 +75,7 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        answers = await read_meta(self._redis, execution_ids, "organization_id")
+        answers = await ask_metas(self._redis, execution_ids, "organization_id")
         registered, calls = set(), []
         for execution_id, answer in zip(execution_ids, answers, strict=True):
             if isinstance(answer, Exception):
