@@ -18,10 +18,10 @@ from gateway.bus.probe import refuse_cluster
 from gateway.components import Components
 from gateway.errors import ConfigurationError
 from gateway.http.access_log import access_log
-from gateway.http.connection import ConnectionLimit, Connections
+from gateway.http.connection import Connections
 from gateway.http.request_limits import request_limits_middleware
 from gateway.http.responses import add_fallback, error_middleware
-from gateway.http.routes import TicketHandler, add_cors, add_routes, health_handler
+from gateway.http.routes import TicketHandler, add_cors, health_handler
 from gateway.http.runner import FORCED_AFTER, Runner
 from gateway.http.runs import RunsHandler
 from gateway.http.screen import MAX_BODY_BYTES
@@ -76,19 +76,19 @@ def _add_handlers(application: web.Application, components: Components, settings
         access.quota,
         components.registry,
         components.documents,
-        components.polls,
         components.stalls,
         components.metrics,
         settings.poll_seconds,
     )
-    add_routes(
-        application,
-        stream=stream.handle,
-        ticket=TicketHandler(access.policy, access.quota, access.tickets).handle,
-        runs=runs.handle,
-        health=health_handler(components.health),
-        client=client_handler(),
-    )
+    ticket = TicketHandler(access.policy, access.quota, access.tickets)
+    router = application.router
+    executions = "/api/v1/sse/executions/{execution_id}"
+    # HEAD would run the stream handler, and its body would corrupt the connection's next response.
+    router.add_get(f"{executions}/stream", stream.handle, allow_head=False)
+    router.add_post(f"{executions}/ticket", ticket.handle)
+    router.add_get("/api/v1/workflows/{workflow_id}/runs/{execution_id}", runs.handle)
+    router.add_get("/api/v1/sse/health", health_handler(components.health))
+    router.add_get("/api/v1/sse/client/{name}", client_handler())
 
 
 async def create_app() -> web.AppRunner:
@@ -117,8 +117,7 @@ async def create_app() -> web.AppRunner:
 def create_admin_runner(application: web.Application, settings: Settings) -> web.AppRunner:
     """The runner of the operators' address of *application*, one of `create_application`."""
     components = application[COMPONENTS]
-    limit = ConnectionLimit(process.OPERATOR_FILES, streams=lambda: 0)
-    connections = Connections(settings.header_timeout_seconds, limit=limit)
+    connections = Connections(settings.header_timeout_seconds, most=process.OPERATOR_FILES)
     admin = create_admin(components.sources, settings.admin_hosts)
     return Runner(admin, connections, components.ticker, "operators' header watch")
 
@@ -133,7 +132,8 @@ def create_runner(
     connections = Connections(
         settings.header_timeout_seconds,
         set_options=set_options,
-        limit=ConnectionLimit(process.most_connections(settings), components.hub.__len__),
+        most=process.most_connections(settings),
+        streams=components.hub.__len__,
         metrics=components.metrics,
     )
     return Runner(application, connections, components.ticker, "header watch")

@@ -60,6 +60,7 @@ class Components:
             most_events=settings.history_max_events,
             rules=self.rules,
         )
+        self.feed.on_forgotten = self.documents.drop
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, self.trips)
         self.health = Health(
             self.supervisor,

@@ -1,12 +1,13 @@
 """What becomes of messages that are not passed on as they are: counted, logged, and visible in
 `sse-gateway status` and `/streams`."""
 
+import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 LOG_INTERVAL = 10.0
 """Seconds between two log lines about the messages of one execution."""
 
+STORE_INTERVAL = 10.0
+"""Seconds between two writes to Redis about them."""
+
 _MOST_LINES = 100
 """Most lines about all executions in these seconds."""
 
@@ -37,7 +41,8 @@ class Dropped:
     messages: int = 0
     reason: str = ""
     """Of the last one."""
-    log: RateLimitedLog = field(default_factory=lambda: RateLimitedLog(LOG_INTERVAL))
+    is_stored: bool = False
+    """Redis has been asked to keep this, and will be again while it changes."""
 
 
 class Drops:
@@ -47,11 +52,7 @@ class Drops:
         self._redis = redis
         self._metrics = metrics
         self._logged_at: deque[float] = deque(maxlen=_MOST_LINES)
-        self._other_log = RateLimitedLog(LOG_INTERVAL)
-        self._edit_logs = {
-            "renumbered": RateLimitedLog(60.0), "repaired": RateLimitedLog(LOG_INTERVAL),
-            "trimmed": RateLimitedLog(LOG_INTERVAL), "replaced": RateLimitedLog(LOG_INTERVAL),
-        }  # fmt: skip
+        self._logs: dict[tuple[str | None, str], RateLimitedLog] = {}
         self.executions: dict[str, Dropped] = {}
         """By id, those that had a message dropped; the latest one last."""
 
@@ -60,10 +61,10 @@ class Drops:
     ) -> Coroutine[Any, Any, None] | None:
         """A message was dropped; returns what is left to do, if anything."""
         self._metrics.events_dropped["malformed"] += 1
+        is_logged = self._log(
+            execution_id, "dropped", "Dropped a message on channel %r: %s.", channel[:200], reason
+        )
         if execution_id is None:
-            self._other_log.warning(
-                log, "Dropped a message on channel %r: %s.", channel[:200], reason
-            )
             return None
         known = self.executions.pop(execution_id, None) or Dropped()
         self.executions[execution_id] = known
@@ -71,30 +72,45 @@ class Drops:
             del self.executions[next(iter(self.executions))]
         known.messages += 1
         known.reason = reason[:200]
-        now = time.monotonic()
-        is_flood = len(self._logged_at) == _MOST_LINES and now < self._logged_at[0] + LOG_INTERVAL
-        if is_flood or (held_back := known.log.due()) is None:
+        if known.is_stored or not is_logged:
             return None
-        self._logged_at.append(now)
-        log.warning(
-            "Dropped a message on channel %r: %s. (%d more were dropped since the last line.)",
-            channel[:200],
-            reason,
-            held_back,
-        )
+        known.is_stored = True
         return self._store(execution_id, known)
 
     def edited(self, execution_id: str, edit: Edit) -> None:
         """An event was not passed on as it was published."""
         self._metrics.events_edited[edit.kind] += 1
-        self._edit_logs[edit.kind].warning(
-            log, "An event of %s was %s: %s.", execution_id, _DONE[edit.kind], edit.reason
+        self._log(
+            *(execution_id, edit.kind, "An event of %s was %s: %s."),
+            *(execution_id, _DONE[edit.kind], edit.reason),
         )
+
+    def _log(self, execution_id: str | None, kind: str, message: str, *values: object) -> bool:
+        """Whether a line was logged: of each execution and *kind* one at first, unless there are
+        too many of all, and then one in an interval."""
+        known = self._logs.pop((execution_id, kind), None)
+        if known is None:
+            known = RateLimitedLog(60.0 if kind == "renumbered" else LOG_INTERVAL)
+        self._logs[execution_id, kind] = known
+        if len(self._logs) > _MOST:
+            del self._logs[next(iter(self._logs))]
+        now = time.monotonic()
+        is_flood = len(self._logged_at) == _MOST_LINES and now < self._logged_at[0] + LOG_INTERVAL
+        if is_flood or (held_back := known.due()) is None:
+            return False
+        self._logged_at.append(now)
+        log.warning(f"{message} (%d more since the last line.)", *values, held_back)
+        return True
 
     async def _store(self, execution_id: str, known: Dropped) -> None:
         # For `sse-gateway status` alone: the log and the metrics have it.
-        with suppress(*REDIS_ERRORS):
-            await scripts.run(self._redis, dropped_call(execution_id, known.messages, known.reason))
+        stored = 0
+        while stored != known.messages:
+            stored = known.messages
+            with suppress(*REDIS_ERRORS):
+                await scripts.run(self._redis, dropped_call(execution_id, stored, known.reason))
+            await asyncio.sleep(STORE_INTERVAL)
+        known.is_stored = False
 
 
 _DONE = {

@@ -57,6 +57,8 @@ class Feed:
     def __post_init__(self) -> None:
         self._lag = LagSampler(self._metrics.feed_lag)
         self._busy_since: float | None = None
+        self.on_forgotten: Callable[[str], None] | None = None
+        """Called with an execution of which somebody says that it was forgotten."""
 
     @property
     def busy_for(self) -> float:
@@ -124,6 +126,8 @@ class Feed:
                     continue
                 if payload == _FORGOTTEN:
                     self._hub.look_again(execution_id)
+                    if self.on_forgotten is not None:
+                        self.on_forgotten(execution_id)
                     continue
                 envelope = decode(payload, self._rules.max_bytes)
             except MessageRefused as refusal:

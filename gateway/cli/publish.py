@@ -11,7 +11,7 @@ import orjson
 from gateway.cli.options import execution_argument, prefix_option, redis_option
 from gateway.cli.output import echo
 from gateway.publisher import EventRefused, Publisher
-from gateway.publisher.timestamps import instant
+from gateway.publisher.encoding import instant
 from gateway.tools.dev.simulation import ENDINGS, STARTABLE, Run, simulate
 
 

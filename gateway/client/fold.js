@@ -75,7 +75,7 @@ export class RunFold {
     if (this.#hasEnded) return;
     // Else it began before what is kept, and nobody knows when.
     if (!run.events_missing) run.started_at ??= time(data.started_at) ?? at;
-    if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at);
+    if (Object.hasOwn(this.terminalTypes, type)) this.#end(type, data, at, envelope.trimmed);
     else this.#continue(type, step !== null);
   }
 
@@ -110,11 +110,12 @@ export class RunFold {
 
   /** @param {string} type
    * @param {Record<string, unknown>} data
-   * @param {string | null} at */
-  #end(type, data, at) {
+   * @param {string | null} at
+   * @param {unknown} trimmed */
+  #end(type, data, at, trimmed) {
     const run = this.#run;
     this.#hasEnded = true;
-    run.status = endingStatus(type, data, this.terminalTypes);
+    run.status = endingStatus(type, data, this.terminalTypes, trimmed);
     run.completed_at = timeIn(data, "completed_at", at);
     this.#steps.endRun(run.completed_at);
     run.duration_ms =

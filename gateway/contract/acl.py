@@ -43,18 +43,18 @@ class Role:
     keys: tuple[str, ...]
     """Patterns of keys."""
 
-    def commands_for(self, *, selects: bool) -> list[str]:
-        """Its commands, sorted; *selects*: where the URL names another database than 0."""
-        return sorted(self.commands | ({"SELECT"} if selects else set()))
-
     def rules(self, channel_prefix: str, *, selects: bool = False) -> list[str]:
-        """What `ACL SETUSER` takes after the user's name and password; for Redis 6.2 or later."""
+        """What `ACL SETUSER` takes after the user's name and password; for Redis 6.2 or later.
+
+        *selects*: where the URL names another database than 0.
+        """
+        commands = self.commands | ({"SELECT"} if selects else set())
         return [
             # A new user of Redis 6.2 may use every channel by default.
             "resetchannels",
             *(f"~{pattern}" for pattern in self.keys),
             f"&{channel_pattern(channel_prefix)}",
-            *(f"+{command.lower()}" for command in self.commands_for(selects=selects)),
+            *(f"+{command.lower()}" for command in sorted(commands)),
         ]
 
     def acl_line(self, channel_prefix: str, *, selects: bool = False) -> str:

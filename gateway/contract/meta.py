@@ -74,8 +74,6 @@ class RunMeta:
         present = next(reversed(self.epochs))
         if first is None:
             return self.before + self.epochs[present]
-        if first.epoch == present:
-            return self.before + first.seq - 1
         kept = 0
         for epoch in reversed(self.epochs):
             kept += self.epochs[epoch] if epoch != present else 0

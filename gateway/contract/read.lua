@@ -63,12 +63,9 @@ end
 
 local terminal_kept = terminal ~= '' and is_kept(terminal)
 
--- Of another epoch than the terminal event, but after it: its reader never saw the end.
-local function is_beyond_the_end()
-  return terminal_kept and parts(cursor) > parts(terminal)
-end
-
-local valid = cursor ~= '' and is_kept(cursor) and not is_beyond_the_end()
+-- The reader of a cursor in an epoch after the terminal event's never saw the end.
+local valid = cursor ~= '' and is_kept(cursor)
+  and not (terminal_kept and parts(cursor) > parts(terminal))
 local page = { valid and 'valid' or 'start', '', terminal,
   (known[2] or '') .. (known[7] and '=' .. known[7] or ''),
   terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '',

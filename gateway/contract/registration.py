@@ -34,7 +34,8 @@ class Registration:
             raise RegistrationRefused(problem)
         for field in ("organization_id", "workflow_id"):
             value = getattr(self, field)
-            if not _is_text(value) and (field, value) != ("workflow_id", None):
+            is_text = isinstance(value, str) and value != "" and value.isprintable()
+            if not is_text and (field, value) != ("workflow_id", None):
                 raise RegistrationRefused(
                     f"{value!r:.200} is not a valid {field}: give a text of printable characters."
                 )
@@ -64,7 +65,3 @@ class Registration:
                 f"Execution {self.execution_id} is registered with another {field} already: "
                 "give every execution an id of its own."
             )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != "" and value.isprintable()

@@ -30,7 +30,7 @@ end
 local function restart(former_events, former_meta, kept_for)
   history = nil
   local known = redis.call('HMGET', meta, 'epoch', 'seq', 'former', 'runs', 'organization_id',
-    'workflow_id')
+    'workflow_id', 'runs_lost')
   local was = { epoch = number(known[1]), seq = number(known[2]), former = known[3] }
   -- Nothing has happened yet.
   if not was.epoch then return end
@@ -40,6 +40,8 @@ local function restart(former_events, former_meta, kept_for)
   begin_epoch(replid, false, was)
   redis.call('HSET', meta, 'run', integer(history.epoch), 'runs',
     is_kept and with_run(known[4], was.epoch, former_meta) or known[4] or '')
+  local lost = (number(known[7]) or 0) + (is_kept and 0 or 1)
+  if lost > 0 then redis.call('HSET', meta, 'runs_lost', lost) end
   if known[5] then redis.call('HSET', meta, 'organization_id', known[5]) end
   if known[6] then redis.call('HSET', meta, 'workflow_id', known[6]) end
 end

@@ -26,10 +26,6 @@ FORMER_RUN_TTL_MS = 3600 * 1000
 """How long the history of a run is kept after its execution was restarted."""
 
 _SEEN_TTL_MS = 3600 * 1000
-_RECORD_KEYS = 5
-"""Keys that `record.lua` always has."""
-_BEGAN = 11
-"""The place of the epoch among the arguments of `publish.lua`."""
 _SEEN_REMEMBERED = 2000
 """Bare messages remembered for an execution: one instance is behind another by far less."""
 
@@ -88,48 +84,32 @@ def publish_call(
     limits: HistoryLimits,
     kind: str = "",
     moment: str = "",
+    began: int | None = None,
     restart_ttl_ms: int | None = None,
 ) -> Call:
     """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
-    *kind*, *moment*: see `gateway.contract.meta`. *restart_ttl_ms*, where given: the event restarts
-    the run, and the history of the former one is kept so long.
+    *kind*, *moment*: see `gateway.contract.meta`. *began*: an epoch in which its publisher has
+    published before; it is refused with RESTARTED if the run was restarted since. *restart_ttl_ms*,
+    where given: the event restarts the run, and the history of the former one is kept so long.
 
     *payload* is a JSON object without `id` or leading white space.
     """
-    former = [] if restart_ttl_ms is None else _former_keys(execution_id)
-    return Call(
-        PUBLISH,
-        [
-            keys.events_key(execution_id),
-            keys.meta_key(execution_id),
-            keys.once_key(execution_id, idempotency_key),
-            *former,
-        ],
-        [
-            *limits.arguments(),
-            channel,
-            ONCE_TTL_MS,
-            terminal_type,
-            payload,
-            kind,
-            moment,
-            "",
-            restart_ttl_ms or 0,
-        ],
-    )
+    names = [*_run_keys(execution_id), keys.once_key(execution_id, idempotency_key)]
+    if restart_ttl_ms is not None:
+        names += _former_keys(execution_id)
+    arguments: list[bytes | str | int] = [
+        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment,
+        "" if began is None else began, restart_ttl_ms or 0,
+    ]  # fmt: skip
+    return Call(PUBLISH, names, arguments)
 
 
-def of_run(call: Call, epoch: int) -> Call:
-    """*call* of `publish_call`, for a publisher that has published in this *epoch* before: it is
-    refused with RESTARTED if the run was restarted since."""
-    arguments = list(call.arguments)
-    arguments[_BEGAN] = epoch
-    return call._replace(arguments=arguments)
+def _run_keys(execution_id: str, run: str = "") -> list[str]:
+    return [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)]
 
 
 def _former_keys(execution_id: str) -> list[str]:
-    name = secrets.token_hex(8)
-    return [keys.events_key(execution_id, name), keys.meta_key(execution_id, name)]
+    return _run_keys(execution_id, secrets.token_hex(8))
 
 
 class BareMessage(NamedTuple):
@@ -170,23 +150,16 @@ def record_call(
         *limits.arguments(), instance, since, batch, seen_ttl_ms, _SEEN_REMEMBERED,
         unregistered_ttl_ms, FORMER_RUN_TTL_MS,
     ]  # fmt: skip
-    former: list[str] = []
+    names = [
+        *_run_keys(execution_id), keys.seen_key(execution_id), keys.order_key(execution_id),
+        keys.answer_key(execution_id, instance),
+    ]  # fmt: skip
     for message in messages:
         arguments += message[:-1]
-        arguments.append(_RECORD_KEYS + len(former) + 1 if message.restarts else "")
-        former += _former_keys(execution_id) if message.restarts else []
-    return Call(
-        RECORD,
-        [
-            keys.events_key(execution_id),
-            keys.meta_key(execution_id),
-            keys.seen_key(execution_id),
-            keys.order_key(execution_id),
-            keys.answer_key(execution_id, instance),
-            *former,
-        ],
-        arguments,
-    )
+        arguments.append(len(names) + 1 if message.restarts else "")
+        if message.restarts:
+            names += _former_keys(execution_id)
+    return Call(RECORD, names, arguments)
 
 
 def read_call(
@@ -204,11 +177,8 @@ def read_call(
     the execution is not registered for this organization; empty for any. *run*: the name of a
     former run.
     """
-    return Call(
-        READ,
-        [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)],
-        [cursor, max_bytes, int(only_valid), organization_id],
-    )
+    arguments: list[bytes | str | int] = [cursor, max_bytes, int(only_valid), organization_id]
+    return Call(READ, _run_keys(execution_id, run), arguments)
 
 
 def first_call(execution_id: str) -> Call:

@@ -53,6 +53,9 @@ class EventRules(NamedTuple):
     """Of its JSON, without the id."""
 
 
+STANDARD_RULES = EventRules()
+
+
 class Edit(NamedTuple):
     """Why an event is not passed on as it was published."""
 
@@ -93,7 +96,7 @@ class Event(NamedTuple):
         return self.frame.partition(b"\ndata: ")[2]
 
 
-def decode(payload: bytes, max_bytes: int = EventRules().max_bytes) -> Envelope:
+def decode(payload: bytes, max_bytes: int = STANDARD_RULES.max_bytes) -> Envelope:
     """Read a producer's message; one that cannot be passed on as it is, is edited.
 
     An `id` that is not of our form makes the message a bare one (DELIVERY.md, rule 2): it would
@@ -212,19 +215,15 @@ def with_timestamp(body: bytes, timestamp: bytes) -> bytes:
 
 def live(envelope: Envelope) -> Event:
     """The event of a message as it came, with its id or without."""
-    event_id = envelope.id
+    event_type, event_id, body, _ = envelope
     line = b"" if event_id is None else b"id: %d-%d\n" % event_id
-    return _event(envelope.type, event_id, line, envelope.body)
+    frame = b"%bevent: %b\ndata: %b\n\n" % (line, event_type.encode(), body)
+    return Event(event_type, event_id, frame)
 
 
 def recorded(event_type: str, body: bytes, event_id: EventId) -> Event:
     """The event of a *body* without `id` that history has under *event_id*."""
-    return _event(event_type, event_id, b"id: %d-%d\n" % event_id, with_id(body, event_id))
-
-
-def _event(event_type: str, event_id: EventId | None, line: bytes, body: bytes) -> Event:
-    frame = b"%bevent: %b\ndata: %b\n\n" % (line, event_type.encode(), body)
-    return Event(event_type, event_id, frame)
+    return live(Envelope(event_type, event_id, with_id(body, event_id)))
 
 
 def _usable_type(document: Mapping[str, object]) -> str:

@@ -88,12 +88,17 @@ def number(value: object) -> int | float | None:
 
 def label(value: object) -> str | None:
     """A name or an id: text, or a whole number as text."""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
-        # `7.0`, which JavaScript cannot tell from 7.
-        value = int(value)
+    value = _as_integer(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value)
+
+
+def _as_integer(value: object) -> object:
+    """`7.0` as 7: JavaScript cannot tell them apart."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
+        return int(value)
+    return value
 
 
 def error_text(data: Mapping[str, object], *names: str) -> str | None:
@@ -109,10 +114,8 @@ def error_text(data: Mapping[str, object], *names: str) -> str | None:
 
 
 def _json(value: object) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
-        value = int(value)
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(_as_integer(value)).decode()
     except (orjson.JSONEncodeError, UnicodeError):
         return "an error that cannot be shown as text"
 

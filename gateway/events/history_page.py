@@ -68,14 +68,7 @@ class HistoryPage:
         """After these events the execution has ended, also when its end is no longer kept."""
         if self.ending is None or self.more:
             return False
-        if not self.ending.kept:
-            return True
-        return bool(self.events) and self.events[-1].id == self.ending.id
-
-    @property
-    def is_end_lost(self) -> bool:
-        """The execution has ended, and history no longer holds how."""
-        return self.ending is not None and not self.ending.kept
+        return not self.ending.kept or bool(self.events and self.events[-1].id == self.ending.id)
 
     def is_over_for(self, cursor: EventId | None) -> bool:
         """Whether a reader with *cursor* has seen the end: it gets a 204 (CONTRACT.md)."""
@@ -107,28 +100,23 @@ class HistoryPage:
 
     def notices(self, cursor: EventId | None) -> bytes:
         """What a reader with *cursor* must be told before the events."""
-        if self.cursor_status == "valid" and not self.is_end_lost:
+        is_end_lost = self.ending is not None and not self.ending.kept
+        if self.cursor_status == "valid" and not is_end_lost:
             return b""
         reset = b""
         if self.run is not None and cursor is not None and cursor.epoch < self.run:
             reset = sse_encoder.reset("restarted")
-        elif self.cursor_status == "reset" and not self.is_end_lost:
+        elif self.cursor_status == "reset" and not is_end_lost:
             reset = sse_encoder.reset()
-        if self.is_end_lost:
-            return reset + self._gap_to_the_end(cursor)
-        return reset + self._gap_before_the_first(0 if reset or cursor is None else cursor.seq)
-
-    def _gap_before_the_first(self, seen: int) -> bytes:
-        first = self.first_kept
-        return _gap(first.epoch, seen + 1, first.seq - 1) if first is not None else b""
-
-    def _gap_to_the_end(self, cursor: EventId | None) -> bytes:
-        if self.ending is None:
-            return b""
-        end = self.ending.id
-        known = cursor.seq if cursor is not None and cursor.epoch == end.epoch else 0
-        return _gap(end.epoch, known + 1, end.seq)
+        if self.ending is not None and is_end_lost:
+            is_same_epoch = cursor is not None and cursor.epoch == self.ending.id.epoch
+            return reset + _gap_until(self.ending.id, cursor if is_same_epoch else None)
+        if self.first_kept is None:
+            return reset
+        before = self.first_kept._replace(seq=self.first_kept.seq - 1)
+        return reset + _gap_until(before, None if reset else cursor)
 
 
-def _gap(epoch: int, first: int, last: int) -> bytes:
-    return sse_encoder.gap(EventId(epoch, first), EventId(epoch, last)) if first <= last else b""
+def _gap_until(last: EventId, seen: EventId | None) -> bytes:
+    first = EventId(last.epoch, seen.seq + 1 if seen is not None else 1)
+    return sse_encoder.gap(first, last) if first.seq <= last.seq else b""

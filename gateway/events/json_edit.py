@@ -5,6 +5,8 @@ numbers.
 """
 
 import re
+from collections.abc import Iterator
+from itertools import repeat
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -63,16 +65,20 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-STRING = rb'"(?:[^"\\]|\\.)*+"'
+STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _FLAT = rb'[^"{}\[\]]++|' + STRING
+# Values up to this depth are one match; deeper ones cost a step for each bracket.
+_NESTED = _FLAT
+for _ in range(3):
+    _NESTED = _FLAT + rb"|[{\[](?:" + _NESTED + rb")*+[}\]]"
 # A member's name, and its value too where that is not nested, with what follows it.
 _MEMBER = re.compile(
-    rb"(\s*+(" + STRING + rb")\s*+:\s*+)(?:[{\[]|((?:" + STRING + rb'|[^"{}\[\],]++))\s*+[,}])'
+    rb"(\s*+(" + STRING + rb")\s*+:\s*+)"
+    rb"(?:[{\[]|(?:" + STRING + rb'\s*+(?=[,}]|\Z)|[^"{}\[\],]++(?=[,}]))([,}]?))'
 )
-_EMPTY = re.compile(rb"\s*+}")
-_AFTER_NESTED = re.compile(rb"\s*+[,}]")
-# All up to the next bracket, over values without others inside: nothing else matters here.
-_BRACKET = re.compile(rb"(?:" + _FLAT + rb"|[{\[](?:" + _FLAT + rb")*+[}\]])*+([{}\[\]])")
+_EMPTY = re.compile(rb"\s*+{\s*+}")
+_AFTER_NESTED = re.compile(rb"\s*+([,}])")
+_BRACKET = re.compile(rb"(?:" + _NESTED + rb")*+([{}\[\]])")
 
 
 class Member(NamedTuple):
@@ -83,6 +89,8 @@ class Member(NamedTuple):
     key: bytes
     """Its name, with the quotes."""
     value: bytes
+    after: bytes
+    """A comma or a brace; empty if the value has no end, or none that was found."""
 
 
 def without_member(document: bytes, name: str) -> bytes:
@@ -95,35 +103,43 @@ def without_member(document: bytes, name: str) -> bytes:
 def members(document: bytes, most: int | None = None) -> list[Member] | None:
     """The members of the outermost object; None if it is no whole object, or if more than *most*
     steps are needed to find them."""
-    found: list[Member] = []
-    at = document.index(b"{") + 1
-    if _EMPTY.match(document, at):
-        return found
-    while member := _MEMBER.match(document, at):
-        last: re.Match[bytes] | None = member
-        if member[3] is None:
-            end = end_of_nested(document, member.end(), most)
+    found = list(scan(document, most))
+    is_whole = found[-1].after == b"}" if found else _EMPTY.match(document)
+    return found if is_whole else None
+
+
+def scan(document: bytes, most: int | None = None) -> Iterator[Member]:
+    """The same as far as *document* is JSON, and in *most* steps; the last one may be cut off."""
+    steps = repeat(None) if most is None else repeat(None, most)
+    at = document.find(b"{") + 1
+    for _ in steps:
+        if not (member := _MEMBER.match(document, at)):
+            return
+        start, at, after = member.end(1), member.end(), member[3]
+        if after is None:
+            end = _end_of_nested(document, at, steps)
             last = _AFTER_NESTED.match(document, end) if end is not None else None
-        if last is None or (most is not None and len(found) >= most):
-            return None
-        at = last.end()
-        found.append(Member(member[1], member[2], document[member.end(1) : at - 1]))
-        if last[0].endswith(b"}"):
-            return found
-    return None
+            if last is None:
+                yield Member(member[1], member[2], document[start:], b"")
+                return
+            at, after = last.end(), last[1]
+        yield Member(member[1], member[2], document[start : at - len(after)], after)
+        if after == b"}":
+            return
 
 
-def end_of_nested(document: bytes, at: int, most: int | None = None) -> int | None:
+def _end_of_nested(document: bytes, at: int, steps: Iterator[None]) -> int | None:
     """Where the nested value ends whose first bracket is just before *at*; None if it does not end,
-    or not within *most* steps."""
+    or not within these *steps*."""
     depth = 1
-    while depth:
-        bracket = _BRACKET.match(document, at)
-        if bracket is None or (most is not None and (most := most - 1) < 0):
+    for _ in steps:
+        if (bracket := _BRACKET.match(document, at)) is None:
             return None
         depth += 1 if bracket[1] in b"{[" else -1
         at = bracket.end()
-    return at
+        if depth == 0:
+            return at
+    return None
 
 
 def name_of(key: bytes) -> str | None:

@@ -13,19 +13,10 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
-from gateway.events.json_edit import STRING, end_of_nested, members, name_of
+from gateway.events.json_edit import members, name_of, scan
 
 PARSED_TIMES = 16
 """A message of more than so many times the limit is not parsed."""
-
-_SCANNED = 64 * 1024
-"""Bytes in which a placeholder's type must be found."""
-
-_MOST_STEPS = 100_000
-"""Brackets and members that are looked at to trim an event: about 0.1 s."""
-
-_MOST_SCANNED = 2000
-"""Brackets that are looked at to find a placeholder's type."""
 
 _LONGEST_KEPT = 512
 """Bytes of a value that a placeholder keeps."""
@@ -58,12 +49,11 @@ def repair(payload: bytes, max_bytes: int) -> Repaired:
     Raises:
         MessageRefused: it has no type that can be read.
     """
-    if len(payload) > PARSED_TIMES * max_bytes:
-        text, _ = _decoded(payload[:_SCANNED])
-        return _placeholder(text, _too_large(len(payload), max_bytes), max_bytes)
     text, problem = _decoded(payload)
     if text.startswith(b'"'):
         text, problem = _unwrapped(text)
+    if len(text) > PARSED_TIMES * max_bytes:
+        return _placeholder(text, _too_large(len(text), max_bytes), max_bytes)
     kind: Kind = "repaired"
     try:
         if (size := len(text)) > max_bytes:
@@ -135,7 +125,7 @@ def _unwrapped(text: bytes) -> tuple[bytes, str | None]:
 
 
 # An unclosed string reaches to the end, so that no part of the text is looked at twice.
-_UNCLOSED = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_UNCLOSED = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _NON_FINITE = re.compile(
     rb"((?:[^\"NI-]++|-(?!Infinity|NaN)|N(?!aN)|I(?!nfinity)|" + _UNCLOSED + rb")*+)"
     rb"(-?(?:NaN|Infinity)|\Z)",
@@ -198,11 +188,11 @@ def _loads(text: bytes) -> Any:
 
 def _trimmed(text: bytes, max_bytes: int) -> bytes:
     """*text* without the largest members of `data`, which become null until it fits."""
-    top = members(text, _MOST_STEPS) if text.startswith(b"{") else None
+    top = members(text, _steps(text)) if text.startswith(b"{") else None
     data = next((one for one in reversed(top or ()) if name_of(one.key) == "data"), None)
     if top is None or data is None or not data.value.startswith(b"{"):
         raise _Broken("it cannot be trimmed")
-    inner = members(data.value, _MOST_STEPS)
+    inner = members(data.value, _steps(data.value))
     if inner is None:
         raise _Broken("it cannot be trimmed")
     excess = len(text) + len(b',"trimmed":[]') - max_bytes
@@ -236,12 +226,13 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
     """
     found: dict[str, bytes] = {}
     data: dict[str, bytes] = {}
-    for path, value in _scalars(text[:_SCANNED]) if text.startswith(b"{") else ():
-        if len(value) <= _LONGEST_KEPT and _is_json(value):
-            if path in (("type",), ("timestamp",), ("id",)):
-                found[path[0]] = value
-            elif path[0] == "data" and path[-1] in _KEPT:
-                data[path[-1]] = value
+    for name, value in _members(text):
+        if name == "data":
+            data = {
+                one: short for one, short in _members(value) if one in _KEPT and _is_short(short)
+            }
+        elif name in ("type", "timestamp", "id") and _is_short(value):
+            found[name] = value
     if "type" not in found:
         raise MessageRefused(f"no type can be read: {problem}")
     inner = b",".join(b'"%b":%b' % (name.encode(), value) for name, value in data.items())
@@ -254,35 +245,21 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
     return Repaired(made, _loads(made), "replaced", problem)
 
 
-_FIELD = re.compile(
-    rb"\s*+(" + STRING + rb")\s*+:\s*+"
-    rb"(?:(" + STRING + rb")|([^\"{}\[\],\s]++)(?=[\s,}])|([{\[]))"
-)
-_COMMA = re.compile(rb"\s*+,")
+def _steps(text: bytes) -> int:
+    """How many members and deep brackets are looked at: many in a large text, few in many small."""
+    return 4000 + len(text) // 64
 
 
-def _scalars(text: bytes, at: int = 0, outer: tuple[str, ...] = ()) -> Iterator[
-    tuple[tuple[str, ...], bytes]
-]:  # fmt: skip
-    """The path and the text of each member that is not nested, also of those in `data`, as far as
-    *text* is JSON."""
-    at += 1
-    while field := _FIELD.match(text, at):
-        path = (*outer, name_of(field[1]) or "")
-        end: int | None = field.end()
-        if field[4] is None:
-            yield path, field[2] or field[3]
-        else:
-            if path == ("data",) and field[4] == b"{":
-                yield from _scalars(text, field.start(4), path)
-            end = end_of_nested(text, field.end(), _MOST_SCANNED)
-        comma = _COMMA.match(text, end) if end is not None else None
-        if comma is None:
-            return
-        at = comma.end()
+def _members(text: bytes) -> Iterator[tuple[str, bytes]]:
+    """The name and the text of each member, as far as *text* is a JSON object."""
+    for one in scan(text, _steps(text)) if text.startswith(b"{") else ():
+        yield name_of(one.key) or "", one.value.strip()
 
 
-def _is_json(value: bytes) -> bool:
+def _is_short(value: bytes) -> bool:
+    """Whether a placeholder can have it: not nested, and not cut off."""
+    if len(value) > _LONGEST_KEPT or value.startswith((b"{", b"[")):
+        return False
     try:
         _loads(value)
     except orjson.JSONDecodeError:

@@ -62,14 +62,13 @@ class RunDocument(TypedDict):
 class RunFold:
     """Folds events one after the other, in the order of their history.
 
-    Without logs it keeps a few values and the open steps, however long the history.
+    It keeps a few values and the open steps, however long the history.
     """
 
     def __init__(
         self,
         terminal_types: TerminalTypes,
         *,
-        keep_logs: bool = False,
         pack: Pack = lambda output: output,
         started_at: str | None = None,
         missing: int | None = None,
@@ -77,7 +76,7 @@ class RunFold:
         """*pack* encodes a step's output for the log. *started_at*, *missing*: when the run's first
         event happened, and how many come before the first that is added, where it is known."""
         self.terminal_types = terminal_types
-        self._steps = Steps(keep_logs=keep_logs, pack=pack)
+        self._steps = Steps(pack)
         self._status: RunStatus = "pending"
         self._has_ended = False
         self._started_at = started_at
@@ -126,8 +125,8 @@ class RunFold:
             self._end(status, {}, at)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
-        """The run after the events so far; the caller adds `events`."""
-        document = RunDocument(
+        """The run after the events so far; the caller adds logs and events."""
+        return RunDocument(
             id=execution_id,
             workflow_id=workflow_id,
             status=self._status,
@@ -142,10 +141,6 @@ class RunFold:
             complete=None if self._events_missing is None else self._events_missing == 0,
             events_missing=self._events_missing,
         )
-        if self._steps.logs is not None:
-            document["execution_logs_from"] = self.logs_from
-            document["execution_logs"] = self._steps.logs
-        return document
 
     def _count(self, event_id: EventId | None) -> None:
         """Count what is missing before the event with this id."""
@@ -167,7 +162,7 @@ class RunFold:
 
     @property
     def steps_kept(self) -> int:
-        """Steps that later events may belong to; kept whether or not logs are."""
+        """Steps that later events may belong to."""
         return self._steps.kept
 
     def _continue(self, event_type: str, step: StepLog | None) -> None:

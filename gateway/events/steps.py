@@ -8,11 +8,10 @@
 - The same end (node, position, attempt, status and times) counts once.
 - What is open when the run ends is `interrupted`, until its own end comes.
 
-Without logs, only what later events may belong to is kept.
+Only what later events may belong to is kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from gateway.events import fields
@@ -57,14 +56,21 @@ class _Marks(NamedTuple):
                     yield _Marks(self.node, began, position, attempt)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Attempt:
-    log: StepLog
-    marks: _Marks
-    has_begin: bool
-    """Whether `marks.began` is what the producer said, not the time of the event."""
-    at: str | None
-    """When its event was published."""
+    """What one event says of an attempt."""
+
+    __slots__ = ("at", "has_begin", "log", "marks")
+
+    def __init__(self, log: StepLog, data: Mapping[str, object], at: str | None) -> None:
+        began = fields.since_epoch(log["started_at"]) if log["started_at"] is not None else None
+        self.log = log
+        self.marks = _Marks(
+            log["node_id"], began, log["position"], fields.label(data.get("attempt"))
+        )
+        self.has_begin = began is not None and data.get("started_at") is not None
+        """Whether `marks.began` is what the producer said, not the time of the event."""
+        self.at = at
+        """When its event was published."""
 
     def contradicts(self, other: "_Attempt") -> bool:
         mine, others = self.marks, other.marks
@@ -73,9 +79,6 @@ class _Attempt:
             or _differ(mine.position, others.position)
             or _differ(mine.attempt, others.attempt)
         )
-
-
-_Belongs = Callable[[_Attempt, _Attempt], bool]
 
 
 class _Attempts:
@@ -90,7 +93,9 @@ class _Attempts:
         for marks in attempt.marks.subsets():
             self._by_marks.setdefault(marks, {})[id(attempt)] = attempt
 
-    def take(self, event: _Attempt, belongs: _Belongs) -> StepLog | None:
+    def take(
+        self, event: _Attempt, belongs: Callable[[_Attempt, _Attempt], bool] = lambda *_: True
+    ) -> StepLog | None:
         """Remove the attempt that *event* belongs to: of each set of marks the latest is asked."""
         for marks in event.marks.subsets():
             if found := self._by_marks.get(marks):
@@ -112,10 +117,9 @@ class _Attempts:
 class Steps:
     """Folds step events, one after the other."""
 
-    def __init__(self, *, keep_logs: bool, pack: Pack) -> None:
+    def __init__(self, pack: Pack) -> None:
         self.completed = 0
         """Attempts that ended in success."""
-        self.logs: list[StepLog] | None = [] if keep_logs else None
         self._pack = pack
         self._open = _Attempts()
         # Ended, and their start has not come.
@@ -133,7 +137,7 @@ class Steps:
 
     @property
     def kept(self) -> int:
-        """How many attempts are kept for later events, whether or not logs are."""
+        """How many attempts are kept for later events."""
         return len(self._open.all) + len(self._without_start.all)
 
     def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
@@ -153,7 +157,7 @@ class Steps:
 
     def _start(self, data: Mapping[str, object], at: str | None) -> StepLog:
         log = self._new(data, fields.time_in(data, "started_at", at))
-        start = _attempt(log, data, at)
+        start = _Attempt(log, data, at)
         if ended := self._without_start.take(start, _began):
             _complete(ended, log)
             ended["duration_ms"] = _first(ended["duration_ms"], _duration(ended))
@@ -161,7 +165,7 @@ class Steps:
         self._open.add(start)
         if self._has_run_ended:
             self._interrupt(log)
-        return self._logged(log)
+        return log
 
     def _end(
         self, status: StepStatus, data: Mapping[str, object], at: str | None
@@ -170,12 +174,12 @@ class Steps:
         given = data.get("status")
         log["status"] = given if given in ("success", "error") else status
         log["completed_at"] = fields.time_in(data, "completed_at", at)
-        end = _attempt(log, data, at)
+        end = _Attempt(log, data, at)
         identity = hash((log["started_at"], log["completed_at"], log["status"], end.marks))
         is_known = identity in self._ends
         if is_known and log["completed_at"] is not None:
             return None
-        step = self._open.take(end, _ended)
+        step = self._open.take(end)
         if step is not None:
             _complete(log, step)
         elif is_known:
@@ -191,18 +195,13 @@ class Steps:
             step.update(log)
             return step
         self._without_start.add(end)
-        return self._logged(log)
+        return log
 
     def _interrupt(self, log: StepLog) -> None:
         log["status"] = "interrupted"
         log["completed_at"] = self._run_ended_at
         # Not 0 ms for a step that started after the end.
         log["duration_ms"] = _duration(log) or None
-
-    def _logged(self, log: StepLog) -> StepLog:
-        if self.logs is not None:
-            self.logs.append(log)
-        return log
 
     def _new(self, data: Mapping[str, object], started_at: str | None) -> StepLog:
         return StepLog(
@@ -218,19 +217,8 @@ class Steps:
         )
 
 
-def _attempt(log: StepLog, data: Mapping[str, object], at: str | None) -> _Attempt:
-    began = fields.since_epoch(log["started_at"]) if log["started_at"] is not None else None
-    marks = _Marks(log["node_id"], began, log["position"], fields.label(data.get("attempt")))
-    has_begin = began is not None and data.get("started_at") is not None
-    return _Attempt(log, marks, has_begin, at)
-
-
 def _differ(one: object, other: object) -> bool:
     return one is not None and other is not None and one != other
-
-
-def _ended(_started: _Attempt, _end: _Attempt) -> bool:
-    return True
 
 
 def _began(end: _Attempt, start: _Attempt) -> bool:

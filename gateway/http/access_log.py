@@ -1,7 +1,7 @@
 """The access log and request ids: never the query, which may hold a token.
 
-aiohttp's own access log has the whole request line, and its server log the malformed line of a
-request that it could not parse. Both are replaced here.
+aiohttp's own access log has the whole request line. Its server log would have what it cannot parse,
+but `gateway.http.screen` lets none of that through.
 """
 
 import logging
@@ -10,7 +10,6 @@ import secrets
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http import HttpProcessingError
 
 from gateway.http.handover import HandedOver
 from gateway.log import event
@@ -59,18 +58,3 @@ class AccessLogger(AbstractAccessLogger):
     @property
     def enabled(self) -> bool:
         return self.logger.isEnabledFor(logging.INFO)
-
-
-class _WithoutRequestLine(logging.Filter):
-    """Keeps the bytes of a malformed request out of the log: clients choose them."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg = f"{record.msg} ({type(error).__name__})"
-            record.exc_info = record.exc_text = None
-        return True
-
-
-server_log.addFilter(_WithoutRequestLine())

@@ -4,7 +4,7 @@
 address. The address is only a key to count by: no right depends on it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -40,28 +40,16 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
         return UNKNOWN
     # A unix peer has no IP address: its name is empty, or a path.
     hop = _parse(request.remote)
-    for entry in _forwarded_for(request):
+    # Several lines are one list (RFC 9110, section 5.3).
+    lines = ",".join(request.headers.getall("X-Forwarded-For", ()))
+    for entry in reversed(lines.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):
         if hop is not None and not any(hop in network for network in trusted):
             break
-        before = _parse(entry)
+        before = _parse(entry.strip(" \t"))
         if before is None:
             break
         hop = before
     return UNIX if hop is None else _key(hop)
-
-
-def _forwarded_for(request: web.BaseRequest) -> Iterator[str]:
-    """The entries of all `X-Forwarded-For` lines, last first, at most `_MOST_HOPS`.
-
-    Several lines are one list (RFC 9110, section 5.3).
-    """
-    left = _MOST_HOPS
-    for line in reversed(request.headers.getall("X-Forwarded-For", ())):
-        for entry in reversed(line.rsplit(",", left)):
-            if not left:
-                return
-            left -= 1
-            yield entry.strip(" \t")
 
 
 def _parse(text: str) -> _Address | None:

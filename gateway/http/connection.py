@@ -10,12 +10,11 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway.http.access_log import AccessLogger, access_log, server_log
-from gateway.http.responses import INTERNAL_ERROR, error_response, final_error
+from gateway.http.responses import INTERNAL_ERROR, final_error
 from gateway.http.screen import MAX_HEADERS, MAX_LINE_BYTES, PIECE_BYTES, Fault, Screen, raw_answer
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
@@ -38,15 +37,6 @@ _LOG_SECONDS = 60.0
 """Seconds between two log lines about connections that were cut or refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimit:
-    """How many connections may be open at once: each takes a file descriptor."""
-
-    most: int
-    streams: Callable[[], int]
-    """How many are open streams: these count, although they are no `Connection` any more."""
-
-
 class Connections:
     """All connections but the open streams: cuts those that bring no request in time, and the
     longest idle one when there are too many. `tick` is to be called every `tick_seconds`."""
@@ -55,17 +45,21 @@ class Connections:
         self,
         header_timeout: float,
         set_options: Callable[[socket.socket], None] | None = None,
-        limit: ConnectionLimit | None = None,
+        *,
+        most: int | None = None,
+        streams: Callable[[], int] = lambda: 0,
         metrics: Metrics | None = None,
     ) -> None:
         """*header_timeout*: seconds for the headers of the first request. *set_options* is called
-        with each socket; None where the listening one passes its options on. *limit*: None for any
-        number of connections. *metrics* counts refusals.
+        with each socket; None where the listening one passes its options on. *most*: connections
+        that may be open at once, since each takes a file descriptor; None for any number.
+        *streams*: how many are open streams, which count too. *metrics* counts refusals.
         """
         self._header_timeout = header_timeout
         self.tick_seconds = header_timeout / _CHECKS
         self._set_options = set_options
-        self._limit = limit
+        self._most = most
+        self._streams = streams
         self._metrics = metrics or Metrics()
         self._fault_log = RateLimitedLog(_LOG_SECONDS)
         self._limit_log = RateLimitedLog(_LOG_SECONDS)
@@ -93,9 +87,8 @@ class Connections:
         self._none_awaited.clear()
         self._open.add(connection)
         self._idle[connection] = None
-        limit = self._limit
-        if limit is not None and len(self._open) + limit.streams() > limit.most:
-            self._cut_longest_idle(limit.most)
+        if self._most is not None and len(self._open) + self._streams() > self._most:
+            self._cut_longest_idle(self._most)
 
     def request_received(self, connection: "Connection") -> None:
         """The head of a request has arrived."""
@@ -114,14 +107,14 @@ class Connections:
 
     def refused(self, connection: "Connection", fault: Fault) -> None:
         """*connection* has sent something that is no valid request."""
-        self._metrics.refusals[fault.value] += 1
+        self._metrics.refusals[fault.code] += 1
         if (held_back := self._fault_log.due()) is not None:
             peer = connection.peername
             server_log.info(
                 "A connection from %a sent what is no valid request (%s); it is closed (%d more "
                 "since the last line).",
                 peer[0] if isinstance(peer, tuple) else peer,
-                fault.value,
+                fault.code,
                 held_back,
             )
 
@@ -259,7 +252,7 @@ class Connection(web.RequestHandler):
         """
         # For its log line, and to raise.
         super().handle_error(request, status, exc, message)
-        return final_error(error_response(status, "internal_error", INTERNAL_ERROR))
+        return final_error(status, "internal_error", INTERNAL_ERROR)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -267,7 +260,7 @@ class Connection(web.RequestHandler):
         """Called by aiohttp with each answer, also with those that no middleware has seen."""
         if isinstance(resp, web.HTTPException) and resp.status == 417:
             message = "Only `Expect: 100-continue` is supported: leave out any other expectation."
-            resp = final_error(error_response(417, "expectation_failed", message))
+            resp = final_error(417, "expectation_failed", message)
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

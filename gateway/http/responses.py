@@ -77,8 +77,9 @@ def error_response(
     return json_response({"error": code, "message": message}, status, headers)
 
 
-def final_error(response: web.Response) -> web.Response:
-    """*response* as the answer to what no middleware sees; it ends the connection."""
+def final_error(status: int, code: str, message: str) -> web.Response:
+    """The answer to what no middleware sees; it ends the connection."""
+    response = error_response(status, code, message)
     # No signal of the application is sent for a request that could not be parsed.
     add_common_headers(response)
     response.force_close()

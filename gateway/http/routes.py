@@ -1,4 +1,4 @@
-"""The paths of the API with CORS, and the small handlers: health and tickets."""
+"""CORS, and the small handlers: health and tickets."""
 
 from dataclasses import dataclass
 
@@ -59,12 +59,6 @@ class TicketHandler:
         return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})
 
 
-STREAM_PATH = "/api/v1/sse/executions/{execution_id}/stream"
-TICKET_PATH = "/api/v1/sse/executions/{execution_id}/ticket"
-RUNS_PATH = "/api/v1/workflows/{workflow_id}/runs/{execution_id}"
-HEALTH_PATH = "/api/v1/sse/health"
-CLIENT_PATH = "/api/v1/sse/client/{name}"
-
 _ALLOWED_HEADERS = (
     "Authorization",
     "X-Organization-ID",
@@ -75,24 +69,6 @@ _ALLOWED_HEADERS = (
 )
 _EXPOSED_HEADERS = ("ETag", "Retry-After")
 _PREFLIGHT_SECONDS = 600
-
-
-def add_routes(
-    application: web.Application,
-    *,
-    stream: Handler,
-    ticket: Handler,
-    runs: Handler,
-    health: Handler,
-    client: Handler,
-) -> None:
-    """Add every path of the contract."""
-    # HEAD would run the stream handler, and its body would corrupt the connection's next response.
-    application.router.add_get(STREAM_PATH, stream, allow_head=False)
-    application.router.add_post(TICKET_PATH, ticket)
-    application.router.add_get(RUNS_PATH, runs)
-    application.router.add_get(HEALTH_PATH, health)
-    application.router.add_get(CLIENT_PATH, client)
 
 
 def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:

@@ -7,12 +7,12 @@ as its history has not moved, which is checked for each poll: no answer is older
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.bus.history import PAGE_BYTES, History
 from gateway.errors import RunNotFound, RunTooLarge, Unavailable
-from gateway.events.envelope import EventRules
+from gateway.events.envelope import STANDARD_RULES, EventRules
 from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_document import (
     EVENT_OVERHEAD,
@@ -27,8 +27,6 @@ from gateway.metrics import Metrics
 
 UNPAUSED_BYTES = 128 * 1024
 """Bytes of history that are folded without a pause; one event may be larger."""
-
-_RULES = EventRules()
 
 
 class Turns:
@@ -69,35 +67,28 @@ class _Shared:
     polls: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class Documents:
     """The documents that polls use, and those that are remembered."""
 
-    def __init__(
-        self,
-        history: History,
-        budget: Budget,
-        metrics: Metrics,
-        *,
-        seconds: float,
-        most_bytes: int,
-        most_events: int,
-        rules: EventRules = _RULES,
-    ) -> None:
-        """*seconds*: how long a history may take to be read.
-        *most_bytes*, *most_events*: what a history holds, about, unless producers set other bounds;
-        what exceeds them is counted while it is read."""
-        self._history = history
-        self._budget = budget
-        self._metrics = metrics
-        self._seconds = seconds
-        self._most_bytes = most_bytes
-        self._most_events = most_events
-        self._rules = rules
-        self._shared: dict[Key, _Shared] = {}
-        # Those of them that nobody reads; the one that was read last comes last.
-        self._remembered: dict[Key, _Shared] = {}
-        self._turns = Turns()
-        budget.evict = self._evict
+    history: History
+    budget: Budget
+    metrics: Metrics
+    seconds: float
+    """How long a history may take to be read."""
+    most_bytes: int
+    """What a history holds, about, unless producers set other bounds; what exceeds it is counted
+    while it is read."""
+    most_events: int
+    """The same in events."""
+    rules: EventRules = STANDARD_RULES
+    _shared: dict[Key, _Shared] = field(default_factory=dict)
+    # Those of them that nobody reads; the one that was read last comes last.
+    _remembered: dict[Key, _Shared] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns)
+
+    def __post_init__(self) -> None:
+        self.budget.evict = self._evict
 
     @asynccontextmanager
     async def read(self, key: Key) -> AsyncIterator[Document]:
@@ -136,10 +127,10 @@ class Documents:
             RunNotFound: it is not known, or no longer kept.
             RedisUnavailable: Redis could not be asked.
         """
-        name = (await self._history.meta(execution_id)).run_of(epoch)
+        name = (await self.history.meta(execution_id)).run_of(epoch)
         # Of a former run the entries expire before their name is forgotten.
         if name is None or (
-            name and not (await self._history.page(execution_id, None, run=name)).last
+            name and not (await self.history.page(execution_id, None, run=name)).last
         ):
             raise RunNotFound
         return name
@@ -151,14 +142,20 @@ class Documents:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        extent = await self._history.extent(execution_id)
+        extent = await self.history.extent(execution_id)
         if not run and known.last is not None and extent.last not in (None, known.last):
             # Without reading what has come since: that may be a page for each poll.
             return False
-        page = await self._history.page(execution_id, known.last, run=run)
+        page = await self.history.page(execution_id, known.last, run=run)
         # Where nothing is kept, the end is all that is still known.
         last = known.last if page.cursor_status == "valid" else page.terminal
         return not page.entries and HistoryRange(page.first, last) == known
+
+    def drop(self, execution_id: str) -> None:
+        """Keep no document of this execution in memory: it was forgotten."""
+        for key, shared in list(self._shared.items()):
+            if key.execution_id == execution_id:
+                self._forget(key, shared)
 
     def _start(self, key: Key) -> _Shared:
         charge = Charge(Payer(key.organization_id, is_reader=False))
@@ -171,7 +168,7 @@ class Documents:
         """Remember a document that nobody reads any more, if it can be used again."""
         if shared.polls:
             return
-        task, most = shared.task, self._budget.most_remembered
+        task, most = shared.task, self.budget.most_remembered
         is_folded = task.done() and not task.cancelled() and task.exception() is None
         if not is_folded or self._shared.get(key) is not shared or shared.charge.bytes > most:
             self._forget(key, shared)
@@ -179,7 +176,7 @@ class Documents:
         self._remembered[key] = shared
         while sum(one.charge.bytes for one in self._remembered.values()) > most:
             self._evict()
-        self._budget.serve()
+        self.budget.serve()
 
     def _evict(self, organization_id: str | None = None) -> bool:
         """Forget what nobody has read for longest, of this organization or of any."""
@@ -195,25 +192,25 @@ class Documents:
             del self._shared[key]
             self._remembered.pop(key, None)
         if not shared.polls:
-            self._budget.release(shared.charge)
+            self.budget.release(shared.charge)
             shared.task.cancel()
 
     async def _fold(self, key: Key, charge: Charge) -> Document:
-        await self._budget.take(charge, await self._estimate(key))
+        await self.budget.take(charge, await self._estimate(key))
         # Of a former run only its events are known.
-        meta = None if key.query.run else await self._history.meta(key.execution_id)
-        builder = DocumentBuilder(key.execution_id, key.query, self._metrics, self._rules, meta)
+        meta = None if key.query.run else await self.history.meta(key.execution_id)
+        builder = DocumentBuilder(key.execution_id, key.query, self.metrics, self.rules, meta)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self.seconds):
                 while not builder.is_complete:
-                    page = await self._history.page(
+                    page = await self.history.page(
                         key.execution_id, builder.cursor, run=key.query.run
                     )
                     async for _ in self._turns.paced(builder.add(page)):
-                        if builder.size > self._budget.largest:
+                        if builder.size > self.budget.largest:
                             raise RunTooLarge
                         if builder.size > charge.bytes:
-                            self._budget.resize(charge, builder.size)
+                            self.budget.resize(charge, builder.size)
         except TimeoutError:
             raise Unavailable(
                 "The run could not be read in time: try again in a few seconds."
@@ -221,16 +218,16 @@ class Documents:
         async for _ in self._turns.paced(builder.encode_logs()):
             pass
         document = builder.document()
-        self._budget.resize(charge, document.size)
+        self.budget.resize(charge, document.size)
         return document
 
     async def _estimate(self, key: Key) -> int:
         """The bytes that folding takes at most: every event may also be the output of a step."""
-        extent = await self._history.extent(key.execution_id)
-        size = 2 * min(extent.bytes, self._most_bytes)
-        size += EVENT_OVERHEAD * min(extent.events, self._most_events)
+        extent = await self.history.extent(key.execution_id)
+        size = 2 * min(extent.bytes, self.most_bytes)
+        size += EVENT_OVERHEAD * min(extent.events, self.most_events)
         if not key.query.with_logs:
             size = min(size, PAGE_BYTES)
         elif key.query.limit is not None:
             size = min(size, 3 * PAGE_OF_EVENTS_BYTES)
-        return min(LEAST_BYTES + size + min(extent.bytes, PAGE_BYTES), self._budget.largest)
+        return min(LEAST_BYTES + size + min(extent.bytes, PAGE_BYTES), self.budget.largest)

@@ -12,7 +12,7 @@ import orjson
 
 from gateway.bus.history import Entry, Page, envelope_of
 from gateway.contract.meta import RunMeta
-from gateway.events.envelope import EventRules, with_id
+from gateway.events.envelope import STANDARD_RULES, EventRules, with_id
 from gateway.events.history_page import CursorStatus
 from gateway.events.ids import EventId
 from gateway.events.json_edit import parse
@@ -37,8 +37,6 @@ END_BYTES = 128
 """What remains of a step that has ended, where logs are not kept."""
 
 _CHUNK_BYTES = 64 * 1024
-
-_RULES = EventRules()
 
 
 class Query(NamedTuple):
@@ -96,7 +94,7 @@ class DocumentBuilder:
         execution_id: str,
         query: Query,
         metrics: Metrics,
-        rules: EventRules = _RULES,
+        rules: EventRules = STANDARD_RULES,
         meta: RunMeta | None = None,
     ) -> None:
         """*meta*: what is known of the run beside the events that are kept."""
@@ -112,7 +110,7 @@ class DocumentBuilder:
         self._reset(None)
 
     def _reset(self, first: EventId | None) -> None:
-        pack = _encode if self._query.with_logs else _drop
+        pack = _encode if self._query.with_logs else lambda _: None
         self._run = RunFold(
             self._rules.terminal_types,
             pack=pack,
@@ -153,6 +151,9 @@ class DocumentBuilder:
             yield entry.payload
         if page.terminal is None or self._has_end:
             self.is_complete = self._has_end or not page.more
+            if self.is_complete and self._query.run and self.cursor is not None:
+                # It was restarted before its end.
+                self._run.end("ended", str(self.cursor))
         elif not page.more:
             # The terminal event was either added just now, or is no longer kept.
             status = page.status(self._rules.terminal_types)
@@ -262,10 +263,6 @@ def _encode(output: object) -> bytes | None:
     except orjson.JSONEncodeError:
         # Nested too deep to be encoded: it shows in its event alone.
         return None
-
-
-def _drop(output: object) -> None:
-    pass
 
 
 def _append(chunks: list[bytearray], element: bytes, number: int) -> None:

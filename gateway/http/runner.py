@@ -4,7 +4,6 @@ from typing import cast
 
 from aiohttp import web
 
-from gateway.http.access_log import AccessLogger, access_log, server_log
 from gateway.http.connection import Connections, ProtocolFactory
 from gateway.ticker import Ticker
 
@@ -28,9 +27,6 @@ class Runner(web.AppRunner):
             # Not aiohttp's default: cancel a handler whose client has left.
             handler_cancellation=True,
             shutdown_timeout=FORCED_AFTER,
-            access_log_class=AccessLogger,
-            access_log=access_log,
-            logger=server_log,
         )
         self._connections = connections
         self._ticker = ticker

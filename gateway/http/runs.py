@@ -29,7 +29,7 @@ from gateway.errors import (
 from gateway.events.ids import parse_id
 from gateway.fanout.stalls import StallWatch
 from gateway.http.credentials import read_credentials
-from gateway.http.poll_budget import Budget, Charge, Payer
+from gateway.http.poll_budget import Charge, Payer
 from gateway.http.run_cache import Documents, Key
 from gateway.http.run_document import HistoryRange, Query
 from gateway.log import RateLimitedLog
@@ -43,7 +43,7 @@ ANY_WORKFLOW = "-"
 """As a workflow's id: the one that the execution belongs to. A client that follows an execution
 need not know it; access is decided by the execution's own id."""
 
-_EPOCH_DIGITS = 20
+_EPOCHS = range(10**20)
 
 MAX_LIMIT = 10_000
 """The largest `limit`."""
@@ -69,7 +69,6 @@ class RunsHandler:
     quota: Quota
     registry: Registry
     documents: Documents
-    budget: Budget
     stalls: StallWatch
     metrics: Metrics
     seconds: float
@@ -94,6 +93,7 @@ class RunsHandler:
                 raise ExecutionNotFound
             return await self._answer(request, key, workflow_id)
         except ExecutionForgotten:
+            self.documents.drop(execution_id)
             raise ExecutionNotFound from None
         except RedisUnavailable as error:
             raise Unavailable(
@@ -117,11 +117,11 @@ class RunsHandler:
             response.content_type = "application/json"
             response.content_length = sum(map(len, chunks))
             buffer = Charge(Payer(key.organization_id, is_reader=True))
-            await self.budget.take(buffer, _BUFFER_BYTES)
+            await self.documents.budget.take(buffer, _BUFFER_BYTES)
             try:
                 await self._write(request, response, chunks)
             finally:
-                self.budget.release(buffer)
+                self.documents.budget.release(buffer)
             return response
 
     async def _write(
@@ -149,13 +149,8 @@ class RunsHandler:
 
     def _count_cut(self, reason: str) -> None:
         self.metrics.polls_cut[reason] += 1
-        if (held_back := self._cut_log.due()) is not None:
-            log.warning(
-                "A poll was cut because its client did not read the answer in time (%s). %d more "
-                "since the last such line.",
-                reason,
-                held_back,
-            )
+        message = "A poll was cut because its client did not read the answer in time (%s)."
+        self._cut_log.warning(log, message, reason)
 
 
 class _Writer:
@@ -207,31 +202,31 @@ def _query(request: web.Request) -> Query:
 
 
 def _limit(request: web.Request) -> int | None:
-    given = request.query.get("limit")
-    if given is None:
-        return None
-    if given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT)):
-        limit = int(given)
-        if 1 <= limit <= MAX_LIMIT:
-            return limit
-    raise MalformedRequest(
+    refusal = MalformedRequest(
         f"The limit is malformed: send a number of events from 1 to {MAX_LIMIT}, or leave it out "
         "to get all events.",
         "malformed_limit",
     )
+    return _number(request.query.get("limit"), range(1, MAX_LIMIT + 1), refusal)
 
 
 def _epoch(request: web.Request) -> int | None:
     """Which run is asked for, by any epoch of it; None for the present one."""
-    given = request.query.get("epoch")
-    if given is None:
-        return None
-    if given.isascii() and given.isdigit() and len(given) <= _EPOCH_DIGITS:
-        return int(given)
-    raise MalformedRequest(
+    refusal = MalformedRequest(
         "The epoch is malformed: send what stands before the hyphen in an event's id.",
         "malformed_epoch",
     )
+    return _number(request.query.get("epoch"), _EPOCHS, refusal)
+
+
+def _number(given: str | None, among: range, refusal: MalformedRequest) -> int | None:
+    if given is None:
+        return None
+    # Not too long first: Python refuses to read a number of thousands of digits.
+    is_number = given.isascii() and given.isdigit() and len(given) <= len(str(among[-1]))
+    if is_number and int(given) in among:
+        return int(given)
+    raise refusal
 
 
 def _known_range(tags: Collection[str], query: Query) -> HistoryRange | None:

@@ -15,7 +15,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.http.responses import error_response, final_error
+from gateway.http.responses import final_error
 
 MAX_LINE_BYTES = 8192
 """Most bytes of a request's target, and of one header's value: a token of many claims takes 4 KiB,
@@ -45,31 +45,30 @@ copies the path."""
 
 
 class Fault(Enum):
-    """Why nothing more is read from a connection."""
+    """Why nothing more is read from a connection, and what it is answered."""
 
-    MALFORMED = "malformed_request"
-    TOO_LONG = "headers_too_large"
-    NO_ROUTE = "not_found"
-
-
-_ANSWERS = {
-    Fault.MALFORMED: (
+    MALFORMED = (
         "400 Bad Request",
+        "malformed_request",
         "The request is not valid HTTP: correct the client that sent it.",
-    ),
+    )
     # RFC 6585, section 5.
-    Fault.TOO_LONG: (
+    TOO_LONG = (
         "431 Request Header Fields Too Large",
+        "headers_too_large",
         "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
-    ),
-    Fault.NO_ROUTE: ("404 Not Found", "Not Found: see the paths in the README."),
-}
+    )
+    NO_ROUTE = ("404 Not Found", "not_found", "Not Found: see the paths in the README.")
+
+    def __init__(self, status: str, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
 
 
 def raw_answer(fault: Fault) -> bytes:
     """The whole answer as bytes: without a request there is nothing that aiohttp could answer."""
-    status, message = _ANSWERS[fault]
-    response = final_error(error_response(int(status[:3]), fault.value, message))
+    response = final_error(int(fault.status[:3]), fault.code, fault.message)
     body = response.body
     assert isinstance(body, bytes)  # noqa: S101 - for the type checker: `error_response` made it
     headers = {
@@ -78,7 +77,7 @@ def raw_answer(fault: Fault) -> bytes:
         "Connection": "close",
         "Date": formatdate(usegmt=True),
     }
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"HTTP/1.1 {fault.status}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 _PACKAGE = Path(__file__).parents[1]
-_TYPES = {".js": "text/javascript", ".ts": "text/plain"}
+_CLIENT_TYPES = {".js": "text/javascript", ".ts": "text/plain"}
+_PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _IMPORT = re.compile(rb'(from\s+"\./[\w-]+\.js)(")')
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATED = "public, no-cache"
@@ -22,7 +23,7 @@ def client_handler() -> Handler:
     sources = {
         file.name: file.read_bytes()
         for file in (_PACKAGE / "client").iterdir()
-        if file.name.endswith(tuple(_TYPES))
+        if file.suffix in _CLIENT_TYPES
     }
     joined = b"".join(sources[name] for name in sorted(sources))
     version = hashlib.sha256(joined).hexdigest()[:16]
@@ -40,15 +41,13 @@ def client_handler() -> Handler:
         headers = {"ETag": tag, "Cache-Control": caching}
         if version in {known.value for known in request.if_none_match or ()}:
             return web.Response(status=304, headers=headers)
-        content_type = _TYPES[name[name.rindex(".") :]]
+        content_type = _CLIENT_TYPES[Path(name).suffix]
         return web.Response(
             body=modules[name], content_type=content_type, charset="utf-8", headers=headers
         )
 
     return handle
 
-
-_PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 _HEADERS = {
     # After an upgrade the page is the new one.
@@ -65,9 +64,7 @@ _HEADERS = {
 def add_page(application: web.Application) -> None:
     """Serve the page."""
     for file in (_PACKAGE / "page").iterdir():
-        _, dot, suffix = file.name.rpartition(".")
-        content_type = _PAGE_TYPES.get(dot + suffix)
-        if content_type is not None:
+        if content_type := _PAGE_TYPES.get(file.suffix):
             path = "/" if file.name == "index.html" else f"/page/{file.name}"
             application.router.add_get(path, _file(file.read_bytes(), content_type))
 

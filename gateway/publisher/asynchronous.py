@@ -11,7 +11,7 @@ from gateway.bus.errors import REDIS_ERRORS
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
-from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.composer import Outgoing
 from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ CONNECTIONS = 8
 T = TypeVar("T")
 
 
-class Publisher(Producer[Coroutine[Any, Any, str]]):
+class Publisher(Producer[Coroutine[Any, Any, str], Coroutine[Any, Any, None]]):
     """Publishes events from asyncio; awaiting a method gives the event's id."""
 
     buffered: "AsyncBuffer"
@@ -33,34 +33,11 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         self._server = server_of(self._redis)
         self.buffered = AsyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
-    async def register(
-        self, execution_id: str, organization_id: str, workflow_id: str | None = None
-    ) -> None:
-        """Register an execution: only this organization may watch it. Repeating is harmless.
-
-        Raises:
-            RegistrationRefused: it is registered for another organization or workflow.
-            PublishFailed: Redis did not accept it before the deadline.
-        """
-        registration = Registration(execution_id, organization_id, workflow_id)
+    async def _register(self, registration: Registration) -> None:
         call = registration.call(self._composer.limits)
-        answer = await self._retry(lambda: self._call(call), RetryDeadline(self._deadline))
-        registration.check(answer)
+        registration.check(await self._retry(lambda: self._call(call)))
 
-    async def flush(self, timeout: float | None = None) -> None:
-        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
-
-        Raises:
-            PublishFailed: some events still wait; the buffer goes on trying.
-        """
-        await self.buffered.flush(timeout)
-
-    async def close(self, timeout: float | None = None) -> None:
-        """Flush the buffer, stop it, and close the connections to Redis.
-
-        Raises:
-            PublishFailed: some events still waited after *timeout* seconds; they are lost.
-        """
+    async def _close(self, timeout: float | None) -> None:
         try:
             await self.buffered.close(timeout)
         finally:
@@ -73,8 +50,7 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
         await self.close()
 
     async def _deliver(self, event: Outgoing) -> str:
-        deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        return await self._retry(lambda: self._run(event), deadline)
+        return await self._retry(lambda: self._run(event), event.idempotency_key)
 
     async def _send(self, event: Outgoing) -> None:
         await self._attempt(lambda: self._run(event))
@@ -94,7 +70,10 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
             pipeline.execute_command("WAIT", self._min_replicas, self._wait_ms)
             return self._replicated(*await pipeline.execute())
 
-    async def _retry(self, call: Callable[[], Awaitable[T]], deadline: RetryDeadline) -> T:
+    async def _retry(
+        self, call: Callable[[], Awaitable[T]], idempotency_key: str | None = None
+    ) -> T:
+        deadline = RetryDeadline(self._deadline, idempotency_key)
         while True:
             try:
                 return await self._attempt(call)
@@ -112,18 +91,10 @@ class Publisher(Producer[Coroutine[Any, Any, str]]):
             raise
 
 
-class AsyncBuffer(Buffer):
+class AsyncBuffer(Buffer[Coroutine[Any, Any, None]]):
     """Sends in a task that runs while events wait. Its methods return None at once."""
 
-    def __init__(
-        self,
-        composer: Composer,
-        max_events: int,
-        deadline: float,
-        send: Callable[[Outgoing], Awaitable[None]],
-    ) -> None:
-        super().__init__(composer, max_events, deadline)
-        self._send = send
+    def _reset(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -156,10 +127,10 @@ class AsyncBuffer(Buffer):
                     await self._send(self._waiting[0])
                 except REDIS_ERRORS as error:
                     await asyncio.sleep(self._pause_after(error))
+                    continue
                 except RunRestarted as refusal:
-                    self._refused(refusal)
-                else:
-                    self._sent()
+                    self._left_out(refusal)
+                self._sent()
         finally:
             # `close` raises to its caller; when the loop just ends, only the log can tell.
             if self._waiting and not self._closed:

@@ -3,8 +3,10 @@
 import logging
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
+from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import ConfigurationError
 from gateway.events.ending import TerminalTypes, read_terminal_types
@@ -31,9 +33,28 @@ LOG_INTERVAL = 10.0
 
 _DEFAULT_LIMITS = HistoryLimits()
 
+N = TypeVar("N")
+"""What `register`, `flush` and `close` return: None, or in asyncio a coroutine."""
 
-class Producer(EventMethods[R]):
+
+def _mistakes(
+    redis_url: str, deadline: float, buffer_events: int, min_replicas: int
+) -> Iterator[str]:
+    for name, value in (("deadline", deadline), ("buffer_events", buffer_events)):
+        if not value > 0:
+            yield f"{name} is {value}: make it more than 0."
+    if min_replicas < 0:
+        yield f"min_replicas is {min_replicas}: make it 0 or more."
+    try:
+        check_redis_url(redis_url)
+    except ValueError as error:
+        yield f"redis_url: {error}."
+
+
+class Producer(EventMethods[R], Generic[R, N]):
     """A publisher of events: each method sends its event before it returns."""
+
+    buffered: "Buffer[N]"
 
     def __init__(
         self,
@@ -60,17 +81,7 @@ class Producer(EventMethods[R]):
         Raises:
             ConfigurationError: an argument is not valid; it names each.
         """
-        mistakes = [
-            f"{name} is {value}: make it more than 0."
-            for name, value in (("deadline", deadline), ("buffer_events", buffer_events))
-            if not value > 0
-        ]
-        if min_replicas < 0:
-            mistakes.append(f"min_replicas is {min_replicas}: make it 0 or more.")
-        try:
-            check_redis_url(redis_url)
-        except ValueError as error:
-            mistakes.append(f"redis_url: {error}.")
+        mistakes = list(_mistakes(redis_url, deadline, buffer_events, min_replicas))
         endings: TerminalTypes = {}
         try:
             endings = read_terminal_types(terminal_types)
@@ -85,6 +96,33 @@ class Producer(EventMethods[R]):
         # Less than an attempt, so that its answer comes in time.
         self._wait_ms = int(attempt_seconds(deadline) * 600)
         self._connect(redis_url, buffer_events)
+
+    def register(
+        self, execution_id: str, organization_id: str, workflow_id: str | None = None
+    ) -> N:
+        """Register an execution: only this organization may watch it. Repeating is harmless.
+
+        Raises:
+            RegistrationRefused: it is registered for another organization or workflow.
+            PublishFailed: Redis did not accept it before the deadline.
+        """
+        return self._register(Registration(execution_id, organization_id, workflow_id))
+
+    def flush(self, timeout: float | None = None) -> N:
+        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
+
+        Raises:
+            PublishFailed: some events still wait; the buffer goes on trying.
+        """
+        return self.buffered.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> N:
+        """Flush the buffer, stop it, and close the connections to Redis.
+
+        Raises:
+            PublishFailed: some events still waited after *timeout* seconds; they are lost.
+        """
+        return self._close(timeout)
 
     def join_run(self, execution_id: str) -> None:
         """What follows belongs to the present run of *execution_id*.
@@ -102,22 +140,48 @@ class Producer(EventMethods[R]):
     def _connect(self, redis_url: str, buffer_events: int) -> None:
         """Make the client and the buffer; called once."""
 
+    @abstractmethod
+    def _register(self, registration: Registration) -> N: ...
 
-class Buffer(EventMethods[None]):
+    @abstractmethod
+    def _close(self, timeout: float | None) -> N: ...
+
+
+class Buffer(EventMethods[None], Generic[N]):
     """Accepts events at once and sends them in the background, in order, however long it takes.
 
     Events that are not valid are refused at once, as by the publisher. `len` is how many wait.
     """
 
-    def __init__(self, composer: Composer, max_events: int, deadline: float) -> None:
+    def __init__(
+        self,
+        composer: Composer,
+        max_events: int,
+        deadline: float,
+        send: Callable[[Outgoing], Any],
+    ) -> None:
         super().__init__(composer)
         self._max_events = max_events
         self._deadline = deadline
+        self._send = send
         self._waiting: deque[Outgoing] = deque()
         self._closed = False
         self._problem = ""
         self._backoff = backoff()
         self._log = RateLimitedLog(LOG_INTERVAL)
+        self._reset()
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Begin without a worker."""
+
+    @abstractmethod
+    def flush(self, timeout: float | None = None) -> N:
+        """See `Producer.flush`."""
+
+    @abstractmethod
+    def close(self, timeout: float | None = None) -> N:
+        """Flush and stop; no more events are accepted."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -137,10 +201,8 @@ class Buffer(EventMethods[None]):
         self._problem = ""
         self._backoff.reset()
 
-    def _refused(self, refusal: RunRestarted) -> None:
-        """It is of a former run, and never sent."""
+    def _left_out(self, refusal: RunRestarted) -> None:
         self._log.warning(log, "An event is left out. %s", refusal)
-        self._sent()
 
     def _pause_after(self, error: Exception) -> float:
         """Seconds until the next attempt: there is always one, also where Redis refuses."""

@@ -4,7 +4,9 @@ Everything that can be wrong with an event is found here, before anything is sen
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -17,9 +19,8 @@ from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
 from gateway.events.fields import moment_of, stamp
 from gateway.events.json_edit import parse_object
-from gateway.publisher.encoding import Default, encode
+from gateway.publisher.encoding import Default, Moment, encode, instant
 from gateway.publisher.retry import EventRefused, EventTooLarge
-from gateway.publisher.timestamps import Moment, instant
 
 MAX_KEY_LENGTH = 256
 """Most characters of an idempotency key: Redis keeps each for five minutes."""
@@ -32,7 +33,8 @@ class Outgoing(NamedTuple):
     """One event, ready to be sent; repeating the call does not double it."""
 
     idempotency_key: str
-    call: Call
+    call: Callable[..., Call]
+    """Makes the call; *began*: see `publish_call`."""
     execution_id: str
     restarts: bool
     """It begins a new run."""
@@ -56,8 +58,8 @@ class Composer:
         event_type: str,
         data: object,
         *,
-        timestamp: Moment | None,
-        idempotency_key: str | None,
+        timestamp: Moment | None = None,
+        idempotency_key: str | None = None,
         restart_ttl_ms: int | None = None,
     ) -> Outgoing:
         """The event; without a *timestamp* it happens now. *restart_ttl_ms*: see `publish_call`.
@@ -71,7 +73,8 @@ class Composer:
         key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
         payload = self._payload(event_type, data, stamp(instant(timestamp)))
         terminal_type = with_status(event_type, payload, self.terminal_types)
-        call = publish_call(
+        call = partial(
+            publish_call,
             execution_id,
             payload,
             channel=channel(self.channel_prefix, execution_id),

@@ -1,4 +1,5 @@
 """Writes the data of an event as JSON: all that `json.dumps` takes, and the usual Python values.
+Times are UTC with `Z`, to the millisecond.
 
 orjson writes ordinary data. What it refuses (keys that are not text, integers above 64 bits, half
 a surrogate pair) is first made plain by a walk, which is slower and knows the path of each value.
@@ -9,7 +10,7 @@ import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, ClassVar, Protocol, cast
@@ -19,7 +20,6 @@ import orjson
 
 from gateway.events.fields import stamp
 from gateway.publisher.retry import EventRefused
-from gateway.publisher.timestamps import instant
 
 MAX_DEPTH = 250
 """Most levels of lists and objects within each other; orjson has about the same limit."""
@@ -47,6 +47,32 @@ Default = Callable[[Any], Any]
 raises TypeError."""
 
 
+Moment = datetime | str
+"""A time from a producer: a datetime or ISO 8601 text. Without a zone it is UTC."""
+
+
+def instant(moment: Moment | None) -> datetime:
+    """*moment* with its zone; None is now.
+
+    Raises:
+        EventRefused: it is not a time.
+    """
+    if moment is None:
+        return datetime.now(UTC)
+    try:
+        when = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment)
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise EventRefused(
+            f"{moment!r} is not a time: give a datetime, or text like 2025-01-31T12:00:00.000Z."
+        ) from None
+
+
+def milliseconds(begin: datetime, end: datetime) -> int:
+    """Whole milliseconds between two instants; 0 where the clocks of two machines disagree."""
+    return max(0, (end - begin) // timedelta(milliseconds=1))
+
+
 def encode(data: object, default: Default | None) -> bytes:
     """*data* as JSON. NaN and the infinities become null, as every JSON writer of JavaScript does.
 
@@ -55,7 +81,7 @@ def encode(data: object, default: Default | None) -> bytes:
     """
 
     def other(value: object) -> object:
-        return _known(value, default)
+        return _simpler(value, default)
 
     try:
         return orjson.dumps(
@@ -74,7 +100,7 @@ def encode(data: object, default: Default | None) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _known(value: object, default: Default | None) -> object:
+def _simpler(value: object, default: Default | None) -> object:
     """*value* by the next simpler type; raises TypeError for one that is not known."""
     match value:
         case datetime():

@@ -10,8 +10,7 @@ from typing import Generic, TypedDict, TypeVar, Unpack
 from gateway.contract.scripts import FORMER_RUN_TTL_MS
 from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
-from gateway.publisher.encoding import JsonObject
-from gateway.publisher.timestamps import Moment, instant, milliseconds
+from gateway.publisher.encoding import JsonObject, Moment, instant, milliseconds
 
 R = TypeVar("R")
 
@@ -40,11 +39,9 @@ class EventMethods(ABC, Generic[R]):
         execution_id: str,
         type: str,
         data: JsonObject,
-        *,
-        timestamp: Moment | None = None,
-        idempotency_key: str | None = None,
+        **sending: Unpack[Sending],
     ) -> R:
-        """Publish an event of any type; `Sending` describes the last two arguments.
+        """Publish an event of any type.
 
         *data* is a dict, dataclass or pydantic model. It may hold all that `json.dumps` takes,
         and these: dates, times and UUIDs as text (a datetime in UTC), Decimal as text, an Enum as
@@ -58,10 +55,7 @@ class EventMethods(ABC, Generic[R]):
             RunRestarted: it is of a run that was restarted since (a publisher).
             BufferFull: the buffer did not accept it (a buffer).
         """
-        event = self._composer.compose(
-            execution_id, type, data, timestamp=timestamp, idempotency_key=idempotency_key
-        )
-        return self._deliver(event)
+        return self._deliver(self._composer.compose(execution_id, type, data, **sending))
 
     def restart(
         self,
@@ -82,9 +76,8 @@ class EventMethods(ABC, Generic[R]):
             execution_id,
             type,
             data if data is not None else {},
-            timestamp=sending.get("timestamp"),
-            idempotency_key=sending.get("idempotency_key"),
             restart_ttl_ms=self._composer.limits.history_ttl_ms if keep else FORMER_RUN_TTL_MS,
+            **sending,
         )
         return self._deliver(event)
 
@@ -97,7 +90,7 @@ class EventMethods(ABC, Generic[R]):
         timestamp: Moment | None = None,
     ) -> None:
         """Raise EventRefused or EventTooLarge where `publish` would; nothing is sent."""
-        self._composer.compose(execution_id, type, data, timestamp=timestamp, idempotency_key=None)
+        self._composer.compose(execution_id, type, data, timestamp=timestamp)
 
     def step_started(
         self,
@@ -115,7 +108,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "running",
             "started_at": stamp(instant(started_at)),
-            **_known(position=position),
+            **_given(position=position),
         }
         return self.publish(execution_id, "step:started", data, **sending)
 
@@ -138,7 +131,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "success",
             **_span(started_at, completed_at, duration_ms),
-            **_known(position=position),
+            **_given(position=position),
             "output": output if output is not None else {},
         }
         return self.publish(execution_id, "step:completed", data, **sending)
@@ -162,7 +155,7 @@ class EventMethods(ABC, Generic[R]):
             "node_type": node_type,
             "status": "error",
             **_span(started_at, completed_at, duration_ms),
-            **_known(position=position),
+            **_given(position=position),
             "error": error,
         }
         return self.publish(execution_id, "step:failed", data, **sending)
@@ -218,7 +211,7 @@ class EventMethods(ABC, Generic[R]):
         """The execution was canceled, and nothing follows."""
         data = {
             **_ended(execution_id, "canceled", started_at, completed_at, execution_time_ms),
-            **_known(reason=reason),
+            **_given(reason=reason),
         }
         return self.publish(execution_id, "execution:canceled", data, **sending)
 
@@ -239,7 +232,7 @@ class EventMethods(ABC, Generic[R]):
         return self.publish(execution_id, "execution:paused", data, **sending)
 
 
-def _known(**fields: object) -> dict[str, object]:
+def _given(**fields: object) -> dict[str, object]:
     """The *fields* that were given: these are left out rather than null."""
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -269,5 +262,5 @@ def _ended(
         "execution_id": execution_id,
         "status": status,
         "completed_at": stamp(end),
-        **_known(execution_time_ms=execution_time_ms),
+        **_given(execution_time_ms=execution_time_ms),
     }

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from redis.exceptions import ResponseError
 
-from gateway.contract.scripts import Call, of_run
+from gateway.contract.scripts import Call
 from gateway.publisher.composer import Outgoing
 from gateway.publisher.retry import RunForgotten, RunRestarted
 
@@ -32,8 +32,7 @@ class Runs:
 
     def call(self, event: Outgoing) -> Call:
         """The call that sends *event*."""
-        epoch = self._epochs.get(event.execution_id)
-        return event.call if epoch is None or event.restarts else of_run(event.call, epoch)
+        return event.call(began=None if event.restarts else self._epochs.get(event.execution_id))
 
     def published(self, event: Outgoing, answer: bytes) -> str:
         """The id of *event*, from the script's *answer*."""

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from redis import Connection, ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -25,24 +25,17 @@ from gateway.bus.sentinel import MOST_AGE
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import Call
 from gateway.publisher.base import Buffer, Producer
-from gateway.publisher.composer import Composer, Outgoing
+from gateway.publisher.composer import Outgoing
 from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
 from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
 
 T = TypeVar("T")
 
 
-class _Client(NamedTuple):
-    redis: Redis
-    close: Callable[[], None]
-    ask: Callable[[], object] | None = None
-    """Asks the sentinels where the master is, and goes there; None where there are none."""
+def _pool(url: str, timeout: float) -> ConnectionPool:
+    """The connections to *url*; each is opened when a command needs it.
 
-
-def _create_redis(url: str, timeout: float) -> _Client:
-    """A client for *url*; it connects at the first command.
-
-    *timeout*: seconds for a connect and for an answer. Raises ValueError as `create_redis` does.
+    *timeout*: seconds for a connect and for an answer.
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout,
@@ -56,23 +49,15 @@ def _create_redis(url: str, timeout: float) -> _Client:
         options["redis_connect_func"] = _greet
     # As many connections as threads publish at the same time: none waits for a free one.
     if not is_sentinel_url(url):
-        redis = Redis.from_pool(ConnectionPool.from_url(url, **options))
-        return _Client(redis, redis.close)
+        return ConnectionPool.from_url(url, **options)
     given = parse_sentinel_url(url)
     asking = {**options, **given.sentinel_options, "ssl": given.tls}
     # All of them within an attempt.
     asking["socket_timeout"] = asking["socket_connect_timeout"] = timeout / len(given.sentinels)
     sentinels = Sentinel(given.sentinels, sentinel_kwargs=asking)
-    pool = SentinelConnectionPool(
+    return SentinelConnectionPool(
         given.master, sentinels, ssl=given.tls, **{**options, **given.options}
     )
-    redis = Redis.from_pool(pool)
-
-    def close() -> None:
-        redis.close()
-        sentinels.close()
-
-    return _Client(redis, close, pool.get_master_address)
 
 
 def _greet(connection: Connection) -> None:
@@ -86,7 +71,7 @@ def _greet(connection: Connection) -> None:
     connection.read_response()
 
 
-class SyncPublisher(Producer[str]):
+class SyncPublisher(Producer[str, None]):
     """Publishes events from threads; a method returns the event's id."""
 
     buffered: "SyncBuffer"
@@ -97,43 +82,22 @@ class SyncPublisher(Producer[str]):
     """
 
     def _connect(self, redis_url: str, buffer_events: int) -> None:
-        self._redis, self._close_redis, self._ask = _create_redis(
-            redis_url, attempt_seconds(self._deadline)
-        )
+        self._pool = _pool(redis_url, attempt_seconds(self._deadline))
+        self._redis = Redis.from_pool(self._pool)
         self._answered_at = -math.inf
         self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
 
-    def register(
-        self, execution_id: str, organization_id: str, workflow_id: str | None = None
-    ) -> None:
-        """Register an execution: only this organization may watch it. Repeating is harmless.
-
-        Raises:
-            RegistrationRefused: it is registered for another organization or workflow.
-            PublishFailed: Redis did not accept it before the deadline.
-        """
-        registration = Registration(execution_id, organization_id, workflow_id)
+    def _register(self, registration: Registration) -> None:
         call = registration.call(self._composer.limits)
-        registration.check(self._retry(lambda: self._run(call), RetryDeadline(self._deadline)))
+        registration.check(self._retry(lambda: self._run(call)))
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until the buffer is empty, at most *timeout* seconds (default: the deadline).
-
-        Raises:
-            PublishFailed: some events still wait; the buffer goes on trying.
-        """
-        self.buffered.flush(timeout)
-
-    def close(self, timeout: float | None = None) -> None:
-        """Flush the buffer, stop it, and close the connections to Redis.
-
-        Raises:
-            PublishFailed: some events still waited after *timeout* seconds; they are lost.
-        """
+    def _close(self, timeout: float | None) -> None:
         try:
             self.buffered.close(timeout)
         finally:
-            self._close_redis()
+            self._redis.close()
+            if isinstance(self._pool, SentinelConnectionPool):
+                self._pool.sentinel_manager.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,8 +106,7 @@ class SyncPublisher(Producer[str]):
         self.close()
 
     def _deliver(self, event: Outgoing) -> str:
-        deadline = RetryDeadline(self._deadline, event.idempotency_key)
-        return self._retry(lambda: self._send(event), deadline)
+        return self._retry(lambda: self._send(event), event.idempotency_key)
 
     def _send(self, event: Outgoing) -> str:
         with self._runs.refusals(event):
@@ -158,18 +121,18 @@ class SyncPublisher(Producer[str]):
             self._answered_at = -math.inf
             if is_of_wrong_server(error):
                 # The others resolve the name again too.
-                self._redis.connection_pool.disconnect(inuse_connections=False)
+                self._pool.disconnect(inuse_connections=False)
             raise
 
     def _make_sure(self) -> None:
         """As `gateway.bus.sentinel.Master.make_sure`. No thread and no lock: others may ask too."""
         now = time.monotonic()
-        if self._ask is None or now - self._answered_at < MOST_AGE:
+        if not isinstance(self._pool, SentinelConnectionPool) or now - self._answered_at < MOST_AGE:
             return
         self._answered_at = now
         # Sentinels that do not answer stop no write: the connections may work without them.
         with suppress(*REDIS_ERRORS):
-            self._ask()
+            self._pool.get_master_address()
 
     def _call(self, call: Call) -> bytes:
         script, keys, arguments = call
@@ -186,7 +149,8 @@ class SyncPublisher(Producer[str]):
             answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
         return answer
 
-    def _retry(self, call: Callable[[], T], deadline: RetryDeadline) -> T:
+    def _retry(self, call: Callable[[], T], idempotency_key: str | None = None) -> T:
+        deadline = RetryDeadline(self._deadline, idempotency_key)
         while True:
             try:
                 return call()
@@ -195,31 +159,15 @@ class SyncPublisher(Producer[str]):
             time.sleep(pause)
 
 
-class SyncBuffer(Buffer):
+class SyncBuffer(Buffer[None]):
     """Sends in a thread that runs while events wait. Its methods return None at once."""
-
-    def __init__(
-        self,
-        composer: Composer,
-        max_events: int,
-        deadline: float,
-        send: Callable[[Outgoing], object],
-    ) -> None:
-        super().__init__(composer, max_events, deadline)
-        self._send = send
-        self._reset()
-        _buffers.add(self)
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._changed = threading.Condition()
         """Guards the events and the thread; notified when an event has been sent."""
-
-    def _empty_in_child(self) -> None:
-        # New locks: the parent's threads may have held the old ones at the fork.
-        self._waiting.clear()
-        self._reset()
+        _buffers.add(self)
 
     def flush(self, timeout: float | None = None) -> None:
         """See `SyncPublisher.flush`."""
@@ -258,14 +206,12 @@ class SyncBuffer(Buffer):
                 self._send(event)
             except REDIS_ERRORS as error:
                 self._stopped.wait(self._pause_after(error))
+                continue
             except RunRestarted as refusal:
-                with self._changed:
-                    self._refused(refusal)
-                    self._changed.notify_all()
-            else:
-                with self._changed:
-                    self._sent()
-                    self._changed.notify_all()
+                self._left_out(refusal)
+            with self._changed:
+                self._sent()
+                self._changed.notify_all()
 
     def _next(self) -> Outgoing | None:
         """The event to send; None ends the thread."""
@@ -281,7 +227,9 @@ _buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
 
 def _empty_in_child() -> None:
     for buffer in list(_buffers):
-        buffer._empty_in_child()
+        buffer._waiting.clear()
+        # New locks: the parent's threads may have held the old ones at the fork.
+        buffer._reset()
 
 
 def _flush_at_exit() -> None:

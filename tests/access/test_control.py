@@ -47,7 +47,11 @@ async def test_unfetched_keys_are_unavailable(start_gateway: StartGateway, issue
     and inside a 200 for an EventSource, which comes back."""
     issuer.fail()
     gateway = await start_gateway(
-        ownership="token", jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",)
+        wait=False,
+        ownership="token",
+        jwt_secret=None,
+        jwks_url=issuer.url,
+        jwt_algorithms=("RS256",),
     )
     headers = {"Authorization": f"Bearer {signed('RS256')}", "X-Organization-ID": "acme"}
     async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:

@@ -21,6 +21,7 @@ CHOSEN = {
     "an engine's own ending: execution:archived {}": "ended",
     "an engine's own ending: flow_run.TimedOut {}": "own ending",
     'an error that is no text: {"code": 7}': "error",
+    "an end whose data was lost is no success": "data lost",
     "times in seconds": "seconds",
     "a time that is none": "no time",
     "a run that ends at an unknown time interrupts at an unknown time": "unknown end",

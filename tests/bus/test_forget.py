@@ -10,7 +10,7 @@ from gateway.bus.registry import register
 from gateway.contract.acl import OPERATOR
 from gateway.contract.keys import meta_key
 from gateway.publisher import Publisher, RegistrationRefused, RunForgotten
-from tests.conftest import StartGateway
+from tests.conftest import StartGateway, credentials
 from tests.contract.test_former_rights import FORMER
 from tests.harness.history import append, ids, payload, record
 from tests.harness.redis_process import PASSWORD, RedisProcess
@@ -53,14 +53,24 @@ async def test_nothing_is_kept_and_nothing_comes_back(redis: Redis, redis_url: s
 @pytest.mark.parametrize("hears", [True, False])
 async def test_streams_end(start_gateway: StartGateway, redis: Redis, *, hears: bool) -> None:
     """With the reason `forgotten`, also where the message about it was lost; then it is as unknown
-    as any other, and bare messages that come late are dropped and counted."""
+    as any other, and bare messages that come late are dropped and counted. No document of it stays
+    in memory, at the latest from the next poll on."""
     gateway = await start_gateway(ownership="token", heartbeat_seconds=0.2)
     await append(redis, "run-1")
+    poll = f"{gateway.url}/api/v1/workflows/-/runs/run-1"
+    async with gateway.session.get(poll, headers=credentials()) as response:
+        assert response.status == 200
+    polls = gateway.components.polls
+    assert polls.used > 0
     reader = await gateway.open("run-1")
     await reader.expect("step:started")
     await forget(redis, "execution:" if hears else "elsewhere:", ["run-1"])
     closing = await reader.expect("stream:closing")
     assert closing.json()["reason"] == "forgotten"
+    if not hears:
+        async with gateway.session.get(poll, headers=credentials()) as response:
+            assert response.status == 404
+    await eventually(lambda: polls.used == 0)
     assert (await gateway.get("run-1")).status == 404
     await redis.publish("execution:run-1", producer_message("step:started"))
     dropped = gateway.components.metrics.events_dropped

@@ -1,8 +1,8 @@
 // Follows one execution of a real gateway and prints what it sees, one JSON line each.
 
-import { subscribeToExecution } from "../../gateway/client/index.js";
-
-const [baseUrl, executionId, token, organizationId] = process.argv.slice(2);
+const OURS = new URL("../../gateway/client/index.js", import.meta.url).href;
+const [baseUrl, executionId, token, organizationId, client = OURS] = process.argv.slice(2);
+const { subscribeToExecution } = await import(client);
 const say = (line) => console.log(JSON.stringify(line));
 const subscription = subscribeToExecution(executionId, {
   baseUrl,

@@ -22,7 +22,9 @@ ERRORS = [None, "x", 404, ["a", 1], {"code": 7}, {"message": "no"}, {"message": 
 ENDS = {"step:completed": "success", "step:failed": "error"}
 RUN_ENDS = [
     "execution:completed", "execution:failed", "execution:canceled", "execution:cancelled",
+    "job:done", "run.over", "closed",
 ]  # fmt: skip
+TERMINAL_TYPES = [*RUN_ENDS[:-1], "closed=canceled"]
 
 
 def some(*values: Any) -> st.SearchStrategy[Any]:
@@ -51,10 +53,19 @@ OTHERS = st.fixed_dictionaries(
     {
         "type": some("execution:paused", "execution:resumed", "comment:added", *RUN_ENDS),
         "data": st.fixed_dictionaries(
-            {}, optional={"error": some(*ERRORS), "completed_at": some(*TIMES)}
+            {},
+            optional={
+                "error": some(*ERRORS),
+                "status": some("failed", "done", "running", 200, None),
+                "completed_at": some(*TIMES),
+            },
         ),
     },
-    optional={"timestamp": some(*TIMES), "id": some("5-1", "5-2", "5-7", "6-1", "7")},
+    optional={
+        "timestamp": some(*TIMES),
+        "id": some("5-1", "5-2", "5-7", "6-1", "7"),
+        "trimmed": some(["error"], ["data"], ["output"], "error", None),
+    },
 )
 PUBLISHED = st.lists(STEPS | STEPS | OTHERS, min_size=1, max_size=8)
 
@@ -82,7 +93,13 @@ def test_whatever_was_published(
     assert client.stdout is not None
     client.stdin.write(orjson.dumps(events) + b"\n")
     client.stdin.flush()
-    document = fold(events, execution_id="", workflow_id="", include_logs=True)
+    document = fold(
+        events,
+        execution_id="",
+        workflow_id="",
+        include_logs=True,
+        terminal_types=TERMINAL_TYPES,
+    )
     assert orjson.loads(client.stdout.readline()) == document
     statuses: list[str] = [step["status"] for step in document["execution_logs"]]
     has_ended = any(event["type"] in RUN_ENDS for event in events)

@@ -12,7 +12,9 @@ import orjson
 from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
+from gateway.publisher import Publisher
 from tests.conftest import StartGateway
+from tests.delivery.upgrade.previous_release import extract
 from tests.harness.gateway_process import serving
 from tests.npm import NODE
 from tests.support import DEADLINE, SECRET, eventually, free_port, producer_message
@@ -51,10 +53,11 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(url: str) -> AsyncIterator[Follower]:
+async def following(url: str, *client: str) -> AsyncIterator[Follower]:
+    """*client*: the package's `index.js`, if not the present one."""
     token = issue(SECRET, organization_id="acme")
     process = await asyncio.create_subprocess_exec(
-        NODE, str(FOLLOW), url, "run-1", token, "acme", stdout=PIPE
+        NODE, str(FOLLOW), url, "run-1", token, "acme", *client, stdout=PIPE
     )
     follower = Follower(process)
     try:
@@ -108,3 +111,28 @@ async def test_history_first(start_gateway: StartGateway, redis: Redis) -> None:
         assert (await follower.ended())["status"] == "failed"
     # What arrives in one packet with the beginning is caught up with at once.
     assert [one for one in follower.statuses if one != "catching-up"] == ["live", "failed"]
+
+
+async def test_the_previous_package(
+    start_gateway: StartGateway, redis: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """A page that still has the package of the previous release takes a restart for a lost history,
+    and shows the new run. It ends with an ending of an engine's own, and does not say
+    `completed`."""
+    client = extract(tmp_path) / "gateway" / "client" / "index.js"
+    gateway = await start_gateway(ownership="token", terminal_types="run.over,execution:failed")
+    async with following(gateway.url, str(client)) as follower, Publisher(redis_url) as publisher:
+        await eventually(lambda: "live" in follower.statuses)
+        await publish(redis, 1)
+        await eventually(lambda: follower.numbers == [1])
+        first = await publisher.restart("run-1")
+        await eventually(lambda: first in [line.get("id") for line in follower.said])
+        await publish(redis, 2)
+        await eventually(lambda: follower.numbers == [1, 2])
+        await publish(redis, 3, "run.over")
+        run = await follower.ended()
+    assert "stream:reset" in [line.get("event") for line in follower.said]
+    assert follower.numbers == [1, 2, 3]
+    assert run["last_event_id"].partition("-")[0] == first.partition("-")[0]
+    assert len(run["execution_logs"]) == 1
+    assert "completed" not in [*follower.statuses, run["status"]]

@@ -85,12 +85,16 @@ async def test_registering_works_with_former_rights(
 
 
 async def test_restarting_works_with_former_rights(urls: dict[str, str], redis: Redis) -> None:
-    """The run begins again; the history of the former one is gone, since it cannot be renamed."""
+    """The run begins again; the history of the former one is gone, since it cannot be renamed. How
+    often that happened is counted."""
     async with Publisher(urls["publisher"]) as publisher:
         await publisher.register("run-1", "acme", "invoices")
         end = await publisher.publish("run-1", "execution:failed", {})
         first = await publisher.restart("run-1")
         assert await ids(redis, "run-1") == [first]
+        assert await redis.hget(meta_key("run-1"), "runs_lost") == b"1"
+        await publisher.restart("run-1")
+        assert await redis.hget(meta_key("run-1"), "runs_lost") == b"2"
     meta = await History(redis).meta("run-1")
     assert meta.run_of(int(end.partition("-")[0])) == ""
     assert await redis.hmget(meta_key("run-1"), "organization_id", "terminal") == [b"acme", None]

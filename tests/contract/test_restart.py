@@ -184,8 +184,8 @@ async def _has_begun(redis: Redis, former: str | None) -> bool:
 async def test_the_former_run_is_read_by_its_epoch(
     start_gateway: StartGateway, redis: Redis, redis_url: str
 ) -> None:
-    """Its document is what it was before the restart; another epoch, or one whose events are gone,
-    is 404, and what is no epoch 400."""
+    """Its document is what it was before the restart; one that had not ended does not run any more.
+    Another epoch, or one whose events are gone, is 404, and what is no epoch 400."""
     gateway = await start_gateway(ownership="token")
     url = f"{gateway.url}/api/v1/workflows/-/runs/run-1"
 
@@ -201,6 +201,12 @@ async def test_the_former_run_is_read_by_its_epoch(
         last = await publisher.publish("run-1", END, {"error_message": "no"})
         _, before, _ = await document()
         await publisher.restart("run-1")
+        open_one = await publisher.publish("run-1", "step:started", {"node_id": "n1"})
+        await publisher.restart("run-1")
+    _, answer, _ = await document(open_one.partition("-")[0])
+    run = orjson.loads(answer)
+    assert (run["status"], run["completed_at"], run["current_node"]) == ("ended", None, None)
+    assert [step["status"] for step in run["execution_logs"]] == ["interrupted"]
     epoch = last.partition("-")[0]
     status, former, tag = await document(epoch)
     # What was counted beside the events is known of the present run alone.

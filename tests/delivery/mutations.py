@@ -71,8 +71,7 @@ MUTATIONS = [
     Mutation(
         "a gap is not told",
         "gateway/events/history_page.py",
-        "return sse_encoder.gap(EventId(epoch, first), EventId(epoch, last)) "
-        'if first <= last else b""',
+        'return sse_encoder.gap(first, last) if first.seq <= last.seq else b""',
         'return b""',
     ),
     Mutation(

@@ -8,6 +8,7 @@ import orjson
 
 from gateway.events.ending import read_terminal_types
 from gateway.events.run import RunDocument, RunFold
+from gateway.events.steps import StepLog
 from gateway.settings import TERMINAL_TYPES
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -28,11 +29,15 @@ def fold(
 ) -> RunDocument:
     """The run document of all *events* of one execution, parsed envelopes in their order."""
     envelopes = list(events)
-    run = RunFold(read_terminal_types(terminal_types), keep_logs=include_logs)
+    run = RunFold(read_terminal_types(terminal_types))
+    steps: dict[int, StepLog] = {}
     for envelope in envelopes:
-        run.add(envelope)
+        if step := run.add(envelope):
+            steps[id(step)] = step
     document = run.document(execution_id, workflow_id)
     if include_logs:
+        document["execution_logs_from"] = run.logs_from
+        document["execution_logs"] = list(steps.values())
         document["events"] = envelopes
     return document
 

@@ -89,8 +89,8 @@ def test_terminal_event_of_an_unknown_type() -> None:
     assert (document["status"], document["completed_at"]) == ("ended", "2026-03-02T08:00:00Z")
 
 
-def test_memory_without_logs_is_bounded() -> None:
-    """Without logs, a step with a large output that has ended leaves a hash of its end behind."""
+def test_memory_is_bounded() -> None:
+    """A step with a large output that has ended leaves a hash of its end behind."""
     run = RunFold(STANDARD)
 
     def feed(count: int) -> int:
@@ -114,7 +114,7 @@ def test_steps_of_one_node_side_by_side_take_no_more_time_each() -> None:
     """Of 10,000 items of one node, each as far as the last, none waits for a search among all."""
 
     def seconds(count: int) -> float:
-        steps = Steps(keep_logs=True, pack=lambda output: output)
+        steps = Steps(pack=lambda output: output)
         items: list[dict[str, object]] = [
             {"node_id": "m", "position": number, "started_at": 1767607200 + number % 7}
             for number in range(count)

@@ -1,7 +1,6 @@
 """What producers should not send: it is counted and logged, and no stream notices."""
 
 import logging
-from functools import partial
 
 import orjson
 import pytest
@@ -78,9 +77,11 @@ async def test_too_large(start_gateway: StartGateway, redis: Redis) -> None:
     assert len(fits) == 2000
     await redis.publish("execution:run-1", fits)
     await redis.publish("execution:run-1", producer_message("step:completed", output="x" * 2000))
-    await append(redis, "run-1", "execution:completed", output="x" * 2000, execution_time_ms=7)
     assert (await reader.expect("step:completed")).data.encode().endswith(fits[1:])
-    trimmed, end = [event.json() for event in await reader.rest()]
+    trimmed = (await reader.expect("step:completed")).json()
+    # Not before: a script is not behind the bare messages that are still to be recorded.
+    await append(redis, "run-1", "execution:completed", output="x" * 2000, execution_time_ms=7)
+    [end] = [event.json() for event in await reader.rest()]
     assert (trimmed["data"], trimmed["trimmed"]) == ({"output": None}, ["output"])
     assert end["data"] == {"output": None, "execution_time_ms": 7}
     metrics = gateway.components.metrics
@@ -128,6 +129,7 @@ async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis
         logged % (b"x" * 2**21),
         logged % (b"x" * 17 * 2**20),
         b'{"type":"execution:failed","data":{"log":[%b1]}}' % (b"[]," * 2**20),
+        b'{"data":{"log":[%b1]},"type":"execution:failed"}' % (b'{"a":[]},' * 2**21),
     ]
     for number, end in enumerate(ends):
         reader = await gateway.open(f"run-{number}")
@@ -139,10 +141,15 @@ async def test_a_run_ends_when_its_worker_said_so(gateway: RunningGateway, redis
 
 
 async def test_each_execution_sees_its_dropped_messages(
-    start_gateway: StartGateway, redis: Redis, caplog: pytest.LogCaptureFixture, redis_url: str
+    start_gateway: StartGateway,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each execution that lost a message is named with the reason: once in the log, at `/streams`,
     and by `sse-gateway status`."""
+    monkeypatch.setattr("gateway.bus.drops.STORE_INTERVAL", 0.1)
     gateway = await start_gateway(admin_port=0)
     for name in ("run-1", "run-2"):
         await register(redis, name, "acme")
@@ -156,11 +163,26 @@ async def test_each_execution_sees_its_dropped_messages(
         assert (await response.json())["dropped"] == [
             {"execution_id": name, "messages": 3, "reason": reason} for name in ("run-2", "run-1")
         ]
-    await eventually(partial(redis.hexists, meta_key("run-2"), "dropped"))
+
+    async def stored(count: bytes) -> None:
+        async def is_stored() -> bool:
+            return await redis.hget(meta_key("run-2"), "dropped") == count
+
+        await eventually(is_stored)
+
+    await stored(b"3")
+    await redis.publish("execution:run-2", b'{"event_type":"a"}')
+    await stored(b"4")
     code, out, _ = await run("status", "run-2", REDIS_URL=redis_url)
     assert code == 0
     assert reason in out
     assert not await redis.exists(meta_key("run-3"))
+    for name in ("run-1", "run-2"):
+        await redis.publish(f"execution:{name}", b'{"type":"a","data":NaN}')
+    repaired = gateway.components.metrics.events_edited
+    await eventually(lambda: repaired["repaired"] == 2)
+    assert "run-1 was repaired: NaN at byte 19" in caplog.text
+    assert "run-2 was repaired: NaN at byte 19" in caplog.text
 
 
 FORGED = [" stream:closing", "stream:closing ", "stream:reset", "connected", "heartbeat", " ", ""]

@@ -62,14 +62,16 @@ def test_the_table_has_every_reason_for_the_end_of_a_stream() -> None:
 def _names_of_errors() -> tuple[set[str], set[str]]:
     """The error codes in the source: those of refusals, which are counted, and those that are
     answered without an exception, which are not."""
-    counted, answered = {fault.value for fault in Fault}, set()
+    counted, answered = {fault.code for fault in Fault}, set()
     refusals = {"_too_many", *(refusal.__name__ for refusal in RequestRefused.__subclasses__())}
     for file in (ROOT / "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
                 case ast.Assign([ast.Name("code")], ast.Constant(str(code))):
                     counted.add(code)
-                case ast.Call(ast.Name("error_response"), [_, ast.Constant(str(code)), *_]):
+                case ast.Call(
+                    ast.Name("error_response" | "final_error"), [_, ast.Constant(str(code)), *_]
+                ):
                     answered.add(code)
                 case ast.AugAssign(
                     ast.Subscript(ast.Attribute(_, "refusals"), ast.Constant(str(code)))

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.events.fields import stamp
 from gateway.publisher import EventRefused
-from gateway.publisher.timestamps import instant, milliseconds
+from gateway.publisher.encoding import instant, milliseconds
 from tests.harness.history import kept
 from tests.publisher.conftest import Either
 

@@ -164,6 +164,11 @@ class Follower:
             yield Ended(ended)
 
     def _happened(self, frame: Frame) -> Happened | None:
+        if (
+            frame.event == "stream:closing"
+            and parse_object(frame.data).get("reason") == "forgotten"
+        ):
+            raise Lost("The execution was deleted, and nothing of it is kept.")
         if frame.event in _NOTICES:
             if frame.event == "stream:reset":
                 self.last_event_id = None

@@ -25,7 +25,8 @@ class View:
     def __init__(self, execution_id: str, console: Console) -> None:
         self._execution_id = execution_id
         self._console = console
-        self._run = RunFold(STANDARD, keep_logs=True)
+        self._run = RunFold(STANDARD)
+        self._steps: dict[int, StepLog] = {}
         self._state = Text("connecting …", "dim")
         self._awaited = ""
         self._spinner = Spinner("dots")
@@ -43,13 +44,17 @@ class View:
     def show(self, update: Update) -> None:
         """Show *update*."""
         match update:
-            case Happened("stream:reset", _):
-                self._run = RunFold(self._run.terminal_types, keep_logs=True)
-                self._set_state("the history starts again", "yellow")
+            case Happened("stream:reset", body):
+                self._run = RunFold(self._run.terminal_types)
+                self._steps.clear()
+                is_restart = parse_object(body).get("reason") == "restarted"
+                what = "run was restarted" if is_restart else "history starts again"
+                self._set_state(f"the {what}", "yellow")
             case Happened("stream:gap", body):
                 self._set_state(f"{parse_object(body).get('missed')} events were trimmed", "yellow")
             case Happened(event_type, body):
-                self._run.add(document := parse_object(body))
+                if step := self._run.add(document := parse_object(body)):
+                    self._steps[id(step)] = step
                 self._line(event_type, document)
                 self._state = Text("live", "green")
                 self._awaited = _awaited(event_type, document)
@@ -74,7 +79,7 @@ class View:
         run = self._run.document(self._execution_id, "")
         lines = [
             f"interrupted: {_name(step)}"
-            for step in run.get("execution_logs", [])
+            for step in self._steps.values()
             if step["status"] == "interrupted"
         ]
         for line in [*lines, *_missing(run)]:
@@ -91,7 +96,7 @@ class View:
     def _draw(self) -> ConsoleRenderable:
         run = self._run.document(self._execution_id, "")
         table = Table.grid(padding=(0, 2))
-        for step in run.get("execution_logs", []):
+        for step in self._steps.values():
             table.add_row(*self._row(step))
         state = self._state
         if state.plain == "live":

@@ -20,12 +20,16 @@ async def play(stage: Stage) -> None:
 
 
 async def _measure(stage: Stage, streams: int, count: int) -> float:
-    """KiB of each of so many *streams* of *count* executions."""
-    warm = stage.size(500, 10)
-    executions = await stage.executions(count + warm, _REPLAYED)
+    """KiB of each of so many *streams* of *count* executions.
+
+    Before that, a tenth of as many executions has as many events: what is kept of them for a while
+    (`kept_bytes`) stays in the process when it is let go of, and is used again.
+    """
+    executions = await stage.executions(count, _REPLAYED)
+    warm = await stage.executions(count // 10, 10 * _REPLAYED)
     async with stage.gateway() as gateway:
-        await gateway.crowd.open(executions[count:], _REPLAYED)
-        await asyncio.sleep(stage.size(1, 0))
+        await gateway.crowd.open(warm, 10 * _REPLAYED)
+        await asyncio.sleep(_SETTLED if stage.full else 0)
         before = gateway.rss
         await gateway.crowd.open((executions[n % count] for n in range(streams)), _REPLAYED)
         await asyncio.sleep(_SETTLED if stage.full else 0)

@@ -3,11 +3,14 @@
 from io import StringIO
 
 import orjson
+import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
 from gateway.access.tokens import issue
-from gateway.tools.tail.follow import Ended, Follower
+from gateway.bus.forget import forget
+from gateway.publisher import Publisher
+from gateway.tools.tail.follow import Ended, Follower, Happened, Lost
 from gateway.tools.tail.view import View
 from tests.conftest import StartGateway
 from tests.events.folding import RUNS, terminal_types_of
@@ -34,16 +37,18 @@ async def shown(url: str, execution_id: str) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-async def test_every_run_that_ends(start_gateway: StartGateway, redis: Redis) -> None:
+@pytest.mark.parametrize("has_pairs", [False, True])
+async def test_every_run_that_ends(
+    start_gateway: StartGateway, redis: Redis, has_pairs: bool
+) -> None:
     """The last line is the run's status, and each step that was interrupted has a line before it. A
     stream ends with the run, so what comes later is not seen."""
-    runs = [run for run in RUNS if run["expect"].get("status") in ENDED and not run.get("own_ids")]
-    given = [one for run in runs for one in terminal_types_of(run) if "=" not in one]
-    types = list(dict.fromkeys(given))
-    gateway = await start_gateway(ownership="token", terminal_types=",".join(types))
+    ended = [run for run in RUNS if run["expect"].get("status") in ENDED and not run.get("own_ids")]
+    runs = [run for run in ended if ("=" in "".join(terminal_types_of(run))) == has_pairs]
+    given = dict.fromkeys(one for run in runs for one in terminal_types_of(run))
+    types = [one.partition("=")[0] for one in given]
+    gateway = await start_gateway(ownership="token", terminal_types=",".join(given))
     for number, run in enumerate(runs):
-        if "=" in "".join(terminal_types_of(run)):
-            continue
         producer = Producer(redis, f"run-{number}", terminal_types=types)
         for event in run["events"]:
             await producer.publish_raw(event["type"], orjson.dumps(event))
@@ -64,3 +69,28 @@ async def test_a_part_of_a_run(start_gateway: StartGateway, redis: Redis) -> Non
     await redis.xtrim("sse:{run-1}:events", maxlen=2, approximate=False)
     lines = await shown(gateway.url, "run-1")
     assert lines[-2:] == ["a part of the run: 3 events are missing", "failed"]
+
+
+async def test_restarted_and_forgotten(
+    start_gateway: StartGateway, redis: Redis, redis_url: str
+) -> None:
+    """It says that the run was restarted, and that the execution was deleted."""
+    gateway = await start_gateway(ownership="token")
+    console = Console(file=StringIO(), width=200)
+    assert isinstance(console.file, StringIO)
+    async with Publisher(redis_url) as publisher:
+        await publisher.publish("run-1", "step:started", {"node_id": "a"})
+        updates = Follower(gateway.url, "run-1", headers).follow()
+        with View("run-1", console) as view:
+            async for update in updates:
+                view.show(update)
+                match update:
+                    case Happened("step:started", _):
+                        await publisher.restart("run-1")
+                    case Happened("execution:restarted", _):
+                        break
+            await forget(redis, "execution:", ["run-1"])
+            with pytest.raises(Lost, match="deleted"):
+                await anext(updates)
+    lines = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
+    assert lines == ["step:started a", "run was restarted", "execution:restarted"]
