@@ -7,7 +7,7 @@ from gateway.access.control import AccessControl
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
 from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis
+from gateway.bus.connection import create_redis, server_of
 from gateway.bus.drops import Drops
 from gateway.bus.epochs import Epochs
 from gateway.bus.feed import Feed
@@ -19,7 +19,6 @@ from gateway.bus.probe import Probe
 from gateway.bus.questions import Questions
 from gateway.bus.recorder import Recorder
 from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.server_watch import watch_server
 from gateway.bus.subscription import TICK_SECONDS, Subscription
 from gateway.bus.trips import Trips
 from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
@@ -45,9 +44,9 @@ class Components:
         self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
         self.questions = Questions(self.redis, self.ticker)
-        trips = Trips(self.redis)
-        self.registry = Registry(self.redis, trips)
-        self.history = History(self.redis, trips)
+        self.trips = Trips(self.redis)
+        self.registry = Registry(self.redis, self.trips)
+        self.history = History(self.redis, self.trips)
         self.rules = EventRules(settings.endings, settings.event_max_bytes)
         self._build_streams(settings)
         self._build_feed(settings)
@@ -62,7 +61,7 @@ class Components:
             rules=self.rules,
         )
         self.feed.on_forgotten = self.documents.drop
-        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, trips)
+        self.access = AccessControl(settings, self.redis, self.registry, self.ticker, self.trips)
         self.health = Health(
             self.supervisor,
             self.ticker,
@@ -79,7 +78,7 @@ class Components:
 
     def _build_streams(self, settings: Settings) -> None:
         """What open streams need."""
-        self.pages = Pages(self.redis, self.history, self.metrics, self.rules)
+        self.pages = Pages(self.history, self.metrics, self.rules)
         self.stalls = StallWatch(settings.write_timeout_seconds)
         self.hub = Hub(
             self.pages,
@@ -99,11 +98,10 @@ class Components:
     def _build_feed(self, settings: Settings) -> None:
         """What brings events, and tells whether they come."""
         self.canary = Canary(settings.channel_prefix)
-        self.subscription = Subscription(self.redis, settings.channel_prefix, self.metrics)
+        self.subscription = Subscription(
+            self.redis, settings.channel_prefix, self.metrics, self.canary
+        )
         self.subscription.on_confirmed = self._subscribed
-        self.subscription.canary_channel = self.canary.channel.encode()
-        self.subscription.canaries = lambda: self.canary.published_in_all
-        self.subscription.refusal = lambda: self.canary.refusal
         self.subscription.may_read_old = self._records
         watched, limits = settings.ownership == "registry", _limits(settings)
         self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
@@ -137,7 +135,10 @@ class Components:
         every(PERIOD, "expiry", self.expiry.tick)
         every(PERIOD, "kept events", self.hub.kept.tick)
         every(TICK_SECONDS, "silence watch", self.subscription.tick)
-        watch_server(self.redis, self.ticker, self.subscription.check_server)
+        server = server_of(self.redis)
+        server.is_another = self.subscription.check_server
+        server.on_doubt = lambda: self.ticker.start("server watch", server.tick)
+        every(server.tick_seconds, "server watch", server.tick)
         if (watch := self.unregistered) is not None:
             every(watch.tick_seconds, "unregistered watch", watch.tick)
         self.questions.add("canary", self.canary.questions)
@@ -196,9 +197,7 @@ class Components:
         await self.ticker.stop()
         await self.presence.leave(self.redis)
         await self.hub.stop()
-        await self.pages.stop()
-        await self.history.stop()
-        await self.registry.stop()
+        await self.trips.stop()
         await self.access.stop()
         await self.redis.aclose()
 

@@ -31,7 +31,6 @@ class EmbeddedRedis:
     """One running embedded server."""
 
     def __init__(self, process: Process, url: str) -> None:
-        """Called by `start`."""
         self.url = url
         """With the password."""
         self._process = process

@@ -75,9 +75,11 @@ class RequestRefused(GatewayError):
     status = 500
     code = "internal_error"
     temporary = False
+    message = ""
+    """What the user reads, of an error that always says the same."""
 
-    def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str | None = None, code: str | None = None) -> None:
+        super().__init__(message or self.message)
         if code is not None:
             self.code = code
 
@@ -108,12 +110,10 @@ class ExecutionNotFound(RequestRefused):
 
     status = 404
     code = "execution_not_found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Execution not found for this organization. Register the execution first, for this "
-            'organization: see "Connect your own workers" in the README.'
-        )
+    message = (
+        "Execution not found for this organization. Register the execution first, for this "
+        'organization: see "Connect your own workers" in the README.'
+    )
 
 
 class RunNotFound(RequestRefused):
@@ -121,11 +121,7 @@ class RunNotFound(RequestRefused):
 
     status = 404
     code = "run_not_found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
-        )
+    message = "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
 
 
 class RegistrationLost(ExecutionNotFound):
@@ -137,9 +133,7 @@ class RequestTimedOut(RequestRefused):
 
     status = 408
     code = "request_timeout"
-
-    def __init__(self) -> None:
-        super().__init__("The request's body did not arrive in time: send the request again.")
+    message = "The request's body did not arrive in time: send the request again."
 
 
 class BodyTooLarge(RequestRefused):
@@ -158,12 +152,9 @@ class RunTooLarge(RequestRefused):
 
     status = 413
     code = "run_too_large"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The run is larger than one answer may be: ask for it in pages, with `limit` and "
-            "`after`."
-        )
+    message = (
+        "The run is larger than one answer may be: ask for it in pages, with `limit` and `after`."
+    )
 
 
 class LimitReached(RequestRefused):

@@ -3,8 +3,8 @@
 import errno
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.errors import CannotListen
 from gateway.settings import Settings, variable
@@ -22,15 +22,11 @@ _ADMIN_HOST = "127.0.0.1"
 """Only this machine may see who watches what; a proxy may let others in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
+class Listeners(NamedTuple):
     """The listening sockets of one process."""
 
     main: socket.socket
     admin: socket.socket | None
-    inherited: bool
-    """Whether systemd has the main one open too: then connections between this process and the next
-    wait in its queue instead of being refused."""
 
     def close(self) -> None:
         """Close both sockets."""
@@ -55,7 +51,8 @@ def listen(settings: Settings) -> Listeners:
             f"systemd passed the sockets {names}, but the gateway takes one, and one called "
             f"{_ADMIN}: remove the others from the socket units."
         )
-    main = mains[0] if mains else _listen_main(settings)
+    where = settings.unix_socket or (settings.host, settings.port)
+    main = mains[0] if mains else _listen(where, "port", "unix_socket")
     try:
         # Accepted connections inherit these.
         set_options(main, settings)
@@ -63,11 +60,7 @@ def listen(settings: Settings) -> Listeners:
     except BaseException:
         main.close()
         raise
-    return Listeners(main, admin, inherited=bool(mains))
-
-
-def _listen_main(settings: Settings) -> socket.socket:
-    return _listen(settings.unix_socket or (settings.host, settings.port), "port", "unix_socket")
+    return Listeners(main, admin)
 
 
 def _listen_admin(settings: Settings) -> socket.socket | None:
@@ -81,7 +74,11 @@ def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
     """*fields*: the settings with which to choose another address."""
     shown = where if isinstance(where, Path) else f"{where[0]}:{where[1]}"
     try:
-        listener = _listen_unix(where) if isinstance(where, Path) else _listen_tcp(*where)
+        if isinstance(where, Path):
+            listener = _listen_unix(where)
+        else:
+            family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+            listener = socket.create_server(where, family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(
@@ -107,11 +104,6 @@ def set_options(sock: socket.socket, settings: Settings) -> None:
         # A peer that disappeared without a FIN never acknowledges its heartbeat.
         milliseconds = int(settings.peer_timeout_seconds * 1000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _listen_unix(path: Path) -> socket.socket:

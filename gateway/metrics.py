@@ -7,6 +7,7 @@ costs more there than the delivery that it counts.
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Annotated
 
 PREFIX = "sse_gateway_"
 
@@ -30,42 +31,58 @@ class LagHistogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """Totals since the process started: every field only grows."""
+    """Totals since the process started: every field only grows. Those with a text, and perhaps the
+    name of a label, are shown as they are."""
 
-    streams_opened: int = 0
-    streams_closed: Counter[str] = field(default_factory=Counter)
-    """By reason: `completed`, `gone` (the reader left), or a close reason."""
-    events_received: int = 0
-    """Events read from the subscription, with or without subscribers."""
-    events_delivered: int = 0
-    """Events given to subscribers: one event to three subscribers counts three."""
-    events_recorded: int = 0
-    """Bare events that were recorded in history, by this gateway or another one."""
+    streams_opened: Annotated[int, "Streams that were opened."] = 0
+    streams_closed: Annotated[
+        Counter[str], "Streams that have ended, by reason. gone: the reader left.", "reason"
+    ] = field(default_factory=Counter)
+    events_received: Annotated[int, "Events from Redis."] = 0
+    events_delivered: Annotated[int, "Events to subscribers."] = 0
+    events_recorded: Annotated[int, "Bare events that were recorded in a history."] = 0
     bytes_delivered: int = 0
     """Bytes written to the bodies of streams that have ended."""
-    events_dropped: Counter[str] = field(default_factory=Counter)
-    """Messages that are not events, by where they were dropped."""
-    events_edited: Counter[str] = field(default_factory=Counter)
-    """Events that were not passed on as they were published, by what was done."""
-    history_reads: int = 0
-    """Pages of history read from Redis; one read may serve thousands of streams."""
-    gaps: int = 0
-    """`stream:gap` sent: history no longer has what the reader asked for."""
-    resets: int = 0
-    """`stream:reset` sent: a reader's cursor belonged to another epoch of the history."""
-    storage_losses: int = 0
-    """Times that Redis had lost its data."""
-    queue_overruns: int = 0
-    """Times that a subscriber's queue was full, so that it catches up from history."""
+    events_dropped: Annotated[
+        Counter[str],
+        "malformed: messages that are no event. unrecorded: events that were delivered live and "
+        "are in no history. history: entries of a history that are no event. "
+        "forgotten: late ones of an execution that was deleted. catching_up: events without ids "
+        "that did not fit into the queue of a stream that was reading history.",
+        "where",
+    ] = field(default_factory=Counter)
+    events_edited: Annotated[
+        Counter[str],
+        "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
+        "what was too large; replaced: little but the type could be read; renumbered: the id was "
+        "the producer's own.",
+        "edit",
+    ] = field(default_factory=Counter)
+    history_reads: Annotated[int, "Pages of history that were read from Redis."] = 0
+    gaps: Annotated[int, "Times that stream:gap was sent."] = 0
+    resets: Annotated[int, "Times that stream:reset was sent."] = 0
+    storage_losses: Annotated[int, "Times that Redis had lost its data."] = 0
+    queue_overruns: Annotated[
+        int, "Times that a reader fell too far behind for its queue and went back to history."
+    ] = 0
     feed_connections: int = 0
     """Confirmed subscriptions; every one after the first is a reconnect."""
-    refusals: Counter[str] = field(default_factory=Counter)
-    """Refused requests by error code."""
-    polls_cut: Counter[str] = field(default_factory=Counter)
-    """Polls that were cut while the answer was written, by reason."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """Failed calls of the ticker's functions, by name."""
-    feed_lag: LagHistogram = field(default_factory=LagHistogram)
-    """From an event's timestamp to its sockets; of some events, not of all."""
-    loop_lag: LagHistogram = field(default_factory=LagHistogram)
-    """How late the event loop is."""
+    refusals: Annotated[Counter[str], "Refused requests, by error code.", "code"] = field(
+        default_factory=Counter
+    )
+    polls_cut: Annotated[
+        Counter[str],
+        "Polls whose reader did not read. stalled: it took nothing; slow: it took too little.",
+        "reason",
+    ] = field(default_factory=Counter)
+    failures: Annotated[
+        Counter[str],
+        "Failed calls of what the gateway does regularly, by name; each is tried again.",
+        "name",
+    ] = field(default_factory=Counter)
+    feed_lag: Annotated[LagHistogram, "From an event's timestamp to its sockets."] = field(
+        default_factory=LagHistogram
+    )
+    loop_lag: Annotated[LagHistogram, "How late the event loop is."] = field(
+        default_factory=LagHistogram
+    )

@@ -13,7 +13,7 @@ from gateway.access import control
 from gateway.app import COMPONENTS, create_admin_runner, create_application, create_runner
 from gateway.bus.probe import refuse_cluster
 from gateway.errors import ConfigurationError
-from gateway.listener import BACKLOG, Listeners, listen, url_of
+from gateway.listener import BACKLOG, listen, url_of
 from gateway.log import configure
 from gateway.process import tune_gc
 from gateway.settings import EMBEDDED_REDIS, Settings, variable
@@ -38,8 +38,6 @@ class Server:
         """Where the gateway listens, once it does."""
         self.admin_url: str | None = None
         """Where it listens for operators, if it does."""
-        self.listeners: Listeners | None = None
-        """What it accepts connections on, once it does."""
 
     @property
     def streams(self) -> int:
@@ -52,7 +50,7 @@ class Server:
         Raises:
             CannotListen: an address is taken or not allowed.
         """
-        self.listeners = listeners = listen(self._settings)
+        listeners = listen(self._settings)
         try:
             await self._runner.setup()
             if listeners.admin is not None:

@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,20 +76,16 @@ def _run(directory: Path) -> None:
     password = secrets.token_hex(24)
     server = _Server(password, directory)
     server.start()
+    url = f"redis://:{password}@{HOST}:{server.port}/0"
     try:
-        _wait_for_gateway(f"redis://:{password}@{HOST}:{server.port}/0")
+        # If the gateway has ended already, nobody reads it.
+        with suppress(BrokenPipeError):
+            # Not `print`: after a failure, Python would try again at its exit.
+            os.write(sys.stdout.fileno(), f"{url}\n".encode())
+            # Ends when the gateway does.
+            sys.stdin.buffer.read()
     finally:
         server.stop()
-
-
-def _wait_for_gateway(url: str) -> None:
-    """Send the gateway the URL, and return when the gateway has ended."""
-    try:
-        # Not `print`: after a failure, Python would try again at its exit.
-        os.write(sys.stdout.fileno(), f"{url}\n".encode())
-    except BrokenPipeError:
-        return
-    sys.stdin.buffer.read()
 
 
 def _free_port() -> int:

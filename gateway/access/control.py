@@ -57,7 +57,7 @@ class AccessControl:
             ConfigurationError: the keys cannot be used.
         """
         self.revocations = Revocations(redis, trips=trips)
-        self.tickets = Tickets(redis)
+        self.tickets = Tickets(trips)
         self._verifier = TokenVerifier(settings, create_keys(settings))
         self._jwks_url = settings.jwks_url
         self._ownership = _ownership(settings, registry, self.revocations)
@@ -109,7 +109,6 @@ class AccessControl:
     async def stop(self) -> None:
         """Cancel what is under way; call it when the background tasks have ended."""
         await self.revocations.stop()
-        await self.tickets.stop()
         await self.stream_counts.leave()
         if isinstance(self._ownership, BackendOwnership):
             await self._ownership.stop()

@@ -80,7 +80,7 @@ class JwksKeys:
                 await self._pause(pause)
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """See `Keys.candidates`; waits for a fetch if *kid* is not known."""
+        """Waits for a fetch if *kid* is not known."""
         if not self._knows(kid):
             await self._wait_for_attempt()
         if self._keys is None or (self.problem is not None and not self._knows(kid)):
@@ -126,14 +126,12 @@ class JwksKeys:
             self.problem = None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self.problem = type(error).__name__ + (f" ({error})" if str(error) else "")
-            if (suppressed := self._failure_log.due()) is not None:
-                log.warning(
-                    "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s; %s. "
-                    "(%d more failures since the last line.)",
-                    self.problem,
-                    "the last ones stay in use" if self._keys else "no token can be checked",
-                    suppressed,
-                )
+            self._failure_log.warning(
+                log,
+                "The issuer's keys (GATEWAY_JWKS_URL) could not be fetched: %s; %s.",
+                self.problem,
+                "the last ones stay in use" if self._keys else "no token can be checked",
+            )
         finally:
             self._attempted.set()
 

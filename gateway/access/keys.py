@@ -80,7 +80,6 @@ class FixedKeys:
         self._keys = tuple(keys)
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """See `Keys.candidates`; never waits."""
         return fitting(self._keys, algorithm)
 
 

@@ -71,7 +71,6 @@ class TokenOwnership:
         )
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`; never waits."""
         executions = principal.identity.executions
         if executions is not None and principal.execution_id not in executions:
             raise ExecutionNotFound
@@ -95,11 +94,7 @@ class RegistryOwnership:
         self._lost_at = time.monotonic()
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`.
-
-        Raises:
-            RegistrationLost: *again*, and nobody's registration is there any more.
-        """
+        """Raises RegistrationLost too: *again*, and nobody's registration is there any more."""
         began = time.monotonic()
         owner: str | None = None
 
@@ -157,11 +152,9 @@ class BackendOwnership:
         self._cache: LruCache[tuple[bool, float]] = LruCache(CACHE_BYTES, lambda _: _ANSWER_BYTES)
 
     async def admit(self, principal: Principal, *, again: bool = False) -> None:
-        """See `Ownership.admit`.
-
-        A ticket leaves no credentials to ask with. The backend said yes when it was issued, half a
-        minute ago at most: enough to open a stream, but not for a later epoch.
-        """
+        """See `Ownership.admit`. A ticket leaves no credentials to ask with. The backend said yes
+        when it was issued, half a minute ago at most: enough to open a stream, but not for a later
+        epoch."""
         if principal.token is None:
             if again:
                 raise unavailable(

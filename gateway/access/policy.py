@@ -31,27 +31,18 @@ class Credentials:
     ticket: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
 class Policy:
     """Decides who may see what."""
 
-    def __init__(
-        self,
-        verifier: TokenVerifier,
-        tickets: Tickets,
-        revocations: Revocations,
-        ownership: Ownership,
-        wait: float,
-        *,
-        keeps_token: bool,
-    ) -> None:
-        """*wait*: seconds that a request waits while Redis is away. *keeps_token*: the ownership
-        needs the token; else it does not stay in memory with the stream."""
-        self._verifier = verifier
-        self._tickets = tickets
-        self._revocations = revocations
-        self._ownership = ownership
-        self._wait = wait
-        self._keeps_token = keeps_token
+    _verifier: TokenVerifier
+    _tickets: Tickets
+    _revocations: Revocations
+    _ownership: Ownership
+    _wait: float
+    """Seconds that a request waits while Redis is away."""
+    keeps_token: bool
+    """The ownership needs the token; else it does not stay in memory with the stream."""
 
     async def identify(self, execution_id: str, credentials: Credentials) -> Principal:
         """Who asks, if the organization asked for is theirs. A ticket is used up.
@@ -80,7 +71,7 @@ class Policy:
             )
         identity = await self._verifier.verify(credentials.token)
         organization_id = _organization(credentials.organization_id, identity)
-        token = credentials.token if self._keeps_token else None
+        token = credentials.token if self.keeps_token else None
         identity = identity.narrowed(organization_id, execution_id)
         return Principal(execution_id, organization_id, identity, token)
 

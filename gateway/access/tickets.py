@@ -9,18 +9,15 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from redis.asyncio import Redis
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.trips import Trips
 from gateway.contract.keys import ticket_key
-from gateway.dataloader import DataLoader
 from gateway.errors import Unauthenticated
 from gateway.principal import Identity, Principal
 from gateway.retry import unavailable
@@ -28,8 +25,6 @@ from gateway.retry import unavailable
 TICKET_SECONDS = 30
 _RANDOM_BYTES = 32
 _TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
-_BATCH = 256
-"""Most tickets looked up in one round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +38,8 @@ class Ticket:
 class Tickets:
     """Issues tickets and redeems them."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        """*clock*: seconds since the Unix epoch, in which tokens expire."""
-        self._redis = redis
-        self._clock = clock
-        # Anyone can invent tickets, and each is looked up: together these cost little. The number
-        # keeps two requests with the same ticket from sharing one answer.
-        self._lookups: DataLoader[tuple[str, int], Any] = DataLoader(self._take, _BATCH)
-        self._numbers = count()
+    def __init__(self, trips: Trips) -> None:
+        self._trips = trips
 
     async def issue(self, principal: Principal) -> Ticket:
         """A ticket for *principal*, who was admitted. It does not outlive the token by more than a
@@ -60,10 +49,12 @@ class Tickets:
             Unavailable: Redis could not be asked.
         """
         text = secrets.token_urlsafe(_RANDOM_BYTES)
-        left = int(principal.identity.expires_at - self._clock())
+        left = int(principal.identity.expires_at - time.time())
         seconds = max(1, min(TICKET_SECONDS, left))
         with _redis_or_unavailable():
-            await self._redis.set(ticket_key(_digest(text)), to_record(principal), ex=seconds)
+            await self._trips.change(
+                ("SET", ticket_key(_digest(text)), to_record(principal), "EX", seconds)
+            )
         return Ticket(text, seconds)
 
     async def redeem(self, text: str, execution_id: str) -> Principal:
@@ -77,7 +68,8 @@ class Tickets:
         record = None
         if _TICKET.fullmatch(text):
             with _redis_or_unavailable():
-                record = await self._lookups.ask((_digest(text), next(self._numbers)))
+                # Anyone can invent tickets: together the look-ups cost little.
+                record = await self._trips.change(("GETDEL", ticket_key(_digest(text))))
         principal = from_record(record) if record is not None else None
         if principal is None or principal.execution_id != execution_id:
             raise Unauthenticated(
@@ -86,17 +78,6 @@ class Tickets:
                 "ticket_invalid",
             )
         return principal
-
-    async def stop(self) -> None:
-        """Cancel the lookups under way."""
-        await self._lookups.stop()
-
-    async def _take(self, asked: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for digest, _ in asked:
-                pipeline.getdel(ticket_key(digest))
-            records = await pipeline.execute(raise_on_error=False)
-        return dict(zip(asked, records, strict=True))
 
 
 @contextmanager

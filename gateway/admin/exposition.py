@@ -10,6 +10,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import get_type_hints
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,60 +33,19 @@ from gateway.bus.health import KINDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
 from gateway.http.runs import CUT_REASONS
-from gateway.metrics import LAG_BOUNDS, PREFIX
+from gateway.metrics import LAG_BOUNDS, PREFIX, LagHistogram, Metrics
 
-# By their fields of `Metrics`.
-_COUNTERS = {
-    "streams_opened": "Streams that were opened.",
-    "queue_overruns": "Times that a reader fell too far behind for its queue and went back to "
-    "history.",
-    "events_received": "Events from Redis.",
-    "events_recorded": "Bare events that were recorded in a history.",
-    "events_delivered": "Events to subscribers.",
-    "gaps": "Times that stream:gap was sent.",
-    "resets": "Times that stream:reset was sent.",
-    "storage_losses": "Times that Redis had lost its data.",
-    "history_reads": "Pages of history that were read from Redis.",
+# The labels that are shown from the start: a rate needs a first value.
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "streams_closed": (COMPLETED, GONE, *CloseReason),
+    "polls_cut": CUT_REASONS,
+    "events_dropped": ("malformed", "unrecorded", "history", "forgotten", "catching_up"),
+    "events_edited": ("repaired", "trimmed", "replaced", "renumbered"),
 }
-# With the label, and the values that are shown from the start: a rate needs a first value.
-_LABELLED: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "streams_closed": (
-        "Streams that have ended, by reason. gone: the reader left.",
-        "reason",
-        (COMPLETED, GONE, *CloseReason),
-    ),
-    "refusals": ("Refused requests, by error code.", "code", ()),
-    "polls_cut": (
-        "Polls whose reader did not read. stalled: it took nothing; slow: it took too little.",
-        "reason",
-        CUT_REASONS,
-    ),
-    "failures": (
-        "Failed calls of what the gateway does regularly, by name; each is tried again.",
-        "name",
-        (),
-    ),
-    "events_dropped": (
-        "malformed: messages that are no event. unrecorded: events that were delivered live and "
-        "are in no history. history: entries of a history that are no event. "
-        "forgotten: late ones of an execution that was deleted. catching_up: events without ids "
-        "that did not fit into the queue of a stream that was reading history.",
-        "where",
-        ("malformed", "unrecorded", "history", "forgotten", "catching_up"),
-    ),
-    "events_edited": (
-        "Events that were not passed on as they were published. repaired: their JSON; trimmed: "
-        "what was too large; replaced: little but the type could be read; renumbered: the id was "
-        "the producer's own.",
-        "edit",
-        ("repaired", "trimmed", "replaced", "renumbered"),
-    ),
-}
-
-
-_LAGS = {
-    "feed_lag": "From an event's timestamp to its sockets.",
-    "loop_lag": "How late the event loop is.",
+_TEXTS: dict[str, tuple[str, ...]] = {
+    name: hint.__metadata__
+    for name, hint in get_type_hints(Metrics, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
 }
 _BUCKETS = (*map(str, LAG_BOUNDS), "+Inf")
 
@@ -105,6 +65,21 @@ def exposed(sources: Sources, accept: str) -> tuple[bytes, str]:
 _Gauge = tuple[str, str, float]
 
 
+def _family(
+    name: str, value: int | Counter[str] | LagHistogram, text: str, label: str = ""
+) -> Metric:
+    name = PREFIX + name
+    if isinstance(value, LagHistogram):
+        buckets = zip(_BUCKETS, accumulate(value.counts), strict=True)
+        return HistogramMetricFamily(f"{name}_seconds", text, list(buckets), value.sum)
+    if isinstance(value, int):
+        return CounterMetricFamily(name, text, value)
+    family = CounterMetricFamily(name, text, labels=[label])
+    for label_value in sorted({*_KNOWN.get(name.removeprefix(PREFIX), ()), *value}):
+        family.add_metric([label_value], value[label_value])
+    return family
+
+
 class GatewayCollector(Collector):
     """Reads one gateway at each scrape."""
 
@@ -114,29 +89,16 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by the registry in the event loop's thread: nothing changes meanwhile."""
         metrics = self._sources.metrics
-        counters = {name: (help_, getattr(metrics, name)) for name, help_ in _COUNTERS.items()}
+        for name, texts in _TEXTS.items():
+            yield _family(name, getattr(metrics, name), *texts)
         reconnects = max(0, metrics.feed_connections - 1)
-        counters["feed_reconnects"] = ("Subscriptions after the first.", reconnects)
+        yield _family("feed_reconnects", reconnects, "Subscriptions after the first.")
         now = asyncio.get_running_loop().time()
         streams = [one.snapshot(now) for one in self._sources.hub]
         written = metrics.bytes_delivered + sum(one.bytes for one in streams)
-        counters["bytes_delivered"] = ("Bytes that were written to streams.", written)
-        for name, (documentation, value) in counters.items():
-            yield CounterMetricFamily(PREFIX + name, documentation, value)
-        for name, (documentation, label, known) in _LABELLED.items():
-            family = CounterMetricFamily(PREFIX + name, documentation, labels=[label])
-            counts = getattr(metrics, name)
-            for label_value in sorted({*known, *counts}):
-                family.add_metric([label_value], counts[label_value])
-            yield family
+        yield _family("bytes_delivered", written, "Bytes that were written to streams.")
         for name, documentation, value in (*self._streams(streams), *self._others()):
             yield GaugeMetricFamily(PREFIX + name, documentation, value)
-        for name, documentation in _LAGS.items():
-            lags = getattr(metrics, name)
-            buckets = zip(_BUCKETS, accumulate(lags.counts), strict=True)
-            yield HistogramMetricFamily(
-                f"{PREFIX}{name}_seconds", documentation, list(buckets), lags.sum
-            )
         problems = GaugeMetricFamily(
             f"{PREFIX}problems", "Problems that health names, by kind.", labels=["kind"]
         )

@@ -1,14 +1,16 @@
-"""Asks Redis about many executions in one round trip, and decodes each answer by itself.
+"""Reads what Redis answers about one execution.
 
 Anyone with write access to Redis can put anything there. An answer that makes no sense refuses that
-execution alone, with a line in the log; the others in the same round trip are answered.
+execution alone, with a line in the log.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from gateway.bus.errors import FOREIGN_VALUE, REDIS_ERRORS, describe_redis_error, redis_errors
 from gateway.contract.keys import meta_key
@@ -20,10 +22,8 @@ log = logging.getLogger(__name__)
 LOG_INTERVAL = 10.0
 """Seconds between two log lines about answers that make no sense."""
 
-T = TypeVar("T")
 
-
-async def read_meta(redis: Redis, execution_ids: Iterable[str], *fields: str) -> list[Any]:
+async def ask_metas(redis: Redis, execution_ids: Iterable[str], *fields: str) -> list[Any]:
     """These *fields* of each execution's `meta`; where Redis refuses one, its exception.
 
     Raises:
@@ -38,40 +38,35 @@ async def read_meta(redis: Redis, execution_ids: Iterable[str], *fields: str) ->
 
 
 class Answers:
-    """Decodes the answers to one kind of question."""
+    """The answers to one kind of question."""
 
     def __init__(self, what: str) -> None:
         """*what*: begins the line in the log, before the execution's id."""
         self._what = what
         self._log = RateLimitedLog(LOG_INTERVAL)
 
-    def decode(
-        self, execution_ids: Iterable[str], decode: Callable[[Any], T], answers: Sequence[object]
-    ) -> list[T | RedisUnavailable]:
-        """Each of *answers* decoded, or why it cannot be.
+    @contextmanager
+    def about(self, execution_id: str) -> Iterator[None]:
+        """The block asks about this execution, and decodes the answer.
 
-        An answer is an exception where Redis refused; *decode* may raise ValueError, TypeError or
-        AttributeError.
+        Raises:
+            ExecutionForgotten: it was deleted.
+            RedisUnavailable: Redis was away or refused, or the answer makes no sense (the block
+                raised ValueError, TypeError or AttributeError).
         """
-        return [
-            self._decode(execution_id, decode, answer)
-            for execution_id, answer in zip(execution_ids, answers, strict=True)
-        ]
-
-    def _decode(
-        self, execution_id: str, decode: Callable[[Any], T], answer: object
-    ) -> T | RedisUnavailable:
         try:
-            if isinstance(answer, Exception):
-                raise answer
-            return decode(answer)
+            yield
         except REDIS_ERRORS as error:
             if str(error).startswith("FORGOTTEN"):
-                return ExecutionForgotten()
+                raise ExecutionForgotten from None
             refusal, reason = describe_redis_error(error), str(error)
+            if not isinstance(error, ResponseError):
+                raise RedisUnavailable(refusal) from error
         except (ValueError, TypeError, AttributeError) as error:
             refusal, reason = FOREIGN_VALUE, f"{type(error).__name__}: {error}"
+        else:
+            return
         self._log.warning(
             log, "%s %s cannot be read: %s (%.200s)", self._what, execution_id, refusal, reason
         )
-        return RedisUnavailable(refusal)
+        raise RedisUnavailable(refusal)

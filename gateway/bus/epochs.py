@@ -11,9 +11,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from gateway.bus.answers import read_meta
-from gateway.contract.meta import META_FIELDS
-from gateway.contract.meta import read_meta as run_meta_of
+from gateway.bus.answers import ask_metas
+from gateway.contract.meta import META_FIELDS, read_meta
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import Envelope
 from gateway.events.ids import EventId
@@ -59,7 +58,7 @@ class Epochs:
         pauses = Backoff(0.05, 1.0)
         while True:
             try:
-                answers = await read_meta(self._redis, execution_ids, *META_FIELDS)
+                answers = await ask_metas(self._redis, execution_ids, *META_FIELDS)
                 break
             except RedisUnavailable:
                 self.found_away_at = asyncio.get_running_loop().time()
@@ -86,7 +85,7 @@ class Epochs:
 
     def _learn(self, execution_id: str, answer: Sequence[Any]) -> None:
         known = self._known.pop(execution_id, None) or {}
-        for epoch, last in run_meta_of(answer).epochs.items():
+        for epoch, last in read_meta(answer).epochs.items():
             known[epoch] = max(last, known.pop(epoch, 0))
         while len(known) > _MOST_EPOCHS:
             del known[next(iter(known))]

@@ -6,6 +6,7 @@ ends the feed. A bare message is recorded before it is delivered. Nothing here a
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.bus.canary import Canary
@@ -36,35 +37,25 @@ _FORGOTTEN = b'{"type":"stream:forgotten"}'
 """What `forget.lua` publishes."""
 
 
+@dataclass(eq=False)
 class Feed:
     """Delivers what the subscription brings; `run` is its one task."""
 
-    def __init__(
-        self,
-        subscription: Subscription,
-        hub: Hub,
-        canary: Canary,
-        metrics: Metrics,
-        prefix: str,
-        rules: EventRules,
-        epochs: Epochs,
-        drops: Drops,
-        recorder: Recorder | None = None,
-        note_events: Callable[[str, int], None] | None = None,
-    ) -> None:
-        """Without a *recorder* bare messages are delivered live alone. *note_events* is called with
-        the execution and the number of events that arrived for it."""
-        self._subscription = subscription
-        self._hub = hub
-        self._canary = canary
-        self._metrics = metrics
-        self._prefix = prefix
-        self._rules = rules
-        self._epochs = epochs
-        self._drops = drops
-        self._recorder = recorder
-        self._note_events = note_events
-        self._lag = LagSampler(metrics.feed_lag)
+    _subscription: Subscription
+    _hub: Hub
+    _canary: Canary
+    _metrics: Metrics
+    _prefix: str
+    _rules: EventRules
+    _epochs: Epochs
+    _drops: Drops
+    _recorder: Recorder | None = None
+    """Without it bare messages are delivered live alone."""
+    _note_events: Callable[[str, int], None] | None = None
+    """Called with the execution and the number of events that arrived for it."""
+
+    def __post_init__(self) -> None:
+        self._lag = LagSampler(self._metrics.feed_lag)
         self._busy_since: float | None = None
         self.on_forgotten: Callable[[str], None] | None = None
         """Called with an execution of which somebody says that it was forgotten."""

@@ -54,28 +54,18 @@ class HealthStatus:
         return not self.problems
 
 
+@dataclass(frozen=True)
 class Health:
     """Asks every component that can fail."""
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        ticker: Ticker,
-        subscription: Subscription,
-        canary: Canary,
-        feed: Feed,
-        recorder: Recorder | None,
-        probe: Probe,
-        keys_problem: Callable[[], str | None],
-    ) -> None:
-        self._supervisor = supervisor
-        self._ticker = ticker
-        self._subscription = subscription
-        self._canary = canary
-        self._feed = feed
-        self._recorder = recorder
-        self._probe = probe
-        self._keys_problem = keys_problem
+    _supervisor: Supervisor
+    _ticker: Ticker
+    _subscription: Subscription
+    _canary: Canary
+    _feed: Feed
+    _recorder: Recorder | None
+    _probe: Probe
+    _keys_problem: Callable[[], str | None]
 
     def status(self) -> HealthStatus:
         """The state now; costs no I/O."""
@@ -84,13 +74,11 @@ class Health:
     def _problems(self) -> Iterator[Problem]:
         redis = self._subscription.problem or self._canary.problem
         busy = self._feed.busy_for
-        if redis is None:
-            pass
         # The canaries came back from Redis, and wait behind the feed's batch as events do.
-        elif self._redis_answers and self._canary.age - busy < STALE_AFTER:
+        if redis and self._redis_answers and self._canary.age - busy < STALE_AFTER:
             delayed = f"Events wait, for {busy:.0f} s now, until those before them are recorded."
             yield Problem("feed", delayed, only_degrades=self._probe.refusal is not None)
-        else:
+        elif redis:
             yield Problem("redis", redis)
         if server := self._probe.server_problem:
             yield Problem("server", server)
@@ -102,8 +90,7 @@ class Health:
         yield from (Problem("function", one) for one in self._ticker.failures.values())
 
     def _unrecorded(self) -> Iterator[Problem]:
-        sources = (self._recorder, self._probe)
-        for source in sources:
+        for source in (self._recorder, self._probe):
             if source is not None and source.refusal is not None and source.problem is not None:
                 yield Problem("recording", source.problem, only_degrades(source.refusal))
                 return

@@ -4,23 +4,20 @@ It answers from Redis each time; sharing one read among many streams is `gateway
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ResponseError
 
-from gateway.bus import scripts
-from gateway.bus.answers import Answers, read_meta
+from gateway.bus.answers import Answers
 from gateway.bus.errors import redis_errors
 from gateway.bus.questions import Question
 from gateway.bus.trips import Trips
 from gateway.contract.keys import meta_key
-from gateway.contract.meta import META_FIELDS, RunMeta
-from gateway.contract.meta import read_meta as run_meta_of
-from gateway.contract.scripts import read_call
-from gateway.dataloader import DataLoader
+from gateway.contract.meta import META_FIELDS, RunMeta, read_meta
+from gateway.contract.scripts import first_call, read_call
 from gateway.errors import ExecutionNotFound, MessageRefused, RedisUnavailable
 from gateway.events.ending import (
     EndingStatus,
@@ -39,8 +36,6 @@ log = logging.getLogger(__name__)
 
 PAGE_BYTES = 1024 * 1024
 """Most bytes of history that one stream buffers at a time."""
-
-_EXTENTS_AT_ONCE = 256
 
 refusal_log = RateLimitedLog(10.0)
 """Of entries that are no event, in all histories."""
@@ -90,12 +85,9 @@ class History:
     """The histories in one Redis."""
 
     def __init__(self, redis: Redis, trips: Trips | None = None) -> None:
-        """*trips*: in which pages are read; else its own."""
-        self._redis = redis
+        """*trips*: in which it asks; else its own."""
         self._answers = Answers("The history of")
         self._trips = trips or Trips(redis)
-        self._extents: DataLoader[str, Extent] = DataLoader(self._read_extents, _EXTENTS_AT_ONCE)
-        self._metas: DataLoader[str, RunMeta] = DataLoader(self._read_metas, _EXTENTS_AT_ONCE)
 
     async def page(
         self,
@@ -124,22 +116,21 @@ class History:
             organization_id=organization_id,
             run=run,
         )
-        answer: Any
+        with self._answers.about(execution_id):
+            answer = await self._trips.run(call)
+            if answer == [b"foreign"]:
+                raise ExecutionNotFound
+            return _page(answer)
+
+    async def first(self, execution_id: str) -> EventId | None:
+        """The first id that history keeps.
+
+        Raises:
+            RedisUnavailable: Redis could not be asked.
+        """
         with redis_errors():
-            try:
-                answer = await self._trips.ask(
-                    ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
-                )
-            except NoScriptError:
-                [answer] = await scripts.run_all(self._redis, [call])
-            except ResponseError as refusal:
-                answer = refusal
-        if answer == [b"foreign"]:
-            raise ExecutionNotFound
-        [page] = self._answers.decode([execution_id], _page, [answer])
-        if isinstance(page, RedisUnavailable):
-            raise page
-        return page
+            answer: bytes = await self._trips.run(first_call(execution_id))
+        return parse_id(answer.decode(errors="replace"))
 
     async def extent(self, execution_id: str) -> Extent:
         """About how large the history is, without reading it.
@@ -147,7 +138,10 @@ class History:
         Raises:
             RedisUnavailable: Redis could not be asked, or what it holds is no history of ours.
         """
-        return await self._extents.ask(execution_id)
+        with self._answers.about(execution_id):
+            answer = await self._trips.ask_meta(execution_id, "epoch", "seq", "bytes")
+            last = _position(answer[:2])
+            return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
     async def meta(self, execution_id: str) -> RunMeta:
         """What is known of the run beside its events: its epochs, and what survives trimming.
@@ -155,41 +149,23 @@ class History:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        return await self._metas.ask(execution_id)
+        with self._answers.about(execution_id):
+            return read_meta(await self._trips.ask_meta(execution_id, *META_FIELDS))
 
     def last_id(self, execution_id: str, answered: Callable[[EventId | None], None]) -> Question:
         """Asks for the last id of the history, None where there is none; *answered* is not called
         where Redis is away or the id cannot be read."""
 
         def decode(answer: object) -> None:
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-                return
-            [last] = self._answers.decode([execution_id], _position, [answer])
-            if not isinstance(last, RedisUnavailable):
+            with suppress(RedisUnavailable):
+                with self._answers.about(execution_id):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    last = _position(answer)
                 answered(last)
 
         # Without `bytes`: a foreign value there must not hide that events were missed.
         return Question(("HMGET", meta_key(execution_id), "epoch", "seq"), decode)
-
-    async def stop(self) -> None:
-        """Cancel the reads under way."""
-        await self._trips.stop()
-        await self._extents.stop()
-        await self._metas.stop()
-
-    async def _read_extents(
-        self, execution_ids: Sequence[str]
-    ) -> dict[str, Extent | RedisUnavailable]:
-        answers = await read_meta(self._redis, execution_ids, "epoch", "seq", "bytes")
-        extents = self._answers.decode(execution_ids, _extent, answers)
-        return dict(zip(execution_ids, extents, strict=True))
-
-    async def _read_metas(
-        self, execution_ids: Sequence[str]
-    ) -> dict[str, RunMeta | RedisUnavailable]:
-        answers = await read_meta(self._redis, execution_ids, *META_FIELDS)
-        metas = self._answers.decode(execution_ids, run_meta_of, answers)
-        return dict(zip(execution_ids, metas, strict=True))
 
 
 def envelope_of(
@@ -233,11 +209,6 @@ def _page(answer: Any) -> Page:
 def _position(answer: Any) -> EventId | None:
     epoch, seq = answer
     return _id(b"%b-%b" % (epoch, seq)) if epoch and seq else None
-
-
-def _extent(answer: Any) -> Extent:
-    last = _position(answer[:2])
-    return Extent(last, last.seq if last is not None else 0, int(answer[2] or 0))
 
 
 def _id(text: bytes) -> EventId:

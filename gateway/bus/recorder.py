@@ -7,7 +7,7 @@ deliver anything.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -58,32 +58,27 @@ Recorded = Mapping[str, list[Given | None]]
 """By execution, what each of its messages was given, in order; None where recording was refused."""
 
 
+@dataclass(eq=False)
 class Recorder:
     """Records the bare messages of one gateway."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        limits: HistoryLimits,
-        terminal_types: TerminalTypes,
-        metrics: Metrics,
-        unregistered_ttl_ms: int = 0,
-        restart_types: Collection[str] = (),
-    ) -> None:
-        """*unregistered_ttl_ms*: see `record_call`. *restart_types* restart their run."""
-        self._restart_types = frozenset(restart_types)
-        self._redis = redis
-        self._unregistered_ttl_ms = unregistered_ttl_ms
-        self._limits = limits
-        self._terminal_types = terminal_types
-        self._metrics = metrics
-        self._batch = 0
+    _redis: Redis
+    _limits: HistoryLimits
+    _terminal_types: TerminalTypes
+    _metrics: Metrics
+    _unregistered_ttl_ms: int = 0
+    """See `record_call`."""
+    _restart_types: Collection[str] = ()
+    """These restart their run."""
+    _batch: int = field(default=0, init=False)
+    refusal: Exception | None = field(default=None, init=False)
+    """Why events go out without being recorded; None while they are."""
+    found_away_at: float = field(default=float("-inf"), init=False)
+    """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
+
+    def __post_init__(self) -> None:
         self._refusal_log = RateLimitedLog(10.0)
         self._own_fault_log = RateLimitedLog(10.0)
-        self.refusal: Exception | None = None
-        """Why events go out without being recorded; None while they are."""
-        self.found_away_at = float("-inf")
-        """Loop time in seconds when Redis was last away, and a batch had to wait for it."""
 
     @property
     def problem(self) -> str | None:
@@ -109,7 +104,8 @@ class Recorder:
         parts = [
             _Part(execution_id, some, self._call(session, execution_id, some))
             for execution_id, envelopes in bare.items()
-            for some in _pieces(envelopes)
+            for at in range(0, len(envelopes), _AT_ONCE)
+            for some in [envelopes[at : at + _AT_ONCE]]
         ]
         deadline = asyncio.get_running_loop().time() + REFUSAL_DEADLINE
         given: set[str] = set()
@@ -136,10 +132,9 @@ class Recorder:
         self, session: SubscriptionSession, execution_id: str, envelopes: Sequence[Envelope]
     ) -> Call:
         self._batch += 1
-        messages = [self._message(envelope) for envelope in envelopes]
         return record_call(
             execution_id,
-            messages,
+            [self._message(envelope) for envelope in envelopes],
             instance=session.name,
             since=session.since,
             batch=self._batch,
@@ -226,9 +221,8 @@ class Recorder:
         if answer == b"forgotten":
             self._metrics.events_dropped["forgotten"] += len(part.envelopes)
             part.ids = [FORGOTTEN] * len(part.envelopes)
-            return
         # Part of it was kept in Redis, where somebody else may have written something.
-        if isinstance(answer, list) and len(answer) == len(part.envelopes):
+        elif isinstance(answer, list) and len(answer) == len(part.envelopes):
             self._metrics.events_recorded += len(answer)
             part.ids = [_id(one) for one in answer]
         else:
@@ -272,10 +266,6 @@ def _id(answer: Any) -> Given | None:
     text, _, timestamp = answer.partition(b" ")
     event_id = parse_id(text.decode(errors="replace"))
     return Given(event_id, timestamp) if event_id is not None else None
-
-
-def _pieces(envelopes: Sequence[Envelope]) -> list[Sequence[Envelope]]:
-    return [envelopes[at : at + _AT_ONCE] for at in range(0, len(envelopes), _AT_ONCE)]
 
 
 def _ids_of(parts: Sequence[_Part], execution_id: str) -> list[Given | None]:

@@ -11,13 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from gateway.bus import scripts
-from gateway.bus.answers import Answers, read_meta
+from gateway.bus.answers import Answers, ask_metas
 from gateway.bus.errors import describe_redis_error, is_of_one_key, redis_errors
 from gateway.bus.trips import Trips
-from gateway.contract.keys import PROBE_PREFIX, meta_key
+from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.registration import Registration, RegistrationRefused
 from gateway.contract.scripts import HistoryLimits
 from gateway.errors import RedisUnavailable
@@ -51,16 +50,10 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked, or the owner there is no text.
         """
-        answer: Any
-        with redis_errors():
-            try:
-                answer = await self._trips.ask(("HGET", meta_key(execution_id), "organization_id"))
-            except ResponseError as refusal:
-                answer = refusal
-        [owner] = self._answers.decode([execution_id], _owner, [answer])
-        if isinstance(owner, RedisUnavailable):
-            raise owner
-        return owner
+        with self._answers.about(execution_id):
+            [owner] = await self._trips.ask_meta(execution_id, "organization_id")
+            # Strictly: an owner that is no text must not look like one that is.
+            return owner.decode() if owner is not None else None
 
     async def workflow(self, execution_id: str) -> str | None:
         """The workflow that *execution_id* is a run of, if it was registered with one.
@@ -69,8 +62,8 @@ class Registry:
             RedisUnavailable: Redis could not be asked.
         """
         with redis_errors():
-            value: object = await self._redis.hget(meta_key(execution_id), "workflow_id")
-        return value.decode(errors="replace") if isinstance(value, bytes) else None
+            [workflow] = await self._trips.ask_meta(execution_id, "workflow_id")
+        return workflow.decode(errors="replace") if workflow is not None else None
 
     async def keep_registered(
         self, execution_ids: Sequence[str], limits: HistoryLimits
@@ -82,7 +75,7 @@ class Registry:
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
-        answers = await read_meta(self._redis, execution_ids, "organization_id")
+        answers = await ask_metas(self._redis, execution_ids, "organization_id")
         registered, calls = set(), []
         for execution_id, answer in zip(execution_ids, answers, strict=True):
             if isinstance(answer, Exception):
@@ -98,15 +91,6 @@ class Registry:
             with redis_errors():
                 await scripts.run_all(self._redis, calls)
         return registered
-
-    async def stop(self) -> None:
-        """Cancel the reads under way."""
-        await self._trips.stop()
-
-
-def _owner(answer: bytes | None) -> str | None:
-    # Strictly: an owner that is no text must not look like one that is.
-    return answer.decode() if answer is not None else None
 
 
 async def register(

@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -65,13 +65,10 @@ def parse_member(text: str) -> tuple[Kind, str] | None:
 class Revocations:
     """This gateway's copy of the revocations; `watch` keeps it current."""
 
-    def __init__(
-        self, redis: Redis, clock: Callable[[], float] = time.time, trips: Trips | None = None
-    ) -> None:
+    def __init__(self, redis: Redis, trips: Trips | None = None) -> None:
         """*trips*: in which the version is asked for; else its own."""
         self._redis = redis
         self._trips = trips or Trips(redis)
-        self._clock = clock
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: bytes | None = None
         self._applied: bytes | None = None
@@ -87,7 +84,7 @@ class Revocations:
             "organization": principal.organization_id,
             "execution": principal.execution_id,
         }
-        now = self._clock()
+        now = time.time()
         return next(
             (kind for kind in KINDS if self._known[kind].get(values[kind], now) > now), None
         )
@@ -147,7 +144,6 @@ class Revocations:
 
     async def stop(self) -> None:
         """Cancel the reads under way."""
-        await self._trips.stop()
         await self._reads.stop()
 
     async def _read(self, versions: Sequence[bytes]) -> dict[bytes, None]:

@@ -34,9 +34,6 @@ from gateway.settings.redis_url import SentinelUrl
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 1.0
-"""Seconds between two looks at where the master is."""
-
 MOST_AGE = 0.5
 """Seconds for which an answer of the sentinels is enough for a write of a publisher."""
 
@@ -50,11 +47,12 @@ Address = tuple[str, int]
 
 
 class Master(Server):
-    """The master that the sentinels name, and the connections to it; `tick` is to be called every
-    `INTERVAL`."""
+    """The master that the sentinels name, and the connections to it."""
 
-    def __init__(self, url: SentinelUrl) -> None:
-        super().__init__()
+    tick_seconds = 1.0
+
+    def __init__(self, url: SentinelUrl, pool: BlockingConnectionPool) -> None:
+        super().__init__(pool)
         self._name = url.master
         options = {
             **url.sentinel_options,
@@ -210,7 +208,7 @@ class MasterPool(BlockingConnectionPool):
     """A bounded pool of connections to a master."""
 
     def __init__(self, url: SentinelUrl, **options: Any) -> None:
-        self.server = Master(url)
+        self.server = Master(url, self)
         super().__init__(
             connection_class=MasterTlsConnection if url.tls else MasterConnection,
             master=self.server,

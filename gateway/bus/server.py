@@ -4,14 +4,15 @@ Behind one name (a service of Kubernetes, a proxy) a former master lives on as a
 nothing. A connection resolves the name only when it connects. So after an answer that only a wrong
 server gives, each connection connects again before its next command; and the gateway looks every
 few seconds, over a connection made for it, whether the name leads to the server of its subscription
-(`gateway.bus.server_watch`). With a Sentinel URL, `gateway.bus.sentinel` does this.
+(`Server.tick`). With a Sentinel URL, `gateway.bus.sentinel` does this.
 """
 
 import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import (
@@ -23,7 +24,7 @@ from redis.asyncio.connection import (
 )
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.bus.errors import is_of_wrong_server
+from gateway.bus.errors import REDIS_ERRORS, is_of_wrong_server
 
 DOUBTS_APART = 0.2
 """Seconds between two times that all connections are made to connect again."""
@@ -53,14 +54,34 @@ async def identify(connection: AbstractConnection) -> Identity:
 
 
 class Server:
-    """Where the connections of one pool lead."""
+    """Where the connections of one pool lead. A gateway calls `tick` every `tick_seconds`, and
+    after an answer of a wrong server."""
 
-    def __init__(self) -> None:
+    tick_seconds: ClassVar = 2.0
+
+    def __init__(self, pool: BlockingConnectionPool) -> None:
+        self._pool = pool
         self.moves = 0
         """How often its connections were told to connect again."""
         self._doubted_at = -math.inf
         self.on_doubt: Callable[[], None] = lambda: None
         """Called after an answer that only a wrong server gives."""
+        self.is_another: Callable[[Identity], bool] = lambda _: False
+        """Given the server where the name leads now, begins the subscription again and says so
+        where that is another one."""
+
+    async def tick(self) -> None:
+        """Look where the name leads."""
+        # What is wrong with a server that cannot be asked, health says.
+        with suppress(*REDIS_ERRORS):
+            connection: AbstractConnection = self._pool.make_connection()
+            try:
+                await connection.connect()
+                found = await identify(connection)
+            finally:
+                await connection.disconnect(nowait=True)
+            if self.is_another(found):
+                self.moves += 1
 
     async def make_sure(self) -> None:
         """Called before a write that must not go to a former master. A name cannot be asked."""
@@ -119,7 +140,7 @@ class ServerPool(BlockingConnectionPool):
     """A bounded pool of connections to the server that a URL names."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        self.server = Server()
+        self.server = Server(self)
         named = dict(parse_url(url))
         kind = named.pop("connection_class", Connection)
         kinds: dict[object, type[ServerConnection]] = {

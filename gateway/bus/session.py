@@ -24,7 +24,6 @@ class Session:
         """The last one published before another connection took its place; None until then."""
 
     def give_up(self, reason: Exception) -> None:
-        """See `given_up`."""
         if not self.given_up.done():
             self.given_up.set_result(reason)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from gateway.bus.canary import Canary
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.server import AnotherServer, Identity, identify
 from gateway.bus.session import Session
@@ -81,10 +82,12 @@ class Subscription:
     """Reads everything published under *prefix*; `run` is its one task, and `tick` is to be called
     every `TICK_SECONDS`."""
 
-    def __init__(self, redis: Redis, prefix: str, metrics: Metrics) -> None:
+    def __init__(self, redis: Redis, prefix: str, metrics: Metrics, canary: Canary) -> None:
         self._redis = redis
         self._pattern = channel_pattern(prefix)
         self._metrics = metrics
+        self._canary = canary
+        self._canary_channel = canary.channel.encode()
         # A new name for each process: two that share one would be counted as one.
         self._name = secrets.token_hex(8)
         self._batches: deque[MessageBatch] = deque()
@@ -98,12 +101,6 @@ class Subscription:
         self._old: set[Session] = set()
         """Connections that were given up, while no new one is confirmed."""
         self._ending: set[asyncio.Task[None]] = set()
-        self.canary_channel = b""
-        """On which this gateway's own canaries come back."""
-        self.canaries: Callable[[], int] = lambda: 0
-        """How many of these were published."""
-        self.refusal: Callable[[], Exception | None] = lambda: None
-        """Why Redis accepts none."""
         self.may_read_old: Callable[[], bool] = lambda: False
         """Whether what comes on two connections is known to be one: it is recorded."""
         self.on_confirmed: Callable[[], None] = lambda: None
@@ -192,7 +189,7 @@ class Subscription:
         session.has_read = False
         if session.quiet_ticks >= _TICKS:
             # Where no canary may be published, the silence proves nothing.
-            session.give_up(self.refusal() or TimeoutError())
+            session.give_up(self._canary.refusal or TimeoutError())
 
     def check_server(self, found: Identity) -> bool:
         """Begin again if *found*, a master to which REDIS_URL leads now, is another server than the
@@ -213,7 +210,7 @@ class Subscription:
             session.has_read = True
             match reply:
                 case [b"pmessage", _, bytes(channel), bytes(payload)]:
-                    if session.given_up.done() and channel == self.canary_channel:
+                    if session.given_up.done() and channel == self._canary_channel:
                         # It proves nothing about the connection that has taken its place.
                         if session.is_caught_up(payload):
                             return
@@ -247,7 +244,7 @@ class Subscription:
         """What a silent connection still brings is recorded as its own session's, until it brings
         a canary that is younger than the new one. Without recording it would be shown twice."""
         for session in self._old:
-            session.last_canary = self.canaries()
+            session.last_canary = self._canary.published_in_all
             seconds = OLD_SECONDS if self.may_read_old() else 0
             task = asyncio.create_task(session.end_within(seconds))
             self._ending.add(task)

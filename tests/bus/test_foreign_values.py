@@ -250,7 +250,6 @@ async def test_an_owner_that_is_no_text_is_nobody(redis: Redis) -> None:
     registry = Registry(redis)
     with pytest.raises(RedisUnavailable):
         await registry.owner(BAD)
-    await registry.stop()
 
 
 async def test_a_key_of_another_kind_is_not_registered(redis: Redis) -> None:

@@ -18,7 +18,7 @@ async def test_what_is_no_event_is_left_out(redis: Redis) -> None:
     """An entry that somebody else wrote into the stream and is no event is counted and skipped; a
     reader that has got the page stands behind it."""
     metrics = Metrics()
-    pages = Pages(redis, History(redis), metrics)
+    pages = Pages(History(redis), metrics)
     await redis.xadd("sse:{run-1}:events", {"event": payload("a")}, id="5-1")
     await redis.xadd("sse:{run-1}:events", {"event": "junk"}, id="5-2")
     page = await pages.page("run-1", None)
@@ -30,7 +30,7 @@ async def test_what_is_no_event_is_left_out(redis: Redis) -> None:
 
 async def test_where_a_page_ends(redis: Redis) -> None:
     """Without entries, a kept cursor is where its reader stands, and any other one is nowhere."""
-    pages = Pages(redis, History(redis), Metrics())
+    pages = Pages(History(redis), Metrics())
     assert (await pages.page("run-1", None)).end is None
     assert (await pages.page("run-1", EventId(1, 1))).end is None
     last = await append(redis, "run-1")
@@ -45,7 +45,7 @@ async def test_where_a_page_ends(redis: Redis) -> None:
 
 async def test_first(redis: Redis) -> None:
     """The first id that is kept, also of a former epoch; None where nothing is."""
-    pages = Pages(redis, History(redis), Metrics())
+    pages = Pages(History(redis), Metrics())
     assert await pages.first("run-1") is None
     await redis.xadd("sse:{run-1}:events", {"event": payload("a"), "bytes": "1"}, id="5-3")
     await append(redis, "run-1")
@@ -59,11 +59,11 @@ async def test_redis_away(redis_process: Callable[..., RedisProcess]) -> None:
     """A Redis that does not answer says so to whoever asked, and is asked again the next time."""
     process = redis_process()
     async with Redis.from_url(process.url) as client:
-        pages = Pages(client, History(client), Metrics())
+        history = History(client)
+        pages = Pages(history, Metrics())
         process.kill()
         for ask in (pages.page("run-1", None), pages.first("run-1")):
             with pytest.raises(RedisUnavailable):
                 await ask
         process.start()
         assert (await pages.page("run-1", None)).end is None
-        await pages.stop()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.bus.connection import create_redis
-from gateway.bus.server_watch import INTERVAL
+from gateway.bus.server import Server
 from tests.conftest import StartGateway
 from tests.delivery.backends import ReplicatedRedis
 from tests.harness.redis_process import as_gateway
@@ -35,7 +35,7 @@ async def test_the_gateway_goes_where_the_name_leads(
     await backend.move()
     began = loop.time()
     await eventually(lambda: gateway.components.metrics.feed_connections == 2)
-    assert loop.time() - began < INTERVAL + 1
+    assert loop.time() - began < Server.tick_seconds + 1
     backend.replica.command("PUBLISH", "execution:run-1", producer_message("second").decode())
     await reader.expect("second")
     await eventually(gateway.healthy)

@@ -29,7 +29,6 @@ async def test_a_foreign_owner_is_refused_alone(redis: Redis) -> None:
     )
     assert (owner, unknown) == ("acme", None)
     assert isinstance(refused, RedisUnavailable)
-    await registry.stop()
 
 
 async def test_an_unreadable_history_is_refused_alone(redis: Redis) -> None:
@@ -47,7 +46,6 @@ async def test_an_unreadable_history_is_refused_alone(redis: Redis) -> None:
     assert isinstance(refused, RedisUnavailable)
     with pytest.raises(RedisUnavailable):
         await history.page("run-2", None)
-    await history.stop()
 
 
 async def test_openings_at_once_are_one_trip(redis: Redis) -> None:

@@ -9,6 +9,7 @@ import redis as sync
 from redis.asyncio import Redis
 
 from gateway.bus import subscription
+from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
 from gateway.bus.subscription import Subscription
 from gateway.contract.acl import GATEWAY
@@ -145,7 +146,7 @@ async def test_an_outage_of_hours_does_not_end_it(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(subscription, "Backoff", Counted)
     async with create_redis(f"redis://127.0.0.1:{free_port()}/0", max_connections=1) as redis:
-        task = asyncio.create_task(Subscription(redis, "execution:", Metrics()).run())
+        task = asyncio.create_task(Subscription(redis, "x:", Metrics(), Canary("x:")).run())
         await eventually(lambda: task.done() or pauses > 1100)
         assert not task.done()
         task.cancel()

@@ -78,7 +78,6 @@ async def test_the_end_of_an_earlier_release(start_gateway: StartGateway, redis:
     assert (await connected(gateway, "run-1"))["status"] == "failed"
     assert (await connected(gateway, "run-2"))["status"] == "ended"
     assert await status_of(gateway, "run-2") == "ended"
-    await history.stop()
 
 
 async def test_standard_types_are_not_named(gateway: RunningGateway) -> None:

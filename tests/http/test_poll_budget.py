@@ -130,4 +130,3 @@ async def test_what_is_remembered_makes_room(redis: Redis) -> None:
     assert await document(0) is own[0]
     assert await document(0, "globex") is newer
     assert await document(6) is not own[6]
-    await history.stop()

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from gateway.access.tickets import Tickets, from_record, to_record
 from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
+from gateway.bus.trips import Trips
 from gateway.contract.keys import ticket_key
 from gateway.errors import Unauthenticated
 from tests.conftest import RunningGateway, credentials
@@ -234,4 +235,4 @@ def test_any_record(record: bytes) -> None:
 async def test_any_ticket(redis: Redis, ticket: str) -> None:
     """Whatever is shown as a ticket is refused as one, by its form or because Redis has none."""
     with pytest.raises(Unauthenticated):
-        await Tickets(redis).redeem(ticket, RUN)
+        await Tickets(Trips(redis)).redeem(ticket, RUN)
