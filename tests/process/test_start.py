@@ -28,8 +28,8 @@ _UNNEEDED = (
 
 
 def test_serve_imports_nothing_that_a_start_can_do_without() -> None:
-    """Each import delays the moment at which tabs can come back. What measures the coverage in every
-    process has imported some of these before."""
+    """Each import delays the moment at which tabs can come back. What measures the coverage
+    in every process has imported some of these before."""
     done = subprocess.run(
         [sys.executable, "-c", _START, SECRET], capture_output=True, text=True, check=True
     )
