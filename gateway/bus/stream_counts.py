@@ -66,8 +66,9 @@ class _Organization:
     """This instance's streams of one organization."""
 
     streams: int = 0
-    waiting: dict[asyncio.Future[bool], None] = field(default_factory=dict)
-    """Streams that want to open, oldest first; the result says whether they may."""
+    waiting: dict[asyncio.Future[bool], float] = field(default_factory=dict)
+    """Streams that want to open, oldest first, with the loop time until which they wait; the result
+    says whether they may."""
 
 
 class StreamCounts:
@@ -94,6 +95,8 @@ class StreamCounts:
         """To be reported again at the next tick."""
         self._renewed = float("-inf")
         self._problem: str | None = None
+        self._overdue: asyncio.TimerHandle | None = None
+        """When the next stream may have waited for too long."""
         self._ticker = ticker
         ticker.every(self._times.flush, _NAME, self._tick)
 
@@ -109,21 +112,22 @@ class StreamCounts:
             RedisUnavailable: Redis could not be asked in time.
         """
         organization = self._organizations.setdefault(organization_id, _Organization())
-        asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        organization.waiting[asked] = None
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[bool] = loop.create_future()
+        organization.waiting[asked] = loop.time() + self._wait
+        if self._overdue is None:
+            # One timer for all: nearly every answer comes at once.
+            self._overdue = loop.call_later(self._wait, self._give_up)
         self._changed.add(organization_id)
         self._ticker.start(_NAME, self._report_changes)
         entered = False
         try:
-            async with asyncio.timeout(self._wait):
-                entered = await asked
-        except TimeoutError:
-            raise RedisUnavailable(self._problem or "Redis does not answer in time.") from None
+            entered = await asked
         finally:
             organization.waiting.pop(asked, None)
             if not entered:
                 # Cancelled just after the answer came: it was counted by then.
-                if asked.done() and not asked.cancelled() and asked.result():
+                if asked.done() and not (asked.cancelled() or asked.exception()) and asked.result():
                     organization.streams -= 1
                 self._changed.add(organization_id)
         return entered
@@ -135,6 +139,18 @@ class StreamCounts:
         if organization is not None:
             organization.streams -= 1
             self._changed.add(organization_id)
+
+    def _give_up(self) -> None:
+        """End the wait of the streams whose time is over."""
+        loop = asyncio.get_running_loop()
+        now, self._overdue = loop.time(), None
+        waiting = [one for each in self._organizations.values() for one in each.waiting.items()]
+        for asked, deadline in waiting:
+            if deadline <= now and not asked.done():
+                problem = self._problem or "Redis does not answer in time."
+                asked.set_exception(RedisUnavailable(problem))
+        if later := [deadline for _, deadline in waiting if deadline > now]:
+            self._overdue = loop.call_at(min(later), self._give_up)
 
     def _tick(self) -> Coroutine[Any, Any, None] | None:
         """Report the streams that ended, ask again where Redis was away, and renew the leases."""
@@ -160,6 +176,8 @@ class StreamCounts:
 
         Where Redis is away its leases run out instead.
         """
+        if self._overdue is not None:
+            self._overdue.cancel()
         calls = [self._call(name, 0, 0) for name in self._organizations]
         self._organizations.clear()
         try:

@@ -23,6 +23,23 @@ class _UntilClose(HandedOver, web.StreamResponse):
     """For HTTP/1.0, where only the end of the connection can end a body of unknown length."""
 
 
+class _Sent(HandedOver, web.StreamResponse):
+    """Its head and the first bytes of its body were written by `hand_over`."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Called by aiohttp when the handler has returned."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The same."""
+
+
+def sent() -> web.StreamResponse:
+    """What a handler returns where `hand_over` has written all that aiohttp would."""
+    response = _Sent()
+    response.force_close()
+    return response
+
+
 def begin(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
     """A response to `request` that can be handed over."""
     response: web.StreamResponse
@@ -41,19 +58,24 @@ def is_chunked(request: web.Request) -> bool:
     return request.version >= HttpVersion11
 
 
-def hand_over(request: web.Request, attach: Callable[[asyncio.Transport], None]) -> None:
-    """Give the connection of *request* to *attach*; aiohttp takes it for lost.
+def hand_over(
+    request: web.Request, attach: Callable[[asyncio.Transport], None], first: bytes = b""
+) -> None:
+    """Write *first* to the connection of *request* and give it to *attach*; aiohttp takes it for
+    lost.
 
-    One call, since nothing may be awaited in between: aiohttp cancels the handler. The response
-    must be one of `begin`, and the handler returns it next.
+    One call, since nothing may be awaited in between: aiohttp cancels the handler. The handler
+    returns the response of `begin` next, or where *first* has the head, that of `sent`.
 
     Raises:
         ConnectionResetError: the reader has gone.
     """
     protocol = request.protocol
     transport = protocol.transport
-    if transport is None:
+    if transport is None or transport.is_closing():
         raise ConnectionResetError
+    if first:
+        transport.write(first)
     # It closes what it still has when the connection counts as lost.
     protocol.transport = None
     protocol.connection_lost(None)

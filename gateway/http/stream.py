@@ -8,7 +8,7 @@ written, it hands the connection over to its subscriber and returns.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ from gateway.access.policy import Policy
 from gateway.access.quota import Permit, Quota
 from gateway.bus.subscription import Subscription
 from gateway.errors import ExecutionForgotten, ExecutionNotFound, RedisUnavailable
+from gateway.events.batch import as_chunk
 from gateway.events.ending import TerminalTypes
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId, parse_id
@@ -27,7 +28,8 @@ from gateway.fanout.subscriber import Subscriber
 from gateway.http.access_log import request_id
 from gateway.http.address import Network, client_address
 from gateway.http.credentials import read_credentials
-from gateway.http.handover import begin, hand_over, is_chunked
+from gateway.http.handover import begin, hand_over, is_chunked, sent
+from gateway.http.heads import Heads
 from gateway.http.responses import STREAM_HEADERS
 from gateway.principal import Principal
 from gateway.retry import unavailable
@@ -54,6 +56,7 @@ class StreamHandler:
     expiry: Expiry
     wait: float
     terminal_types: TerminalTypes | None = None
+    _heads: Heads = field(default_factory=Heads, init=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Everything up to the first page of history; the rest of a stream needs no handler."""
@@ -123,7 +126,6 @@ class StreamHandler:
         first += frames or b""
         shown = page if frames is not None else None
         first, rest = first[:_WITH_HEAD_BYTES], first[_WITH_HEAD_BYTES:]
-        response = begin(request, STREAM_HEADERS)
         subscriber.opened(request_id(request))
         chunked = is_chunked(request)
 
@@ -132,10 +134,16 @@ class StreamHandler:
             self.expiry.add(subscriber)
             subscriber.attach(transport, shown, rest, len(first), chunked=chunked)
 
+        head = self._heads.of(request)
+        response = sent() if head is not None else begin(request, STREAM_HEADERS)
         try:
-            await response.prepare(request)
-            await response.write(first)
-            hand_over(request, attach)
+            if head is not None:
+                hand_over(request, attach, head + as_chunk(first))
+            else:
+                await response.prepare(request)
+                self._heads.learn(request, response)
+                await response.write(first)
+                hand_over(request, attach)
         except ConnectionResetError:
             # The reader has left, and nobody is there to be told.
             subscriber.leave(len(first))

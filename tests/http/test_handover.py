@@ -4,6 +4,8 @@ import asyncio
 import gc
 import logging
 import re
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.reads import Reads
 from gateway.fanout.state import State
 from gateway.fanout.subscriber import Subscriber
+from gateway.http.heads import Heads
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.raw import Connection, say
 from tests.support import eventually, producer_message
@@ -89,6 +92,48 @@ async def test_the_connection_ends_with_the_stream(gateway: RunningGateway, redi
     # Of the body: a header may end like it.
     assert said.data.partition(b"\r\n\r\n")[2].count(LAST_CHUNK) == 1
     assert len(gateway.components.hub) == 0
+
+
+@pytest.mark.parametrize("origins", ["", "https://listed.example", "*"])
+async def test_each_head_is_as_the_first_one_which_aiohttp_made(
+    start_gateway: StartGateway, origins: str
+) -> None:
+    """Byte for byte but for the date, whose form is the same, and the request's own id."""
+    gateway = await start_gateway(
+        ownership="token", cors_origins=origins, cors_credentials=origins != "*"
+    )
+    for origin in ("", "https://listed.example", "https://100%(date)b.example"):
+        heads, dates = [], []
+        for name in ("first", "second", "third"):
+            connection = await Connection.open(gateway.url)
+            more = {"Origin": origin} if origin else {}
+            connection.send(request(**more, **{"X-Request-ID": f"id-{name}"}))
+            said = await connection.hear(quiet=0.02)
+            await connection.closed()
+            assert said.headers["x-request-id"] == f"id-{name}"
+            dates.append(said.headers["date"])
+            head, _, body = said.data.partition(b"\r\n\r\n")
+            assert int(body.partition(b"\r\n")[0], 16) > 0
+            heads.append(head.replace(dates[-1].encode(), b"").replace(f"id-{name}".encode(), b""))
+        assert heads[0] == heads[1] == heads[2]
+        assert all(abs(parsedate_to_datetime(one).timestamp() - time.time()) < 60 for one in dates)
+        assert {len(one) for one in dates} == {29}
+        allowed = b"Access-Control-Allow-Origin: " + origin.encode()
+        listed = origin and (origins == "*" or origin == origins)
+        assert (allowed + b"\r\n" in heads[2] + b"\r\n") is bool(listed)
+
+
+async def test_only_some_origins_are_remembered(start_gateway: StartGateway) -> None:
+    """With `*` a client may invent any number of origins, of any length."""
+    gateway = await start_gateway(ownership="token", cors_origins="*", cors_credentials=False)
+    for names, known in ((["x" * 250, *range(15)], 15), (range(15, 20), 16)):
+        for name in names:
+            connection = await Connection.open(gateway.url)
+            connection.send(request(Origin=f"https://{name}.example"))
+            said = await connection.hear(quiet=0.01)
+            await connection.closed()
+            assert said.statuses == [200]
+        assert max(len(one) for one in gc.get_objects() if isinstance(one, Heads)) == known
 
 
 async def test_without_chunks(gateway: RunningGateway, redis: Redis) -> None:
