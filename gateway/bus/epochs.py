@@ -36,6 +36,8 @@ class Epochs:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._known: dict[str, Known] = {}
+        self._begun: dict[str, int] = {}
+        """The present epochs of those whose history was empty when it began."""
         self.found_away_at = float("-inf")
         """Loop time in seconds when Redis was last away, and a message had to wait for it."""
 
@@ -76,6 +78,14 @@ class Epochs:
         known = self._known.get(execution_id, {})
         return 0 < event_id.seq <= known.get(event_id.epoch, 0)
 
+    def begins(self, execution_id: str, event_id: EventId | None) -> bool:
+        """Whether nothing was kept when this id was given: then history begins with it."""
+        return (
+            event_id is not None
+            and event_id.seq == 1
+            and self._begun.get(execution_id) == event_id.epoch
+        )
+
     def recorded(self, execution_id: str, ids: Iterable[EventId | None]) -> None:
         """These *ids* were given to bare messages."""
         if (known := self._known.get(execution_id)) is not None:
@@ -85,11 +95,17 @@ class Epochs:
 
     def _learn(self, execution_id: str, answer: Sequence[Any]) -> None:
         known = self._known.pop(execution_id, None) or {}
-        for epoch, last in read_meta(answer).epochs.items():
+        meta = read_meta(answer)
+        self._begun.pop(execution_id, None)
+        if meta.before == 0 and meta.epochs:
+            self._begun[execution_id] = next(reversed(meta.epochs))
+        for epoch, last in meta.epochs.items():
             known[epoch] = max(last, known.pop(epoch, 0))
         while len(known) > _MOST_EPOCHS:
             del known[next(iter(known))]
         if known:
             self._known[execution_id] = known
         if len(self._known) > _MOST:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._begun.pop(oldest, None)

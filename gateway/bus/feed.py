@@ -110,7 +110,9 @@ class Feed:
             return
         recorded_here = {one.id for one in ids or () if one is not None}
         for burst in event_batches(in_order(envelopes, ids), self._rules.terminal_types):
-            self._hub.publish(execution_id, burst, burst.first in recorded_here)
+            # Of these the log need not ask whether history begins with them.
+            sure = burst.first in recorded_here or self._epochs.begins(execution_id, burst.first)
+            self._hub.publish(execution_id, burst, sure)
         self._lag.delivered(envelopes[-1])
 
     def _read_all(self, batch: MessageBatch) -> dict[str, list[Envelope]]:

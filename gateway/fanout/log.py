@@ -61,7 +61,7 @@ class Log:
     # What the feed brings.
 
     def publish(self, batch: EventBatch, recorded_here: bool) -> None:
-        """Write what of *batch* follows. *recorded_here*: its ids are our own recording's."""
+        """Write what of *batch* follows. *recorded_here*: no id of it needs a question."""
         if batch.first is None:
             self._publish_without_ids(batch)
         elif self.ending is not None:

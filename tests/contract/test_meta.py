@@ -47,6 +47,23 @@ async def test_epochs_are_known_with_their_last_seq(redis: Redis) -> None:
     assert all(len(value) <= 400 for value in (await redis.hgetall(META)).values())
 
 
+async def test_an_id_that_begins_its_history_needs_no_second_question(redis: Redis) -> None:
+    """The first id of an epoch begins history only if nothing was kept when it was given: no event
+    of a former epoch, and no entry of another program."""
+    feed = Epochs(redis)
+    first = await append(redis, "run-1")
+    await redis.hset(META, "replid", "of another master")
+    second = await append(redis, "run-1")
+    await redis.xadd(events_key("run-2"), {"e": b'{"type":"step:started"}'}, id="7-1")
+    foreign = await append(redis, "run-2")
+    plain = await append(redis, "run-3")
+    await feed.look(["run-1", "run-2", "run-3"])
+    assert (second.seq, foreign.seq) == (1, 1)
+    given = {"run-1": (first, second), "run-2": (foreign,), "run-3": (plain, plain.next())}
+    begins = [one for name, some in given.items() for one in some if feed.begins(name, one)]
+    assert begins == [plain]
+
+
 async def test_begin_end_and_counts_survive_trimming(redis: Redis, redis_url: str) -> None:
     """Of a run of which most is trimmed, also over a failover, `meta` has the time of its first
     and of its terminal event, the step events by kind, and how many events are missing."""
