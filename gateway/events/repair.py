@@ -21,6 +21,9 @@ PARSED_TIMES = 16
 _LONGEST_KEPT = 512
 """Bytes of a value that a placeholder keeps."""
 
+_FEW_STEPS = 4000
+"""Members of data among which a placeholder looks for those that it keeps."""
+
 _KEPT = frozenset({
     "node_id", "node_type", "position", "attempt", "status", "started_at", "completed_at",
     "duration_ms", "execution_time_ms", "error_message", "generated_document_id",
@@ -226,10 +229,12 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
     """
     found: dict[str, bytes] = {}
     data: dict[str, bytes] = {}
-    for name, value in _members(text):
+    for name, value in _members(text, _steps(text)):
         if name == "data":
             data = {
-                one: short for one, short in _members(value) if one in _KEPT and _is_short(short)
+                one: short
+                for one, short in _members(value, _FEW_STEPS)
+                if one in _KEPT and _is_short(short)
             }
         elif name in ("type", "timestamp", "id") and _is_short(value):
             found[name] = value
@@ -247,12 +252,13 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
 
 def _steps(text: bytes) -> int:
     """How many members and deep brackets are looked at: many in a large text, few in many small."""
-    return 4000 + len(text) // 64
+    return _FEW_STEPS + len(text) // 64
 
 
-def _members(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """The name and the text of each member, as far as *text* is a JSON object."""
-    for one in scan(text, _steps(text)) if text.startswith(b"{") else ():
+def _members(text: bytes, most: int) -> Iterator[tuple[str, bytes]]:
+    """The name and the text of each member, as far as *text* is a JSON object and *most* steps
+    go."""
+    for one in scan(text, most) if text.startswith(b"{") else ():
         yield name_of(one.key) or "", one.value.strip()
 
 
