@@ -248,8 +248,11 @@ class Connection(web.RequestHandler):
         """The answer to what failed outside of all middlewares; then the connection is closed.
 
         Raises:
-            ConnectionError: an answer has already begun.
+            ConnectionError: an answer has already begun, or nobody is there to read one.
         """
+        if isinstance(exc, ConnectionResetError):
+            # The reader has left in the middle of an answer: no error of the gateway's.
+            raise exc
         # For its log line, and to raise.
         super().handle_error(request, status, exc, message)
         return final_error(status, "internal_error", INTERNAL_ERROR)

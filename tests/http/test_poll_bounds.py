@@ -186,8 +186,11 @@ async def test_cost_of_an_unmoved_history(redis_url: str, redis: Redis) -> None:
         assert whole < 50 * 0.02
 
 
-async def test_dripping_reader(start_gateway: StartGateway, redis: Redis) -> None:
-    """A reader that takes a little now and then is cut when its time is over, and is counted."""
+async def test_dripping_reader(
+    start_gateway: StartGateway, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader that takes a little now and then is cut when its time is over, and is counted; that
+    is no error of the gateway's."""
     await fill(redis, "run-1", 4 * MIB)
     gateway = await start_gateway(
         ownership="token", send_buffer_bytes=8192, write_timeout_seconds=5, poll_seconds=1
@@ -201,6 +204,7 @@ async def test_dripping_reader(start_gateway: StartGateway, redis: Redis) -> Non
         lambda: gateway.components.polls.used <= gateway.components.polls.most_remembered
     )
     reader.close()
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("query", [HEAVY, "?include_logs=1&limit=2", ""])
