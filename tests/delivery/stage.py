@@ -153,13 +153,19 @@ class Stage:
         everybody = [reader for execution in self.executions for reader in execution.readers]
         return [reader for reader in everybody if type(reader) is habit]
 
-    def add_reader(self, execution: Execution, habit: type[R]) -> R:
-        """Bring another reader, who picks a gateway anew for each connection."""
+    def add_reader(
+        self, execution: Execution, habit: type[R], gateway: GatewayProcess | None = None
+    ) -> R:
+        """Bring another reader, who stays with *gateway*, or picks one for each connection."""
         name = f"{habit.__name__} {len(execution.readers)} of {execution.id}"
         journal = Journal(execution.id, self.names, self.scenario.allowed)
         chance = self.chance_of(name)
         reader = habit(
-            name, lambda: chance.choice(self.gateways).port, journal, execution.over, chance
+            name,
+            lambda: (gateway or chance.choice(self.gateways)).port,
+            journal,
+            execution.over,
+            chance,
         )
         execution.readers.append(reader)
         return reader
