@@ -60,7 +60,7 @@ MUTATIONS = [
         "gateway/fanout/log.py",
         "        self.ending = ending\n        for subscriber in self.streams.live:\n"
         "            subscriber.complete()\n",
-        "",
+        "        pass\n",
     ),
     Mutation(
         "silent streams are not compared with history",
