@@ -7,7 +7,9 @@ from tests.delivery.mutations import MUTATIONS, ROOT, Mutation, applied
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.name)
 def test_every_fault_can_be_made(mutation: Mutation) -> None:
-    """What it replaces stands in its file exactly once. `python -m tests.delivery.mutations` shows
-    that the model test finds it."""
+    """What it replaces stands in its file exactly once, and what it leaves is Python. `python -m
+    tests.delivery.mutations` shows that the model test finds it."""
     text = (ROOT / mutation.file).read_text()
-    assert applied(mutation, text) != text
+    changed = applied(mutation, text)
+    assert changed != text
+    compile(changed, mutation.file, "exec")
