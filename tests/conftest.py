@@ -90,7 +90,7 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture
 def masters() -> Iterator[Masters]:
-    """Two servers, and a sentinel that names the first until it is told to name the second."""
+    """Two servers, and a sentinel that names the first until a test has it name the second."""
     masters = Masters()
     masters.start()
     yield masters

@@ -16,7 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.errors import REDIS_ERRORS, describe_code, describe_redis_error
 from gateway.contract.scripts import Call, Script
 from gateway.dataloader import PAUSE
 from gateway.errors import RedisUnavailable
@@ -147,7 +147,7 @@ class StreamCounts:
         waiting = [one for each in self._organizations.values() for one in each.waiting.items()]
         for asked, deadline in waiting:
             if deadline <= now and not asked.done():
-                problem = self._problem or "Redis does not answer in time."
+                problem = self._problem or describe_code("timeout")
                 asked.set_exception(RedisUnavailable(problem))
         if later := [deadline for _, deadline in waiting if deadline > now]:
             self._overdue = loop.call_at(min(later), self._give_up)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.access.policy import Policy
 from gateway.access.quota import Permit, Quota
+from gateway.bus.errors import describe_code
 from gateway.bus.subscription import Subscription
 from gateway.errors import ExecutionForgotten, ExecutionNotFound, RedisUnavailable
 from gateway.events.batch import as_chunk
@@ -175,7 +176,7 @@ class StreamHandler:
                         problem = str(error)
                         await asyncio.sleep(_PAUSE)
         except TimeoutError:
-            raise unavailable(problem or "Redis does not answer in time.") from None
+            raise unavailable(problem or describe_code("timeout")) from None
 
 
 def read_cursor(request: web.Request) -> EventId | None:

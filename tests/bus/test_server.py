@@ -9,18 +9,15 @@ import pytest
 from gateway.bus.connection import create_redis
 from gateway.bus.server import Server
 from tests.conftest import StartGateway
-from tests.delivery.backends import ReplicatedRedis
+from tests.delivery.backends import ReplicatedRedis, linked_replica
 from tests.harness.redis_process import as_gateway
 from tests.support import eventually, producer_message
 
 
 @pytest.fixture
 async def backend() -> AsyncIterator[ReplicatedRedis]:
-    backend = ReplicatedRedis()
-    await backend.start()
-    await backend.linked()
-    yield backend
-    await backend.clean_up()
+    async with linked_replica() as backend:
+        yield backend
 
 
 async def test_the_gateway_goes_where_the_name_leads(

@@ -2,6 +2,8 @@
 sentinels."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -134,6 +136,18 @@ class ReplicatedRedis:
 
     async def _order(self, *words: str) -> None:
         await asyncio.to_thread(self.replica.command, *words)
+
+
+@asynccontextmanager
+async def linked_replica(program: str | None = None) -> AsyncIterator[ReplicatedRedis]:
+    """A master and its replica, which has all that the master has; *program*: of the servers."""
+    backend = ReplicatedRedis(program)
+    await backend.start()
+    await backend.linked()
+    try:
+        yield backend
+    finally:
+        await backend.clean_up()
 
 
 class SentinelRedis:

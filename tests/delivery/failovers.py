@@ -46,7 +46,7 @@ async def sentinel_failover(stage: Stage) -> None:
 
 
 async def planned_failover(stage: Stage) -> None:
-    """`SENTINEL FAILOVER`: the former master lives on, and takes writes until it is told."""
+    """`SENTINEL FAILOVER`: the former master lives on, and takes writes until it is demoted."""
     backend = stage.backend
     assert isinstance(backend, SentinelRedis)
 
@@ -101,7 +101,7 @@ async def _fail_over(
     assert (took := time.monotonic() - named) < BACK_WITHIN, f"it took {took:.1f} s"
     await stage.subscribed()
     await stage.pause(0.2, 0.6)
-    # Whoever has stayed with it loses what it was told there.
+    # Who has stayed with it loses what it accepted.
     await backend.restore()
     await _show_losses(stage)
 

@@ -8,8 +8,18 @@ from gateway.errors import ExecutionNotFound
 from gateway.events.ids import EventId
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout import kept, log, state
+from gateway.fanout.hub import Hub
 from gateway.fanout.state import State
-from tests.fanout.support import EPOCH, NoPermit, burst, event, make_hub, open_stream
+from tests.fanout.support import (
+    EPOCH,
+    Histories,
+    NoPermit,
+    Stream,
+    burst,
+    event,
+    make_hub,
+    open_stream,
+)
 from tests.harness.principals import principal
 from tests.harness.ticking import ticking
 from tests.support import eventually
@@ -136,8 +146,8 @@ async def test_another_epoch_is_shown_to_those_who_are_admitted_again() -> None:
     assert stays.data == b"<1><2><1><2>"
 
 
-async def test_a_flushed_history_resets() -> None:
-    """History that is gone is told as `stream:reset`; what begins after it is shown."""
+async def after_a_flush() -> tuple[Hub, Histories, Stream]:
+    """A live stream whose history was flushed, and which knows it."""
     hub, histories = make_hub()
     histories.append(event(1))
     stream = await open_stream(hub)
@@ -145,6 +155,12 @@ async def test_a_flushed_history_resets() -> None:
     hub.audit("run-1", None, hub.session)
     await eventually(lambda: b"stream:reset" in stream.data)
     await eventually(lambda: stream.state is State.LIVE)
+    return hub, histories, stream
+
+
+async def test_a_flushed_history_resets() -> None:
+    """`stream:reset` says that history is gone; what begins after it is shown."""
+    hub, histories, stream = await after_a_flush()
     histories.append(event(1, epoch=EPOCH + 1))
     hub.publish("run-1", burst(1, epoch=EPOCH + 1), recorded_here=True)
     await eventually(lambda: stream.data.endswith(b"<1>"))
@@ -447,13 +463,7 @@ async def test_history_that_holds_less_than_was_written() -> None:
 async def test_an_invented_first_id_after_a_flush_is_looked_up_once() -> None:
     """Where a flushed history was read to its end and nothing is kept, an id that nobody has
     appended starts the streams over once, and not again with each read."""
-    hub, histories = make_hub()
-    histories.append(event(1))
-    stream = await open_stream(hub)
-    histories.kept.clear()
-    hub.audit("run-1", None, hub.session)
-    await eventually(lambda: b"stream:reset" in stream.data)
-    await eventually(lambda: stream.state is State.LIVE)
+    hub, histories, stream = await after_a_flush()
     asked = len(histories.asked)
     hub.publish("run-1", burst(1, epoch=EPOCH + 1))
     await asyncio.sleep(0.3)

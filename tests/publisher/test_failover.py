@@ -8,7 +8,7 @@ import pytest
 
 from gateway.bus.sentinel import MOST_AGE
 from gateway.publisher import NotReplicated
-from tests.delivery.backends import ReplicatedRedis
+from tests.delivery.backends import ReplicatedRedis, linked_replica
 from tests.harness.redis_process import Masters, embedded_server_program
 from tests.publisher.conftest import MakePublisher
 from tests.support import eventually
@@ -17,11 +17,8 @@ from tests.support import eventually
 @pytest.fixture
 async def backend() -> AsyncIterator[ReplicatedRedis]:
     # Valkey, which counts replicas for WAIT otherwise than Redis 7.0.
-    backend = ReplicatedRedis(program=embedded_server_program())
-    await backend.start()
-    await backend.linked()
-    yield backend
-    await backend.clean_up()
+    async with linked_replica(embedded_server_program()) as backend:
+        yield backend
 
 
 async def test_a_former_master_that_lives_on_is_left(
