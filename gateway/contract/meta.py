@@ -50,7 +50,6 @@ class RunMeta:
     """When the first event happened, also one that is trimmed."""
     terminal_time: str | None = None
     """When the terminal event happened."""
-
     runs: Mapping[int, str] = field(default_factory=dict)
     """The names of former runs that are kept, by their last epoch."""
 
@@ -62,10 +61,6 @@ class RunMeta:
         # Epochs of one execution grow.
         former = [last for last in self.runs if last >= epoch]
         return self.runs[min(former)] if former else ""
-
-    def has_given(self, event_id: EventId) -> bool:
-        """Whether *event_id* is one that this execution has given, kept or not."""
-        return 0 < event_id.seq <= self.epochs.get(event_id.epoch, 0)
 
     def missing_before(self, first: EventId | None) -> int | None:
         """How many events were trimmed where history begins with *first*; None: nobody knows."""

@@ -25,7 +25,9 @@ async def meta(redis: Redis) -> RunMeta:
 
 async def test_epochs_are_known_with_their_last_seq(redis: Redis) -> None:
     """Present and former ones, at most 16; an id is ours if it was given, kept or not."""
-    assert not (await meta(redis)).has_given(EventId(5, 1))
+    ids = Epochs(redis)
+    assert await ids.look(["run-1"]) == set()
+    assert not ids.is_ours("run-1", EventId(5, 1))
     given: list[EventId] = []
     for number in range(20):
         given += [await append(redis, "run-1") for _ in range(number % 3 + 1)]
@@ -36,14 +38,12 @@ async def test_epochs_are_known_with_their_last_seq(redis: Redis) -> None:
     known = await meta(redis)
     last = {one.epoch: one.seq for one in given}
     assert list(known.epochs.items()) == list(last.items())[-16:]
-    assert known.has_given(given[-1])
-    assert not known.has_given(given[-1].next())
-    assert not known.has_given(EventId(given[-1].epoch, 0))
-    assert not known.has_given(given[0])
-    feed = Epochs(redis)
-    assert await feed.look(["run-1"]) == set()
-    for one in given:
-        assert feed.is_ours("run-1", one) == known.has_given(one)
+    assert await ids.look(["run-1"]) == set()
+    assert ids.is_ours("run-1", given[-1])
+    assert not ids.is_ours("run-1", given[-1].next())
+    assert not ids.is_ours("run-1", EventId(given[-1].epoch, 0))
+    assert not ids.is_ours("run-1", given[0])
+    assert all(ids.is_ours("run-1", one) == (one.epoch in known.epochs) for one in given)
     assert all(len(value) <= 400 for value in (await redis.hgetall(META)).values())
 
 
