@@ -1,4 +1,4 @@
-# The commands of whoever uses or works on this project; `make help` lists them.
+# The commands to use this project and to work on it; `make help` lists them.
 # Everything is installed into .venv, by package names, in the versions of config/constraints.txt.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ REQUIREMENTS := config/requirements.txt
 RUNS ?= 10
 # Inputs that `make fuzz` draws for each test that reads what strangers send.
 EXAMPLES ?= 5000
-# How many times as much `make prices` sends as `make test` does.
+# How many times as much `make prices` sends as CI does.
 LOAD ?= 10
 # How long `make soak` takes, about.
 MINUTES ?= 10
@@ -21,18 +21,25 @@ ARGS ?=
 PREFIX ?= /opt/sse-gateway
 CONFIG_DIR ?= /etc/sse-gateway
 UNIT_DIR ?= /etc/systemd/system
+# A directory that `make wheels` has filled: `make install` then needs no network.
+OFFLINE ?=
+# Where people on call read OPERATIONS.md (https://...): alerts link to it. Without it, no links.
+RUNBOOK_URL ?=
 
-# That a newer pip exists is of no use to whoever wants to see the gateway.
+# A hint that a newer pip exists does not help someone who wants to see the gateway.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest test-python lint format delivery fuzz prices variants soak bench loadtest constraints build install uninstall clean
+.PHONY: help run cluster test test-oldest test-python lint format bundle delivery cluster-tests on-cluster browsers frames npm installs fuzz prices clients variants soak churn bench loadtest pictures constraints build wheels install nginx-site uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.embedded ## Start everything for a first look: Redis, gateway, simulated workflows, a page
 	@$(BIN)/sse-gateway dev $(ARGS)
+
+cluster: $(VENV)/.embedded ## Start a Redis Cluster with two gateways behind nginx on this machine, to try it
+	@PATH="$(abspath $(BIN)):$$PATH" exec bash config/cluster.sh
 
 # Most tests wait more than they compute, so four at a time fill two cores. A worker that has nothing
 # left takes half of what another one has.
@@ -71,39 +78,72 @@ lint: $(VENV)/.npm ## Check the format, the code, the types and which package im
 	--max-warnings=0 gateway tests
 	@$(BIN)/node $(MODULES)/typescript/bin/tsc --project tests/npm
 
-format: $(VENV)/.npm ## Put the code into its format
+format: $(VENV)/.npm ## Format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 	@$(BIN)/node $(PRETTIER) --write --log-level=warn $(FORMATTED)
+
+bundle: $(VENV)/.npm ## Build the bundles of client and page again, after a change of their modules
+	@$(BIN)/python -m tests.npm.bundle
 
 MODULES := $(VENV)/npm/node_modules
 PRETTIER := $(MODULES)/prettier/bin/prettier.cjs
 FORMATTED := '{gateway,tests}/**/*.{js,mjs,jsx,ts,mts,tsx,css,html}'
 
 delivery: $(VENV)/.dev ## Break everything while events flow, RUNS times a scenario, and count what is lost
-	@$(BIN)/python -m pytest tests/delivery --delivery-runs=$(RUNS) $(ARGS)
+	@MODEL_EXAMPLES=100 $(BIN)/python -m pytest tests/delivery -m '' --ignore=tests/delivery/test_cluster.py \
+	--delivery-runs=$(RUNS) $(ARGS)
 
-fuzz: $(VENV)/.dev ## Feed every parser of what strangers send with EXAMPLES inputs each
+cluster-tests: $(VENV)/.dev ## Lose nodes of a Redis Cluster, and fail over RUNS times, while events flow
+	@$(BIN)/python -m pytest tests/cluster tests/delivery/test_cluster.py -m '' --delivery-runs=$(RUNS) $(ARGS)
+
+on-cluster: $(VENV)/.dev ## Run the ordinary tests of gateway and publishers on a Redis Cluster
+	@$(BIN)/python -m pytest $(addprefix tests/,admin http lists publish publisher sets) --on-cluster \
+	-m 'not long and not one_server' $(ARGS)
+
+browsers: $(VENV)/.npm ## Follow executions in Chromium, Firefox and WebKit through restarts, reloads and outages
+	@$(BIN)/python -m pytest tests/browser/engines tests/browser/page -m '' \
+	--ignore=tests/browser/page/test_speed.py $(ARGS)
+
+frames: $(VENV)/.npm ## Measure the longest frame of the page, with a run of 3,000 steps
+	@$(BIN)/python -m pytest tests/browser/page/test_speed.py -m '' $(ARGS)
+
+npm: $(VENV)/.npm ## Install the browser client into projects of Vite, webpack, esbuild, Next and Jest
+	@$(BIN)/python -m pytest tests/npm -m '' $(ARGS)
+
+installs: $(VENV)/.dev ## Test `make install` in a temporary directory, also with a file whose hash is wrong
+	@$(BIN)/python -m pytest tests/packaging/test_install.py -m '' $(ARGS)
+
+fuzz: $(VENV)/.dev ## Test each parser of untrusted input with EXAMPLES random inputs
 	@FUZZ_EXAMPLES=$(EXAMPLES) \
 	$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --timeout=3600 $(ARGS)
 
-prices: $(VENV)/.dev ## Attack a gateway with LOAD times as much as in `make test`, and show what it costs
+prices: $(VENV)/.dev ## Attack a gateway in each way of SECURITY.md, LOAD times, and show what it costs
 	@PRICES_LOAD=$(LOAD) \
-	$(BIN)/python -m pytest tests/prices/test_prices.py --capture=no --timeout=3600 $(ARGS)
+	$(BIN)/python -m pytest tests/prices/test_prices.py -m '' --capture=no --timeout=3600 $(ARGS)
+
+clients: $(VENV)/.dev ## Build and test the Go, Rust and Java programs whose compiler is installed
+	@BUILD_CLIENTS=yes $(BIN)/python -m pytest tests/clients/test_compiled.py tests/languages $(ARGS)
 
 variants: $(VENV)/.dev ## Try the servers of this machine, or those that SERVERS names, one after the other
 	@$(BIN)/python -m tests.variants
 
-soak: $(VENV)/.dev ## Let tabs, failovers and restarts go on for MINUTES, and see that all comes back
+soak: $(VENV)/.dev ## Run tabs, failovers and restarts for MINUTES: nothing may be lost or leak
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
-bench: $(VENV)/.dev ## Measure what the gateway costs, next to a floor and to its targets
+churn: $(VENV)/.dev ## Compare 200 lists at two gateways with a model, while 10,000 executions come and go
+	@$(BIN)/python -m tests.churn $(ARGS)
+
+bench: $(VENV)/.dev ## Measure what the gateway costs, and compare it with its targets
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 loadtest: $(VENV)/.embedded ## Follow executions from 1,000 tabs and count what is lost
 	@$(BIN)/sse-gateway loadtest --tabs 1000 $(ARGS)
 
-constraints: $(VENV)/.made ## Renew the tested versions, and the hashes of those that are installed
+pictures: $(VENV)/.dev ## Draw the pictures of the documents again: page, terminal, load test
+	@$(BIN)/python -m tests.pictures
+
+constraints: $(VENV)/.made ## Update the tested versions, and the hashes of what `make install` installs
 	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet '.[dev]'
 	@{ echo '# The versions that were tested; renewed by `make constraints`.'; \
@@ -121,9 +161,17 @@ $(1)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes 
 mv build/requirements.txt $(REQUIREMENTS)
 endef
 
-build: $(VENV)/.made ## Build the wheel into dist/
+build: $(VENV)/.made ## Build the wheel, and the browser client's archive for npm, into dist/
 	@rm -rf build/lib build/bdist.*
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/python -c 'from gateway import client; client.write_archive("dist")'
+
+wheels: $(VENV)/.made ## Fetch all that `make install` needs, for a machine without a network
+	@rm -rf dist/wheels
+	@$(BIN)/python -m pip download --quiet --only-binary :all: --require-hashes \
+	--requirement $(REQUIREMENTS) --dest dist/wheels
+	@echo 'Copy this checkout, with dist/wheels, to a machine with the same Python version and kind of'
+	@echo 'processor. There: make install OFFLINE=dist/wheels'
 
 install: ## As root: install the gateway and its units, or upgrade them; settings stay as they are
 	$(if $(trouble),$(error $(trouble)))
@@ -131,19 +179,29 @@ install: ## As root: install the gateway and its units, or upgrade them; setting
 	@echo 'Installing into $(prefix) ...'
 	@$(prefix)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(prefix)
 	@rm -rf build/lib build/bdist.*
-	@$(prefix)/bin/python -m pip install --quiet --require-hashes --requirement $(REQUIREMENTS)
-	@$(prefix)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	@$(prefix)/bin/python -m pip install --quiet --require-hashes --requirement $(REQUIREMENTS) $(from)
+	@$(prefix)/bin/python -m pip install --quiet --no-deps --no-build-isolation $(from) .
 	@install -d -m 755 $(CONFIG_DIR) $(UNIT_DIR)
 	@install -d -m 700 $(CONFIG_DIR)/credentials
 	@install -m 644 config/production.toml $(CONFIG_DIR)/gateway.toml.sample
+	@install -m 644 gateway/OPERATIONS.md $(CONFIG_DIR)
+	@$(with_runbook) config/alerts.yml > $(CONFIG_DIR)/alerts.yml
 	@for unit in $(UNITS); do $(placed) systemd/$$unit > $(UNIT_DIR)/$$unit || exit; done
 	@$(prefix)/bin/sse-gateway --version
 	@if [ -e $(CONFIG_DIR)/gateway.toml ]; then echo '$(then_restart)'; else echo '$(then_configure)'; fi
 
+# From 1.25.1 on nginx warns of "listen ... http2"; older ones do not know "http2 on;".
+NGINX_VERSION ?= $(shell PATH="$$PATH:/usr/sbin" nginx -v 2>&1 | sed -n 's|.*nginx/\([0-9.]*\).*|\1|p')
+
+nginx-site: ## Print the nginx site, in the form that the nginx of this machine takes
+	@if printf '%s\n' 1.25.1 '$(NGINX_VERSION)' | sort --version-sort --check=quiet; then \
+	sed 's/^\( *listen .*ssl\) http2;/\1;/; s/^\( *\)# Of one connection\./\1http2 on;\n&/' nginx/sse-gateway.conf; \
+	else cat nginx/sse-gateway.conf; fi
+
 uninstall: ## As root: remove what `make install` has made; settings and credentials stay
 	$(if $(wildcard $(UNIT_DIR)/*.wants/sse-gateway*),$(error $(enabled)))
 	$(if $(wildcard $(prefix)),$(if $(wildcard $(prefix)/bin/sse-gateway),,$(error $(foreign))))
-	@rm -rf $(prefix) $(addprefix $(UNIT_DIR)/,$(UNITS)) $(CONFIG_DIR)/gateway.toml.sample
+	@rm -rf $(prefix) $(addprefix $(UNIT_DIR)/,$(UNITS)) $(addprefix $(CONFIG_DIR)/,gateway.toml.sample OPERATIONS.md alerts.yml)
 	@echo 'Removed $(prefix) and the units; $(CONFIG_DIR) is kept. Next: systemctl daemon-reload'
 
 clean: ## Remove all that was built or installed, .venv too
@@ -178,7 +236,16 @@ endef
 prefix = $(abspath $(PREFIX))
 UNITS := $(notdir $(wildcard systemd/sse-gateway*.*))
 # Writes a unit with the paths of this installation.
-placed = sed 's\#/opt/sse-gateway\#$(prefix)\#g; s\#/etc/sse-gateway\#$(abspath $(CONFIG_DIR))\#g'
+placed = sed 's\#/opt/sse-gateway\#$(prefix)\#g; s\#/etc/sse-gateway\#$(abspath $(CONFIG_DIR))\#g$(if $(notifies),; $(reloads))'
+# systemd 253 and later send SIGHUP themselves, and wait until the gateway has reloaded.
+notifies = $(shell systemctl --version 2>/dev/null | awk 'NR == 1 && $$2 >= 253')
+reloads = s/^Type=notify$$/Type=notify-reload/; /^ExecReload=.bin.kill/d
+
+# Where pip finds what it installs.
+from = $(if $(OFFLINE),--no-index --find-links $(OFFLINE))
+# The section of OPERATIONS.md about each alert has its name.
+with_runbook = awk -v url='$(RUNBOOK_URL)' '/- alert:/ {name = tolower($$3)} {print} \
+	url && /annotations:/ {print "          runbook_url: " url "\#" name}'
 
 # What says no to `install` and `uninstall`. (`error` adds the full stop.)
 in_the_way = $(if $(wildcard $(prefix)/pyvenv.cfg),,$(if $(wildcard $(prefix)/*),$(foreign)))
@@ -188,7 +255,7 @@ enabled = The gateway still starts with the machine: systemctl disable --now $(n
 then_restart = Settings are as they were. Next: systemctl daemon-reload && systemctl restart sse-gateway
 then_configure = Next: settings and a secret, as in systemd/README.md, "Configure it".
 
-# A virtual environment that works is kept, whoever made it; anything else there is made anew.
+# A virtual environment that works is kept; anything else at its path is replaced.
 $(VENV)/.made:
 	$(if $(works),,$(if $(trouble),$(error $(trouble))))
 	@$(if $(works),,$(PYTHON) -m venv --clear $(VENV))

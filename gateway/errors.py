@@ -11,11 +11,19 @@ GatewayError
     ├── MalformedRequest    400
     ├── Unauthenticated     401
     ├── Forbidden           403
+    ├── PublishForbidden    403
     ├── ExecutionNotFound   404
+    ├── ListsUnavailable    404
     ├── RunNotFound         404
     ├── RequestTimedOut     408
+    ├── Conflict            409
+    ├── LengthRequired      411
     ├── BodyTooLarge        413
+    ├── UriTooLong          414
     ├── RunTooLarge         413
+    ├── TooManyEvents       413
+    ├── UnsupportedType     415
+    ├── KeyReused           422
     ├── LimitReached        429, temporary
     └── Unavailable         503, temporary
 """
@@ -24,7 +32,11 @@ from collections.abc import Sequence
 
 
 class GatewayError(Exception):
-    """Base of all errors of the gateway; `str(error)` is a sentence for the user."""
+    """Base of all errors of the gateway; `str(error)` is a sentence for the user, or several, one a
+    line."""
+
+    EXIT_STATUS = 1
+    """Of the process that it ends."""
 
 
 class ConfigurationError(GatewayError):
@@ -77,6 +89,14 @@ class RequestRefused(GatewayError):
     temporary = False
     message = ""
     """What the user reads, of an error that always says the same."""
+    reason = ""
+    """A closer word than the code, for metrics: the answer does not have it."""
+    retry_after = 3
+    """Seconds after which a temporary refusal may be tried again."""
+    ids: Sequence[str] = ()
+    """Of what an earlier call has published."""
+    index: int | None = None
+    """Of the event that is wrong, in a call that publishes several."""
 
     def __init__(self, message: str | None = None, code: str | None = None) -> None:
         super().__init__(message or self.message)
@@ -105,6 +125,15 @@ class Forbidden(RequestRefused):
     code = "organization_forbidden"
 
 
+class PublishForbidden(RequestRefused):
+    """A valid token without the right to publish events of this execution. One answer for an
+    execution that the token does not list and for another organization's: nobody can probe."""
+
+    status = 403
+    code = "execution_forbidden"
+    message = "The token may not publish events of this execution: use one that may, or another id."
+
+
 class ExecutionNotFound(RequestRefused):
     """Unknown, or another organization's: one answer for both, so that nobody can probe."""
 
@@ -116,12 +145,23 @@ class ExecutionNotFound(RequestRefused):
     )
 
 
+class ListsUnavailable(RequestRefused):
+    """The backend decides who may see what, and nobody can ask it for a list."""
+
+    status = 404
+    code = "lists_unavailable"
+    message = (
+        "There are no lists here: your backend decides on each execution. Set "
+        "GATEWAY_BACKEND_LIST_URL, where it says which executions of a page may be shown."
+    )
+
+
 class RunNotFound(RequestRefused):
     """No run with this epoch is kept of the execution, which the asker may see."""
 
     status = 404
     code = "run_not_found"
-    message = "No run with this epoch is kept (any more): leave `epoch` out to get the present run."
+    message = "No run with this epoch is kept: leave `epoch` out to get the present run."
 
 
 class RegistrationLost(ExecutionNotFound):
@@ -136,6 +176,20 @@ class RequestTimedOut(RequestRefused):
     message = "The request's body did not arrive in time: send the request again."
 
 
+class Conflict(RequestRefused):
+    """What is asked for contradicts what is known of the organization's own execution."""
+
+    status = 409
+
+
+class LengthRequired(RequestRefused):
+    """A body of a length that is not known before it has arrived."""
+
+    status = 411
+    code = "length_required"
+    message = "The length of the body is not known: send it with Content-Length, not in chunks."
+
+
 class BodyTooLarge(RequestRefused):
     """A request with a larger body than any request here needs."""
 
@@ -145,6 +199,27 @@ class BodyTooLarge(RequestRefused):
     def __init__(self, most: int) -> None:
         """*most*: bytes that a body may have."""
         super().__init__(f"The body has more than {most} bytes: send none, or a shorter one.")
+
+
+class TooManyEvents(RequestRefused):
+    """A call that publishes more events than one may."""
+
+    status = 413
+    code = "too_many_events"
+
+
+class UriTooLong(RequestRefused):
+    """A request line that is longer than every proxy takes."""
+
+    status = 414
+    code = "uri_too_long"
+
+    def __init__(self, most: int) -> None:
+        """*most*: bytes that a request line may have."""
+        super().__init__(
+            f"The request line has more than {most} bytes: get a ticket for these executions, and "
+            "send that."
+        )
 
 
 class RunTooLarge(RequestRefused):
@@ -157,8 +232,31 @@ class RunTooLarge(RequestRefused):
     )
 
 
+class UnsupportedType(RequestRefused):
+    """A body of a type that is not read here."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class KeyReused(RequestRefused):
+    """An idempotency key of another call."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    message = (
+        "This Idempotency-Key was sent with another body in the last five minutes: give each call "
+        "a key of its own, and repeat a call without a change."
+    )
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        """*ids*: that the first call with this key was given."""
+        super().__init__()
+        self.ids = ids
+
+
 class LimitReached(RequestRefused):
-    """More streams, polls or tickets than a limit allows."""
+    """More streams, polls, tickets or events than a limit allows."""
 
     status = 429
     code = "limit_reached"

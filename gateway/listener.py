@@ -25,14 +25,17 @@ _ADMIN_HOST = "127.0.0.1"
 class Listeners(NamedTuple):
     """The listening sockets of one process."""
 
-    main: socket.socket
+    main: socket.socket | None
+    """None for a recorder, which serves operators alone."""
     admin: socket.socket | None
+    is_inherited: bool
+    """Whether `main` is systemd's: who connects while no gateway runs waits in its queue."""
 
     def close(self) -> None:
         """Close both sockets."""
-        self.main.close()
-        if self.admin is not None:
-            self.admin.close()
+        for sock in (self.main, self.admin):
+            if sock is not None:
+                sock.close()
 
 
 def listen(settings: Settings) -> Listeners:
@@ -42,6 +45,8 @@ def listen(settings: Settings) -> Listeners:
     Raises:
         CannotListen: an address is taken or not allowed.
     """
+    if settings.is_recorder:
+        return Listeners(None, _listen_admin(settings), is_inherited=False)
     inherited = inherited_sockets()
     mains = [sock for name, sock in inherited if name != _ADMIN]
     admins = [sock for name, sock in inherited if name == _ADMIN]
@@ -60,7 +65,7 @@ def listen(settings: Settings) -> Listeners:
     except BaseException:
         main.close()
         raise
-    return Listeners(main, admin)
+    return Listeners(main, admin, bool(mains))
 
 
 def _listen_admin(settings: Settings) -> socket.socket | None:
@@ -78,7 +83,11 @@ def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
             listener = _listen_unix(where)
         else:
             family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-            listener = socket.create_server(where, family=family, backlog=BACKLOG)
+            # By default Python takes `::` for IPv6 alone.
+            both = where[0] == "::" and socket.has_dualstack_ipv6()
+            listener = socket.create_server(
+                where, family=family, backlog=BACKLOG, dualstack_ipv6=both
+            )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(
@@ -126,6 +135,9 @@ def _listen_unix(path: Path) -> socket.socket:
 def _remove_stale(path: Path) -> None:
     """Remove the socket file of a gateway that was killed, but not one in use."""
     if not path.is_socket():
+        # To bind there would fail as if another program listened.
+        if path.exists():
+            raise OSError(errno.EEXIST, "there is a file, which is no socket")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         # A process that hangs, with a full queue, would block this one.

@@ -31,8 +31,8 @@ class LagHistogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """Totals since the process started: every field only grows. Those with a text, and perhaps the
-    name of a label, are shown as they are."""
+    """Totals since the process started: every number only grows. Those with a text, and perhaps the
+    names of labels, are shown as they are."""
 
     streams_opened: Annotated[int, "Streams that were opened."] = 0
     streams_closed: Annotated[
@@ -40,6 +40,7 @@ class Metrics:
     ] = field(default_factory=Counter)
     events_received: Annotated[int, "Events from Redis."] = 0
     events_delivered: Annotated[int, "Events to subscribers."] = 0
+    events_published: Annotated[int, "Events that producers published by HTTP."] = 0
     events_recorded: Annotated[int, "Bare events that were recorded in a history."] = 0
     bytes_delivered: int = 0
     """Bytes written to the bodies of streams that have ended."""
@@ -65,11 +66,21 @@ class Metrics:
     queue_overruns: Annotated[
         int, "Times that a reader fell too far behind for its queue and went back to history."
     ] = 0
+    list_notes_lost: Annotated[
+        int,
+        "Changes of executions for lists that Redis refused to note; lists are corrected later.",
+    ] = 0
+    list_updates: Annotated[
+        int, "Executions that were sent to streams of lists, snapshots not counted."
+    ] = 0
     feed_connections: int = 0
     """Confirmed subscriptions; every one after the first is a reconnect."""
-    refusals: Annotated[Counter[str], "Refused requests, by error code.", "code"] = field(
-        default_factory=Counter
-    )
+    refusals: Annotated[
+        Counter[str | tuple[str, str]],
+        "Refused requests, by error code; of tokens that are not valid, by reason too.",
+        "code",
+        "reason",
+    ] = field(default_factory=Counter)
     polls_cut: Annotated[
         Counter[str],
         "Polls whose reader did not read. stalled: it took nothing; slow: it took too little.",
@@ -80,6 +91,8 @@ class Metrics:
         "Failed calls of what the gateway does regularly, by name; each is tried again.",
         "name",
     ] = field(default_factory=Counter)
+    reload_failed: bool = False
+    """The last SIGHUP brought settings with a mistake, and the old ones stay."""
     feed_lag: Annotated[LagHistogram, "From an event's timestamp to its sockets."] = field(
         default_factory=LagHistogram
     )

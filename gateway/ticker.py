@@ -53,7 +53,12 @@ class Ticker:
         """Call *function* about every so many *seconds*, but not before the coroutine that it
         returned last has ended. *name* is for health, metrics and the log."""
         self._period = min(self._period, seconds)
+        self.expect(name)
         self.functions[name] = (seconds, function)
+
+    def expect(self, name: str) -> None:
+        """Show that *name* has not failed yet: a rate needs a first value."""
+        self._failed[name] += 0
 
     def start(self, name: str, function: Function) -> None:
         """Call *function* now, unless the coroutine that *name* returned last runs still."""

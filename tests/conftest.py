@@ -1,5 +1,6 @@
 """Fixtures: a real Redis for all tests, one of its own for a test that breaks it, and gateways."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from gateway.contract.keys import channel_pattern
 from gateway.process import raise_file_limit
 from gateway.server import Server
 from gateway.settings import Settings, load
+from tests.harness.redis_cluster import RedisCluster
 from tests.harness.redis_process import Masters, RedisProcess
 from tests.harness.sse import SseReader
 from tests.support import DEADLINE, SECRET, eventually
@@ -42,14 +44,27 @@ def _file_limit() -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests reaches them."""
     for name in os.environ:
-        if name.startswith("GATEWAY_") or name == "REDIS_URL":
+        if name.startswith(("GATEWAY_", "OTEL_")) or name == "REDIS_URL":
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    """A command that runs in this process freezes what there is (`gateway.cli.main`). Among what is
+    frozen nobody is found who refers to Hypothesis' source of chance, and it warns."""
+    yield
+    gc.unfreeze()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--on-cluster", action="store_true", help="the shared Redis is a cluster")
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisProcess]:
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisProcess | RedisCluster]:
     """The Redis that tests share."""
-    process = RedisProcess()
+    on_cluster = request.config.getoption("--on-cluster")
+    process = RedisCluster() if on_cluster else RedisProcess()
     process.start()
     yield process
     process.clean_up()
@@ -63,9 +78,13 @@ def redis_url(redis_server: RedisProcess) -> str:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
+async def redis(redis_url: str, redis_server: RedisProcess | RedisCluster) -> AsyncIterator[Redis]:
     """A client of the shared Redis."""
-    async with Redis.from_url(redis_url) as client:
+    async with (
+        redis_server.client()
+        if isinstance(redis_server, RedisCluster)
+        else Redis.from_url(redis_url) as client
+    ):
         yield client
 
 
@@ -85,6 +104,37 @@ def redis_process() -> Iterator[Callable[..., RedisProcess]]:
         process.clean_up()
 
 
+@pytest.fixture(scope="session")
+def cluster_server() -> Iterator[RedisCluster]:
+    """The cluster that tests share: three primaries, and no replicas."""
+    cluster = RedisCluster()
+    cluster.start()
+    yield cluster
+    cluster.clean_up()
+
+
+@pytest.fixture
+def cluster(cluster_server: RedisCluster) -> RedisCluster:
+    """The shared cluster, empty; a test leaves its slots where they are."""
+    cluster_server.command("FLUSHALL")
+    return cluster_server
+
+
+@pytest.fixture
+def redis_cluster() -> Iterator[Callable[..., RedisCluster]]:
+    """Starts a cluster of the test's own, whose nodes it may kill and suspend."""
+    clusters: list[RedisCluster] = []
+
+    def start(*arguments: str, **options: Any) -> RedisCluster:
+        clusters.append(RedisCluster(*arguments, **options))
+        clusters[-1].start()
+        return clusters[-1]
+
+    yield start
+    for one in clusters:
+        one.clean_up()
+
+
 MakeSettings = Callable[..., Settings]
 
 
@@ -98,7 +148,13 @@ def masters() -> Iterator[Masters]:
 
 
 @pytest.fixture
-def make_settings(redis_server: RedisProcess, redis_url: str) -> MakeSettings:
+def subscription() -> str:
+    """How gateways subscribe. A file of tests that hold in both ways replaces it."""
+    return "pattern"
+
+
+@pytest.fixture
+def make_settings(redis_server: RedisProcess, redis_url: str, subscription: str) -> MakeSettings:
     """Settings for a test: a secret, a free port, short times, and in the shared Redis no more
     rights than a gateway needs; every one can be overridden."""
 
@@ -112,9 +168,15 @@ def make_settings(redis_server: RedisProcess, redis_url: str) -> MakeSettings:
             "jwt_secret": SECRET,
             "port": 0,
             "admin_port": "off",
-            "ownership_wait_seconds": 1.0,
             "drain_seconds": 0.1,
         }
+        if subscription == "execution":
+            # Bare messages come from a recorder: see `start_gateway`.
+            defaults |= {"subscription": "execution", "record_bare_events": "off"}
+        # By tokens alone only a Redis that is away lets a stream wait. It has the shipped time:
+        # other tests are at work.
+        if overrides.get("ownership") != "token":
+            defaults["ownership_wait_seconds"] = 1.0
         return load(None, **{**defaults, **overrides})
 
     return make
@@ -176,11 +238,16 @@ def credentials(organization: str = "acme", **claims: Any) -> dict[str, str]:
 
 @pytest.fixture
 async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGateway]:
-    """Starts gateways on real sockets and waits until they are healthy (`wait=False`: does not)."""
+    """Starts gateways on real sockets and waits until they are healthy (`wait=False`: does not).
+    One that subscribes to single executions has a *recorder* beside it."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, wait: bool = True, **overrides: Any) -> RunningGateway:
+        async def start(
+            *, wait: bool = True, recorder: bool = True, **overrides: Any
+        ) -> RunningGateway:
             settings = make_settings(**overrides)
+            if settings.watches and recorder:
+                await record(settings.model_copy(update={"record_bare_events": "only"}))
             application = create_application(settings)
             server = Server(settings, application)
             await server.start()
@@ -196,6 +263,13 @@ async def start_gateway(make_settings: MakeSettings) -> AsyncIterator[StartGatew
             if wait:
                 await eventually(gateway.healthy)
             return gateway
+
+        async def record(settings: Settings) -> None:
+            application = create_application(settings)
+            recorder = Server(settings, application)
+            await recorder.start()
+            stack.push_async_callback(recorder.stop)
+            await application[COMPONENTS].subscription.confirmed()
 
         yield start
 

@@ -28,6 +28,11 @@ class Wire(asyncio.Transport):
         self._paused = False
         self._closing = False
 
+    @property
+    def reads(self) -> bool:
+        """Whether its reader takes all that comes."""
+        return self.room > ENDLESS // 2
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.breaks:
             # The kernel has said so: the loop tells the protocol later.

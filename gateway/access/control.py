@@ -1,9 +1,12 @@
 """Access control of one gateway, built from the settings: one object for `gateway.app`."""
 
+from collections.abc import Mapping
+
 from redis.asyncio import Redis
 
 from gateway.access.jwks import JwksKeys
-from gateway.access.keys import FixedKeys, Keys, read_pem, secret_keys
+from gateway.access.keys import FixedKeys, Issuer, Keys, read_pem, secret_keys
+from gateway.access.list_backend import ListAccess
 from gateway.access.ownership import (
     BackendOwnership,
     Ownership,
@@ -11,6 +14,7 @@ from gateway.access.ownership import (
     TokenOwnership,
 )
 from gateway.access.policy import Policy
+from gateway.access.publishing import PublishLimits, PublishPolicy
 from gateway.access.quota import Quota
 from gateway.access.tickets import Tickets
 from gateway.access.tokens import TokenVerifier
@@ -20,21 +24,23 @@ from gateway.bus.stream_counts import StreamCounts
 from gateway.bus.trips import Trips
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, variable
+from gateway.settings.keys import IssuerSettings, KeySettings
 from gateway.tasks import Tasks
 from gateway.ticker import Ticker
 
 RELOADED = frozenset(
     {
-        "jwt_secret",
-        "jwt_secret_file",
-        "jwt_public_key_file",
-        "jwt_algorithms",
+        *KeySettings.model_fields,
         "max_streams_per_organization",
         "max_streams_per_subject",
         "max_streams_per_address",
         "max_opens_per_second",
         "max_polls_per_second",
         "max_tickets_per_second",
+        "max_published_events_per_subject",
+        "max_published_events_per_organization",
+        "max_published_bytes_per_subject",
+        "max_published_bytes_per_organization",
     }
 )
 """The settings that `AccessControl.reload` applies; a change of another one needs a restart."""
@@ -58,8 +64,7 @@ class AccessControl:
         """
         self.revocations = Revocations(redis, trips=trips)
         self.tickets = Tickets(trips)
-        self._verifier = TokenVerifier(settings, create_keys(settings))
-        self._jwks_url = settings.jwks_url
+        self._verifier = TokenVerifier(settings, create_issuers(settings))
         self._ownership = _ownership(settings, registry, self.revocations)
         self.policy = Policy(
             self._verifier,
@@ -69,6 +74,14 @@ class AccessControl:
             settings.ownership_wait_seconds,
             keeps_token=settings.ownership == "backend",
         )
+        self.publish_policy = PublishPolicy(self._verifier, self.revocations)
+        self.publish_limits = PublishLimits(settings)
+        self.lists = ListAccess(
+            is_backend=settings.ownership == "backend",
+            url=settings.backend_list_url,
+            timeout=settings.backend_timeout_seconds,
+            cache_seconds=settings.backend_cache_seconds,
+        )
         self.stream_counts = StreamCounts(
             redis, ticker, settings.max_streams_per_organization, settings.ownership_wait_seconds
         )
@@ -76,9 +89,19 @@ class AccessControl:
 
     @property
     def keys_problem(self) -> str | None:
-        """Why no token can be checked, as a sentence."""
-        keys = self._verifier.keys
-        return keys.never_had if isinstance(keys, JwksKeys) else None
+        """Why tokens cannot be checked, as a sentence."""
+        return next((keys.never_had for keys in self._fetched.values() if keys.never_had), None)
+
+    @property
+    def _fetched(self) -> dict[str, JwksKeys]:
+        """The keys that are fetched, by URL."""
+        found = [issuer.keys for issuer in self._verifier.issuers]
+        return {keys.url: keys for keys in found if isinstance(keys, JwksKeys)}
+
+    @property
+    def keys_age(self) -> float:
+        """Seconds since the oldest keys of an issuer were fetched; 0 if none are."""
+        return max((keys.age for keys in self._fetched.values()), default=0.0)
 
     def storage_lost(self) -> None:
         """Redis has lost its data, registrations too."""
@@ -87,29 +110,34 @@ class AccessControl:
 
     def tasks(self) -> Tasks:
         """Its background tasks."""
-        keys = self._verifier.keys
-        return {"issuer's keys": keys.run} if isinstance(keys, JwksKeys) else {}
+        return {
+            "issuer's keys" + (f" {number}" if number > 1 else ""): keys.run
+            for number, keys in enumerate(self._fetched.values(), 1)
+        }
 
     def reload(self, settings: Settings) -> None:
-        """Use the keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys at a URL
-        are fetched regularly anyway. The rest stays: who decides about an execution, and which
-        claim counts, belong together.
+        """Use the issuers, keys, algorithms and limits of *settings* from now on (`RELOADED`). Keys
+        at a URL are fetched regularly anyway. The rest stays: who decides about an execution, and
+        which claim counts, belong together.
 
         Raises:
             ConfigurationError: they cannot be used, and the old ones stay.
         """
-        if settings.jwks_url != self._jwks_url:
+        fetched = self._fetched
+        issuers = create_issuers(settings, fetched)
+        if {one.jwks_url for one in settings.issuers} - {None} != fetched.keys():
             raise ConfigurationError(
                 [f"{variable('jwks_url')}: it has changed, and that needs a restart"]
             )
-        keys = self._verifier.keys if self._jwks_url else create_keys(settings)
-        self._verifier.replace_keys(keys, settings.jwt_algorithms)
+        self._verifier.replace_issuers(issuers)
         self.quota.reload(settings)
+        self.publish_limits.reload(settings)
 
     async def stop(self) -> None:
         """Cancel what is under way; call it when the background tasks have ended."""
         await self.revocations.stop()
         await self.stream_counts.leave()
+        await self.lists.stop()
         if isinstance(self._ownership, BackendOwnership):
             await self._ownership.stop()
 
@@ -128,20 +156,30 @@ def _ownership(settings: Settings, registry: Registry, revocations: Revocations)
     return RegistryOwnership(registry, revocations, wait)
 
 
-def create_keys(settings: Settings) -> Keys:
-    """The keys that the settings name; those of a JWKS URL must `run`.
+def create_issuers(
+    settings: KeySettings, fetched: Mapping[str, JwksKeys] | None = None
+) -> list[Issuer]:
+    """The issuers that the settings name. *fetched*: keys that are there already, by URL; new ones
+    must `run`.
 
     Raises:
-        ConfigurationError: they cannot be used; names the setting.
+        ConfigurationError: their keys cannot be used; names the setting.
     """
-    if settings.jwks_url is not None:
-        return JwksKeys(settings.jwks_url)
-    secret = settings.jwt_secret
-    name = "jwt_secret" if settings.jwt_secret_file is None else "jwt_secret_file"
+    known = dict(fetched or {})
+    return [
+        Issuer(_create_keys(one, known), one.jwt_algorithms, one.jwt_issuer, one.jwt_audience)
+        for one in settings.issuers
+    ]
+
+
+def _create_keys(settings: KeySettings | IssuerSettings, known: dict[str, JwksKeys]) -> Keys:
+    if (url := settings.jwks_url) is not None:
+        return known.setdefault(url, JwksKeys(url))
+    name = "jwt_secret_file" if settings.jwt_secret_file else "jwt_secret"
     try:
         if settings.jwt_public_key_file is not None:
             name = "jwt_public_key_file"
             return FixedKeys(read_pem(settings.jwt_public_key_file, settings.jwt_algorithms))
-        return secret_keys(secret.get_secret_value() if secret else "")
+        return secret_keys(settings.secrets)
     except ValueError as error:
         raise ConfigurationError([f"{variable(name)}: {error}"]) from None

@@ -1,5 +1,5 @@
-"""A limit on how many requests run at a time, shared fairly: one who asks for much waits behind
-their own requests, not in front of others'."""
+"""A limit on how many requests run at a time, shared fairly: many requests of one payer wait behind
+each other, and do not delay those of others."""
 
 import asyncio
 from collections import Counter, deque

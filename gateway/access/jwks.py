@@ -2,10 +2,16 @@
 
 One task fetches them: at the start, every ten minutes, and when a token names an unknown key. So at
 most one request runs at a time, and everyone waits for that one. After a failure the keys stay.
+
+Anyone can invent the name of a key (`kid`), so few fetches are made for unknown ones. A token is
+refused for its `kid` only after a fetch that began later than its request. Until then its key may
+be a new one, and the request waits, or may try again.
 """
 
 import asyncio
+import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,11 +30,17 @@ from gateway.settings import variable
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 600.0
-REFETCH_SECONDS = 30.0
-"""Least time between an attempt and one for an unknown `kid`, which anyone can invent."""
+REFETCH_SECONDS = 10.0
+"""Least time between two attempts for an unknown `kid`, on average."""
+REFETCH_BURST = 3
+"""So many of them may come at once: an invented `kid` rarely delays a new one."""
+ABSENT_SECONDS = 30.0
+"""How long a `kid` that the issuer does not publish is not asked for again."""
+MAX_ABSENT = 1000
+"""Most of these that are remembered."""
 TIMEOUT_SECONDS = 5.0
 MAX_WAIT_SECONDS = 6.0
-"""How long a request waits for an attempt, which takes less if the task runs."""
+"""How long a request waits for an attempt."""
 MAX_BYTES = 512 * 1024
 MAX_KEYS = 100
 """Reading one blocks the event loop for about 0.1 ms."""
@@ -44,17 +56,28 @@ class JwksKeys:
     """The keys at a URL, updated by `run`."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._published: list[Any] | None = None
         self._keys: tuple[Key, ...] | None = None
         self.problem: str | None = None
         """What was wrong with the last attempt; None if it succeeded, or before the first one."""
-        self._last_attempt = float("-inf")
         self._wanted = asyncio.Event()
-        # Clear while an attempt runs or is about to start, as it is at first.
-        self._attempted = asyncio.Event()
+        self._attempting = False
+        # Of the attempt that runs or comes next; set at its end, and then there is another one.
+        self._ended = asyncio.Event()
+        self._attempt_began = float("-inf")
+        # The generic cell rate algorithm: when attempts for an unknown kid are all paid for.
+        self._paid_at = float("-inf")
+        # By the digest of a kid, when it may be asked for again. The oldest is first.
+        self._absent: dict[bytes, float] = {}
         self._failure_log = RateLimitedLog(60.0)
+        self._fetched_at = time.monotonic()
         self.generation = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the keys were last fetched, or since the start if they never were."""
+        return time.monotonic() - self._fetched_at
 
     @property
     def never_had(self) -> str | None:
@@ -81,49 +104,71 @@ class JwksKeys:
 
     async def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Waits for a fetch if *kid* is not known."""
-        if not self._knows(kid):
-            await self._wait_for_attempt()
-        if self._keys is None or (self.problem is not None and not self._knows(kid)):
-            # The token may be valid with a new key: the refusal must be temporary.
-            raise Unavailable(
-                "The token cannot be checked now: the issuer's keys could not be fetched. Try "
-                "again in a few seconds."
-            )
-        named = [key for key in self._keys if kid is None or key.kid == kid]
+        if not self._knows(kid) and not self._is_absent(kid):
+            await self._look_for(kid)
+        named = [key for key in self._keys or () if kid is None or key.kid == kid]
         return fitting(named, algorithm)
 
     def _knows(self, kid: str | None) -> bool:
         keys = self._keys
         return keys is not None and (kid is None or any(key.kid == kid for key in keys))
 
-    async def _wait_for_attempt(self) -> None:
-        """Wait for the attempt that runs, or start one if the last one is long enough ago."""
+    def _is_absent(self, kid: str | None) -> bool:
         now = asyncio.get_running_loop().time()
-        if now >= self._last_attempt + REFETCH_SECONDS:
-            self._attempted.clear()
-            self._wanted.set()
-        try:
+        return kid is not None and self._absent.get(_digest(kid), now) > now
+
+    async def _look_for(self, kid: str | None) -> None:
+        """Wait until *kid* is known, or an attempt that began later shows that it is not there.
+
+        Raises:
+            Unavailable: nothing has shown either.
+        """
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        with suppress(TimeoutError):
             async with asyncio.timeout(MAX_WAIT_SECONDS):
-                await self._attempted.wait()
-        except TimeoutError:
-            raise Unavailable(
-                "The token cannot be checked now: the issuer's keys are not being fetched. Try "
-                "again in a few seconds; if that does not help, restart the gateway."
-            ) from None
+                while True:
+                    if not self._attempting:
+                        self._wanted.set()
+                    await self._ended.wait()
+                    if self._knows(kid):
+                        return
+                    if self.problem is not None:
+                        break
+                    if kid is not None and self._attempt_began >= asked_at:
+                        self._remember_absent(kid, loop.time() + ABSENT_SECONDS)
+                        return
+        # The token may be valid with a new key: the refusal must be temporary.
+        raise Unavailable(
+            "The token cannot be checked now: its key is not known, and the issuer's keys could "
+            "not be fetched yet. Try again in a few seconds."
+        )
+
+    def _remember_absent(self, kid: str, until: float) -> None:
+        digest = _digest(kid)
+        self._absent.pop(digest, None)
+        self._absent[digest] = until
+        if len(self._absent) > MAX_ABSENT:
+            del self._absent[next(iter(self._absent))]
 
     async def _pause(self, seconds: float) -> None:
-        """Until a fetch is wanted, but no longer than *seconds*."""
+        """Until a fetch is wanted and paid for, but no longer than *seconds*."""
+        loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wanted.wait()
+                debt = self._paid_at - (REFETCH_BURST - 1) * REFETCH_SECONDS - loop.time()
+                await asyncio.sleep(max(0.0, debt))
+                self._paid_at = max(self._paid_at, loop.time()) + REFETCH_SECONDS
 
     async def _attempt(self, session: aiohttp.ClientSession) -> None:
-        self._attempted.clear()
         self._wanted.clear()
-        self._last_attempt = asyncio.get_running_loop().time()
+        self._attempting = True
+        self._attempt_began = asyncio.get_running_loop().time()
         try:
             self._take(await self._fetch(session))
             self.problem = None
+            self._fetched_at = time.monotonic()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self.problem = type(error).__name__ + (f" ({error})" if str(error) else "")
             self._failure_log.warning(
@@ -133,12 +178,14 @@ class JwksKeys:
                 "the last ones stay in use" if self._keys else "no token can be checked",
             )
         finally:
-            self._attempted.set()
+            self._attempting = False
+            ended, self._ended = self._ended, asyncio.Event()
+            ended.set()
 
     async def _fetch(self, session: aiohttp.ClientSession) -> bytes:
         body = bytearray()
         # No redirects: they could lead anywhere, to plain HTTP too.
-        async with session.get(self._url, allow_redirects=False) as response:
+        async with session.get(self.url, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"the answer was {response.status} instead of 200")
             async for chunk in response.content.iter_any():
@@ -160,6 +207,10 @@ class JwksKeys:
             raise ValueError("the answer has no key that can be used")
         self._published, self._keys = published, keys
         self.generation += 1
+
+
+def _digest(kid: str) -> bytes:
+    return hashlib.blake2b(kid.encode(errors="replace"), digest_size=16).digest()
 
 
 def read_jwks(published: Sequence[object]) -> tuple[Key, ...]:

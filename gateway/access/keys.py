@@ -1,7 +1,7 @@
-"""Keys that tokens are verified with, from a secret or a PEM file; from a URL: `access.jwks`.
+"""Keys that verify tokens, from a secret or a PEM file (those from a URL: `access.jwks`).
 
 A key's kind, curve and size decide which algorithms it may verify. A token's header chooses among
-the keys; it never allows a key more.
+the keys; it cannot allow a key another algorithm.
 """
 
 import re
@@ -17,11 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.settings.access import MIN_SECRET_BYTES
 from gateway.settings.checks import read_text
-
-MAX_TRIED = 8
-"""Most keys that one token is tried with, which bounds the cost of an untrusted token."""
+from gateway.settings.keys import MAX_TRIED, MIN_SECRET_BYTES
 
 _MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
@@ -88,13 +85,29 @@ def fitting(keys: Iterable[Key], algorithm: str) -> list[Key]:
     return [key for key in keys if algorithm in key.algorithms][:MAX_TRIED]
 
 
-def secret_keys(secret: str) -> FixedKeys:
-    """The key of an issuer that shares *secret*, for the HS algorithms that it is long enough for
-    (RFC 7518, section 3.2).
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Whose tokens are accepted, and what they must have."""
+
+    keys: Keys
+    algorithms: tuple[str, ...]
+    name: str | None = None
+    """Their `iss`; None for any."""
+    audience: str | None = None
+    """What their `aud` must contain; None for any."""
+
+
+def secret_keys(secrets: Iterable[str]) -> FixedKeys:
+    """The keys of an issuer that shares *secrets*: while one replaces another, there are two.
 
     Raises:
-        ValueError: it is a public key, so anyone could sign with it.
+        ValueError: one is a public key, so anyone could sign with it.
     """
+    return FixedKeys(map(_secret_key, secrets))
+
+
+def _secret_key(secret: str) -> Key:
+    """For the HS algorithms that it is long enough for (RFC 7518, section 3.2)."""
     try:
         # PyJWT recognizes other keys as text.
         jwt.get_algorithm_by_name("HS256").prepare_key(secret)
@@ -105,7 +118,7 @@ def secret_keys(secret: str) -> FixedKeys:
         ) from None
     size = len(secret.encode())
     algorithms = frozenset(name for name, least in MIN_SECRET_BYTES.items() if size >= least)
-    return FixedKeys([Key(secret, algorithms)])
+    return Key(secret, algorithms)
 
 
 def public_key(material: object, kid: str | None = None) -> Key:
@@ -158,8 +171,8 @@ def _key(block: re.Match[str]) -> Key:
     label = block[1]
     if "PRIVATE" in label:
         raise ValueError(
-            "it has a private key, and who can read that can sign tokens: put the public key in "
-            "the file, made with `openssl pkey -pubout`, and replace the key pair"
+            "it has a private key, and everybody who can read it can sign tokens: put the public "
+            "key in the file, made with `openssl pkey -pubout`, and replace the key pair"
         )
     if label not in ("PUBLIC KEY", "RSA PUBLIC KEY"):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A cache that drops what was not used for longest, bounded in bytes."""
+"""A cache with a limit in bytes, which drops the least recently used entry first."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whose an execution is: by the registry, by the customer's backend, or by the token alone."""
+"""Who owns an execution: by the registry, the customer's backend, or the token alone."""
 
 import hashlib
 import logging
@@ -36,7 +36,7 @@ CACHE_BYTES = 4 * 1024 * 1024
 
 _ANSWER_BYTES = 256
 """Of a digest, an answer and its time, as measured."""
-_NO = (401, 403, 404)
+NO = (401, 403, 404)
 _DOTS = (".", "..")
 """Valid ids, but in a path they mean another one, and encoding does not help (RFC 3986, 3.3)."""
 
@@ -208,17 +208,22 @@ class BackendOwnership:
             raise BackendUnavailable(
                 f"The backend that decides on access did not answer ({type(error).__name__})."
             ) from None
-        if 200 <= status < 300 or status in _NO:
-            return status not in _NO
+        if 200 <= status < 300 or status in NO:
+            return status not in NO
         raise BackendUnavailable(f"The backend that decides on access answered {status}.")
 
     def _client(self) -> aiohttp.ClientSession:
-        # Needs a running loop. Without cookies: one caller's must not reach another's request.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=self._timeout,
-                headers={"User-Agent": "sse-gateway", "Accept": "application/json"},
-            )
+        # Needs a running loop.
+        self._session = self._session or backend_session(self._timeout)
         return self._session
+
+
+def backend_session(timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+    """The connections to the backend."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        # Without cookies: one caller's must not reach another's request.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=timeout,
+        headers={"User-Agent": "sse-gateway", "Accept": "application/json"},
+    )

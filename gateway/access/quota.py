@@ -20,7 +20,8 @@ _ROUNDING = 1e-6
 class RateLimiter:
     """How often each subject (`Identity.payer`) may do something, by the generic cell rate
     algorithm: each time costs 1/rate seconds, and a subject's debt is at most one second. So a
-    second's worth may come at once."""
+    second's worth may come at once. What costs more than a second by itself is allowed to a subject
+    without a debt."""
 
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
@@ -28,19 +29,32 @@ class RateLimiter:
         self._next_sweep = 0.0
 
     def __len__(self) -> int:
-        """How many subjects it remembers: those of the last two seconds."""
+        """How many subjects it remembers: those with a debt, and of the last second."""
         return len(self._debt_until)
 
-    def take(self, subject: str, now: float) -> bool:
-        """Whether *subject* may do it once more at *now* (seconds of a monotonic clock)."""
-        if not self.per_second:
-            return True
-        self._sweep(now)
-        debt_until = max(now, self._debt_until.get(subject, now)) + 1 / self.per_second
-        if debt_until > now + 1 + _ROUNDING:
+    def take(self, subject: str, now: float, times: int = 1) -> bool:
+        """Whether *subject* may do it once more at *now* (seconds of a monotonic clock), where that
+        counts as so many *times*: never as more than a second's worth, which is always possible."""
+        cost = min(times, self.per_second)
+        if self.wait(subject, now, cost) > 0:
             return False
-        self._debt_until[subject] = debt_until
+        self.charge(subject, now, cost)
         return True
+
+    def wait(self, subject: str, now: float, cost: int = 1) -> float:
+        """Seconds from *now* until *subject* may do it *cost* times more; 0 if it may now."""
+        if not self.per_second:
+            return 0.0
+        debt_until = self._debt_until.get(subject, now)
+        wait = min(debt_until, debt_until + cost / self.per_second - 1) - now
+        return wait if wait > _ROUNDING else 0.0
+
+    def charge(self, subject: str, now: float, cost: int = 1) -> None:
+        """*subject* does it *cost* times."""
+        if self.per_second:
+            self._sweep(now)
+            debt_until = max(now, self._debt_until.get(subject, now))
+            self._debt_until[subject] = debt_until + cost / self.per_second
 
     def _sweep(self, now: float) -> None:
         """Once a second, forget the subjects without a debt: their number has no bound."""
@@ -76,9 +90,10 @@ class Quota:
         """How many subjects and addresses have streams that are counted."""
         return len(self.subjects) + len(self.addresses)
 
-    async def enter(self, principal: Principal, address: str) -> "Permit":
-        """Count one stream against every limit, until its permit is given back; against the limit
-        of an organization that the token does not name only when it is `admitted`.
+    async def enter(self, principal: Principal, address: str, streams: int = 1) -> "Permit":
+        """Count one stream, as so many *streams*, against every limit, until its permit is given
+        back; against the limit of an organization that the token does not name only when it is
+        `admitted`.
 
         The organization comes last: only that needs Redis, and a flood of one subject or address
         must not reach Redis.
@@ -87,7 +102,7 @@ class Quota:
             LimitReached: one more is too many; the code names the limit.
             Unavailable: Redis could not be asked in time.
         """
-        permit = Permit(self)
+        permit = Permit(self, streams)
         try:
             self._count_caller(permit, principal, address)
             if principal.identity.organizations is not None:
@@ -104,7 +119,7 @@ class Quota:
         Raises:
             LimitReached, Unavailable: as `enter`; *permit* must still be given back.
         """
-        if permit.organization_id is None and principal.identity.organizations is None:
+        if not permit.entered and principal.identity.organizations is None:
             await self._count_organization(permit, principal.organization_id)
 
     def poll(self, principal: Principal) -> None:
@@ -115,50 +130,57 @@ class Quota:
         """
         _check_rate(self._polls, principal, "polls", "poll less often")
 
-    def ticket(self, principal: Principal) -> None:
-        """Count one ticket.
+    def ticket(self, principal: Principal, streams: int = 1) -> None:
+        """Count one ticket, of a stream that counts as so many *streams*.
 
         Raises:
             LimitReached: the subject asks for tickets too often.
         """
-        _check_rate(self._tickets, principal, "tickets", "ask for fewer")
+        _check_rate(self._tickets, principal, "tickets", "ask for fewer", streams)
 
     def _count_caller(self, permit: "Permit", principal: Principal, address: str) -> None:
         """The limits that need no Redis: rate, subject and address."""
-        _check_rate(self._opens, principal, "new streams", "open fewer at once")
+        streams = permit.streams
+        _check_rate(self._opens, principal, "new streams", "open fewer at once", streams)
         subject, settings = principal.identity.payer, self._settings
         if settings.max_streams_per_subject:
-            if self.subjects[subject] >= settings.max_streams_per_subject:
+            if self.subjects[subject] + streams > settings.max_streams_per_subject:
                 raise _too_many("This token's subject", "subject_limit")
-            self.subjects[subject] += 1
+            self.subjects[subject] += streams
             permit.subject = subject
         if settings.max_streams_per_address:
-            if self.addresses[address] >= settings.max_streams_per_address:
+            if self.addresses[address] + streams > settings.max_streams_per_address:
                 raise _too_many("Your address", "address_limit")
-            self.addresses[address] += 1
+            self.addresses[address] += streams
             permit.address = address
 
     async def _count_organization(self, permit: "Permit", organization_id: str) -> None:
         if not self._settings.max_streams_per_organization:
             return
-        try:
-            entered = await self.stream_counts.enter(organization_id)
-        except RedisUnavailable as error:
-            raise unavailable(str(error)) from error
-        if not entered:
-            raise _too_many("Your organization", "organization_limit")
         permit.organization_id = organization_id
+        while permit.entered < permit.streams:
+            try:
+                entered = await self.stream_counts.enter(organization_id)
+            except RedisUnavailable as error:
+                raise unavailable(str(error)) from error
+            if not entered:
+                raise _too_many("Your organization", "organization_limit")
+            permit.entered += 1
 
 
 class Permit:
     """What one stream is counted as. A plain object, since every open stream keeps one: the frames
     of nested context managers would take 3 KiB each."""
 
-    __slots__ = ("_quota", "address", "organization_id", "subject")
+    __slots__ = ("_quota", "address", "entered", "organization_id", "streams", "subject")
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Quota, streams: int) -> None:
         """Called by `Quota.enter`."""
         self._quota = quota
+        self.streams = streams
+        """As how many streams it counts."""
+        self.entered = 0
+        """As how many its organization's limit counts it so far."""
         self.subject: str | None = None
         self.address: str | None = None
         self.organization_id: str | None = None
@@ -167,16 +189,19 @@ class Permit:
         """Give everything back; a second call does nothing."""
         quota = self._quota
         if self.subject is not None:
-            _decrement(quota.subjects, self.subject)
+            _decrement(quota.subjects, self.subject, self.streams)
         if self.address is not None:
-            _decrement(quota.addresses, self.address)
+            _decrement(quota.addresses, self.address, self.streams)
         if self.organization_id is not None:
-            quota.stream_counts.left(self.organization_id)
+            for _ in range(self.entered):
+                quota.stream_counts.left(self.organization_id)
         self.subject = self.address = self.organization_id = None
 
 
-def _check_rate(limiter: RateLimiter, principal: Principal, what: str, remedy: str) -> None:
-    if not limiter.take(principal.identity.payer, asyncio.get_running_loop().time()):
+def _check_rate(
+    limiter: RateLimiter, principal: Principal, what: str, remedy: str, times: int = 1
+) -> None:
+    if not limiter.take(principal.identity.payer, asyncio.get_running_loop().time(), times):
         raise LimitReached(
             f"This token's subject asked for more than {limiter.per_second} {what} in a second: "
             f"try again in a few seconds, and {remedy}.",
@@ -184,8 +209,8 @@ def _check_rate(limiter: RateLimiter, principal: Principal, what: str, remedy: s
         )
 
 
-def _decrement(counts: Counter[str], key: str) -> None:
-    counts[key] -= 1
+def _decrement(counts: Counter[str], key: str, by: int) -> None:
+    counts[key] -= by
     # A key with a count of 0 would stay in memory.
     if not counts[key]:
         del counts[key]
@@ -193,5 +218,5 @@ def _decrement(counts: Counter[str], key: str) -> None:
 
 def _too_many(whose: str, code: str) -> LimitReached:
     return LimitReached(
-        f"{whose} has as many streams open as it may: close some, or try again later.", code
+        f"{whose} has reached the limit of open streams: close some, or try again later.", code
     )

@@ -1,8 +1,9 @@
 """Tickets: a page trades its token for one, so that the URL of its EventSource holds no token.
 
-A ticket is 256 random bits, valid once, for half a minute, for one execution. Redis keeps what the
-token proved, under a digest of the ticket: who can read Redis cannot use it. The stream that the
-ticket opens ends when the token would have expired, and is revoked with the token.
+A ticket is 256 random bits, valid once, for half a minute, for one execution, one set of them, or
+the list of an organization. Redis keeps what the token proved, under a digest of the ticket: who
+can read Redis cannot use it. The stream that the ticket opens ends when the token would have
+expired, and is revoked with the token.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,6 +28,20 @@ TICKET_SECONDS = 30
 _RANDOM_BYTES = 32
 _TICKET = re.compile(r"[A-Za-z0-9_-]{43}")
 
+TicketKind = Literal["execution", "set", "list"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a ticket is for, beside its principal's organization and, of kind `execution`, its
+    principal's execution."""
+
+    kind: TicketKind = "execution"
+    execution_ids: tuple[str, ...] = ()
+    """Of a set: those that the principal may see."""
+    absent: tuple[str, ...] = ()
+    """Of a set: those that it asked for and may not see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -36,14 +52,14 @@ class Ticket:
 
 
 class Tickets:
-    """Issues tickets and redeems them."""
+    """Issues tickets, each to be used once."""
 
     def __init__(self, trips: Trips) -> None:
         self._trips = trips
 
-    async def issue(self, principal: Principal) -> Ticket:
-        """A ticket for *principal*, who was admitted. It does not outlive the token by more than a
-        second.
+    async def issue(self, principal: Principal, scope: Scope | None = None) -> Ticket:
+        """A ticket for *principal*, who was admitted, and its execution unless *scope* says
+        otherwise. It does not outlive the token by more than a second.
 
         Raises:
             Unavailable: Redis could not be asked.
@@ -53,15 +69,17 @@ class Tickets:
         seconds = max(1, min(TICKET_SECONDS, left))
         with _redis_or_unavailable():
             await self._trips.change(
-                ("SET", ticket_key(_digest(text)), to_record(principal), "EX", seconds)
+                ("SET", ticket_key(_digest(text)), to_record(principal, scope), "EX", seconds)
             )
         return Ticket(text, seconds)
 
-    async def redeem(self, text: str, execution_id: str) -> Principal:
-        """The principal that the ticket *text* was issued to; the ticket is used up.
+    async def use(
+        self, text: str, kind: TicketKind, execution_id: str = ""
+    ) -> tuple[Principal, Scope]:
+        """The principal that the ticket *text* was issued to, and what for; the ticket is used up.
 
         Raises:
-            Unauthenticated: it is used up, unknown, too old, or for another execution; the message
+            Unauthenticated: it is used up, unknown, too old, or for something else; the message
                 does not say which.
             Unavailable: Redis could not be asked; the ticket may be used up all the same.
         """
@@ -70,14 +88,14 @@ class Tickets:
             with _redis_or_unavailable():
                 # Anyone can invent tickets: together the look-ups cost little.
                 record = await self._trips.change(("GETDEL", ticket_key(_digest(text))))
-        principal = from_record(record) if record is not None else None
-        if principal is None or principal.execution_id != execution_id:
+        found = from_record(record) if record is not None else None
+        if found is None or (found[1].kind, found[0].execution_id) != (kind, execution_id):
             raise Unauthenticated(
-                "The ticket is not valid, or not any more: get a new one. A ticket is valid once, "
-                f"for {TICKET_SECONDS} seconds, for the execution that it was issued for.",
+                "The ticket is not valid, or no longer valid: get a new one. A ticket is valid "
+                f"once, for {TICKET_SECONDS} seconds, for what it was issued for.",
                 "ticket_invalid",
             )
-        return principal
+        return found
 
 
 @contextmanager
@@ -96,17 +114,21 @@ class _Record(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
 
     execution_id: str
+    """Empty for a set and a list: so a gateway of an earlier release refuses those."""
     organization_id: str
     subject: str
     token_id: str
     expires_at: float
     executions: frozenset[str] | None
     payer: str
+    kind: TicketKind = "execution"
+    execution_ids: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
-def to_record(principal: Principal) -> bytes:
-    """The record of *principal*."""
-    identity = principal.identity
+def to_record(principal: Principal, scope: Scope | None = None) -> bytes:
+    """The record of *principal* and *scope*."""
+    identity, scope = principal.identity, scope or Scope()
     record = _Record(
         execution_id=principal.execution_id,
         organization_id=principal.organization_id,
@@ -115,12 +137,15 @@ def to_record(principal: Principal) -> bytes:
         expires_at=identity.expires_at,
         executions=identity.executions,
         payer=identity.payer,
+        kind=scope.kind,
+        execution_ids=scope.execution_ids,
+        absent=scope.absent,
     )
-    return record.model_dump_json().encode()
+    return record.model_dump_json(exclude_defaults=True).encode()
 
 
-def from_record(text: bytes) -> Principal | None:
-    """The principal of a record; None if the gateway did not write it."""
+def from_record(text: bytes) -> tuple[Principal, Scope] | None:
+    """The principal and scope of a record; None if the gateway did not write it."""
     try:
         record = _Record.model_validate_json(text)
     except ValidationError:
@@ -133,7 +158,8 @@ def from_record(text: bytes) -> Principal | None:
         executions=record.executions,
         payer=record.payer,
     )
-    return Principal(record.execution_id, record.organization_id, identity)
+    principal = Principal(record.execution_id, record.organization_id, identity)
+    return principal, Scope(record.kind, record.execution_ids, record.absent)
 
 
 def _digest(text: str) -> str:

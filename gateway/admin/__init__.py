@@ -1,4 +1,4 @@
 """What operators look at: metrics, readiness, open streams; at an address of its own.
 
-It says who watches what, so it is never served where browsers come. It changes nothing.
+This shows who watches what, so it is never served at the address of browsers. It changes nothing.
 """

@@ -10,7 +10,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,18 +28,47 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.access.claims import Reason
 from gateway.admin.sources import Sources
 from gateway.bus.health import KINDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.state import COMPLETED, GONE, Snapshot, State
-from gateway.http.runs import CUT_REASONS
+from gateway.http.poll_answers import CUT_REASONS
 from gateway.metrics import LAG_BOUNDS, PREFIX, LagHistogram, Metrics
 
+_REFUSALS = (
+    "address_limit", "body_not_allowed", "body_too_large", "connection_limit", "cookie_refused",
+    "credentials_in_query", "duplicate_credentials", "execution_forbidden", "execution_forgotten",
+    "execution_id_missing", "execution_not_found", "header_not_allowed", "header_required",
+    "headers_too_large", "http", "idempotency_key_reused", "invalid_token", "length_required",
+    "limit_reached", "list_limit", "lists_busy", "lists_unavailable", "malformed_before",
+    "malformed_body", "malformed_epoch", "malformed_event", "malformed_execution_id",
+    "malformed_idempotency_key", "malformed_limit", "malformed_organization", "malformed_request",
+    "malformed_status", "malformed_workflow_id", "not_found", "organization_claim_missing",
+    "organization_differs", "organization_forbidden", "organization_limit", "organization_missing",
+    "organization_revoked", "poll_limit", "polls_busy", "publish_busy", "publish_forbidden",
+    "publish_limit", "rate_limit", "request_timeout", "run_not_found", "run_restarted",
+    "run_too_large", "subject_limit", "ticket_invalid", "token_expired", "token_missing",
+    "token_revoked", "too_many_events", "too_many_executions", "too_many_parameters", "unavailable",
+    "unregistered_history", "unsupported_media_type", "uri_too_long", "workflow_differs",
+)  # fmt: skip
 # The labels that are shown from the start: a rate needs a first value.
-_KNOWN: dict[str, tuple[str, ...]] = {
+_KNOWN: dict[str, tuple[str | tuple[str, str], ...]] = {
+    "refusals": (
+        *_REFUSALS,
+        *[("invalid_token", one) for one in get_args(Reason) if one != "expired"],
+        ("token_expired", "expired"),
+    ),
     "streams_closed": (COMPLETED, GONE, *CloseReason),
     "polls_cut": CUT_REASONS,
-    "events_dropped": ("malformed", "unrecorded", "history", "forgotten", "catching_up"),
+    "events_dropped": (
+        "malformed",
+        "unrecorded",
+        "history",
+        "forgotten",
+        "superseded",
+        "catching_up",
+    ),
     "events_edited": ("repaired", "trimmed", "replaced", "renumbered"),
 }
 _TEXTS: dict[str, tuple[str, ...]] = {
@@ -65,18 +94,17 @@ def exposed(sources: Sources, accept: str) -> tuple[bytes, str]:
 _Gauge = tuple[str, str, float]
 
 
-def _family(
-    name: str, value: int | Counter[str] | LagHistogram, text: str, label: str = ""
-) -> Metric:
+def _family(name: str, value: int | Counter[Any] | LagHistogram, text: str, *labels: str) -> Metric:
     name = PREFIX + name
     if isinstance(value, LagHistogram):
         buckets = zip(_BUCKETS, accumulate(value.counts), strict=True)
         return HistogramMetricFamily(f"{name}_seconds", text, list(buckets), value.sum)
     if isinstance(value, int):
         return CounterMetricFamily(name, text, value)
-    family = CounterMetricFamily(name, text, labels=[label])
-    for label_value in sorted({*_KNOWN.get(name.removeprefix(PREFIX), ()), *value}):
-        family.add_metric([label_value], value[label_value])
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key in sorted({*_KNOWN.get(name.removeprefix(PREFIX), ()), *value}, key=str):
+        # A key without the last label has none.
+        family.add_metric([key] if isinstance(key, str) else key, value[key])
     return family
 
 
@@ -128,9 +156,17 @@ class GatewayCollector(Collector):
     def _others(self) -> Iterator[_Gauge]:
         sources = self._sources
         is_connected = sources.health.status().redis_connected
-        dead, inbox = len(sources.supervisor.failures), sources.subscription.inbox_bytes
+        dead, inbox = len(sources.supervisor.failures), sources.subscription.inbox.bytes
         yield "settings_differ", "Other gateways with other settings.", sources.presence.differing
+        access, failed = sources.access, sources.metrics.reload_failed
+        yield "revocations_age_seconds", "Since revocations were current.", access.revocations.age
+        yield "keys_age_seconds", "Since an issuer's keys were fetched.", access.keys_age
+        yield "reload_failed", "1 if the last reload found a mistake.", failed
         yield "poll_bytes", "Bytes of memory that polls take.", sources.polls.used
+        lists = sources.lists
+        yield "lists_open", "Lists that somebody looks at.", len(lists)
+        yield "list_executions", "Executions that are followed for lists.", lists.folds
+        yield "list_bytes", "Bytes of memory that lists take, about.", lists.bytes
         yield "redis_connected", "1 while events can come from Redis.", is_connected
         yield "canary_age_seconds", "Since a canary last came back.", sources.canary.age
         yield "inbox_bytes", "Bytes read from Redis and not delivered yet.", inbox

@@ -14,6 +14,7 @@ from gateway.admin.sources import Sources
 from gateway.bus.drops import Drops
 from gateway.errors import Forbidden, MalformedRequest
 from gateway.fanout.hub import Hub
+from gateway.fanout.stream import Stream
 from gateway.fanout.subscriber import Subscriber
 from gateway.http.responses import (
     add_common_headers,
@@ -72,21 +73,27 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
-def _matching(hub: Hub, request: web.Request) -> Iterator[Subscriber]:
+def _matching(hub: Hub, request: web.Request) -> Iterator[Stream]:
     wanted = [request.query.get(name) for name in _FILTERS]
     for subscriber in hub:
         principal = subscriber.principal
-        found = (principal.execution_id, principal.organization_id, principal.identity.subject)
-        if all(want in (None, is_) for want, is_ in zip(wanted, found, strict=True)):
+        found = (
+            subscriber.execution_ids,
+            (principal.organization_id,),
+            (principal.identity.subject,),
+        )
+        if all(want is None or want in is_ for want, is_ in zip(wanted, found, strict=True)):
             yield subscriber
 
 
-def _describe(subscriber: Subscriber, now: float) -> dict[str, object]:
+def _describe(subscriber: Stream, now: float) -> dict[str, object]:
     """Ages and lags in seconds, sizes in bytes. The state is `opening`, `catching_up`
     from history, `live`, or why it is ending."""
     shown = subscriber.snapshot(now)
+    names = list(subscriber.execution_ids)
+    of_one = isinstance(subscriber, Subscriber)
     return {
-        "execution_id": subscriber.execution_id,
+        **({"execution_id": names[0]} if of_one else {"execution_ids": names}),
         "organization_id": subscriber.principal.organization_id,
         "subject": subscriber.principal.identity.subject,
         "age_seconds": round(now - subscriber.opened_at, 3),

@@ -5,13 +5,15 @@ Apart from `exposition`, which imports prometheus_client: a start does without t
 
 from dataclasses import dataclass
 
+from gateway.access.control import AccessControl
 from gateway.bus.canary import Canary
 from gateway.bus.drops import Drops
 from gateway.bus.health import Health
 from gateway.bus.presence import Presence
-from gateway.bus.subscription import Subscription
+from gateway.bus.shards import AnySubscription
 from gateway.fanout.hub import Hub
 from gateway.http.poll_budget import Budget
+from gateway.lists.listings import Listings
 from gateway.metrics import Metrics
 from gateway.tasks import Supervisor
 
@@ -23,12 +25,14 @@ class Sources:
     metrics: Metrics
     hub: Hub
     health: Health
-    subscription: Subscription
+    subscription: AnySubscription
     canary: Canary
     supervisor: Supervisor
     polls: Budget
+    lists: Listings
     drops: Drops
     presence: Presence
+    access: AccessControl
 
     def not_ready(self) -> list[str]:
         """Why no new stream should be sent here, as sentences; empty while the gateway is ready."""

@@ -1,1 +1,1 @@
-"""Everything that asks Redis: the one subscription, the canary, whose execution it is."""
+"""Everything that talks to Redis: the one subscription, the canary, history, registrations."""

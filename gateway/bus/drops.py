@@ -1,7 +1,6 @@
-"""What becomes of messages that are not passed on as they are: counted, logged, and visible in
+"""Messages that were dropped or edited: counts them, logs them, and shows them in
 `sse-gateway status` and `/streams`."""
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -14,8 +13,9 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.bus.errors import REDIS_ERRORS
-from gateway.contract.scripts import dropped_call
+from gateway.contract.scripts import Call, dropped_call
 from gateway.events.envelope import Edit
+from gateway.harmless import harmless
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
 
@@ -25,7 +25,7 @@ LOG_INTERVAL = 10.0
 """Seconds between two log lines about the messages of one execution."""
 
 STORE_INTERVAL = 10.0
-"""Seconds between two writes to Redis about them."""
+"""Seconds between two writes to Redis about them; each has at most `_MOST_LINES` executions."""
 
 _MOST_LINES = 100
 """Most lines about all executions in these seconds."""
@@ -41,41 +41,36 @@ class Dropped:
     messages: int = 0
     reason: str = ""
     """Of the last one."""
-    is_stored: bool = False
-    """Redis has been asked to keep this, and will be again while it changes."""
 
 
 class Drops:
-    """Counts and logs for one gateway."""
+    """Counts and logs for one gateway; `tick` is to be called every `tick_seconds`."""
 
     def __init__(self, redis: Redis, metrics: Metrics) -> None:
         self._redis = redis
         self._metrics = metrics
         self._logged_at: deque[float] = deque(maxlen=_MOST_LINES)
         self._logs: dict[tuple[str | None, str], RateLimitedLog] = {}
+        self._unstored: set[str] = set()
+        self.tick_seconds = STORE_INTERVAL
         self.executions: dict[str, Dropped] = {}
         """By id, those that had a message dropped; the latest one last."""
 
-    def dropped(
-        self, channel: bytes, execution_id: str | None, reason: str
-    ) -> Coroutine[Any, Any, None] | None:
-        """A message was dropped; returns what is left to do, if anything."""
+    def dropped(self, channel: bytes, execution_id: str | None, reason: str) -> None:
+        """A message was dropped."""
         self._metrics.events_dropped["malformed"] += 1
-        is_logged = self._log(
-            execution_id, "dropped", "Dropped a message on channel %r: %s.", channel[:200], reason
-        )
+        name = harmless(channel[:200].decode(errors="replace"))
+        self._log(execution_id, "dropped", "Dropped a message on channel %s: %s.", name, reason)
         if execution_id is None:
-            return None
+            return
         known = self.executions.pop(execution_id, None) or Dropped()
         self.executions[execution_id] = known
         if len(self.executions) > _MOST:
             del self.executions[next(iter(self.executions))]
         known.messages += 1
         known.reason = reason[:200]
-        if known.is_stored or not is_logged:
-            return None
-        known.is_stored = True
-        return self._store(execution_id, known)
+        if len(self._unstored) < _MOST_LINES:
+            self._unstored.add(execution_id)
 
     def edited(self, execution_id: str, edit: Edit) -> None:
         """An event was not passed on as it was published."""
@@ -85,9 +80,9 @@ class Drops:
             *(execution_id, _DONE[edit.kind], edit.reason),
         )
 
-    def _log(self, execution_id: str | None, kind: str, message: str, *values: object) -> bool:
-        """Whether a line was logged: of each execution and *kind* one at first, unless there are
-        too many of all, and then one in an interval."""
+    def _log(self, execution_id: str | None, kind: str, message: str, *values: object) -> None:
+        """Of each execution and *kind* one line at first, unless there are too many of all, and
+        then one in an interval."""
         known = self._logs.pop((execution_id, kind), None)
         if known is None:
             known = RateLimitedLog(60.0 if kind == "renumbered" else LOG_INTERVAL)
@@ -97,20 +92,20 @@ class Drops:
         now = time.monotonic()
         is_flood = len(self._logged_at) == _MOST_LINES and now < self._logged_at[0] + LOG_INTERVAL
         if is_flood or (held_back := known.due()) is None:
-            return False
+            return
         self._logged_at.append(now)
         log.warning(f"{message} (%d more since the last line.)", *values, held_back)
-        return True
 
-    async def _store(self, execution_id: str, known: Dropped) -> None:
-        # For `sse-gateway status` alone: the log and the metrics have it.
-        stored = 0
-        while stored != known.messages:
-            stored = known.messages
-            with suppress(*REDIS_ERRORS):
-                await scripts.run(self._redis, dropped_call(execution_id, stored, known.reason))
-            await asyncio.sleep(STORE_INTERVAL)
-        known.is_stored = False
+    def tick(self) -> Coroutine[Any, Any, None] | None:
+        """Store what is new, for `sse-gateway status` alone: the log and the metrics have it."""
+        known = [(one, self.executions[one]) for one in self._unstored if one in self.executions]
+        self._unstored.clear()
+        calls = [dropped_call(name, one.messages, one.reason) for name, one in known]
+        return self._store(calls) if calls else None
+
+    async def _store(self, calls: list[Call]) -> None:
+        with suppress(*REDIS_ERRORS):
+            await scripts.run_all(self._redis, calls)
 
 
 _DONE = {

@@ -1,8 +1,8 @@
-"""Whose an id in a message is: one that our scripts gave, or a producer's own.
+"""Tells the ids in messages that our scripts gave from those of producers.
 
 An engine that appends to a stream of its own publishes ids of the same form. An id is ours if its
-execution's `meta` knows its epoch, and its seq was given there. One look is enough for an epoch,
-since ids follow one another.
+execution's `meta` knows its epoch, and its seq was given there. One look-up is enough for each
+epoch, since ids follow one another.
 """
 
 import asyncio
@@ -77,6 +77,13 @@ class Epochs:
         """Whether this id was given, as far as is known."""
         known = self._known.get(execution_id, {})
         return 0 < event_id.seq <= known.get(event_id.epoch, 0)
+
+    def is_superseded(self, execution_id: str, event_id: EventId) -> bool:
+        """Whether it has a former epoch, which ended before this id: a primary that was replaced
+        has given it since, and history does not have it."""
+        known = self._known.get(execution_id, _NONE)
+        last = known.get(event_id.epoch)
+        return last is not None and event_id.seq > last and event_id.epoch != next(reversed(known))
 
     def begins(self, execution_id: str, event_id: EventId | None) -> bool:
         """Whether nothing was kept when this id was given: then history begins with it."""

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import RedisUnavailable
@@ -24,91 +32,100 @@ moment before: without it one kill of Redis in six ended a background task.
 """
 
 
-class Problem(NamedTuple):
+class Advice(NamedTuple):
     """What is wrong with Redis, and what to do, for a sentence."""
 
     what: str
     remedy: str
 
 
-_CLUSTER = Problem(
-    "Redis is a node of a cluster, which the gateway does not support",
-    "name a single Redis in REDIS_URL, or one with Sentinels",
+_CLUSTER = Advice(
+    "Redis is a node of a cluster",
+    "let REDIS_URL begin with redis+cluster:// (rediss+cluster:// with TLS)",
 )
-_FOREIGN = Problem(
+_FOREIGN = Advice(
     "A key of the gateway in Redis holds a value that neither a gateway nor a publisher writes",
     "delete or correct it",
 )
 
 PROBLEMS = {
-    "NOAUTH": Problem("Redis asks for a password", "put the user and password into REDIS_URL"),
-    "WRONGPASS": Problem(
+    "NOAUTH": Advice("Redis asks for a password", "put the user and password into REDIS_URL"),
+    "WRONGPASS": Advice(
         "Redis refuses the gateway's credentials", "check the user and password in REDIS_URL"
     ),
-    "NOPERM": Problem(
+    "NOPERM": Advice(
         "Redis refuses what the gateway needs",
         "grant its user the rights that `sse-gateway check --acl` prints",
     ),
-    "OOM": Problem("Redis refuses to write, since it is out of memory", "raise its maxmemory"),
-    "READONLY": Problem(
+    "OOM": Advice("Redis refuses to write, since it is out of memory", "raise its maxmemory"),
+    "READONLY": Advice(
         "Redis refuses to write, since it is a replica",
         "let REDIS_URL name the master, or the sentinels",
     ),
-    "MASTERDOWN": Problem(
+    "MASTERDOWN": Advice(
         "Redis is a replica without its master, and refuses commands",
         "let REDIS_URL name the master, or the sentinels",
     ),
-    "NOREPLICAS": Problem(
+    "NOREPLICAS": Advice(
         "Redis refuses to write, since too few replicas follow it",
         "start its replicas, or lower min-replicas-to-write",
     ),
-    "MISCONF": Problem(
+    "MISCONF": Advice(
         "Redis refuses to write, since it cannot save to its disk",
         "see its log: the disk is full, or its directory is not writable",
     ),
-    "LOADING": Problem("Redis has started, and still loads its data", "wait, and see its log"),
-    "BUSY": Problem("A script that does not end keeps Redis busy", "send SCRIPT KILL"),
-    "NOSCRIPT": Problem(
+    "LOADING": Advice("Redis has started, and still loads its data", "wait, and see its log"),
+    "BUSY": Advice("A script that does not end keeps Redis busy", "send SCRIPT KILL"),
+    "NOSCRIPT": Advice(
         "Redis does not know a script of the gateway", "wait: the gateway sends it again"
     ),
-    "CLUSTERDOWN": Problem(
-        "Redis is a node of a cluster that is down", "name a single Redis, or one with Sentinels"
+    "CLUSTERDOWN": Advice(
+        "The Redis cluster is down, or some slots have no node",
+        "see CLUSTER INFO: start the node that is missing, or let a replica take over",
     ),
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
-    "TRYAGAIN": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
+    "TRYAGAIN": Advice(
+        "A slot of the Redis cluster moves to another node, and the keys of this call are not "
+        "all at one node yet",
+        "wait, or see redis-cli --cluster check: the migration may have been interrupted",
+    ),
+    "single": Advice(
+        "Redis is not a node of a cluster",
+        "let REDIS_URL begin with redis:// for a single Redis, or with redis+sentinel://",
+    ),
     "WRONGTYPE": _FOREIGN,
     "FOREIGN": _FOREIGN,
-    "old": Problem(
+    "old": Advice(
         "Redis is older than 6.2, so the scripts cannot run", "use a later one, or Valkey"
     ),
-    "max clients": Problem(
+    "max clients": Advice(
         "Redis takes no more connections",
-        "raise its maxclients, or see with CLIENT LIST who has so many",
+        "raise its maxclients, or see with CLIENT LIST which clients have so many",
     ),
-    "unknown command": Problem(
+    "unknown command": Advice(
         "Redis does not know a command that the gateway needs",
         "use Redis 6.2 or later, or Valkey, and rename no commands",
     ),
-    "no database": Problem(
+    "no database": Advice(
         "Redis has no database with the number in REDIS_URL", "correct the number"
     ),
-    "timeout": Problem("Redis does not answer in time", "it hangs, or the network does"),
-    "unreachable": Problem(
+    "timeout": Advice("Redis does not answer in time", "it hangs, or the network does"),
+    "unreachable": Advice(
         "Redis cannot be reached", "check that it runs and that REDIS_URL names it"
     ),
-    "no master": Problem(
+    "no master": Advice(
         "No sentinel names a usable master",
         "check that the sentinels run, and that REDIS_URL has their addresses, their password, and "
         "the master's name",
     ),
-    "certificate": Problem(
+    "certificate": Advice(
         "The certificate of Redis is not trusted",
         "name the authority that signed it in REDIS_URL (ssl_ca_certs), and use the host name that "
         "the certificate has",
     ),
-    "TLS": Problem(
+    "TLS": Advice(
         "TLS with Redis fails",
         "check that its port speaks TLS, and that REDIS_URL has the client certificate that it "
         "asks for (ssl_certfile, ssl_keyfile)",
@@ -125,6 +142,7 @@ _TEXTS = {
     "Unknown Redis command": "unknown command",
     "DB index is out of range": "no database",
     "SELECT is not allowed in cluster mode": "MOVED",
+    "cluster support disabled": "single",
     "ACL failure in script": "NOPERM",
     "The user executing the script can't": "NOPERM",
 }
@@ -169,7 +187,7 @@ def describe_redis_error(error: BaseException) -> str:
 
 def describe_code(code: str) -> str:
     """The same, by the code."""
-    what, remedy = PROBLEMS.get(code, Problem("Redis refuses commands", "see its log"))
+    what, remedy = PROBLEMS.get(code, Advice("Redis refuses commands", "see its log"))
     return f"{what} ({code}): {remedy}." if code.isupper() else f"{what}: {remedy}."
 
 
@@ -189,6 +207,15 @@ def redis_errors() -> Iterator[None]:
 def is_of_one_key(error: BaseException) -> bool:
     """Whether Redis refuses only what one key holds: commands on other keys would succeed."""
     return isinstance(error, ResponseError) and code_of(error) in ("WRONGTYPE", "FOREIGN")
+
+
+def is_loss(answer: object) -> bool:
+    """Whether *answer*, to one of several commands, says that Redis has given none, or that a
+    cluster could not serve it now. Another error is a refusal."""
+    if isinstance(answer, ResponseError):
+        is_elsewhere = isinstance(answer, AskError | TryAgainError | ClusterDownError)
+        return is_elsewhere and not isinstance(answer, MasterDownError)
+    return isinstance(answer, Exception)
 
 
 def is_of_wrong_server(error: Exception) -> bool:

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.bus.canary import STALE_AFTER, Canary
-from gateway.bus.feed import Feed
-from gateway.bus.probe import Probe, only_degrades
-from gateway.bus.recorder import Recorder
-from gateway.bus.subscription import Subscription
+from gateway.bus.canary import STALE_AFTER
+from gateway.bus.intake import Intake
+from gateway.bus.probe import only_degrades
 from gateway.tasks import Supervisor
 from gateway.ticker import Ticker
 
@@ -21,7 +19,7 @@ STUCK_AFTER = 30.0
 """Seconds that the feed may take for one batch while Redis answers: many times the longest
 intended wait (`gateway.bus.recorder.REFUSAL_DEADLINE`)."""
 
-KINDS = ("redis", "server", "feed", "recording", "keys", "task", "function")
+KINDS = ("redis", "node", "server", "feed", "recording", "keys", "task", "function")
 """Of problems; a label of a metric."""
 
 
@@ -60,11 +58,7 @@ class Health:
 
     _supervisor: Supervisor
     _ticker: Ticker
-    _subscription: Subscription
-    _canary: Canary
-    _feed: Feed
-    _recorder: Recorder | None
-    _probe: Probe
+    _intake: Intake
     _keys_problem: Callable[[], str | None]
 
     def status(self) -> HealthStatus:
@@ -72,15 +66,20 @@ class Health:
         return HealthStatus(tuple(self._problems()))
 
     def _problems(self) -> Iterator[Problem]:
-        redis = self._subscription.problem or self._canary.problem
-        busy = self._feed.busy_for
+        intake = self._intake
+        redis = intake.subscription.problem or intake.canary.problem
+        busy = intake.feed.busy_for
         # The canaries came back from Redis, and wait behind the feed's batch as events do.
-        if redis and self._redis_answers and self._canary.age - busy < STALE_AFTER:
+        if redis and self._redis_answers and intake.canary.age - busy < STALE_AFTER:
             delayed = f"Events wait, for {busy:.0f} s now, until those before them are recorded."
-            yield Problem("feed", delayed, only_degrades=self._probe.refusal is not None)
+            yield Problem("feed", delayed, only_degrades=intake.probe.refusal is not None)
         elif redis:
             yield Problem("redis", redis)
-        if server := self._probe.server_problem:
+        elif late := intake.late_problem:
+            yield Problem("feed", late, only_degrades=True)
+        # No other gateway could do better, and the executions of the other nodes go on.
+        yield from (Problem("node", one, only_degrades=True) for one in intake.node_problems)
+        if server := intake.probe.server_problem:
             yield Problem("server", server)
         else:
             yield from self._unrecorded()
@@ -90,7 +89,7 @@ class Health:
         yield from (Problem("function", one) for one in self._ticker.failures.values())
 
     def _unrecorded(self) -> Iterator[Problem]:
-        for source in (self._recorder, self._probe):
+        for source in (self._intake.recorder, self._intake.probe):
             if source is not None and source.refusal is not None and source.problem is not None:
                 yield Problem("recording", source.problem, only_degrades(source.refusal))
                 return
@@ -102,13 +101,14 @@ class Health:
         """
         for failure in self._supervisor.failures.values():
             return failure
-        if self._redis_answers and self._feed.busy_for > STUCK_AFTER:
+        busy = self._intake.feed.busy_for
+        if self._redis_answers and busy > STUCK_AFTER:
             return (
-                f"The feed has been at one batch for {self._feed.busy_for:.0f} s, though Redis "
-                "answers; restart the gateway."
+                f"The feed has been at one batch for {busy:.0f} s, though Redis answers; "
+                "restart the gateway."
             )
         return None
 
     @property
     def _redis_answers(self) -> bool:
-        return self._subscription.problem is None and self._canary.published
+        return self._intake.subscription.problem is None and self._intake.canary.published

@@ -1,6 +1,6 @@
 """Reads the histories of executions from Redis, in pages of at most 1 MiB.
 
-It answers from Redis each time; sharing one read among many streams is `gateway.fanout.reads`.
+It answers from Redis each time; sharing one read among many streams is `gateway.fanout.catch_up`.
 """
 
 import logging
@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, cast
 from redis.asyncio import Redis
 
 from gateway.bus.answers import Answers
-from gateway.bus.errors import redis_errors
 from gateway.bus.questions import Question
 from gateway.bus.trips import Trips
 from gateway.contract.keys import meta_key
 from gateway.contract.meta import META_FIELDS, RunMeta, read_meta
-from gateway.contract.scripts import first_call, read_call
+from gateway.contract.scripts import read_call
 from gateway.errors import ExecutionNotFound, MessageRefused, RedisUnavailable
 from gateway.events.ending import (
     EndingStatus,
@@ -100,9 +99,10 @@ class History:
     ) -> Page:
         """The events after *cursor*, as many as one page holds, never beyond the terminal one.
 
-        *only_valid*: no events where they would not follow the cursor (`reset`). *organization_id*:
-        nothing is read for another one than the execution's; empty for any. *run*: the name of
-        a former run of a restarted execution, see `RunMeta.run_of`.
+        *only_valid*: no events where they would not follow the cursor: the page says `reset`, and
+        which id is the first that is kept. *organization_id*: nothing is read for another one than
+        the execution's; empty for any. *run*: the name of a former run of a restarted execution,
+        see `RunMeta.run_of`.
 
         Raises:
             ExecutionNotFound: it is not this organization's.
@@ -121,16 +121,6 @@ class History:
             if answer == [b"foreign"]:
                 raise ExecutionNotFound
             return _page(answer)
-
-    async def first(self, execution_id: str) -> EventId | None:
-        """The first id that history keeps.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
-        """
-        with redis_errors():
-            answer: bytes = await self._trips.run(first_call(execution_id))
-        return parse_id(answer.decode(errors="replace"))
 
     async def extent(self, execution_id: str) -> Extent:
         """About how large the history is, without reading it.
@@ -213,5 +203,5 @@ def _position(answer: Any) -> EventId | None:
 
 def _id(text: bytes) -> EventId:
     if (event_id := parse_id(text.decode())) is None:
-        raise ValueError("it has an event id that is none")
+        raise ValueError("its event id is not valid")
     return event_id

@@ -1,7 +1,7 @@
 """Measures how old events are when they reach their subscribers, by their own timestamps.
 
-A timestamp is of the producer's clock: a difference between the clocks is part of the result. Only
-a few events a second are measured, since reading a timestamp means parsing the event again.
+A timestamp is by the producer's clock, so a difference of the clocks is part of the result. Only a
+few events a second are measured, since reading a timestamp means parsing the event again.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""History as the logs read it: pages of events, and whether an id is the first that is kept."""
+"""History as the logs read it: pages of events."""
 
 from gateway.bus.history import History, Page, envelope_of
 from gateway.events.envelope import EventRules, recorded
@@ -13,7 +13,6 @@ class Pages:
     """What `gateway.fanout.log` reads; sharing it among streams is done there."""
 
     def __init__(self, history: History, metrics: Metrics, rules: EventRules = _RULES) -> None:
-        self.first = history.first
         self._history = history
         self._metrics = metrics
         self._rules = rules

@@ -1,20 +1,23 @@
-"""What each gateway writes beside its name in Redis: the settings in which all must agree.
+"""Each gateway writes to Redis the settings in which all gateways must agree.
 
-It also shows that Redis has lost its data: what this gateway has written is gone then.
+This also shows that Redis has lost its data: then what this gateway has written is gone.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import orjson
 from redis.asyncio import Redis
 
+from gateway.bus.cluster import Cluster
 from gateway.bus.errors import REDIS_ERRORS
+from gateway.bus.node import Node
 from gateway.bus.questions import Question
 from gateway.log import RateLimitedLog
 from gateway.metrics import Metrics
@@ -25,16 +28,16 @@ log = logging.getLogger(__name__)
 # `!` is in no execution id, so no key of an execution can be this.
 KEY = "sse:{!gateways}:settings"
 
+_NUMBERS = range(10_000)
+"""Of keys until one is of a node's slots, which may be few."""
+
 AGREED = (
     "channel_prefix", "record_bare_events", "ownership", "terminal_types", "restart_types",
     "event_max_bytes", "history_max_events", "history_max_bytes", "history_ttl_seconds",
-    "open_ttl_seconds",
+    "open_ttl_seconds", "publish_to",
 )  # fmt: skip
 """Settings in which gateways on one Redis must agree: else an event comes twice, or what one
 records another one trims."""
-
-ROUNDS = 5
-"""The shared pipelines, one a second, from one look to the next."""
 
 FRESH_SECONDS = 60.0
 """How old, by the clock of this machine, what a gateway wrote may be while it runs."""
@@ -49,8 +52,22 @@ _TTL_MS = 24 * 3600 * 1000
 
 
 def agreed(settings: Settings) -> dict[str, Any]:
-    """What must agree of *settings*, as JSON has it."""
-    return settings.model_dump(mode="json", include=set(AGREED))
+    """What must agree of *settings*, as JSON has it.
+
+    A gateway that subscribes to single executions hears no bare message, so it need not agree in
+    what becomes of them. But all that record must hand on to it what they have recorded; that is
+    what `publish_to` stands for here. Where a gateway publishes what it is sent by HTTP is its own
+    affair: it hears that itself.
+    """
+    found = settings.model_dump(mode="json", include=set(AGREED))
+    records = found.pop("record_bare_events") != "off"
+    del found["publish_to"]
+    if not settings.watches:
+        # As earlier releases write it.
+        found["record_bare_events"] = records
+    if settings.watches or records:
+        found["publish_to"] = "execution" if settings.watches or settings.hands_on else "pattern"
+    return found
 
 
 def read_document(document: bytes) -> tuple[float, dict[str, Any]]:
@@ -88,16 +105,27 @@ class _Other:
 class Presence:
     """This gateway among the others, by regular `questions`."""
 
+    rounds: ClassVar = 5
+    """The shared pipelines, one a second, from one look to the next."""
+
     def __init__(
-        self, name: str, settings: Settings, metrics: Metrics, watched: Callable[[], int]
+        self,
+        name: str,
+        settings: Settings,
+        metrics: Metrics,
+        watched: Callable[[], int],
+        redis: Redis,
     ) -> None:
-        """*watched*: how many executions are."""
+        """*watched*: how many executions are. A cluster *redis* may lose the data of one node."""
+        self._cluster = redis if isinstance(redis, Cluster) else None
+        self._marks: dict[Node, str] = {}
+        """A key of each primary that has not the one of all."""
         self._name = name
         self._settings = agreed(settings)
         self._metrics = metrics
         self._watched = watched
-        self._rounds = 0
-        self._written_at = float("-inf")
+        self._written_at: dict[str, float] = {}
+        """When each key was last written."""
         self._others: dict[bytes, _Other] = {}
         self._log = RateLimitedLog(60.0)
         self.differing = 0
@@ -105,32 +133,49 @@ class Presence:
         self.on_storage_lost: Callable[[], None] = lambda: None
         """Called when Redis has lost its data."""
 
-    def look_now(self) -> None:
-        """Do not wait for the next look."""
-        self._rounds = 0
+    @property
+    def running(self) -> Iterable[str]:
+        """The names of the other gateways that run."""
+        return [one.decode() for one, other in self._others.items() if other.unchanged < _STOPPED]
 
     def questions(self) -> Sequence[Question]:
-        """What is due in this round."""
-        self._rounds -= 1
-        if self._rounds > 0:
-            return []
-        self._rounds = ROUNDS
+        """One look, every `rounds`."""
         document = orjson.dumps({"at": time.time(), "settings": self._settings})
         gone = [name for name, other in self._others.items() if other.unchanged > _FORGET]
         return [
-            Question(("HSET", KEY, self._name, document), self._written),
-            Question(("PEXPIRE", KEY, _TTL_MS), lambda _: None),
+            *self._write(KEY, document),
+            *[one for key in self._node_marks() for one in self._write(key, b"")],
             *[Question(("HDEL", KEY, name), lambda _: None) for name in gone],
             Question(("HGETALL", KEY), self._compare),
         ]
 
-    def _written(self, answer: object) -> None:
+    def _write(self, key: str, document: bytes) -> Sequence[Question]:
+        return [
+            Question(("HSET", key, self._name, document), partial(self._written, key)),
+            Question(("PEXPIRE", key, _TTL_MS), lambda _: None),
+        ]
+
+    def _node_marks(self) -> Sequence[str]:
+        """A key of this gateway at each other primary, which keeps it while its slot does not
+        move."""
+        if self._cluster is None:
+            return []
+        others = [one for one in self._cluster.primaries() if one is not self._cluster.node_of(KEY)]
+        for node in others:
+            key = self._marks.get(node)
+            if key is None or self._cluster.node_of(key) is not node:
+                names = (f"sse:{{!gateways:{number}}}:{self._name}" for number in _NUMBERS)
+                if (found := self._cluster.nodes.first_at(node, names)) is not None:
+                    self._marks[node] = found
+        return [self._marks[node] for node in others if node in self._marks]
+
+    def _written(self, key: str, answer: object) -> None:
         if isinstance(answer, Exception):
             # Health says what is wrong with Redis; without the right, `check` does.
             return
         now = time.monotonic()
         # Others delete what was not renewed for an hour.
-        if answer == 1 and now - self._written_at < _FORGET:
+        if answer == 1 and now - self._written_at.get(key, float("-inf")) < _FORGET:
             self._metrics.storage_losses += 1
             log.warning(
                 "Redis has lost its data: it was restarted without its append-only file, or "
@@ -139,7 +184,7 @@ class Presence:
                 self._watched(),
             )
             self.on_storage_lost()
-        self._written_at = now
+        self._written_at[key] = now
 
     def _compare(self, answer: object) -> None:
         if not isinstance(answer, dict):
@@ -170,3 +215,5 @@ class Presence:
         with suppress(*REDIS_ERRORS):
             async with asyncio.timeout(1.0):
                 await redis.hdel(KEY, self._name)
+                for key in self._marks.values():
+                    await redis.hdel(key, self._name)

@@ -6,7 +6,7 @@ execution is decided in `gateway.access.policy`.
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,11 +14,19 @@ from redis.asyncio import Redis
 
 from gateway.bus import scripts
 from gateway.bus.answers import Answers, ask_metas
-from gateway.bus.errors import describe_redis_error, is_of_one_key, redis_errors
+from gateway.bus.cluster import Cluster
+from gateway.bus.errors import (
+    REDIS_ERRORS,
+    describe_redis_error,
+    is_loss,
+    is_of_one_key,
+    redis_errors,
+)
 from gateway.bus.trips import Trips
+from gateway.contract.index import registered_call
 from gateway.contract.keys import PROBE_PREFIX
 from gateway.contract.registration import Registration, RegistrationRefused
-from gateway.contract.scripts import HistoryLimits
+from gateway.contract.scripts import Call, HistoryLimits
 from gateway.errors import RedisUnavailable
 from gateway.settings import variable
 
@@ -26,6 +34,9 @@ log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 60.0
 """Seconds between two checks for unregistered executions, and so between two warnings."""
+
+RETRY_SECONDS = 5.0
+"""Seconds until those are asked for again of which Redis has said nothing."""
 
 _MOST = 1000
 """Most executions remembered, registered or not: a flood of new ids must not grow the process."""
@@ -67,47 +78,72 @@ class Registry:
 
     async def keep_registered(
         self, execution_ids: Sequence[str], limits: HistoryLimits
-    ) -> set[str]:
-        """Which of *execution_ids* are registered; they are kept for as long as *limits* say.
+    ) -> dict[str, bool]:
+        """Whether each of *execution_ids* is registered; those that are, are kept for as long as
+        *limits* say. One of which Redis says nothing, as of a lost node's, is not in the answer.
 
         What was recorded before is kept too: a registration by a plain HSET does not do that.
-
-        Raises:
-            RedisUnavailable: Redis could not be asked.
         """
-        answers = await ask_metas(self._redis, execution_ids, "organization_id")
-        registered, calls = set(), []
+        try:
+            answers = await ask_metas(self._redis, execution_ids, "organization_id")
+        except RedisUnavailable:
+            return {}
+        in_cluster = isinstance(self._redis, Cluster)
+        registered: dict[str, bool] = {}
+        calls: dict[str, Call] = {}
         for execution_id, answer in zip(execution_ids, answers, strict=True):
             if isinstance(answer, Exception):
                 # Nobody can have registered anything under a key of another kind.
-                if not is_of_one_key(answer):
-                    raise RedisUnavailable(describe_redis_error(answer)) from answer
-            elif answer[0] is not None:
-                registered.add(execution_id)
+                if is_of_one_key(answer):
+                    registered[execution_id] = False
+                continue
+            registered[execution_id] = answer[0] is not None
+            if answer[0] is not None:
                 # An owner that is no name of ours can watch nothing.
                 with suppress(RegistrationRefused, UnicodeDecodeError):
-                    calls.append(Registration(execution_id, answer[0].decode()).call(limits))
-        if calls:
-            with redis_errors():
-                await scripts.run_all(self._redis, calls)
+                    registration = Registration(execution_id, answer[0].decode())
+                    calls[execution_id] = registration.call(limits, in_cluster=in_cluster)
+        for execution_id in await self._lost(calls):
+            del registered[execution_id]
         return registered
+
+    async def _lost(self, calls: Mapping[str, Call]) -> list[str]:
+        """Run *calls*; returns of which there is no answer."""
+        if not calls:
+            return []
+        try:
+            answers = await scripts.run_all(self._redis, list(calls.values()))
+        except REDIS_ERRORS:
+            return list(calls)
+        return [one for one, answer in zip(calls, answers, strict=True) if is_loss(answer)]
 
 
 async def register(
-    redis: Redis, execution_id: str, organization_id: str, workflow_id: str | None = None
+    redis: Redis,
+    execution_id: str,
+    organization_id: str,
+    workflow_id: str | None = None,
+    channel_prefix: str = "execution:",
 ) -> None:
-    """Register *execution_id*, so that this organization may watch it.
+    """Register *execution_id*, so that this organization may watch it, and have it listed.
 
     Raises:
         RegistrationRefused: it is registered for another organization or workflow already.
     """
     registration = Registration(execution_id, organization_id, workflow_id)
-    registration.check(await scripts.run(redis, registration.call(HistoryLimits())))
+    call = registration.call(HistoryLimits(), in_cluster=isinstance(redis, Cluster))
+    registration.check(await scripts.run(redis, call))
+    try:
+        await scripts.run(redis, registered_call(registration, HistoryLimits(), channel_prefix))
+    except REDIS_ERRORS as error:
+        log.warning(
+            "Lists show %s with its first event: %s", execution_id, describe_redis_error(error)
+        )
 
 
 class UnregisteredWatch:
-    """Warns of events of executions that are not registered; `tick` is to be called every
-    `tick_seconds`."""
+    """Warns of events of executions that are not registered, and keeps those that are; `tick` is to
+    be called every `tick_seconds`."""
 
     def __init__(
         self,
@@ -116,13 +152,18 @@ class UnregisteredWatch:
         *,
         limits: HistoryLimits = _DEFAULT_LIMITS,
     ) -> None:
-        """*limits* say how long an execution is kept once it is registered."""
+        """*interval*: seconds between two checks. *limits* say how long an execution is kept once
+        it is registered."""
         self._registry = registry
-        self.tick_seconds = interval
+        self.tick_seconds = min(interval, RETRY_SECONDS)
+        self._rounds = self._left = round(interval / self.tick_seconds)
+        """Ticks from one check to the next, and until then."""
         self._limits = limits
         self._registered: OrderedDict[str, None] = OrderedDict()
         self._unregistered: OrderedDict[str, None] = OrderedDict()
         self._unchecked: Counter[str] = Counter()
+        self._unanswered: set[str] = set()
+        """Of these the last check has learned nothing."""
 
     def note_events(self, execution_id: str, events: int) -> None:
         """*events* of this execution have arrived; costs two look-ups, no I/O."""
@@ -132,28 +173,23 @@ class UnregisteredWatch:
             self._unchecked[execution_id] += events
 
     def tick(self) -> Coroutine[Any, Any, None] | None:
-        """Check what has arrived."""
+        """Check what has arrived; or, between two checks, what the last one has not learned."""
+        self._left -= 1
+        if self._left > 0:
+            return self._look_again() if self._unanswered else None
+        self._left = self._rounds
         return self._check() if self._unchecked or self._unregistered else None
 
     async def _check(self) -> None:
         arrived, self._unchecked = self._unchecked, Counter()
-        execution_ids = list({**arrived, **self._unregistered})
-        try:
-            registered = await self._registry.keep_registered(execution_ids, self._limits)
-        except RedisUnavailable:
-            # Health reports it; the next check asks again.
-            self._unchecked = arrived + self._unchecked
-            return
-        for execution_id in execution_ids:
-            if execution_id in registered:
-                self._registered[execution_id] = None
-                self._unregistered.pop(execution_id, None)
-            else:
+        answers = await self._ask({**arrived, **self._unregistered})
+        # Health reports what is lost.
+        self._unchecked.update({one: arrived[one] for one in self._unanswered if one in arrived})
+        for execution_id, is_registered in answers.items():
+            if not is_registered:
                 self._unregistered[execution_id] = None
-        for remembered in (self._registered, self._unregistered):
-            while len(remembered) > _MOST:
-                remembered.popitem(last=False)
-        if unregistered := [one for one in arrived if one not in registered]:
+        _bound(self._unregistered)
+        if unregistered := [one for one in arrived if answers.get(one) is False]:
             log.warning(
                 "%d events arrived for %d executions that nobody registered (one is %s), so nobody "
                 "can watch them. Register each execution when it starts (sse-gateway register), or "
@@ -163,3 +199,26 @@ class UnregisteredWatch:
                 unregistered[0],
                 variable("ownership"),
             )
+
+    async def _look_again(self) -> None:
+        # Which of them are not registered, the next check says.
+        answers = await self._ask(self._unanswered)
+        for execution_id, is_registered in answers.items():
+            if is_registered:
+                self._unchecked.pop(execution_id, None)
+
+    async def _ask(self, execution_ids: Iterable[str]) -> dict[str, bool]:
+        asked = list(execution_ids)
+        answers = await self._registry.keep_registered(asked, self._limits)
+        self._unanswered = {one for one in asked if one not in answers}
+        for execution_id, is_registered in answers.items():
+            if is_registered:
+                self._registered[execution_id] = None
+                self._unregistered.pop(execution_id, None)
+        _bound(self._registered)
+        return answers
+
+
+def _bound(remembered: OrderedDict[str, None]) -> None:
+    while len(remembered) > _MOST:
+        remembered.popitem(last=False)

@@ -13,21 +13,21 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from gateway.bus.errors import describe_redis_error, redis_errors
+from gateway.bus.cluster import Cluster
+from gateway.bus.errors import describe_redis_error, is_loss, redis_errors
 from gateway.bus.questions import Question, Questions
 from gateway.bus.trips import Trips
 from gateway.dataloader import DataLoader
 from gateway.errors import RedisUnavailable
-from gateway.events.sse_encoder import CloseReason
 from gateway.fanout.hub import Hub
-from gateway.fanout.subscriber import Subscriber
+from gateway.fanout.stream import Stream
 from gateway.log import RateLimitedLog
 from gateway.principal import Principal
 from gateway.ticker import Ticker, in_parts
@@ -42,6 +42,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # `!` is in no execution id, so no key of an execution can be one of these.
 MEMBERS_KEY = "sse:{!revocations}:members"
 VERSION_KEY = "sse:{!revocations}:version"
+
+COPY_SECONDS = 10.0
+"""How long the copy is enough while the node of a cluster that has the revocations is away."""
+
+_CLUSTER_WAIT = 0.5
+"""Seconds that a stream which opens waits for that node."""
 
 _LOG_INTERVAL = 10.0
 _MEMBERS_AT_ONCE = 1000
@@ -68,16 +74,27 @@ class Revocations:
     def __init__(self, redis: Redis, trips: Trips | None = None) -> None:
         """*trips*: in which the version is asked for; else its own."""
         self._redis = redis
+        self._is_cluster = isinstance(redis, Cluster)
         self._trips = trips or Trips(redis)
         self._known: InForce = {kind: {} for kind in KINDS}
         self._version: bytes | None = None
         self._applied: bytes | None = None
         """The version for which the streams that it revokes were closed."""
         self._reads: DataLoader[bytes, None] = DataLoader(self._read, max_batch=1)
+        self._current_at = time.monotonic()
+        self.on_applied: Callable[[], None] = lambda: None
+        """Called when streams were closed that are revoked by now."""
         self._log = RateLimitedLog(_LOG_INTERVAL)
+
+    @property
+    def age(self) -> float:
+        """Seconds since all that was revoked was last in force here."""
+        return time.monotonic() - self._current_at
 
     def kind_of(self, principal: Principal) -> Kind | None:
         """The kind of the known revocation that *principal* is under now; costs no I/O."""
+        if not any(self._known.values()):
+            return None
         values: Mapping[Kind, str] = {
             "subject": principal.identity.subject,
             "token-id": principal.identity.token_id,
@@ -89,20 +106,37 @@ class Revocations:
             (kind for kind in KINDS if self._known[kind].get(values[kind], now) > now), None
         )
 
+    def revokes_execution(self, execution_id: str) -> bool:
+        """Whether this execution is known to be revoked; costs no I/O."""
+        end = self._known["execution"].get(execution_id)
+        return end is not None and end > time.time()
+
     def begin(self) -> "asyncio.Future[Any]":
         """Ask for the version with the next trip, for `refresh`."""
-        return self._trips.begin(("GET", VERSION_KEY))
+        return self._trips.ask(("GET", VERSION_KEY))
 
     async def refresh(self, begun: "asyncio.Future[Any] | None" = None) -> None:
         """Learn of all that was revoked before this call, or before the `begin` that gave *begun*.
 
         A version that differs has all of them read: once for all who have found the same one.
 
+        While the node of a cluster that has them is away, the copy is enough for `COPY_SECONDS`.
+
         Raises:
             RedisUnavailable: Redis could not be asked.
         """
+        asked = begun or self.begin()
+        # Their node alone may be away: executions of the others open, by the copy.
+        if not self._is_cluster or not await self._is_away(asked) or self.age > COPY_SECONDS:
+            await self._learn(asked)
+
+    async def _is_away(self, asked: "asyncio.Future[Any]") -> bool:
+        await asyncio.wait([asked], timeout=_CLUSTER_WAIT)
+        return not asked.done() or (not asked.cancelled() and is_loss(asked.exception()))
+
+    async def _learn(self, asked: "asyncio.Future[Any]") -> None:
         with redis_errors():
-            version: bytes | None = await asyncio.shield(begun or self.begin())
+            version: bytes | None = await asked
         # No version: nothing was ever revoked, or Redis was emptied. What is known holds until its
         # own end.
         if version is not None and version != self._version:
@@ -117,27 +151,30 @@ class Revocations:
             elif version is not None and version != self._applied:
                 # A request's refresh may have found it before.
                 ticker.start("closing of revoked streams", partial(self._apply, hub))
+            else:
+                self._current_at = time.monotonic()
 
         questions.add("revocations", lambda: [Question(("GET", VERSION_KEY), answered)])
 
     async def _apply(self, hub: Hub) -> None:
         try:
-            await self.refresh()
+            await self._learn(self.begin())
         except RedisUnavailable as error:
             self._warn(str(error))
             return
         version = self._version
         await in_parts(hub, self._close_if_revoked)
         self._applied = version
+        self.on_applied()
+        self._current_at = time.monotonic()
 
-    def _close_if_revoked(self, subscriber: Subscriber) -> None:
-        if self.kind_of(subscriber.principal) is not None:
-            subscriber.close(CloseReason.REVOKED)
+    def _close_if_revoked(self, stream: Stream) -> None:
+        stream.close_if(lambda principal: self.kind_of(principal) is not None)
 
     def _warn(self, problem: str) -> None:
         self._log.warning(
             log,
-            "Revocations cannot be read: %s Those known stay in force, later ones are not in force "
+            "Revocations cannot be read: %s Known ones stay in force, later ones are not in force "
             "yet.",
             problem,
         )

@@ -23,7 +23,8 @@ async def run(redis: Redis, call: Call) -> Any:
 
 
 async def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
-    """Run calls of one script in one round trip; a refused call's answer is its exception."""
+    """Run calls of one script in one round trip; a refused call's answer is its exception. Of a
+    cluster, so is that of a call whose node is lost, where others have answered."""
     if len(calls) == 1:
         try:
             return [await run(redis, calls[0])]
@@ -37,4 +38,21 @@ async def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
             else:
                 pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    # Of a cluster, each node has to know it. Those calls have done nothing yet.
+    unknown = [index for index, one in enumerate(answers) if isinstance(one, NoScriptError)]
+    if unknown:
+        await _load_and_run(redis, calls, answers, unknown)
     return answers
+
+
+async def _load_and_run(
+    redis: Redis, calls: Sequence[Call], answers: list[Any], unknown: Sequence[int]
+) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        for index in unknown:
+            script, keys, arguments = calls[index]
+            pipeline.eval(script.text, len(keys), *keys, *arguments)
+        for index, answer in zip(
+            unknown, await pipeline.execute(raise_on_error=False), strict=True
+        ):
+            answers[index] = answer

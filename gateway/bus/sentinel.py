@@ -28,7 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
 from gateway.bus.errors import REDIS_ERRORS
-from gateway.bus.server import Server, identify
+from gateway.bus.server import PackingConnection, Server, identify
 from gateway.dataloader import SingleFlight
 from gateway.settings.redis_url import SentinelUrl
 
@@ -125,7 +125,7 @@ class Master(Server):
         await self._sentinels.aclose()
 
 
-class MasterConnection(Connection):
+class MasterConnection(PackingConnection, Connection):
     """A connection to wherever the master is at the moment of connecting."""
 
     def __init__(self, *, master: Master, **options: Any) -> None:
@@ -193,11 +193,11 @@ class MasterConnection(Connection):
     async def drop(self) -> None:
         """Fail the read under way, or disconnect: an idle connection may stay in the pool for
         hours. Waits for nothing."""
-        self._dropped = True
-        if self._reading is not None:
-            self._reading.reschedule(0)
-        else:
+        was_dropped, self._dropped = self._dropped, True
+        if self._reading is None:
             await self.disconnect(nowait=True)
+        elif not was_dropped:
+            self._reading.reschedule(0)
 
 
 class MasterTlsConnection(MasterConnection, SSLConnection):

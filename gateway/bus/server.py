@@ -1,19 +1,20 @@
 """The server that REDIS_URL leads to. It may become the wrong one while its connections stay open.
 
-Behind one name (a service of Kubernetes, a proxy) a former master lives on as a replica and closes
-nothing. A connection resolves the name only when it connects. So after an answer that only a wrong
-server gives, each connection connects again before its next command; and the gateway looks every
-few seconds, over a connection made for it, whether the name leads to the server of its subscription
+Behind one host name (a service of Kubernetes, a proxy) a former master stays up as a replica and
+closes no connection. A connection resolves the name only when it connects. So after an answer that
+only a wrong server gives, each connection connects again before its next command. And every second
+the gateway checks, over a new connection, whether the name leads to the server of its subscription
 (`Server.tick`). With a Sentinel URL, `gateway.bus.sentinel` does this.
 """
 
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -57,7 +58,7 @@ class Server:
     """Where the connections of one pool lead. A gateway calls `tick` every `tick_seconds`, and
     after an answer of a wrong server."""
 
-    tick_seconds: ClassVar = 2.0
+    tick_seconds: ClassVar = 1.0
 
     def __init__(self, pool: BlockingConnectionPool) -> None:
         self._pool = pool
@@ -86,6 +87,11 @@ class Server:
     async def make_sure(self) -> None:
         """Called before a write that must not go to a former master. A name cannot be asked."""
 
+    @property
+    def problems(self) -> Iterable[str]:
+        """A sentence about each part of Redis that is lost, while others work."""
+        return ()
+
     def failed(self) -> None:
         """A command has failed, so what was known of the server is not sure any more."""
 
@@ -99,7 +105,24 @@ class Server:
         self.on_doubt()
 
 
-class ServerConnection(AbstractConnection):
+class PackingConnection(AbstractConnection):
+    """Writes commands in C: redis-py does that only in threads, and a command with 20 arguments
+    takes it 14 microseconds instead of 2."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """As in redis-py."""
+        name = args[0]
+        if (" " if isinstance(name, str) else b" ") in name:
+            # Two words, which Redis takes as two arguments.
+            return super().pack_command(*args)
+        try:
+            return [pack_command(args)]
+        except TypeError:
+            # It names the argument.
+            return super().pack_command(*args)
+
+
+class ServerConnection(PackingConnection):
     """A connection that connects again where the name may lead to another server."""
 
     def __init__(self, *, server: Server, **options: Any) -> None:

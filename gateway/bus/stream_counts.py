@@ -11,12 +11,15 @@ import logging
 import secrets
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
-from gateway.bus.errors import REDIS_ERRORS, describe_code, describe_redis_error
+from gateway.bus.cluster import Cluster
+from gateway.bus.errors import REDIS_ERRORS, describe_code, describe_redis_error, is_loss
+from gateway.bus.node import Node
 from gateway.contract.scripts import Call, Script
 from gateway.dataloader import PAUSE
 from gateway.errors import RedisUnavailable
@@ -84,6 +87,7 @@ class StreamCounts:
     ) -> None:
         """*wait*: seconds that a stream waits to open while Redis is away."""
         self._redis = redis
+        self._cluster = redis if isinstance(redis, Cluster) else None
         self.limit = limit
         """Most streams of one organization, for those that open from now on."""
         self._wait = wait
@@ -119,7 +123,7 @@ class StreamCounts:
             # One timer for all: nearly every answer comes at once.
             self._overdue = loop.call_later(self._wait, self._give_up)
         self._changed.add(organization_id)
-        self._ticker.start(_NAME, self._report_changes)
+        self._start()
         entered = False
         try:
             entered = await asked
@@ -160,11 +164,32 @@ class StreamCounts:
         if now - self._renewed >= self._times.renew:
             self._renewed = now
             self._changed |= self._organizations.keys()
+        if self._cluster is not None:
+            self._start()
+            return None
         return self._report_changes() if self._changed else None
 
-    async def _report_changes(self) -> None:
-        while self._changed:
-            due, self._changed = self._changed, set()
+    def _start(self) -> None:
+        if self._cluster is None:
+            self._ticker.start(_NAME, self._report_changes)
+            return
+        # None waits for a node that is not its own.
+        for node in {self._place(name) for name in self._changed}:
+            name = f"{_NAME} at {node.id[:8]}" if node is not None else _NAME
+            self._ticker.start(name, partial(self._report_changes, node))
+
+    def _place(self, name: str) -> Node | None:
+        assert self._cluster is not None  # noqa: S101 - of a cluster alone
+        return self._cluster.node_of(stream_counts_key(name))
+
+    def _due(self, node: Node | None) -> set[str]:
+        if self._cluster is None:
+            return self._changed
+        return {name for name in self._changed if self._place(name) is node}
+
+    async def _report_changes(self, node: Node | None = None) -> None:
+        while due := self._due(node):
+            self._changed = self._changed - due
             if not await self._report(due):
                 return
             if self._changed:
@@ -185,7 +210,9 @@ class StreamCounts:
                 await scripts.run_all(self._redis, calls)
         except REDIS_ERRORS as error:
             log.warning(
-                "Streams stay counted for %g s: %s", self._times.lease, describe_redis_error(error)
+                "Streams that this gateway has closed count for %g s more: %s",
+                self._times.lease,
+                describe_redis_error(error),
             )
 
     async def _report(self, names: Collection[str]) -> bool:
@@ -204,6 +231,10 @@ class StreamCounts:
         for (name, streams, waiting), granted in zip(reports, answers, strict=True):
             if isinstance(granted, int):
                 self._answered(name, streams, waiting, granted)
+            elif self._cluster is not None and is_loss(granted):
+                # Its node alone is away: the streams open, and are counted when it is back.
+                self._answered(name, streams, waiting, max(0, self.limit - streams))
+                self._refused.add(name)
             else:
                 self._problem = describe_redis_error(granted)
                 self._refused.add(name)

@@ -1,4 +1,4 @@
-"""The one pattern subscription: a single Redis connection, however many streams are open.
+"""The subscription: a single Redis connection, however many streams are open.
 
 It reads into a bounded inbox, ahead of the feed, since Redis drops a subscriber that lags.
 It reconnects by itself, for as long as it takes, and knows nothing of events: see
@@ -13,18 +13,20 @@ import asyncio
 import logging
 import math
 import secrets
-from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from gateway.bus.canary import Canary
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.bus.inbox import Inbox, Message, MessageBatch, SubscriptionSession
+from gateway.bus.link import Link
 from gateway.bus.server import AnotherServer, Identity, identify
-from gateway.bus.session import Session
-from gateway.contract.keys import channel_pattern
+from gateway.bus.since import Since, begin_session
+from gateway.bus.watched import Channels
 from gateway.metrics import Metrics
 from gateway.retry import Backoff
 
@@ -52,85 +54,54 @@ OLD_SECONDS = 30.0
 _PAUSES = (0.1, 2.0)
 """Seconds before the first attempt to subscribe again, and before later ones, at most."""
 
-INBOX_BYTES = 64 * 1024 * 1024
-"""Bytes that may wait to be delivered; a feed that is further behind stops reading."""
-
-
-class Message(NamedTuple):
-    """One published message, as Redis gave it."""
-
-    channel: bytes
-    payload: bytes
-
-
-class SubscriptionSession(NamedTuple):
-    """One confirmed connection: recording counts what each one has heard (DELIVERY.md, rule 7)."""
-
-    name: str
-    since: int
-    """Redis TIME in microseconds, taken before the subscription began."""
-
-
-class MessageBatch(NamedTuple):
-    """Messages that arrived in one session, in order."""
-
-    session: SubscriptionSession
-    messages: list[Message]
-
 
 class Subscription:
-    """Reads everything published under *prefix*; `run` is its one task, and `tick` is to be called
+    """Reads what is published on *channels*; `run` is its one task, and `tick` is to be called
     every `TICK_SECONDS`."""
 
-    def __init__(self, redis: Redis, prefix: str, metrics: Metrics, canary: Canary) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        channels: Channels,
+        metrics: Metrics,
+        canary: Canary,
+        inbox: Inbox | None = None,
+    ) -> None:
+        """*inbox*: where several have one."""
         self._redis = redis
-        self._pattern = channel_pattern(prefix)
+        self._channels = channels
+        channels.send_soon = self._send_soon
+        self._sending: asyncio.Task[None] | None = None
         self._metrics = metrics
         self._canary = canary
-        self._canary_channel = canary.channel.encode()
         # A new name for each process: two that share one would be counted as one.
         self._name = secrets.token_hex(8)
-        self._batches: deque[MessageBatch] = deque()
-        self._bytes = 0
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self.inbox = inbox or Inbox()
+        """Where the feed takes what was read."""
         self._confirmed = asyncio.Event()
         self._pauses = Backoff(*_PAUSES)
-        self._session: Session | None = None
-        self._old: set[Session] = set()
+        self._link: Link | None = None
+        self._old: set[Link] = set()
         """Connections that were given up, while no new one is confirmed."""
         self._ending: set[asyncio.Task[None]] = set()
         self.may_read_old: Callable[[], bool] = lambda: False
         """Whether what comes on two connections is known to be one: it is recorded."""
         self.on_confirmed: Callable[[], None] = lambda: None
         """Called whenever a new subscription begins: what was published before it is missed."""
+        self.since = 0
+        """When the newest session began, in microseconds of Redis TIME."""
         self.problem: str | None = "The subscription has not been confirmed yet."
-        """In words, why nothing can arrive now; None while Redis has confirmed the pattern."""
+        """Why nothing can arrive now, as a sentence; None while there is a confirmed link."""
 
-    @property
-    def inbox_bytes(self) -> int:
-        """Bytes of messages that were read and are not all delivered yet."""
-        return self._bytes
+    def problem_of(self, execution_id: str) -> str | None:
+        """Why no event of this execution can arrive now, as a sentence."""
+        return self.problem or self._channels.problem_of(execution_id)
 
-    async def confirmed(self) -> None:
-        """Wait until Redis has confirmed the pattern."""
+    async def confirmed(self, execution_id: str | None = None) -> None:
+        """Wait until Redis has confirmed the subscription, and that to this execution."""
         await self._confirmed.wait()
-
-    async def batch(self) -> MessageBatch:
-        """All messages of one session that have arrived since the last call; waits for one.
-
-        The reader runs on while data is there, so under load a batch is what one read of the
-        socket brought, and a single message does not wait.
-        """
-        while not self._batches:
-            self._arrived.clear()
-            await self._arrived.wait()
-        batch = self._batches.popleft()
-        if not self._batches:
-            self._bytes = 0
-            self._room.set()
-        return batch
+        if execution_id is not None:
+            await self._channels.confirmed(execution_id)
 
     async def run(self) -> None:
         """Subscribe, read, and begin again whenever the connection is lost."""
@@ -145,34 +116,55 @@ class Subscription:
             for task in list(self._ending):
                 task.cancel()
             await asyncio.gather(*self._ending, return_exceptions=True)
-            for session in self._old:
-                await session.end()
+            for link in self._old:
+                await link.end()
 
     async def _live(self) -> None:
-        session = Session(self._redis.connection_pool.make_connection())
-        connection = session.connection
+        link = Link(self._redis.connection_pool.make_connection())
+        connection = link.connection
         try:
             await connection.connect()
-            session.server = await identify(connection)
-            await connection.send_command("TIME")
-            seconds, microseconds = await connection.read_response()
-            await connection.send_command("PSUBSCRIBE", self._pattern)
-            since = int(seconds) * 10**6 + int(microseconds)
-            session.reading = asyncio.create_task(self._read(session, since))
-            self._session = session
-            ends: list[asyncio.Future[Any]] = [session.reading, session.given_up]
+            link.server = await identify(connection)
+            since = await begin_session(self._redis, connection, self._canary.channel)
+            await connection.send_command(*self._channels.begin())
+            link.reading = asyncio.create_task(self._read(link, since))
+            self._link = link
+            self._send_soon()
+            ends: list[asyncio.Future[Any]] = [link.reading, link.given_up]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if session.reading.done():
-                session.reading.result()
-            raise session.given_up.result()
+            if not link.given_up.done():
+                link.reading.result()
+            raise link.given_up.result()
         finally:
-            self._session = None
+            self._link = None
             self._confirmed.clear()
-            if session.given_up.done():
+            if self._sending is not None:
+                # It may wait for a network that stands still.
+                self._sending.cancel()
+                self._sending = None
+            if link.given_up.done():
                 # Its network may be frozen, and come back with all that waits there.
-                self._old.add(session)
+                self._old.add(link)
             else:
-                await session.end()
+                await link.end()
+
+    def _send_soon(self) -> None:
+        """Send what there is beside the first command, many channels in one write."""
+        is_sending = self._sending is not None and not self._sending.done()
+        if self._link is not None and not is_sending:
+            self._sending = asyncio.create_task(self._send(self._link))
+
+    async def _send(self, link: Link) -> None:
+        connection = link.connection
+        try:
+            # redis-py would connect again, and its reader would not know.
+            while link is self._link and connection.is_connected:
+                if not (commands := self._channels.take()):
+                    return
+                await connection.send_packed_command(connection.pack_commands(commands))
+        except (*REDIS_ERRORS, AttributeError) as error:
+            # An AttributeError is redis-py's, where the connection was closed just then.
+            link.give_up(RedisConnectionError(f"The subscription could not be sent: {error}"))
 
     def tick(self) -> None:
         """Give the connection up if it has brought nothing for `SILENCE_LIMIT`.
@@ -180,73 +172,92 @@ class Subscription:
         Counted in ticks in which nothing was read, so a process that stood still counts none: what
         has come meanwhile is read before the next one.
         """
-        session = self._session
-        if session is None:
+        link = self._link
+        if link is None:
             return
         # While there is no room it is not asked.
-        has_read = session.has_read or not self._room.is_set()
-        session.quiet_ticks = 0 if has_read else session.quiet_ticks + 1
-        session.has_read = False
-        if session.quiet_ticks >= _TICKS:
+        has_read = link.has_read or not self.inbox.room.is_set()
+        link.quiet_ticks = 0 if has_read else link.quiet_ticks + 1
+        link.has_read = False
+        if link.quiet_ticks >= _TICKS:
             # Where no canary may be published, the silence proves nothing.
-            session.give_up(self._canary.refusal or TimeoutError())
+            link.give_up(self._canary.refusal or TimeoutError())
 
     def check_server(self, found: Identity) -> bool:
         """Begin again if *found*, a master to which REDIS_URL leads now, is another server than the
         subscription's; whether it is. Nothing has to be written to see it."""
-        session = self._session
-        if session is None or not found.is_master or found == session.server:
+        link = self._link
+        if link is None or not found.is_master or found == link.server:
             return False
-        session.give_up(AnotherServer())
+        link.give_up(AnotherServer())
         return True
 
-    async def _read(self, session: Session, since: int) -> None:
+    async def _read(self, link: Link, since: Since) -> None:
         confirmed = SubscriptionSession(f"{self._name}.{self._metrics.feed_connections}", since)
         batch = MessageBatch(confirmed, [])
         while True:
-            reply = await session.connection.read_response(
-                timeout=math.inf, disconnect_on_error=False
-            )
-            session.has_read = True
+            reply = await self._reply(link)
+            link.has_read = True
             match reply:
-                case [b"pmessage", _, bytes(channel), bytes(payload)]:
-                    if session.given_up.done() and channel == self._canary_channel:
-                        # It proves nothing about the connection that has taken its place.
-                        if session.is_caught_up(payload):
-                            return
-                        continue
-                    if not self._batches or self._batches[-1] is not batch:
-                        batch = MessageBatch(confirmed, [])
-                        self._batches.append(batch)
-                        self._arrived.set()
-                    batch.messages.append(Message(channel, payload))
-                    await self._make_room(len(payload))
-                case [b"psubscribe", *_]:
-                    self._begun()
+                case [b"pmessage", _, channel, payload]:
+                    pass
+                case [b"message" | b"smessage", channel, payload]:
+                    self._channels.heard(channel)
+                case [b"psubscribe" | b"subscribe" | b"ssubscribe", bytes(channel), _] if (
+                    link is self._link
+                ):
+                    self._answered(channel, since)
+                    continue
+                case [b"sunsubscribe", bytes(channel), _] if link is self._link:
+                    self._channels.ended(channel)
+                    continue
+                case _:
+                    continue
+            if link.given_up.done() and channel == self._canary.channel.encode():
+                # It proves nothing about the connection that has taken its place.
+                if link.is_caught_up(payload, self._canary.names):
+                    return
+                continue
+            batch = self.inbox.put(batch, Message(channel, payload))
+            if not self.inbox.room.is_set():
+                # Redis drops us if this lasts, and catching up from history is then the way on.
+                await self.inbox.room.wait()
 
-    async def _make_room(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes > INBOX_BYTES:
-            # Redis drops us if this lasts, and catching up from history is then the way on.
-            self._room.clear()
-            await self._room.wait()
+    async def _reply(self, link: Link) -> Any:
+        while True:
+            try:
+                return await link.connection.read_response(
+                    timeout=math.inf, disconnect_on_error=False
+                )
+            except ResponseError as refusal:
+                if link is not self._link:
+                    raise
+                self._channels.refused(refusal)
 
-    def _begun(self) -> None:
+    def _answered(self, channel: bytes, since: Since) -> None:
+        if channel == self._channels.first:
+            self._begun(since)
+        else:
+            self._channels.answered(channel)
+
+    def _begun(self, since: Since) -> None:
         self._metrics.feed_connections += 1
-        log.info("Subscribed to %s (connection %d).", self._pattern, self._metrics.feed_connections)
-        self.problem = None
+        name, number = self._channels.name, self._metrics.feed_connections
+        log.info("Subscribed to %s (connection %d).", name, number)
+        self.problem, self.since = None, since.latest
         self._pauses.reset()
         self._confirmed.set()
+        self._canary.session_begun()
         self._read_old_ones_on()
         self.on_confirmed()
 
     def _read_old_ones_on(self) -> None:
         """What a silent connection still brings is recorded as its own session's, until it brings
         a canary that is younger than the new one. Without recording it would be shown twice."""
-        for session in self._old:
-            session.last_canary = self._canary.published_in_all
+        for link in self._old:
+            link.last_canary = self._canary.published_in_all
             seconds = OLD_SECONDS if self.may_read_old() else 0
-            task = asyncio.create_task(session.end_within(seconds))
+            task = asyncio.create_task(link.end_within(seconds))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
         self._old.clear()
@@ -255,7 +266,8 @@ class Subscription:
         # Once for every kind of trouble, or an hour without Redis would fill the log.
         problem = error.problem if isinstance(error, AnotherServer) else describe_redis_error(error)
         if problem != self.problem:
-            log.warning("The subscription is lost: %s Trying again. (%s)", problem, error)
+            detail = f" ({error})" if str(error) else ""
+            log.warning("The subscription is lost: %s Trying again.%s", problem, detail)
             if self.problem is None and isinstance(error, RedisConnectionError):
                 log.warning(_CUT)
         self.problem = problem

@@ -1,18 +1,19 @@
-"""`sse-gateway token` and `sse-gateway revoke`: let people in for a trial, and shut them out."""
+"""`sse-gateway token` and `sse-gateway revoke`: give access for a trial, and take access away."""
 
 from datetime import UTC, datetime
 
 import click
 from rich.table import Table
 
-from gateway.access.tokens import issue
 from gateway.bus import revocations
 from gateway.bus.revocations import KINDS, InForce, Kind
 from gateway.cli.options import (
     ExecutionId,
+    Name,
     claim_option,
     redis_option,
     secret_option,
+    trial_token,
     with_redis,
 )
 from gateway.cli.output import console, echo
@@ -24,35 +25,37 @@ _MOST_SECONDS = 10 * 365 * 24 * 3600
 
 
 @click.command(epilog="Example: sse-gateway token --organization acme --ttl 600")
-@click.option("--organization", required=True, help="The organization that it is for.")
-@click.option("--subject", default="dev", show_default=True, help="Who it is for.")
-@click.option("--ttl", default=3600, show_default=True, help="Seconds that it is valid.")
+@click.option(
+    "--organization", type=Name(), required=True, help="Organization that the token is for."
+)
+@click.option(
+    "--subject", default="dev", show_default=True, help="User that the token is for (claim `sub`)."
+)
+@click.option("--ttl", default=3600, show_default=True, help="How many seconds the token is valid.")
+@click.option(
+    "--publish", is_flag=True, help="A worker's token, with the right to publish by HTTP."
+)
 @claim_option
 @secret_option(required=True)
-def token(organization: str, subject: str, ttl: int, claim: str, secret: str) -> None:
-    """Print a signed token for development. NOT FOR PRODUCTION: there your issuer signs them."""
+def token(
+    organization: str, subject: str, ttl: int, publish: bool, claim: str, secret: str
+) -> None:
+    """Print a signed token for development. NOT FOR PRODUCTION: there your issuer signs tokens."""
     warning = "NOT FOR PRODUCTION: a token for development."
     console(stderr=True, soft_wrap=True).print(warning, style="bold red")
     echo("The secret signs any identity: in production only your issuer may have it.", err=True)
-    echo(issue(secret, organization_id=organization, subject=subject, ttl_seconds=ttl, claim=claim))
+    given = {"organization_id": organization, "subject": subject, "ttl_seconds": ttl}
+    echo(trial_token(secret, claim=claim, publish=publish, **given))
 
 
-class Name(click.ParamType[str]):
-    """The value of a claim: printable text."""
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value or not value.isprintable():
-            self.fail(f"{value!r} is no name: give a text of printable characters.")
-        return value
-
-
-@click.command(epilog="Example: sse-gateway revoke --subject user-7 --for 3600")
-@click.option("--subject", type=Name(), help="Everybody whose token has this claim `sub`.")
+@click.command(
+    short_help="End the streams of a subject, token or organization.",
+    epilog="Example: sse-gateway revoke --subject user-7 --for 3600",
+)
+@click.option("--subject", type=Name(), help="Tokens with this claim `sub`.")
 @click.option("--token-id", type=Name(), help="The token with this claim `jti`.")
-@click.option("--organization", type=Name(), help="All who watch as this organization.")
-@click.option("--execution", type=ExecutionId(), help="All who watch this execution.")
+@click.option("--organization", type=Name(), help="All streams of this organization.")
+@click.option("--execution", type=ExecutionId(), help="All streams of this execution.")
 @click.option(
     "--for",
     "seconds",
@@ -60,8 +63,8 @@ class Name(click.ParamType[str]):
     type=click.IntRange(1, _MOST_SECONDS),
     help=f"How long; at least until the tokens expire. [default: {_DEFAULT_SECONDS}]",
 )
-@click.option("--undo", is_flag=True, help="Let them in again.")
-@click.option("--list", "lists", is_flag=True, help="Show what is in force.")
+@click.option("--undo", is_flag=True, help="Allow access again.")
+@click.option("--list", "lists", is_flag=True, help="List what is revoked.")
 @redis_option
 def revoke(
     *, seconds: int | None, undo: bool, lists: bool, redis_url: str, **named: str | None

@@ -1,45 +1,48 @@
-"""`sse-gateway dev`: everything one needs to see the gateway work, in one process.
+"""`sse-gateway dev`: everything one needs to see the gateway work, with one command.
 
 Not for production.
 """
 
 import asyncio
 import errno
+import hashlib
 import os
 import secrets
 import shlex
 import socket
 import sys
 import tomllib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
+from rich.panel import Panel
+from rich.text import Text
 
 from gateway import log
-from gateway.access.tokens import issue
-from gateway.app import COMPONENTS, create_application
-from gateway.bus.connection import create_redis
+from gateway.cli.main import reporting_errors
 from gateway.cli.options import REDIS_OF_TRIALS, config_option
 from gateway.cli.output import console
 from gateway.harmless import harmless
 from gateway.process import raise_file_limit
-from gateway.server import Server, reachable_redis, stop_signal
+from gateway.server import stop_signal
 from gateway.settings import EMBEDDED_REDIS, Settings, load, variable
-from gateway.tasks import Supervisor
-from gateway.tools.dev.control import add_control
-from gateway.tools.dev.engine import DEMO_EXECUTION, ORGANIZATION, SimulatedEngine
+from gateway.tools.dev import parts
+from gateway.tools.dev.control import token_of
+from gateway.tools.dev.engine import DEMO_EXECUTION, ORGANIZATION
+from gateway.tools.dev.gateway_process import GatewayEnded, run
 
 _PORTS_TRIED = 50
 
-_SUBSCRIBED_WITHIN = 1.0
-"""Seconds to wait for the subscription, so that the printed commands work at once."""
+_REDIS_PORT = 6390
 
 _PASTED_TOKEN_HOURS = 12
+"""How long a printed token is valid that is signed with a secret of the user's."""
+
+_UNCHANGED = {"iat": 0, "exp": 4_102_444_800}
+"""Claims of a printed token that is the same at each start: it ends with the year 2099."""
 
 _ALWAYS = {
     # Every token may watch every execution, and every page may read.
@@ -51,6 +54,7 @@ _ALWAYS = {
     "unix_socket": None,
     "admin_port": None,
     "admin_unix_socket": None,
+    "jwt_issuers": (),
     "jwt_public_key_file": None,
     "jwks_url": None,
     "jwt_algorithms": (),
@@ -66,7 +70,10 @@ _UNLESS_SET = {
 }
 
 
-@click.command(epilog="Example: sse-gateway dev --port 9000 --pace 3")
+@click.command(
+    short_help="Try the gateway: simulated executions, and a page.",
+    epilog="Example: sse-gateway dev --port 9000 --pace 3",
+)
 @config_option
 @click.option(
     "--port",
@@ -99,19 +106,41 @@ def dev(config_file: Path | None, engine: bool, pace: float, **given: Any) -> No
     token to everybody who opens it, and pages of all origins may read. Other settings are those of
     `serve`.
     """
-    settings = _settings(config_file, given)
+    own_secret = _own_secret()
+    settings = _settings(config_file, given, own_secret)
     log.configure(settings.log_format, settings.log_level)
     raise_file_limit()
-    uvloop.run(_run(settings, pace if engine else None))
+    uvloop.run(_run(settings, pace if engine else None, own_secret, given["port"]))
 
 
-def _settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
+def _own_secret() -> str:
+    """A secret that is made once for this user, so that printed commands work after a restart too.
+
+    One that is in the source would let any web page read from `http://127.0.0.1:8080`.
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    file = state / "sse-gateway" / "dev-secret"
+    made = secrets.token_hex(32)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), os.fdopen(os.open(file, _CREATE, 0o600), "w") as new:
+            new.write(made)
+        kept = file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        # For this run alone.
+        return made
+    return kept if len(kept) == len(made) else made
+
+
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+
+
+def _settings(config_file: Path | None, given: dict[str, Any], own_secret: str) -> Settings:
     """This command's own settings, above the user's, above this command's defaults."""
     chosen = _chosen(config_file)
     defaults: dict[str, Any] = dict(_UNLESS_SET)
     if not chosen & {"jwt_secret", "jwt_secret_file"}:
-        # For this run alone: no token outlives it.
-        defaults["jwt_secret"] = secrets.token_hex(32)
+        defaults["jwt_secret"] = own_secret
     overrides = {
         **{name: value for name, value in defaults.items() if name not in chosen},
         **{name: value for name, value in given.items() if value is not None},
@@ -145,82 +174,77 @@ def _free_port(host: str, first: int) -> int:
     return port
 
 
-async def _run(settings: Settings, pace: float | None) -> None:
+async def _run(
+    settings: Settings, pace: float | None, own_secret: str, given_port: int | None
+) -> None:
     stopped = stop_signal()
-    async with reachable_redis(settings) as reachable, _simulation(reachable, pace) as engine:
-        application = create_application(reachable)
-        add_control(application, engine, partial(_token, reachable), reachable.host)
-        server = Server(reachable, application)
-        await server.start()
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SUBSCRIBED_WITHIN):
-                    await application[COMPONENTS].subscription.confirmed()
-            _banner(server.url, reachable)
-            await stopped.wait()
-        finally:
-            await server.stop()
+    password = hashlib.sha256(f"redis {own_secret}".encode()).hexdigest()[:48]
+    # Who asks for any port may start several at the same moment.
+    redis_port = 0 if given_port == 0 else _REDIS_PORT
+    async with (
+        parts.redis(settings, redis_port, password) as (reachable, restarts),
+        parts.simulation(reachable, pace) as engine,
+        parts.gateway(reachable, restarts, engine, _GATEWAY) as gateway,
+    ):
+        _banner(gateway.url, reachable, own_secret, engine is not None)
+        if settings.redis_url == EMBEDDED_REDIS and os.environ.get("REDIS_URL"):
+            console(stderr=True, soft_wrap=True).print(_NOT_USED, style="yellow")
+        waiting = [asyncio.create_task(one) for one in (stopped.wait(), gateway.ended())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if not stopped.is_set():
+            raise GatewayEnded("The gateway has ended: see the lines above.")
 
 
-@asynccontextmanager
-async def _simulation(
-    settings: Settings, pace: float | None
-) -> AsyncIterator[SimulatedEngine | None]:
-    """The simulated engine, for as long as the block runs; none without a *pace*."""
-    if pace is None:
-        yield None
-        return
-    async with create_redis(settings.redis_url, max_connections=2) as redis:
-        engine = SimulatedEngine(redis, channel_prefix=settings.channel_prefix, pace=pace)
-        supervisor = Supervisor()
-        supervisor.start("simulated engine", engine.run())
-        try:
-            yield engine
-        finally:
-            await supervisor.stop()
+# Not from the working directory, which may have another `gateway`.
+_GATEWAY = (sys.executable, "-P", "-m", "gateway.cli.dev")
 
 
-def _token(settings: Settings, ttl_seconds: int) -> str:
-    return issue(
-        settings.jwt_secret.get_secret_value() if settings.jwt_secret else "",
-        organization_id=ORGANIZATION,
-        ttl_seconds=ttl_seconds,
-        claim=settings.organization_claim,
-    )
-
-
-def _banner(url: str, settings: Settings) -> None:
+def _banner(url: str, settings: Settings, own_secret: str, has_engine: bool) -> None:
     # A line that was wrapped or cut could not be pasted.
     screen = console(soft_wrap=True)
-    screen.print(f"\nOpen {url}/ to watch executions.", style="bold")
-    screen.print(
-        "For development only. Ownership: token (any valid token may watch every execution). CORS: "
-        "open to every origin, without credentials."
-    )
+    screen.print()
+    screen.print(Panel.fit(Text(f"{url}/", "bold"), padding=(1, 4)))
+    what = "simulated executions, and every run of your own" if has_engine else "your own runs"
+    screen.print(f"Open it to watch {what}, live.")
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         warning = "Everybody who can reach this address gets a token and may watch."
         screen.print(warning, style="bold red")
-    for purpose, line in _commands(url, settings).items():
+    for purpose, line in _commands(url, settings, own_secret, has_engine).items():
         screen.print(f"\n{purpose}:", style="bold")
         screen.print(f"  {harmless(line)}")
-    screen.print("\nCtrl-C stops all of it.")
+    screen.print(
+        "\nFor development only. Ownership: token (any valid token may watch every execution). "
+        "CORS: open to every origin, without credentials.\nCtrl-C stops all of it."
+    )
 
 
-def _commands(url: str, settings: Settings) -> dict[str, str]:
-    stream = f"{url}/api/v1/sse/executions/{DEMO_EXECUTION}/stream"
-    token = _token(settings, _PASTED_TOKEN_HOURS * 3600)
+_NOT_USED = (
+    "REDIS_URL is set, and `dev` does not use it: to watch your own workers, give their Redis with "
+    f"--redis-url or {REDIS_OF_TRIALS}, and --no-engine."
+)
+
+
+def _commands(url: str, settings: Settings, own_secret: str, has_engine: bool) -> dict[str, str]:
+    execution = DEMO_EXECUTION if has_engine else "my-run"
+    is_own = settings.secrets == (own_secret,)
+    token = token_of(settings, _PASTED_TOKEN_HOURS * 3600, _UNCHANGED if is_own else None)
+    tail = [*_program(), "tail", execution, "--organization", ORGANIZATION, "--url", url]
+    stream = f"{url}/api/v1/sse/executions/{execution}/stream"
     headers = (f"Authorization: Bearer {token}", f"X-Organization-ID: {ORGANIZATION}")
     curl = shlex.join(["curl", "-N", "-H", headers[0], "-H", headers[1], stream])
     data = '{"node_id": "hello", "node_type": "email"}'
     # Not --redis-url: other users of this machine read command lines, and the password in them.
     redis_url = f"REDIS_URL={shlex.quote(settings.redis_url)}"
-    publish = [*_program(), "publish", DEMO_EXECUTION, "step:started", "--data", data]
+    publish = [*_program(), "publish", execution, "step:started", "--data", data]
     if settings.channel_prefix != Settings.model_fields["channel_prefix"].default:
         publish += ["--channel-prefix", settings.channel_prefix]
     return {
-        f"Follow an execution in a second terminal (for {_PASTED_TOKEN_HOURS} hours)": curl,
+        "Follow an execution in a second terminal": f"SSE_GATEWAY_TOKEN={token} {shlex.join(tail)}",
+        "The same, as a browser gets it": curl,
         "Publish an event to it from a third": f"{redis_url} {shlex.join(publish)}",
-        "For your own producer": redis_url,
+        "For your own workers": redis_url,
     }
 
 
@@ -230,3 +254,8 @@ def _program() -> list[str]:
     if started_as.suffix == ".py":
         return [sys.executable, "-m", "gateway.cli.main"]
     return [str(started_as.absolute())]
+
+
+if __name__ == "__main__":
+    # The gateway's process.
+    reporting_errors(run)

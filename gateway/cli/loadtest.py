@@ -17,8 +17,10 @@ from click.core import ParameterSource
 from gateway.access.tokens import issue
 from gateway.cli.options import (
     REDIS_OF_TRIALS,
+    Name,
     claim_option,
     prefix_option,
+    publish_to_option,
     secret_option,
     token_option,
 )
@@ -28,7 +30,7 @@ from gateway.process import raise_file_limit
 from gateway.tools.loadtest import report
 from gateway.tools.loadtest.findings import Findings
 from gateway.tools.loadtest.page import render
-from gateway.tools.loadtest.plan import BadPlan, Plan, Slo, Target
+from gateway.tools.loadtest.plan import BadPlan, Plan, Slo, Target, check_report
 from gateway.tools.loadtest.private import private_gateway
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ _BARS = 40
 """Of the histogram in the report."""
 
 _FOR_A_URL = frozenset(
-    ("publish_url", "secret", "token", "organization", "claim", "channel_prefix", "insecure")
-)
+    (
+        "publish_url", "secret", "token", "organization", "claim", "channel_prefix", "publish_to",
+        "insecure",
+    )
+)  # fmt: skip
 _PERCENT = click.FloatRange(0, 100)
 
 
@@ -62,7 +67,8 @@ def _parse_slos(
 
 
 @click.command(
-    epilog="\b\nExample: sse-gateway loadtest http://127.0.0.1:8080 --publish redis://localhost:6379/0"
+    short_help="Open many tabs at a gateway, and count what is lost.",
+    epilog="\b\nExample: sse-gateway loadtest http://127.0.0.1:8080 --publish redis://localhost:6379/0",
 )
 @click.argument("url", required=False)
 @click.option(
@@ -105,12 +111,14 @@ def _parse_slos(
 @token_option
 @click.option(
     "--organization",
+    type=Name(),
     metavar="ORG",
     help="Organization that the executions are registered for; with --token, one that it names.  "
     "[default: loadtest]",
 )
 @claim_option
 @prefix_option
+@publish_to_option
 @click.option("--insecure", is_flag=True, help="Do not verify the certificate of an https URL.")
 @click.option(
     "--patience",
@@ -177,22 +185,22 @@ def loadtest(
         raise GatewayError("The load test needs httptools: pip install 'sse-gateway[loadtest]'.")
     if url is None:
         _refuse_options_of_a_url(ctx)
-    if report_file is not None and not report_file.parent.is_dir():
-        raise click.UsageError(f"--report: there is no directory {report_file.parent}.")
     try:
+        if report_file is not None:
+            check_report(report_file)
         plan = _plan(given)
         target = None if url is None else _target(url, plan, given)
     except BadPlan as error:
         raise click.UsageError(str(error)) from None
     test, findings = uvloop.run(_until_interrupted(_run(plan, target)))
-    if report_file is not None:
-        histogram = test.ledger.timeline.total.histogram(_BARS)
-        page = render(findings, plan, url or "its own gateway", histogram)
-        report_file.write_text(page, encoding="utf-8")
     if as_json:
         echo(orjson.dumps(findings, option=orjson.OPT_INDENT_2).decode())
     else:
         report.show(findings, console())
+    # After the findings: the disk may have become full.
+    if report_file is not None:
+        histogram = test.ledger.timeline.total.histogram(_BARS)
+        report_file.write_text(render(findings, plan, url, histogram), encoding="utf-8")
     sys.exit(0 if findings.ok else 1)
 
 
@@ -274,6 +282,7 @@ def _target(url: str, plan: Plan, given: dict[str, Any]) -> Target:
         organization=organization,
         token=token,
         channel_prefix=given["channel_prefix"],
+        publish_to=given["publish_to"] or "pattern",
         insecure=given["insecure"],
     )
 

@@ -1,8 +1,12 @@
 """The `sse-gateway` command: its subcommands, and how each of them reports errors."""
 
+import errno
 import gc
+import io
+import os
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from types import TracebackType
 from typing import Any, cast
@@ -16,10 +20,12 @@ from gateway.harmless import harmless_lines
 
 COMMANDS = {
     "check": "check",
+    "contract": "contract",
     "dev": "dev",
     "forget": "runs",
     "loadtest": "loadtest",
     "publish": "publish",
+    "recorder": "serve",
     "register": "registry",
     "restart": "runs",
     "revoke": "access",
@@ -62,25 +68,51 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sse-gateway")
 def cli() -> None:
-    """Let people watch a workflow execution live in the browser.
+    """Watch a workflow execution live in the browser.
 
-    Begin with `sse-gateway dev`, which needs nothing else.
+    Try `sse-gateway dev` first: it needs nothing else.
     """
 
 
 def main() -> None:
-    """The console script: a `GatewayError` becomes a sentence and an exit status."""
+    """The console script."""
+    reporting_errors(cli)
+
+
+def reporting_errors(program: Callable[[], None]) -> None:
+    """Run *program*: a `GatewayError` becomes a sentence and an exit status."""
     sys.excepthook = _show_bug
+    # pydantic would look for plugins in every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # For what libraries log; commands that log themselves configure it again.
     log.configure("text", "warning")
+    _write_whatever_the_encoding()
     try:
-        cli()
+        program()
     except ConfigurationError as error:
         _print_error("The gateway cannot start with these settings:", *error.mistakes)
         sys.exit(ConfigurationError.EXIT_STATUS)
     except GatewayError as error:
         _print_error(str(error))
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _print_error(
+            f"The output cannot be written: {error.strerror}. Make room, or write elsewhere."
+        )
+        # Else Python would try once more to write what is left, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def _write_whatever_the_encoding() -> None:
+    """A character that the terminal's encoding does not have is written as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _show_bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from redis.asyncio import Redis
 
+from gateway.access.claims import place
+from gateway.access.tokens import issue
 from gateway.bus.connection import create_redis
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
+from gateway.contract.keys import PublishTo
 from gateway.errors import RedisUnavailable
 from gateway.events.envelope import EXECUTION_ID
-from gateway.settings import check_redis_url
-from gateway.settings.access import MIN_SECRET_BYTES
+from gateway.settings import Settings, check_redis_url, raw
+from gateway.settings.checks import check_url
+from gateway.settings.keys import MIN_SECRET_BYTES, split_secrets
 from gateway.settings.redis_url import shown
 
 T = TypeVar("T")
@@ -23,7 +27,7 @@ config_option = click.option(
     "config_file",
     type=click.Path(path_type=Path),
     envvar="GATEWAY_CONFIG",
-    help="TOML file with settings; the environment wins over it.",
+    help="TOML file with settings. Environment variables override it.",
 )
 
 
@@ -35,23 +39,37 @@ def _check_url(_context: click.Context, _option: click.Parameter, url: str) -> s
 
 
 def _check_secret(
-    _context: click.Context, _option: click.Parameter, secret: str | None
+    context: click.Context, option: click.Parameter, secret: str | None
 ) -> str | None:
+    if option.required and not secret:
+        # To click, a default that is called has given a value.
+        raise click.MissingParameter(ctx=context, param=option)
     least = MIN_SECRET_BYTES["HS256"]
+    # Of several the first one signs.
+    secret = next(iter(split_secrets(secret or "")), None)
     if secret and len(secret.encode()) < least:
         raise click.BadParameter(f"it is too short: a gateway's secret has {least} bytes or more")
     return secret
 
 
+def _setting(name: str) -> Any:
+    """For an option: what the gateway's file of settings or its credentials have, else the
+    default."""
+
+    def value() -> str | None:
+        return raw(name) or Settings.model_fields[name].default
+
+    # click calls it for a value, and shows the text.
+    return {"default": value, "show_default": Settings.model_fields[name].default or False}
+
+
 redis_option = click.option(
     "--redis-url",
     envvar="REDIS_URL",
-    default="redis://localhost:6379/0",
-    show_default=True,
+    **_setting("redis_url"),
     callback=_check_url,
     show_envvar=True,
-    help="The Redis that the gateway listens on; better given in the environment if it has a "
-    "password.",
+    help="The gateway's Redis. Put a URL with a password into the environment.",
 )
 
 REDIS_OF_TRIALS = "SSE_GATEWAY_REDIS_URL"
@@ -61,24 +79,31 @@ since every user of the machine can read a command line with the password in it.
 prefix_option = click.option(
     "--channel-prefix",
     envvar="GATEWAY_CHANNEL_PREFIX",
-    default="execution:",
-    show_default=True,
-    help="Begins the channel name of every execution.",
+    **_setting("channel_prefix"),
+    help="What the channel name of every execution begins with.",
+)
+
+publish_to_option = click.option(
+    "--publish-to",
+    envvar="GATEWAY_PUBLISH_TO",
+    type=click.Choice(get_args(PublishTo)),
+    default=lambda: raw("publish_to") or ("both" if raw("subscription") == "execution" else None),
+    help="Publish for gateways that subscribe to the pattern (the default), to single executions, "
+    "or both.",
 )
 
 claim_option = click.option(
     "--claim",
     envvar="GATEWAY_ORGANIZATION_CLAIM",
-    default="organization_id",
-    show_default=True,
-    help="Claim that holds the organization in the signed token.",
+    **_setting("organization_claim"),
+    help="The token's claim with the organization.",
 )
 
 token_option = click.option(
     "--token",
     envvar="SSE_GATEWAY_TOKEN",
     show_envvar=True,
-    help="The token to send; better given in the environment.",
+    help="The token to send. Better in the environment than here.",
 )
 
 
@@ -90,8 +115,47 @@ def secret_option(*, required: bool = False) -> Callable[[Any], Any]:
         callback=_check_secret,
         show_envvar=True,
         required=required,
-        help="The gateway's HS256 secret, to sign a token; better given in the environment.",
+        **_setting("jwt_secret"),
+        help="The gateway's HS256 secret, to sign a token. Better in the environment than here.",
     )
+
+
+def trial_token(secret: str, *, publish: bool = False, **given: Any) -> str:
+    """A token as `issue` makes it, of the issuer and for the audience that the gateway asks for.
+    *publish*: with the right to publish by HTTP."""
+    asked = {"iss": raw("jwt_issuer"), "aud": raw("jwt_audience")}
+    more: dict[str, Any] = {name: value for name, value in asked.items() if value}
+    if publish:
+        more |= place(*[_of_gateway(name) for name in ("publish_claim", "publish_scope")])
+    return issue(secret, more=more, **given)
+
+
+def _of_gateway(name: str) -> str:
+    return raw(name) or str(Settings.model_fields[name].default)
+
+
+class GatewayUrl(click.ParamType[str]):
+    """Where a gateway is, without a slash at its end."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check_url(value)
+        except ValueError:
+            self.fail(f"{value!r} is no URL: write it like http://127.0.0.1:8080.", param, ctx)
+        return str(value).rstrip("/")
+
+
+class Name(click.ParamType[str]):
+    """The value of a claim: printable text."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or not value.isprintable():
+            self.fail(f"{value!r} is not a name: use printable characters.", param, ctx)
+        return str(value)
 
 
 class ExecutionId(click.ParamType[str]):
@@ -101,7 +165,7 @@ class ExecutionId(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not EXECUTION_ID.fullmatch(value):
-            self.fail(f"{value!r} is no execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -")
+            self.fail(f"{value!r} is not an execution id: use 1 to 128 of A-Z a-z 0-9 _ . : -")
         return str(value)
 
 

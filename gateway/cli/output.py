@@ -1,4 +1,4 @@
-"""How every command writes to a terminal: neither the terminal nor rich obeys quoted text.
+"""How every command writes to a terminal: untrusted text controls neither the terminal nor rich.
 
 Commands use neither `print`, nor `click.echo`, nor a `Console` of their own. Untrusted text inside
 a table or a `Text` passes `gateway.harmless` where the table or `Text` is made.

@@ -7,9 +7,18 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 import orjson
+from redis.asyncio import Redis
 
-from gateway.cli.options import execution_argument, prefix_option, redis_option
+from gateway.cli.options import (
+    Name,
+    execution_argument,
+    prefix_option,
+    publish_to_option,
+    redis_option,
+    with_redis,
+)
 from gateway.cli.output import echo
+from gateway.contract.keys import PublishTo, meta_key
 from gateway.publisher import EventRefused, Publisher
 from gateway.publisher.encoding import instant
 from gateway.tools.dev.simulation import ENDINGS, STARTABLE, Run, simulate
@@ -32,10 +41,11 @@ Due = tuple[Event | None, float]
 
 
 @click.command(
+    short_help="Publish an event in execution ID.",
     epilog="""\b
 Example: sse-gateway publish run-42 step:started --data '{"node_type": "email"}'
 Example: sse-gateway publish run-43 --file events.jsonl --pace 10
-Example: sse-gateway publish run-44 --simulate failed --organization acme"""
+Example: sse-gateway publish run-44 --simulate failed --organization acme""",
 )
 @execution_argument
 @click.argument("event_type", metavar="[TYPE]", required=False)
@@ -59,9 +69,12 @@ Example: sse-gateway publish run-44 --simulate failed --organization acme"""
     help="Speed: 2 is twice as fast. Of a simulated run (by default 1), or of a file by its "
     "timestamps (by default all at once).",
 )
-@click.option("--organization", help="Register the execution for this organization first.")
+@click.option(
+    "--organization", type=Name(), help="Register the execution for this organization first."
+)
 @redis_option
 @prefix_option
+@publish_to_option
 def publish(
     execution_id: str,
     event_type: str | None,
@@ -72,6 +85,7 @@ def publish(
     organization: str | None,
     redis_url: str,
     channel_prefix: str,
+    publish_to: PublishTo | None,
 ) -> None:
     """Publish an event of TYPE in execution ID, and print its id in history.
 
@@ -91,13 +105,31 @@ def publish(
         events = _simulated(execution_id, ending, pace or 1.0)
 
     async def send() -> None:
-        async with Publisher(redis_url, channel_prefix=channel_prefix) as publisher:
+        async with Publisher(
+            redis_url, channel_prefix=channel_prefix, publish_to=publish_to
+        ) as publisher:
             _check(publisher, execution_id, known)
             if organization is not None:
                 await publisher.register(execution_id, organization)
             await _publish(publisher, execution_id, events)
 
     asyncio.run(send())
+    if organization is None:
+        _warn_if_unregistered(redis_url, execution_id)
+
+
+def _warn_if_unregistered(redis_url: str, execution_id: str) -> None:
+    async def owner(redis: Redis) -> bytes | str | None:
+        # A user that may publish may HMGET; HGET is another right.
+        [organization] = await redis.hmget(meta_key(execution_id), "organization_id")
+        return organization
+
+    if not with_redis(redis_url, owner):
+        echo(
+            f"{execution_id} is not registered, so under ownership `registry` nobody can watch it: "
+            f"sse-gateway register {execution_id} --organization ORG",
+            err=True,
+        )
 
 
 def _check(publisher: Publisher, execution_id: str, events: list[Event]) -> None:

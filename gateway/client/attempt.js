@@ -2,31 +2,45 @@
 // silent for too long. What follows it is decided in connection.js.
 
 import { isEnding } from "./ending.js";
+import { StreamError } from "./errors.js";
 import { isAtOrAfter, parseId } from "./ids.js";
+import { TOO_MANY } from "./slots.js";
 
 /** @import { Backoff } from "./backoff.js" */
 /** @import { Credentials, Headers } from "./credentials.js" */
+/** @import { Documents } from "./documents.js" */
 /** @import { Ending, TerminalTypes } from "./ending.js" */
 /** @import { EventId } from "./ids.js" */
-/** @import { Poll } from "./poll.js" */
-/** @import { ExecutionEvent } from "./index.js" */
-/** @import { RunState } from "./run_state.js" */
 /** @import { Message } from "./sse.js" */
-/** @import { OpenStream } from "./streams.js" */
+/** @import { OpenStream, StreamRequest } from "./streams.js" */
 
 // A connection that is silent for so many heartbeats is dead, even if the browser does not report it.
 const HEARTBEATS_MISSED = 2.5;
 const SILENT = "The stream is silent: no event and no heartbeat arrives.";
+const HELD_BACK = "No stream arrives, and no error. Does a proxy hold it back?";
+const ALONE = " Or do other tabs hold all connections? This one has a stream of its own, since ";
+
+/**
+ * What a stream is read into: one run, several, or a list.
+ * @typedef {object} State
+ * @property {unknown} ending null while there is something to follow
+ * @property {string | null} lastEventId where the next stream goes on
+ * @property {(types: TerminalTypes) => void} endsWith
+ * @property {(type: string, document: any, id?: string) => void} receive takes in a message that is not
+ *   about the stream itself
+ */
 
 /**
  * What every stream of a subscription uses.
  * @typedef {object} Shared
  * @property {string} url
  * @property {OpenStream} open
+ * @property {typeof fetch} fetch
+ * @property {boolean} withCredentials
  * @property {readonly string[]} types
  * @property {Credentials} credentials
- * @property {RunState} state
- * @property {Poll} poll
+ * @property {State} state
+ * @property {Documents} documents
  * @property {Backoff} backoff
  * @property {{ connectedWithinMs: number, heartbeatMs: number }} timing
  */
@@ -46,7 +60,7 @@ export class StreamAttempt {
   /** The stream has begun and has not ended. */
   connected = false;
   /** The headers of the request.
-   * @type {Partial<Headers>} */
+   * @type {Headers} */
   headers = {};
   #shared;
   #listener;
@@ -90,8 +104,8 @@ export class StreamAttempt {
     return Date.now() - this.#lastHeardAt > this.#heartbeatMs * 1.5;
   }
 
-  /** @param {Error} [reason] */
-  giveUp(reason = new Error(SILENT)) {
+  /** @param {StreamError} [reason] */
+  giveUp(reason = new StreamError("silent", SILENT)) {
     this.#controller.abort(reason);
   }
 
@@ -110,21 +124,33 @@ export class StreamAttempt {
     try {
       return await this.#read();
     } catch (error) {
+      if (/** @type {StreamError} */ (error).code === TOO_MANY) this.#listener.nothingArrives();
       throw this.signal.aborted ? this.signal.reason : error;
     }
   }
 
   async #read() {
-    const { url, open, types, credentials, state, timing } = this.#shared;
-    const headers = await credentials.headers(this.signal);
+    const { url, open, credentials, state, documents, timing } = this.#shared;
+    const { signal } = this;
+    const headers = await credentials.headers(signal);
     this.headers = headers;
+    /** @type {StreamRequest} */
+    const request = {
+      ...this.#shared,
+      headers,
+      signal,
+      get lastEventId() {
+        return state.lastEventId;
+      },
+      catchUp: () => documents.catchUp(headers, signal),
+    };
     this.#expect(timing.connectedWithinMs, () => {
       this.#listener.nothingArrives();
-      this.giveUp(new Error("No stream arrives, and no error. Does a proxy hold it back?"));
+      const why = request.alone ? `${ALONE}${request.alone}.` : "";
+      this.giveUp(new StreamError("held_back", HELD_BACK + why));
     });
-    const { lastEventId } = state;
     let wait = null;
-    for await (const messages of open(url, { headers, lastEventId, signal: this.signal, types })) {
+    for await (const messages of open(url, request)) {
       if (messages === null) await this.#takeOver(headers);
       else wait = this.#receive(messages) ?? wait;
       if (state.ending !== null) return 0;
@@ -136,17 +162,8 @@ export class StreamAttempt {
 
   /** The run has ended, and the stream does not show how: its document knows more.
    * @param {Headers} headers */
-  async #takeOver(headers) {
-    const { poll, state } = this.#shared;
-    const status = this.#endedAs ?? undefined;
-    try {
-      const after = state.run.last_event_id;
-      const document = await poll.whole({ headers, after, signal: this.signal });
-      state.takeOver(isEnding(document.status) ? document : { ...document, status });
-    } catch (error) {
-      if (!status || this.signal.aborted) throw error;
-      state.takeOver({ status });
-    }
+  #takeOver(headers) {
+    return this.#shared.documents.takeOver(headers, this.signal, this.#endedAs);
   }
 
   /** @param {Message[]} messages */
@@ -163,8 +180,9 @@ export class StreamAttempt {
   }
 
   /** @param {Message} message */
-  #handle({ event, data, retry }) {
+  #handle({ event, data, retry, id }) {
     const { state, backoff } = this.#shared;
+    backoff.waitAtLeast(retry);
     let document;
     try {
       document = JSON.parse(data);
@@ -172,32 +190,28 @@ export class StreamAttempt {
       // Not from the gateway: each of its messages is a JSON object.
       return null;
     }
-    backoff.waitAtLeast(retry);
     if (event === "connected") this.#connect(document);
-    else if (event === "stream:gap") state.gap(document);
-    else if (event === "stream:reset") this.#reset(document);
     else if (event === "stream:expiring") this.#listener.expiring();
-    else if (event === "stream:closing") return this.#listener.closing(document);
-    else if (event !== "heartbeat") this.#add(document);
+    // Of one of several executions it closes nothing else.
+    else if (event === "stream:closing" && !document.execution_id) {
+      return this.#listener.closing(document);
+    } else if (event !== "heartbeat") {
+      state.receive(event, document, id);
+      this.#pass(event, parseId(document.id));
+    }
     return null;
   }
 
-  /** @param {ExecutionEvent} event */
-  #add(event) {
-    this.#shared.state.add(event);
-    const id = "id" in event ? parseId(event.id) : null;
+  /** @param {string} event
+   * @param {EventId | null} id */
+  #pass(event, id) {
+    // Before the first event it is of the history that follows.
+    if (event === "stream:reset" && this.#last) this.#catchUpTo = null;
     const [before, to] = [this.#last, this.#catchUpTo];
     this.#last = id ?? before;
     // What follows the last event of an epoch is of another one.
     const isBeyond = id && before?.epoch === to?.epoch && id.epoch !== to?.epoch;
     if (isAtOrAfter(id, to) || isBeyond) this.#catchUpTo = null;
-  }
-
-  /** @param {{ reason: string }} notice */
-  #reset(notice) {
-    this.#shared.state.reset(notice);
-    // Else it is of the history that follows.
-    if (this.#last) this.#catchUpTo = null;
   }
 
   /** @param {{ last_event_id?: string, heartbeat_seconds?: number, status?: Ending,
@@ -216,6 +230,9 @@ export class StreamAttempt {
    * @param {() => void} late */
   #expect(ms, late) {
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(late, ms);
+    this.#watchdog = setTimeout(() => {
+      // A page that was busy until now reads first what has come meanwhile.
+      this.#watchdog = setTimeout(late);
+    }, ms);
   }
 }

@@ -10,7 +10,6 @@ export class Backoff {
   #atLeast = null;
   /** @type {number | null} */
   #onceAtLeast = null;
-  #isSkipped = false;
 
   /**
    * The gateway asks to wait this many milliseconds before each return (`retry:`), from now on.
@@ -33,21 +32,12 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /** The next try follows no failure: it may start at once. */
-  skip() {
-    this.#isSkipped = true;
-  }
-
   get failures() {
     return this.#failures;
   }
 
   /** Count a failure; returns the milliseconds to wait. */
   next() {
-    if (this.#isSkipped) {
-      this.#isSkipped = false;
-      return 0;
-    }
     const first = this.#onceAtLeast ?? this.#atLeast ?? FIRST_MS;
     this.#onceAtLeast = null;
     const longest = Math.min(Math.max(CAP_MS, first), first * 2 ** this.#failures);

@@ -1,10 +1,11 @@
 // The token of a subscription: requested when there is none, before it expires, and when it is refused.
 
+import { StreamError, Unauthorized } from "./errors.js";
+import { object } from "./fields.js";
 import { unlessAborted } from "./sleeper.js";
 
 /** @import { Options } from "./index.js" */
-/** @typedef {NonNullable<Options["getToken"]>} GetToken */
-/** @typedef {{ Authorization: string, [name: string]: string }} Headers */
+/** @typedef {Record<string, string>} Headers */
 
 // A token with less time left than this is not used for a new request.
 const MARGIN_MS = 10_000;
@@ -12,41 +13,36 @@ const MARGIN_MS = 10_000;
 /** Keeps the token that `getToken` returned, as long as it is valid. */
 export class Credentials {
   #getToken;
-  #organizationId;
-  /** @type {string | null} */
-  #token = null;
+  #token = "";
+  #headers;
   /** The running call of `getToken`: a second one might ask a user for a password twice.
    * @type {Promise<boolean> | null} */
   #pending = null;
   #isReplacing = false;
   // The token came after a refusal, and no request with it has succeeded yet.
   #isReplacement = false;
-  /** The last token was refused, and no other one can help. */
-  isExhausted = false;
+  /** `getToken` has failed: the stream asks again when it is tried, and polls do not ask. */
+  hasFailed = false;
 
-  /**
-   * @param {GetToken | string} getToken returns a token or a promise of one; it is called with
-   *   `fresh` after a refusal. A string is a token that cannot be renewed.
-   * @param {string} [organizationId]
-   */
-  constructor(getToken, organizationId) {
-    this.canRenew = typeof getToken === "function";
-    this.#getToken = typeof getToken === "function" ? getToken : () => getToken;
-    this.#organizationId = organizationId;
+  /** @param {Pick<Options, "getToken" | "token" | "organizationId" | "headers">} options without
+   *   both `getToken` and `token`, a cookie is the credential */
+  constructor({ getToken, token, organizationId, headers }) {
+    this.canRenew = Boolean(getToken);
+    this.#getToken = getToken ?? (token === undefined ? null : () => token);
+    this.#headers = { ...headers, ...(organizationId && { "X-Organization-ID": organizationId }) };
   }
 
   /**
-   * The headers of a request. Rejects with the error of `getToken`, or when `signal` is aborted.
+   * The headers of a request. Rejects if there is no token, or when `signal` is aborted.
    * @param {AbortSignal} signal
+   * @returns {Promise<Headers>}
    */
   async headers(signal) {
-    if (this.#pending || this.#token === null || expiresAt(this.#token) - MARGIN_MS < Date.now()) {
-      await this.renew({ fresh: false, signal });
+    if (!this.#getToken) return this.#headers;
+    if (this.#pending || !this.#token || expiresAt(this.#token) - MARGIN_MS < Date.now()) {
+      await this.renew(false, signal);
     }
-    /** @type {Headers} */
-    const headers = { Authorization: this.#authorization };
-    if (this.#organizationId) headers["X-Organization-ID"] = this.#organizationId;
-    return headers;
+    return { ...this.#headers, Authorization: this.#authorization };
   }
 
   get #authorization() {
@@ -55,19 +51,29 @@ export class Credentials {
 
   /**
    * Request a token now; returns whether it is another one. Rejects as `headers` does.
-   * @param {{ fresh: boolean, signal: AbortSignal }} request
+   * @param {boolean} fresh the last one was refused
+   * @param {AbortSignal} signal
    */
-  renew({ fresh, signal }) {
+  renew(fresh, signal) {
     this.#pending ??= this.#request(fresh).finally(() => (this.#pending = null));
     return unlessAborted(this.#pending, signal);
   }
 
   /** @param {boolean} fresh */
   async #request(fresh) {
-    const given = await this.#getToken({ fresh });
-    if (typeof given !== "string" || given === "") throw new Error("getToken returned no token.");
+    this.hasFailed = true;
+    let given;
+    try {
+      given = await this.#getToken?.({ fresh });
+    } catch (error) {
+      if (error instanceof Unauthorized) throw error;
+      const message = `getToken has failed: ${/** @type {Error} */ (error)?.message}`;
+      throw new StreamError("token", message, { cause: error });
+    }
     // Applications often store a token in the form of the header.
-    const token = given.replace(/^Bearer\s+/i, "");
+    const token = typeof given === "string" ? given.replace(/^Bearer\s+/i, "") : "";
+    if (!token) throw new StreamError("no_token", "getToken returned no token.");
+    this.hasFailed = false;
     const isNew = token !== this.#token;
     this.#token = token;
     return isNew;
@@ -75,7 +81,7 @@ export class Credentials {
 
   /** The token has expired: the next request needs another one. */
   forget() {
-    this.#token = null;
+    this.#token = "";
   }
 
   /** A request with the token has succeeded. */
@@ -85,19 +91,19 @@ export class Credentials {
 
   /**
    * A request with these headers was refused: replace the token. Returns whether there is another one
-   * to try; if not, and `isExhausted` is set, the refused one was a replacement itself, or cannot be
-   * renewed. Rejects as `headers` does.
-   * @param {Partial<Headers>} refused
+   * to try; null if none can help: the refused one was a replacement itself, or cannot be renewed.
+   * Rejects as `headers` does.
+   * @param {Headers} refused
    * @param {AbortSignal} signal
    */
   async replace(refused, signal) {
     // The stream and the polls may both be refused for the same token.
-    if (this.#isReplacing || refused.Authorization !== this.#authorization) return true;
-    this.isExhausted = !this.canRenew || this.#isReplacement;
-    if (this.isExhausted) return false;
+    const isOld = this.#getToken && refused.Authorization !== this.#authorization;
+    if (this.#isReplacing || isOld) return true;
+    if (!this.canRenew || this.#isReplacement) return null;
     this.#isReplacing = this.#isReplacement = true;
     try {
-      await this.renew({ fresh: true, signal });
+      await this.renew(true, signal);
     } catch (error) {
       this.#isReplacement = false;
       throw error;
@@ -113,11 +119,20 @@ export class Credentials {
  * @param {string} token
  */
 function expiresAt(token) {
+  const { exp } = claimsOf(token);
+  return typeof exp === "number" ? exp * 1000 : Infinity;
+}
+
+/**
+ * What a JWT says of its bearer, unchecked; nothing, if it is not a JWT.
+ * @param {string} token
+ * @returns {Record<string, unknown>}
+ */
+export function claimsOf(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const { exp } = JSON.parse(atob(payload));
-    return typeof exp === "number" ? exp * 1000 : Infinity;
+    return object(JSON.parse(atob(payload)));
   } catch {
-    return Infinity;
+    return {};
   }
 }

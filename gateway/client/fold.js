@@ -33,14 +33,18 @@ export class RunFold {
   #hasEnded = false;
   /** @type {EventId | null} */
   #position = null;
+  // In the order of the document.
   #run = {
     status: /** @type {Run["status"]} */ ("pending"),
     started_at: /** @type {string | null} */ (null),
     completed_at: /** @type {string | null} */ (null),
     duration_ms: /** @type {number | null} */ (null),
+    current_node: /** @type {string | null} */ (null),
+    steps_completed: 0,
     error_message: /** @type {string | null} */ (null),
     generated_document_id: /** @type {string | null} */ (null),
     last_event_id: /** @type {string | null} */ (null),
+    complete: /** @type {boolean | null} */ (true),
     events_missing: /** @type {number | null} */ (0),
     execution_logs_from: /** @type {string | null} */ (null),
   };
@@ -158,21 +162,14 @@ export class RunFold {
    */
   document(executionId, workflowId) {
     const run = this.#run;
+    const missing = run.events_missing;
     return {
       id: executionId,
       workflow_id: workflowId,
-      status: run.status,
-      started_at: run.started_at,
-      completed_at: run.completed_at,
-      duration_ms: run.duration_ms,
+      ...run,
       current_node: this.#hasEnded ? null : this.#steps.currentNode,
       steps_completed: this.#steps.completed,
-      error_message: run.error_message,
-      generated_document_id: run.generated_document_id,
-      last_event_id: run.last_event_id,
-      complete: run.events_missing === null ? null : run.events_missing === 0,
-      events_missing: run.events_missing,
-      execution_logs_from: run.execution_logs_from,
+      complete: missing === null ? null : missing === 0,
       execution_logs: [...this.#steps.logs],
       events: [...this.#events],
     };

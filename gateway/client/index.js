@@ -1,18 +1,14 @@
 // Follow workflow executions in the browser: every event once, and a status that is true.
 
-import { Subscription } from "./subscription.js";
+import { defaultUrl } from "./base_url.js";
+import { legacySource } from "./legacy.js";
+import { subscriptionTo } from "./subscription.js";
 
 export { TERMINAL_TYPES } from "./ending.js";
+export { Refused, StreamError, Unauthorized } from "./errors.js";
 export { fold } from "./fold.js";
-export { Refused } from "./http_error.js";
 
-/** @import { GetToken } from "./credentials.js" */
-/** @import { Options } from "./index.js" */
-
-// A gateway that serves the module is its base URL; in a bundle it is the page's own origin. There
-// `import.meta.url` may be a file's address, or, in a classic script, undefined.
-const OWN = import.meta.url ?? "";
-const OWN_ORIGIN = /^https?:/.test(OWN) ? new URL(OWN).origin : (globalThis.location?.origin ?? "");
+/** @import { LegacySubscription, Options } from "./index.js" */
 
 /**
  * Follow an execution; see index.d.ts for the two forms and the options.
@@ -26,10 +22,16 @@ export function subscribeToExecution(executionId, options, organizationId, more)
     throw new TypeError("subscribeToExecution needs the id of an execution.");
   }
   const isLegacy = typeof options === "string";
-  const given = isLegacy ? { ...more, organizationId } : { ...options };
-  /** @type {GetToken | string | undefined} */
-  const getToken = isLegacy ? options : (given.getToken ?? given.token);
-  if (!getToken) throw new TypeError("subscribeToExecution needs getToken, or a token.");
-  const baseUrl = (given.baseUrl ?? OWN_ORIGIN).replace(/\/+$/, "");
-  return new Subscription(executionId, { ...given, baseUrl, getToken });
+  /** @type {Options} */
+  const given = isLegacy
+    ? { ...more, getToken: undefined, token: options, organizationId }
+    : { ...options };
+  if (!given.getToken && !given.token && (isLegacy || !given.credentials)) {
+    throw new TypeError("subscribeToExecution needs getToken, or a token.");
+  }
+  const baseUrl = (given.baseUrl || defaultUrl()).replace(/\/+$/, "");
+  /** @type {(more?: Options) => LegacySubscription} */
+  const open = (more) =>
+    /** @type {LegacySubscription} */ (subscriptionTo(executionId, { ...given, baseUrl, ...more }));
+  return isLegacy ? legacySource(open, given) : open();
 }

@@ -1,21 +1,15 @@
 // The legacy API: what the React hook of the front-end document returns, made from what ours returns.
 
-/** @import { ExecutionEvent, Run, Status } from "./index.js" */
+/** @import { ExecutionEvent, LegacySubscription, Options, Run, Status, Subscription } from "./index.js" */
 /** @import { LegacyExecutionStream } from "./react.js" */
+/** @typedef {LegacySubscription["addEventListener"]} Listen */
 
-/** @type {Record<Status, LegacyExecutionStream["status"]>} */
-const LEGACY_STATUS = {
-  connecting: "connecting",
-  reconnecting: "connecting",
-  live: "connected",
-  "catching-up": "connected",
-  polling: "connected",
-  paused: "connected",
-  completed: "completed",
-  failed: "failed",
-  ended: "disconnected",
-  closed: "disconnected",
-};
+/** @type {(status: Status) => LegacyExecutionStream["status"]} */
+function legacyStatus(status) {
+  if (status === "completed" || status === "failed") return status;
+  if (status === "ended" || status === "closed") return "disconnected";
+  return status.endsWith("connecting") ? "connecting" : "connected";
+}
 
 /**
  * Each event as `{type, data: envelope, timestamp}`. Such a page reads `event.data.data` of every
@@ -40,5 +34,43 @@ export function legacyState({ run, status, error }) {
   let text = null;
   if (status === "failed") text = run?.error_message || run?.status;
   if (status === "closed") text = error?.message;
-  return { status: LEGACY_STATUS[status], error: text || null };
+  return { status: legacyStatus(status), error: text || null };
+}
+
+/**
+ * A subscription in the form of an EventSource: so the function of the front-end document needs another
+ * line only where it made its own. It stays open when a connection is lost.
+ * @param {(options: Pick<Options, "onEvent" | "onStatus">) => Subscription} open
+ * @param {Options} given
+ * @returns {LegacySubscription}
+ */
+export function legacySource(open, { onEvent, onStatus }) {
+  const target = new EventTarget();
+  /** @type {(type: string, data: object, lastEventId?: string) => void} */
+  const send = (type, data, lastEventId) =>
+    void target.dispatchEvent(new MessageEvent(type, { data: JSON.stringify(data), lastEventId }));
+  let hasConnected = false;
+  const source = /** @type {LegacySubscription} */ (
+    open({
+      onEvent(event) {
+        connect();
+        send(event.type, event, "id" in event ? event.id : undefined);
+        onEvent?.(event);
+      },
+      onStatus(status, detail) {
+        if (detail.connection === "live") connect();
+        if (status === "closed" && detail.error) source.onerror?.(new Event("error"));
+        onStatus?.(status, detail);
+      },
+    })
+  );
+  function connect() {
+    if (!hasConnected) send("connected", { execution_id: source.executionId });
+    hasConnected = true;
+  }
+  return Object.assign(source, {
+    onerror: null,
+    addEventListener: /** @type {Listen} */ (target.addEventListener.bind(target)),
+    removeEventListener: /** @type {Listen} */ (target.removeEventListener.bind(target)),
+  });
 }

@@ -1,15 +1,10 @@
-import type { ConnectionState, ExecutionEvent, Options, Run, Status } from "./index.js";
+import type { Options, Snapshot } from "./index.js";
 
-export interface ExecutionStream {
-  /** All events so far, in order; a new array when there are more. */
-  events: readonly ExecutionEvent[];
-  /** What the run looks like now; null before anything is known. */
-  run: Run | null;
-  /** `closed` where the id is null; so is `status`. */
-  connection: ConnectionState;
-  status: Status;
-  error: Error | null;
-  lastEventId: string | null;
+export { subscribeToExecution } from "./index.js";
+
+export interface ExecutionStream extends Snapshot {
+  /** Try a stream now; one that was given up is opened again. */
+  tryAgain: () => void;
 }
 
 /** What the hook of the legacy API (the front-end document's) returns: no notices, and nothing from
@@ -21,9 +16,16 @@ export interface LegacyExecutionStream {
 }
 
 /** Options of a shared stream. It has no callbacks: its events are in what the hook returns. */
-export type StreamOptions = Omit<Options, "onEvent" | "onStatus" | "signal" | "timing">;
+export type StreamOptions = Omit<
+  Options,
+  "onEvent" | "onStatus" | "onComplete" | "signal" | "timing"
+> & {
+  /** False follows nothing, as an id of null does. */
+  enabled?: boolean;
+};
 
-/** Follow an execution from a component. Components that follow the same one share a stream. */
+/** Follow an execution from a component. Components that follow the same one share a stream; where the
+ * id is null, `connection` and `status` are `closed`. */
 export function useExecutionStream(
   executionId: string | null,
   options: StreamOptions,

@@ -66,16 +66,26 @@ export class RunState {
   }
 
   /**
-   * Take in one event; false if it was seen before.
+   * Take in what a stream delivers.
+   * @param {string} type
+   * @param {any} document
+   */
+  receive(type, document) {
+    if (type === "stream:gap") this.gap(document);
+    else if (type === "stream:reset") this.reset(document);
+    else this.add(document);
+  }
+
+  /**
+   * Take in one event, unless it was seen before.
    * @param {ExecutionEvent} event
    */
   add(event) {
     const id = idOf(event);
-    if (isAtOrAfter(this.#position, parseId(id))) return false;
+    if (isAtOrAfter(this.#position, parseId(id))) return;
     if (id !== null) this.#setPosition(id);
     this.#fold.add(event);
     this.#append(event);
-    return true;
   }
 
   /**

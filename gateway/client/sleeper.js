@@ -3,14 +3,15 @@
 /** A sleep that `wake` ends early. */
 export class Sleeper {
   #wake = () => {};
-  #isAwake = false;
+  /** `wake` was called, and no sleep has followed. */
+  isAwake = false;
 
   /**
    * Wait `ms` milliseconds, or until `wake`. A `wake` just before the sleep counts too.
    * @param {number} ms
    */
   async sleep(ms) {
-    if (!this.#isAwake) {
+    if (!this.isAwake) {
       let timer;
       await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
         this.#wake = resolve;
@@ -18,12 +19,12 @@ export class Sleeper {
       });
       clearTimeout(timer);
     }
-    this.#isAwake = false;
+    this.isAwake = false;
     this.#wake = () => {};
   }
 
   wake() {
-    this.#isAwake = true;
+    this.isAwake = true;
     this.#wake();
   }
 }

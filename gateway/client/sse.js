@@ -1,13 +1,16 @@
 // Event streams by the standard (WHATWG HTML, section 9.2.6): text in, messages out.
 
-/** @typedef {{ event: string, data: string, id?: string, retry?: number }} Message */
+/**
+ * `event` is empty where a block has no data: it sets only `id` or `retry`.
+ * @typedef {{ event: string, data: string, id?: string, retry?: number }} Message
+ */
 
 const LINE_END = /\r\n|\r|\n/;
 
-/** Takes the text of a stream in any pieces, and returns its messages. */
+/** Takes the text of a stream in any pieces, without its byte order mark, and returns its messages. */
 export class SseParser {
   #rest = "";
-  #hasBegun = false;
+  #isAfterCr = false;
   /** @type {Partial<Message>} */
   #fields = {};
 
@@ -16,18 +19,18 @@ export class SseParser {
    * @param {string} text
    */
   push(text) {
-    // A CR at the end may be half of a line end: it waits for what follows.
-    const all = this.#rest + text;
-    const whole = all.endsWith("\r") ? all.slice(0, -1) : all;
-    const lines = whole.split(LINE_END);
-    this.#rest = lines.pop() + all.slice(whole.length);
+    // The CR before it ended the line already: a browser does not wait for this LF.
+    const next = this.#isAfterCr && text.startsWith("\n") ? text.slice(1) : text;
+    if (text !== "") this.#isAfterCr = text.endsWith("\r");
+    const lines = next.split(LINE_END);
+    // Only what is new is searched: a long line arrives in many pieces.
+    lines[0] = this.#rest + lines[0];
+    this.#rest = /** @type {string} */ (lines.pop());
     return lines.map((line) => this.#line(line)).filter((message) => message !== null);
   }
 
-  /** @param {string} raw */
-  #line(raw) {
-    const line = this.#hasBegun ? raw : raw.replace(/^\uFEFF/, "");
-    this.#hasBegun = true;
+  /** @param {string} line */
+  #line(line) {
     if (line === "") return this.#dispatch();
     const colon = line.indexOf(":");
     const name = colon < 0 ? line : line.slice(0, colon);
@@ -45,6 +48,7 @@ export class SseParser {
   #dispatch() {
     const { event, data, id, retry } = this.#fields;
     this.#fields = {};
-    return data === undefined ? null : { event: event || "message", data, id, retry };
+    if (data !== undefined) return { event: event || "message", data, id, retry };
+    return id === undefined && retry === undefined ? null : { event: "", data: "", id, retry };
   }
 }

@@ -5,12 +5,16 @@
 // empty if only a part of one did. They end when the stream ends, and throw `Refused` or the
 // network's error. When to try again is decided in connection.js.
 
-import { Refused, refusalOf } from "./http_error.js";
+import { Refused, refusalOf } from "./errors.js";
 import { SseParser } from "./sse.js";
 
 /** @import { Message } from "./sse.js" */
 /** @typedef {{ headers: Record<string, string>, lastEventId: string | null, signal: AbortSignal,
- *   types: readonly string[] }} StreamRequest */
+ *   types: readonly string[], fetch: typeof fetch, withCredentials: boolean,
+ *   catchUp: () => Promise<void>, alone?: string, timing: { heartbeatMs: number }, query?: string,
+ *   ticket?: RequestInit }} StreamRequest
+ *   `lastEventId` is of the moment. `catchUp` polls for what follows it. `alone`: why it is not shared.
+ *   `query` and `ticket`: more for the address of an EventSource, and for the request of its ticket */
 /** @typedef {(url: string, request: StreamRequest) => AsyncGenerator<Message[] | null>} OpenStream */
 
 /** Whether this browser can read a response while it arrives. */
@@ -24,11 +28,11 @@ export const canStream = () =>
  * Reads the stream at `url`. Yields `null` if the answer is 204: this reader has already seen the end.
  * @type {OpenStream}
  */
-export async function* byFetch(url, { headers, lastEventId, signal }) {
+export async function* byFetch(url, { headers, lastEventId, signal, fetch }) {
   /** @type {Record<string, string>} */
   const all = { ...headers, Accept: "text/event-stream" };
   if (lastEventId !== null) all["Last-Event-ID"] = lastEventId;
-  const response = await fetch(url, { headers: all, signal, cache: "no-store" });
+  const response = await fetch(url, { headers: all, signal });
   if (response.status === 204) {
     yield null;
     return;
@@ -48,16 +52,33 @@ export async function* byFetch(url, { headers, lastEventId, signal }) {
   }
 }
 
+/** What says in an address who asks, and from where on.
+ * @param {string} url
+ * @param {Parameters<OpenStream>[1]} request */
+async function queryOf(url, { headers, lastEventId, signal, fetch, query: more, ticket }) {
+  const { Authorization: token, "X-Organization-ID": organization } = headers;
+  const query = new URLSearchParams(more);
+  if (token) {
+    const ticketUrl = url.replace(/stream$/, "ticket");
+    const answer = await fetch(ticketUrl, { method: "POST", headers, signal, ...ticket });
+    if (!answer.ok) throw await refusalOf(answer);
+    query.set("ticket", (await answer.json()).ticket);
+  } else if (organization) {
+    // A cookie comes by itself, and gets no ticket.
+    query.set("organization_id", organization);
+  }
+  if (lastEventId !== null) query.set("last_event_id", lastEventId);
+  return query;
+}
+
 /**
  * The same over EventSource, which delivers only the listed `types`, and shows no HTTP status.
  * @type {OpenStream}
  */
-export async function* byEventSource(url, { headers, lastEventId, signal, types }) {
-  const answer = await fetch(url.replace(/stream$/, "ticket"), { method: "POST", headers, signal });
-  if (!answer.ok) throw await refusalOf(answer);
-  const query = new URLSearchParams({ ticket: (await answer.json()).ticket });
-  if (lastEventId !== null) query.set("last_event_id", lastEventId);
-  const source = new EventSource(`${url}?${query}`);
+export async function* byEventSource(url, request) {
+  const { signal, types, withCredentials } = request;
+  const query = await queryOf(url, request);
+  const source = new EventSource(`${url}?${query}`, { withCredentials });
   /** @type {Message[]} */
   const arrived = [];
   let wake = () => {};

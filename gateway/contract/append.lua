@@ -1,12 +1,11 @@
--- Appends events to an execution's history. Every script that writes history begins with this
--- part, so that epochs and ids have one definition.
+-- Appends events to an execution's history. Every script that writes history has this part, so that
+-- epochs and ids have one definition.
 --
 -- An id is <epoch>-<seq>: the epoch is the millisecond at which it began, seq counts 1, 2, 3 ...
 -- without holes. A new epoch begins where there is no history, and when Redis is another one
 -- (another master_replid): a promoted replica that had missed writes would otherwise give ids to
 -- other events than those that readers already have.
 
-local events, meta = KEYS[1], KEYS[2]
 local limits = {
   max_events = tonumber(ARGV[1]),
   max_bytes = tonumber(ARGV[2]),
@@ -15,15 +14,6 @@ local limits = {
   meta_ttl = ARGV[5],
 }
 
-local function integer(value)
-  return string.format('%.0f', value)
-end
-
--- A number from Redis, or nil for text that we have not written: 15 digits are exact in Lua.
-local function number(text)
-  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
-end
-
 local kinds = { 'started', 'completed', 'failed' }
 
 -- Of the current epoch: `epoch`, `seq`, `bytes`, `trimmed`, `replid`; nil before the first append.
@@ -31,9 +21,10 @@ local kinds = { 'started', 'completed', 'failed' }
 -- `steps`, the step events by kind; `first`, the time of the first event ('' until there is one).
 local history
 
--- The epoch of the last entry, and the sum of all payloads up to it.
+-- The epoch of the last entry, and the sum of all payloads up to it; nil where there is none.
 local function last_entry()
   local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
+  if not last then return end
   local epoch = number(string.match(last[1], '^(%d+)-'))
   if not epoch then error('FOREIGN no event can follow the last entry of ' .. events) end
   return epoch, number(last[2][4]) or 0
@@ -48,15 +39,15 @@ local function with_former(list, epoch, seq)
   return table.concat(last, ' ')
 end
 
--- `was` is the history before it, `kept` whether its events are.
+-- `was` is the history before it, `kept` whether its events are, if there are any.
 local function begin_epoch(replid, kept, was)
-  local time = redis.call('TIME')
-  local epoch = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  local bytes = 0
+  local epoch, bytes = now_ms(), 0
   -- It only grows, whatever the clock of a new master says.
   if was.epoch and was.epoch >= epoch then epoch = was.epoch + 1 end
+  local last_epoch, sum
+  if kept then last_epoch, sum = last_entry() end
+  kept = last_epoch ~= nil
   if kept then
-    local last_epoch, sum = last_entry()
     if last_epoch >= epoch then epoch = last_epoch + 1 end
     bytes = was.bytes or sum
   end
@@ -175,6 +166,22 @@ local function append(payload, terminal_type, kind, moment)
   return id
 end
 
+-- Publishes an event with its id: on `channel`, unless that is empty, and with the command `live`
+-- (PUBLISH, or SPUBLISH on a cluster), unless that is nil or empty, on the execution's own channel.
+-- Rights that earlier releases print are not for that one: without it, gateways that listen there
+-- alone find the event in its history.
+local function announce(id, payload, channel, live)
+  local message = '{"id":"' .. id .. '",' .. string.sub(payload, 2)
+  if channel ~= '' then redis.call('PUBLISH', channel, message) end
+  if live and live ~= '' then redis.pcall(live, own('live'), message) end
+end
+
+-- Whether this user may publish where `announce` would, if that is the execution's own channel
+-- alone: to be asked before anything is written. (Redis 6.2 cannot tell.)
+local function may_announce(channel, live)
+  return channel ~= '' or not redis.acl_check_cmd or redis.acl_check_cmd(live, own('live'), '')
+end
+
 local function counts()
   local place = integer(history.epoch) .. '-' .. integer(history.seq)
   local steps = history.steps or { '', '', '' }
@@ -193,6 +200,13 @@ local function close_call(shortened)
     [events] = ended and limits.history_ttl or limits.open_ttl,
     [meta] = ended and limits.meta_ttl or limits.open_ttl,
   }
+  -- What it remembers ends long before a history does.
+  if memory then
+    kept_for[memory] = ended and math.min(3600000, tonumber(limits.history_ttl)) or limits.open_ttl
+    if ended then
+      redis.call('HSET', meta, 'history_until', integer(now_ms() + limits.history_ttl))
+    end
+  end
   for key, usual in pairs(kept_for) do
     redis.call('PEXPIRE', key, shortened and shortened(key, usual) or usual)
   end

@@ -1,7 +1,8 @@
 -- Reads a page of an execution's history after a cursor.
 --
 -- KEYS: events, meta. ARGV: cursor ('' for none), most bytes of ids and payloads in a page, '1' for
--- entries only if the cursor is valid, the organization that must own the execution ('' for any).
+-- entries only if the cursor is valid (else the answer is `reset`, and the first kept id), the
+-- organization that must own the execution ('' for any).
 -- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the
 -- terminal event is kept (1/0), whether more follows (1/0), last id, the epoch with which a
 -- restarted run began (else empty), then id and payload of each entry. The status is
@@ -13,14 +14,8 @@
 -- of an epoch have no holes, and what is no longer kept is missing at the front. Only in an epoch
 -- before the current one an entry is read just for its id.
 
-local events, meta = KEYS[1], KEYS[2]
 local cursor, max_bytes, only_valid = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local organization = ARGV[4] or ''
-
--- A number from Redis, or nil for text that we have not written: 15 digits are exact in Lua.
-local function number(text)
-  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or nil
-end
 
 local function parts(id)
   local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -28,19 +23,28 @@ local function parts(id)
 end
 
 local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
-  'organization_id', 'terminal_status', 'run', 'forgotten')
+  'organization_id', 'terminal_status', 'run', 'forgotten', 'history_until')
 if organization ~= '' and known[6] ~= organization then return { 'foreign' } end
 if known[9] then return redis.error_reply('FORGOTTEN this execution was deleted') end
+-- That of an ended run has expired, so no other node has it either.
+local has_expired = is_alone and known[10] and (number(known[10]) or 0) + 60000 < now_ms()
+local refusal = not has_expired and must_wait()
+if refusal then return refusal end
 local terminal = known[1] or ''
 if terminal ~= '' and not parts(terminal) then
   return redis.error_reply('FOREIGN the field terminal of ' .. meta .. ' is no event id')
 end
 -- Earlier releases did not ask for the right to XLEN: without it nothing can be counted.
-local length = redis.pcall('XLEN', events)
+local length = has_expired and 0 or redis.pcall('XLEN', events)
 if type(length) == 'table' then
   if string.find(length.err, 'WRONGTYPE', 1, true) then return length end
   length = nil
 end
+
+local function range(...)
+  return has_expired and {} or redis.call('XRANGE', events, ...)
+end
+
 local current = { epoch = number(known[3]), seq = number(known[4]), bytes = number(known[5]) }
 if not length or not current.epoch or not current.seq then current = nil end
 
@@ -50,14 +54,14 @@ local function is_kept(id)
     return seq > 0
   end
   -- Costs a payload only where there is one.
-  return #redis.call('XRANGE', events, id, id) == 1
+  return #range(id, id) == 1
 end
 
 local function first_kept()
   if current and length > 0 and length <= current.seq then
-    return known[3] .. '-' .. string.format('%.0f', current.seq - length + 1)
+    return known[3] .. '-' .. integer(current.seq - length + 1)
   end
-  local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+  local first = range('-', '+', 'COUNT', 1)[1]
   return first and first[1] or ''
 end
 
@@ -94,7 +98,7 @@ end
 local function read(from)
   local bytes, count = 0, 1
   while true do
-    local entries = redis.call('XRANGE', events, from, '+', 'COUNT', count)
+    local entries = range(from, '+', 'COUNT', count)
     for _, entry in ipairs(entries) do
       local payload = payload_of(entry)
       local size = #entry[1] + #payload
@@ -126,7 +130,7 @@ if valid then
   return page
 end
 if cursor ~= '' and only_valid then
-  page[1] = 'reset'
+  page[1], page[2] = 'reset', first_kept()
   return page
 end
 read('-')

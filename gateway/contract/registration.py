@@ -5,12 +5,12 @@ The first registration of an execution wins.
 
 from dataclasses import dataclass
 
-from gateway.contract.keys import events_key, meta_key
-from gateway.contract.scripts import Call, HistoryLimits, Script
+from gateway.contract.keys import events_key, memory_key, meta_key
+from gateway.contract.scripts import OWN_KEYS, Call, HistoryLimits, Script
 from gateway.errors import GatewayError
 from gateway.events.envelope import execution_id_problem
 
-REGISTER = Script("register.lua")
+REGISTER = Script(OWN_KEYS, "register.lua")
 
 
 class RegistrationRefused(GatewayError):
@@ -40,11 +40,15 @@ class Registration:
                     f"{value!r:.200} is not a valid {field}: give a text of printable characters."
                 )
 
-    def call(self, limits: HistoryLimits) -> Call:
-        """The script to run; it may be repeated. *limits* say how long the execution is kept."""
+    def call(self, limits: HistoryLimits, *, in_cluster: bool = False) -> Call:
+        """The script to run; it may be repeated. *limits* say how long the execution is kept.
+        *in_cluster*: see `publish_call`."""
+        names = [events_key(self.execution_id), meta_key(self.execution_id)]
+        if in_cluster:
+            names.append(memory_key(self.execution_id))
         return Call(
             REGISTER,
-            [events_key(self.execution_id), meta_key(self.execution_id)],
+            names,
             [self.organization_id, self.workflow_id or "", *limits.ttls()],
         )
 

@@ -1,6 +1,6 @@
--- Begins a new run under the same id. Its history begins with the next event; that of the former run
--- goes to the keys `former_events` and `former_meta`, for so many milliseconds. What gateways have
--- counted of bare messages stays, or one that lags would take the restart for another one.
+-- Begins a new run under the same id. Its history begins with the next event; that of the former
+-- run goes to the keys `former_events` and `former_meta`, for so many milliseconds. What gateways
+-- have counted of bare messages stays, or one that lags would take the restart for another one.
 --
 -- `run` of `meta` is the epoch that the run began with; `runs` has for each former run that is kept
 -- `<its last epoch>:<its name>`, the latest 16. Nothing is written before all that may be refused.

@@ -25,6 +25,12 @@ UNREGISTERED_TTL_MS = 3600 * 1000
 FORMER_RUN_TTL_MS = 3600 * 1000
 """How long the history of a run is kept after its execution was restarted."""
 
+TOMBSTONE_MS = 24 * 3600 * 1000
+"""For how long what is still published of a forgotten execution is refused."""
+
+_OWN_RETRY_MS = 30 * 1000
+"""Longer than the client of Redis tries one command."""
+
 _SEEN_TTL_MS = 3600 * 1000
 _SEEN_REMEMBERED = 2000
 """Bare messages remembered for an execution: one instance is behind another by far less."""
@@ -59,11 +65,16 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-PUBLISH = Script("append.lua", "restart.lua", "publish.lua")
-RECORD = Script("append.lua", "restart.lua", "record.lua")
-READ = Script("read.lua")
-FIRST = Script("first.lua")
+OWN_KEYS = "own_keys.lua"
+WRITES = (OWN_KEYS, "append.lua", "restart.lua", "memory.lua")
+"""The parts of each script that appends, before its own."""
+
+PUBLISH = Script(*WRITES, "publish.lua")
+RECORD = Script(*WRITES, "record.lua")
+PUBLISH_MANY = Script(*WRITES, "publish_many.lua")
+READ = Script(OWN_KEYS, "read.lua")
 DROPPED = Script("dropped.lua")
+FORGET = Script(OWN_KEYS, "forget.lua")
 
 
 class Call(NamedTuple):
@@ -86,30 +97,94 @@ def publish_call(
     moment: str = "",
     began: int | None = None,
     restart_ttl_ms: int | None = None,
+    former_run: str = "",
+    live: keys.LiveCommand = "",
+    in_cluster: bool = False,
 ) -> Call:
     """Append and publish; the answer is the id. *terminal_type* is empty unless it ends the run.
     *kind*, *moment*: see `gateway.contract.meta`. *began*: an epoch in which its publisher has
     published before; it is refused with RESTARTED if the run was restarted since. *restart_ttl_ms*,
-    where given: the event restarts the run, and the history of the former one is kept so long.
+    where given: the event restarts the run, and the history of the former one is kept so long, as
+    *former_run* (by default a random name). *channel*, *live*: see `keys.Channels`.
+    *in_cluster*: on a cluster what is remembered has no key of its own, see `own_keys.lua`.
 
     *payload* is a JSON object without `id` or leading white space.
     """
-    names = [*_run_keys(execution_id), keys.once_key(execution_id, idempotency_key)]
+    once = keys.once_key(execution_id, idempotency_key)
+    remembered_in, field = _remembered(execution_id, once, in_cluster=in_cluster)
+    names = [*_run_keys(execution_id), remembered_in]
+    if restart_ttl_ms is not None:
+        names += _former_keys(execution_id, former_run)
+    arguments: list[bytes | str | int] = [
+        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment,
+        "" if began is None else began, restart_ttl_ms or 0, live, field,
+    ]  # fmt: skip
+    return Call(PUBLISH, names, arguments)
+
+
+class NewEvent(NamedTuple):
+    """An event to publish. *payload*: a JSON object without `id`; *terminal_type*: as for
+    `publish_call`; *kind*, *moment*: see `gateway.contract.meta`."""
+
+    payload: bytes
+    terminal_type: str
+    kind: str
+    moment: str
+
+
+def publish_many_call(
+    execution_id: str,
+    events: Sequence[NewEvent],
+    *,
+    channel: str,
+    organization_id: str,
+    idempotency_key: str | None,
+    digest: str,
+    limits: HistoryLimits,
+    began: int | None = None,
+    restart_ttl_ms: int | None = None,
+    live: keys.LiveCommand = "",
+    in_cluster: bool = False,
+) -> Call:
+    """Append and publish all *events* of one call, or none; see `publish_many.lua` for the answer.
+    *digest*, in hexadecimal, is of all that the call says; the rest: see `publish_call`.
+
+    Without a key the call is remembered for a moment all the same: the client of Redis sends a
+    command again when its connection ends.
+    """
+    key, ttl_ms = idempotency_key, ONCE_TTL_MS
+    if key is None:
+        # No key of a producer has a character beyond ASCII.
+        key, ttl_ms = "\u00b7" + secrets.token_hex(8), _OWN_RETRY_MS
+    call = keys.call_key(execution_id, key)
+    remembered_in, field = _remembered(execution_id, call, in_cluster=in_cluster)
+    names = [*_run_keys(execution_id), remembered_in]
     if restart_ttl_ms is not None:
         names += _former_keys(execution_id)
     arguments: list[bytes | str | int] = [
-        *limits.arguments(), channel, ONCE_TTL_MS, terminal_type, payload, kind, moment,
-        "" if began is None else began, restart_ttl_ms or 0,
+        *limits.arguments(), channel, organization_id, ttl_ms, digest,
+        "" if began is None else began, restart_ttl_ms or 0, live, field,
     ]  # fmt: skip
-    return Call(PUBLISH, names, arguments)
+    for event in events:
+        arguments += event
+    return Call(PUBLISH_MANY, names, arguments)
 
 
 def _run_keys(execution_id: str, run: str = "") -> list[str]:
     return [keys.events_key(execution_id, run), keys.meta_key(execution_id, run)]
 
 
-def _former_keys(execution_id: str) -> list[str]:
-    return _run_keys(execution_id, secrets.token_hex(8))
+def _remembered(execution_id: str, key: str, *, in_cluster: bool) -> tuple[str, str]:
+    """The key that holds what *key* does on a single Redis, and its field there; see
+    `own_keys.lua`."""
+    if not in_cluster:
+        return key, ""
+    memory = keys.memory_key(execution_id)
+    return memory, key[len(memory) - len("memory") :]
+
+
+def _former_keys(execution_id: str, run: str = "") -> list[str]:
+    return _run_keys(execution_id, run or secrets.token_hex(8))
 
 
 class BareMessage(NamedTuple):
@@ -137,6 +212,8 @@ def record_call(
     limits: HistoryLimits,
     unregistered_ttl_ms: int = 0,
     seen_ttl_ms: int = _SEEN_TTL_MS,
+    live: keys.LiveCommand = "",
+    in_cluster: bool = False,
 ) -> Call:
     """Record bare messages; the answer has one id each, and after a space the timestamp that it
     was given, if any; empty for a message that is too old.
@@ -144,16 +221,21 @@ def record_call(
     *instance* names one subscription session, *since* is the Redis TIME in microseconds taken
     before it began. *batch* is the number of this call; a repeated call has the same.
     *unregistered_ttl_ms*: how long an execution without an organization is kept, in milliseconds;
-    0 for as long as any other. *seen_ttl_ms*: how long what was recorded is remembered.
+    0 for as long as any other. *seen_ttl_ms*: how long what was recorded is remembered. *live*:
+    what is new is published on the execution's own channel, see `keys.Channels`. *in_cluster*: see
+    `publish_call`.
     """
     arguments: list[bytes | str | int] = [
         *limits.arguments(), instance, since, batch, seen_ttl_ms, _SEEN_REMEMBERED,
-        unregistered_ttl_ms, FORMER_RUN_TTL_MS,
+        unregistered_ttl_ms, FORMER_RUN_TTL_MS, live,
     ]  # fmt: skip
-    names = [
-        *_run_keys(execution_id), keys.seen_key(execution_id), keys.order_key(execution_id),
+    remembered_in = [
+        keys.seen_key(execution_id), keys.order_key(execution_id),
         keys.answer_key(execution_id, instance),
     ]  # fmt: skip
+    if in_cluster:
+        remembered_in = [keys.memory_key(execution_id)] * 3
+    names = [*_run_keys(execution_id), *remembered_in]
     for message in messages:
         arguments += message[:-1]
         arguments.append(len(names) + 1 if message.restarts else "")
@@ -173,19 +255,21 @@ def read_call(
 ) -> Call:
     """Read a page after *cursor* (empty for none); see `read.lua` for the answer.
 
-    *only_valid*: no events where they would not follow the cursor. *organization_id*: nothing where
-    the execution is not registered for this organization; empty for any. *run*: the name of a
-    former run.
+    *only_valid*: no events where they would not follow the cursor, only the first id that is kept.
+    *organization_id*: nothing where the execution is not registered for this organization; empty
+    for any. *run*: the name of a former run.
     """
     arguments: list[bytes | str | int] = [cursor, max_bytes, int(only_valid), organization_id]
     return Call(READ, _run_keys(execution_id, run), arguments)
 
 
-def first_call(execution_id: str) -> Call:
-    """Ask for the first id that history keeps; empty where it keeps nothing."""
-    return Call(FIRST, [keys.events_key(execution_id)], [])
-
-
 def dropped_call(execution_id: str, messages: int, reason: str) -> Call:
     """Note in `meta` that so many *messages* were dropped, and why the last one was."""
     return Call(DROPPED, [keys.meta_key(execution_id)], [messages, reason])
+
+
+def forget_call(execution_id: str, channel: str, live: keys.LiveCommand = "PUBLISH") -> Call:
+    """Delete the history and leave a tombstone in `meta`; streams learn of it on *channel*, and
+    with the command *live* on the execution's own."""
+    digest = hashlib.sha256(execution_id.encode()).hexdigest()
+    return Call(FORGET, _run_keys(execution_id), [channel, digest, TOMBSTONE_MS, live])

@@ -1,7 +1,7 @@
 """How a run ended, as its terminal event says it.
 
-Engines have endings of their own (`run.failed`, `EXECUTION:TIMED_OUT`, `job:done`). What is not
-known is `ended`, never guessed `completed`. The JavaScript client has the same rules
+Engines have their own terminal types (`run.failed`, `EXECUTION:TIMED_OUT`, `job:done`). An unknown
+ending is `ended`; `completed` is never guessed. The JavaScript client has the same rules
 (client/ending.js), and both are checked with `tests/events/vectors/endings.jsonl`.
 """
 
@@ -91,7 +91,7 @@ def read_terminal_types(words: Iterable[str]) -> dict[str, EndingStatus | None]:
         event_type, status = read_with_status(word)
         if status is None and "=" in word:
             raise ValueError(
-                f"{word!r} is no terminal type: write type or type=status, and use the status "
+                f"{word!r} is not a terminal type: write type or type=status, and use the status "
                 f"{', '.join(get_args(EndingStatus)[:-1])} or ended"
             )
         types[event_type] = status

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import orjson
 
@@ -120,10 +121,27 @@ def _json(value: object) -> str:
         return "an error that cannot be shown as text"
 
 
-def moment_of(envelope: Mapping[str, object], *, ends: bool) -> str:
-    """When the event of *envelope* happened, as the run document says it: its run's end, if it
-    *ends* it, else its begin. Empty where the event does not tell."""
-    data, at = envelope.get("data"), time(envelope.get("timestamp"))
+class Times(NamedTuple):
+    """What an event says of when it happened, as its JSON has it."""
+
+    timestamp: object = None
+    started_at: object = None
+    completed_at: object = None
+
+    def moment(self, *, ends: bool, now: str | None = None) -> str:
+        """When it happened, as the run document says it: its run's end, if it *ends* it, else its
+        begin. Empty where the event does not tell. *now*: the `stamp` that it gets in place of a
+        timestamp."""
+        at = now or time(self.timestamp)
+        if not ends:
+            return time(self.started_at) or at or ""
+        # A value that is no time is not replaced: another time would be a guess.
+        return (at if self.completed_at is None else time(self.completed_at)) or ""
+
+
+def times_of(envelope: Mapping[str, object]) -> Times:
+    """The times of the event in *envelope*."""
+    data = envelope.get("data")
     if not isinstance(data, dict):
-        return at or ""
-    return (time_in(data, "completed_at", at) if ends else time(data.get("started_at")) or at) or ""
+        return Times(envelope.get("timestamp"))
+    return Times(envelope.get("timestamp"), data.get("started_at"), data.get("completed_at"))

@@ -1,4 +1,4 @@
-"""A page of an execution's history as one reader needs it: events, and what the cursor is worth.
+"""A page of an execution's history as one reader needs it: events, and the status of the cursor.
 
 Pure: it decides what is sent to a reader (gap, reset, the end), not how history is read.
 """
@@ -76,21 +76,15 @@ class HistoryPage:
             self.ending is not None and cursor is not None and cursor.is_at_or_after(self.ending.id)
         )
 
-    def beyond(self, tip: EventId | None) -> Sequence[Event]:
-        """The events after *tip*, which is of the epoch that they end in."""
-        if tip is None:
-            return self.events
-        ids = [(one, one.id) for one in self.events if one.id is not None]
-        return [one for one, at in ids if at.epoch == tip.epoch and at.seq > tip.seq]
-
-    def is_other_history(self, tip: EventId | None, before: EventId | None) -> bool:
-        """Whether it is of another history than *tip*: flushed, begun again, or with less than was
-        known when it was read, which was *before*."""
+    def is_other_history(self, tip: EventId | None) -> bool:
+        """Whether *tip*, after which it was read, is not of this history: that was flushed, has
+        begun again, or holds less than it did."""
         if tip is None:
             return False
         if self.end is None or self.end.epoch != tip.epoch:
-            return self.end is not None or before is not None
-        return not self.more and before is not None and not self.end.is_at_or_after(before)
+            return True
+        is_end_lost = self.ending is not None and not self.ending.kept
+        return self.cursor_status == "reset" and not is_end_lost
 
     def started_over(self, cursor: EventId) -> "HistoryPage":
         """This page of a start for a reader whose *cursor* is not valid."""
@@ -111,7 +105,7 @@ class HistoryPage:
         if self.ending is not None and is_end_lost:
             is_same_epoch = cursor is not None and cursor.epoch == self.ending.id.epoch
             return reset + _gap_until(self.ending.id, cursor if is_same_epoch else None)
-        if self.first_kept is None:
+        if self.first_kept is None or self.first_kept.seq == 1:
             return reset
         before = self.first_kept._replace(seq=self.first_kept.seq - 1)
         return reset + _gap_until(before, None if reset else cursor)

@@ -29,6 +29,10 @@ class EventId(NamedTuple):
         return self.epoch == other.epoch and self.seq >= other.seq
 
 
+NO_EVENT = EventId(0, 0)
+"""An id that no history holds: they begin with 1."""
+
+
 def parse_id(text: object) -> EventId | None:
     """*text* as an id, or None: some SDKs send `-1`, and producers have ids of their own."""
     if not isinstance(text, str) or not text.isascii() or len(text) > _LONGEST:

@@ -96,7 +96,7 @@ class Member(NamedTuple):
 def without_member(document: bytes, name: str) -> bytes:
     """*document*, a valid JSON object, without its own member *name* (nested ones stay)."""
     found = members(document) or ()
-    kept = [one.before + one.value for one in found if name_of(one.key) != name]
+    kept = [one.before + one.value for one in found if not is_named(one.key, name.encode())]
     return b"{%b}" % b",".join(kept)
 
 
@@ -115,15 +115,16 @@ def scan(document: bytes, most: int | None = None) -> Iterator[Member]:
     for _ in steps:
         if not (member := _MEMBER.match(document, at)):
             return
-        start, at, after = member.end(1), member.end(), member[3]
+        before, key, after = member.groups()
+        start, at = member.end(1), member.end()
         if after is None:
             end = _end_of_nested(document, at, steps)
             last = _AFTER_NESTED.match(document, end) if end is not None else None
             if last is None:
-                yield Member(member[1], member[2], document[start:], b"")
+                yield Member(before, key, document[start:], b"")
                 return
             at, after = last.end(), last[1]
-        yield Member(member[1], member[2], document[start : at - len(after)], after)
+        yield Member(before, key, document[start : at - len(after)], after)
         if after == b"}":
             return
 
@@ -140,6 +141,13 @@ def _end_of_nested(document: bytes, at: int, steps: Iterator[None]) -> int | Non
         if depth == 0:
             return at
     return None
+
+
+def is_named(key: bytes, name: bytes) -> bool:
+    """Whether a member's *key* says *name*: the same as `name_of`, for many members."""
+    if b"\\" in key:
+        return name_of(key) == name.decode()
+    return key[1:-1] == name
 
 
 def name_of(key: bytes) -> str | None:

@@ -1,5 +1,5 @@
-"""Makes an event of a message that cannot be passed on as it is: it counts all the same, so that a
-run ends when its worker said so.
+"""Makes an event from a message that cannot be passed on unchanged, so that a run ends when its
+worker said so.
 
 Only the tokens that are wrong change: NaN becomes null, what is too large becomes null. If that is
 not enough, a placeholder of the same type says what was wrong. All of it takes linear time.
@@ -8,6 +8,7 @@ not enough, a placeholder of the same type says what was wrong. All of it takes 
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -151,14 +152,13 @@ def _parsed(text: bytes) -> tuple[Any, bytes, str | None]:
         if first is not None and first[2]:
             wrong = f"{first[2].decode()} at byte {first.end(1)}"
             text = _NON_FINITE.sub(lambda found: found[1] + (b"null" if found[2] else b""), text)
+            with suppress(orjson.JSONDecodeError):
+                return _loads(text), text, wrong
         elif _CONTROL.search(text):
             wrong = "a control character in a text"
-        if wrong is None:
+        else:
             raise _Broken(f"it is not JSON ({error})") from None
-    try:
-        return _loads(text), text, wrong
-    except orjson.JSONDecodeError:
-        text = _without_controls(text)
+    text = _without_controls(text)
     try:
         return _loads(text), text, wrong
     except orjson.JSONDecodeError as error:
@@ -167,10 +167,12 @@ def _parsed(text: bytes) -> tuple[Any, bytes, str | None]:
 
 def _without_controls(text: bytes) -> bytes:
     """*text* with its control characters escaped; those that are white space, only in strings."""
+    # Strings first: the escapes of the others make them dear to read.
+    text = _ANY_STRING.sub(_without_line_ends, text)
     for code in range(0x20):
         if code not in b"\t\n\r":
             text = text.replace(bytes([code]), b"\\u%04x" % code)
-    return _ANY_STRING.sub(_without_line_ends, text)
+    return text
 
 
 def _without_line_ends(found: re.Match[bytes]) -> bytes:
@@ -236,7 +238,7 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
                 for one, short in _members(value, _FEW_STEPS)
                 if one in _KEPT and _is_short(short)
             }
-        elif name in ("type", "timestamp", "id") and _is_short(value):
+        elif name in ("type", "timestamp", "id", "traceparent") and _is_short(value):
             found[name] = value
     if "type" not in found:
         raise MessageRefused(f"no type can be read: {problem}")

@@ -86,7 +86,8 @@ class RunFold:
         self._generated_document_id: str | None = None
         self._last_event_id: str | None = None
         self._position: EventId | None = None
-        self._missing_at_first = missing
+        self.missing_at_first = missing
+        """How many events come before the first one; None where only its id tells."""
         self._events_missing: int | None = 0
         self.logs_from: str | None = None
         """See `execution_logs_from`."""
@@ -142,6 +143,23 @@ class RunFold:
             events_missing=self._events_missing,
         )
 
+    def add_other(self, event_id: str) -> None:
+        """Add an event that changes nothing but the position: none of a step or of the execution
+        itself, in a run that has begun."""
+        self._last_event_id = event_id
+        self._count(parse_id(event_id))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether what is neither of a step nor of the execution itself changes nothing more."""
+        return self._status != "pending" and (
+            self._started_at is not None or bool(self._events_missing)
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        return self._has_ended
+
     def _count(self, event_id: EventId | None) -> None:
         """Count what is missing before the event with this id."""
         if event_id is None:
@@ -150,8 +168,8 @@ class RunFold:
         known, self._position = self._position, event_id
         before = known.seq if known is not None and known.epoch == event_id.epoch else 0
         missing = event_id.seq - before - 1
-        if known is None and self._missing_at_first is not None:
-            missing = self._missing_at_first
+        if known is None and self.missing_at_first is not None:
+            missing = self.missing_at_first
         if missing < 0:
             # It came again, or late.
             self._position = known
@@ -159,6 +177,16 @@ class RunFold:
             self._events_missing += missing
         if missing > 0 or self.logs_from is None:
             self.logs_from = str(event_id)
+
+    @property
+    def steps_failed(self) -> int:
+        """Attempts that ended in an error."""
+        return self._steps.failed
+
+    @property
+    def step_ends(self) -> int:
+        """Different ends of steps that are remembered."""
+        return self._steps.ends
 
     @property
     def steps_kept(self) -> int:

@@ -1,11 +1,11 @@
-"""Encodes the gateway's own events (CONTRACT.md): none of them has an id.
+"""Encodes the gateway's own events (CONTRACT.md): none of them has an id of its own.
 
 Every frame has a `data` line with a JSON object, since an EventSource dispatches no event without
 data. Producers' events are encoded in `gateway.events.envelope`.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
@@ -15,6 +15,7 @@ import orjson
 from gateway.events.ending import TerminalTypes
 from gateway.events.fields import stamp
 from gateway.events.ids import EventId
+from gateway.events.set_cursor import SetCursor
 
 
 class CloseReason(StrEnum):
@@ -45,13 +46,21 @@ def jittered_retry_ms() -> int:
     return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, guards nothing
 
 
-def frame(event: str, data: Mapping[str, object], retry_ms: int | None = None) -> bytes:
+def frame(
+    event: str,
+    data: Mapping[str, object],
+    retry_ms: int | None = None,
+    cursor: EventId | SetCursor | None = None,
+) -> bytes:
     """One SSE frame; *event* is one of the gateway's own names.
 
-    *retry_ms* tells an EventSource how many milliseconds to wait before it reconnects.
+    *retry_ms* tells an EventSource how many milliseconds to wait before it reconnects. *cursor* is
+    the reader's own, repeated as `id:`: some clients forget it on a connection without any id, and
+    would get the whole history again.
     """
     retry = b"retry: %d\n" % retry_ms if retry_ms is not None else b""
-    return b"%bevent: %b\ndata: %b\n\n" % (retry, event.encode(), orjson.dumps(data))
+    echo = b"id: %b\n" % str(cursor).encode() if cursor is not None else b""
+    return b"%b%bevent: %b\ndata: %b\n\n" % (retry, echo, event.encode(), orjson.dumps(data))
 
 
 def connected(
@@ -61,12 +70,14 @@ def connected(
     last: EventId | None = None,
     status: str | None = None,
     terminal_types: TerminalTypes | None = None,
+    cursor: EventId | None = None,
 ) -> bytes:
     """The first event of every stream.
 
     *heartbeat_seconds*: the longest silence of a working connection. *last*: the reader catches up
     to this event; None where it has missed nothing. *status*: how the execution ended, if it has.
-    *terminal_types*: what ends a run, where these are not the standard types.
+    *terminal_types*: what ends a run, where these are not the standard types. *cursor*: as in
+    `frame`.
     """
     data: dict[str, object] = {"execution_id": execution_id, "heartbeat_seconds": heartbeat_seconds}
     if last is not None:
@@ -75,7 +86,7 @@ def connected(
         data["status"] = status
     if terminal_types is not None:
         data["terminal_types"] = terminal_types
-    return frame("connected", data, retry_ms)
+    return frame("connected", data, retry_ms, cursor)
 
 
 def heartbeat(now: datetime | None = None) -> bytes:
@@ -83,9 +94,31 @@ def heartbeat(now: datetime | None = None) -> bytes:
     return frame("heartbeat", {"timestamp": stamp(now or datetime.now(UTC))})
 
 
-def closing(reason: CloseReason, retry_ms: int) -> bytes:
-    """Sent before the gateway closes a stream whose execution goes on."""
-    return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms)
+def connected_to_set(
+    execution_ids: Sequence[str],
+    retry_ms: int,
+    heartbeat_seconds: float,
+    terminal_types: TerminalTypes | None,
+    cursor: SetCursor | None,
+) -> bytes:
+    """The first event of a stream of several executions; see `connected`."""
+    data: dict[str, object] = {
+        "execution_ids": execution_ids,
+        "heartbeat_seconds": heartbeat_seconds,
+    }
+    if terminal_types is not None:
+        data["terminal_types"] = terminal_types
+    return frame("connected", data, retry_ms, cursor)
+
+
+def absent(execution_id: str) -> bytes:
+    """Of a set: the execution is unknown, or another organization's."""
+    return frame("stream:absent", {"execution_id": execution_id})
+
+
+def closing(reason: CloseReason, retry_ms: int, cursor: EventId | SetCursor | None = None) -> bytes:
+    """Sent before the gateway closes a stream whose execution goes on; *cursor*: see `frame`."""
+    return frame("stream:closing", {"reason": reason, "retry_ms": retry_ms}, retry_ms, cursor)
 
 
 def expiring(expires_at: float, now: float) -> bytes:

@@ -120,6 +120,8 @@ class Steps:
     def __init__(self, pack: Pack) -> None:
         self.completed = 0
         """Attempts that ended in success."""
+        self.failed = 0
+        """Attempts that ended in an error."""
         self._pack = pack
         self._open = _Attempts()
         # Ended, and their start has not come.
@@ -139,6 +141,11 @@ class Steps:
     def kept(self) -> int:
         """How many attempts are kept for later events."""
         return len(self._open.all) + len(self._without_start.all)
+
+    @property
+    def ends(self) -> int:
+        """How many different ends are remembered."""
+        return len(self._ends)
 
     def add(self, event_type: str, data: Mapping[str, object], at: str | None) -> StepLog | None:
         """Add one event, published *at* this time, and return the step that it started or ended;
@@ -191,6 +198,8 @@ class Steps:
         self._ends.add(identity)
         if log["status"] == "success":
             self.completed += 1
+        else:
+            self.failed += 1
         if step is not None:
             step.update(log)
             return step

@@ -1,19 +1,16 @@
-"""The connection of one open stream: what is written to it, what waits, and what both came to.
+"""The connection of one open stream: what is written to it, what waits, and the totals of both.
 
-It is the protocol of the event loop once aiohttp has let go of the transport. While its reader
+It is the transport's protocol after aiohttp has given the transport away. While its reader
 keeps up, everything is written at once; while the kernel has not taken everything, what comes waits
-in a queue. What the stream shows is decided by its owner, `gateway.fanout.subscriber`.
+in a queue. What the stream shows is decided by `gateway.fanout.subscriber`.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gateway.events.batch import as_chunk
-
-if TYPE_CHECKING:
-    from gateway.fanout.streams import Streams
-    from gateway.fanout.subscriber import Subscriber
+from gateway.fanout.streams import Group
 
 _LAST_CHUNK = b"0\r\n\r\n"
 """RFC 9112, section 7.1: without it the body was cut off."""
@@ -39,26 +36,25 @@ class Connection(asyncio.Protocol):
     """Writes the bytes of one stream, in order, and counts them."""
 
     __slots__ = (
-        "_bytes", "_owner", "_streams", "_written_at", "blocked_since", "chunked", "events",
-        "queue", "transport",
+        "_bytes", "_events", "_written_at", "blocked_since", "chunked", "group", "queue",
+        "transport",
     )  # fmt: skip
 
-    def __init__(self, owner: "Subscriber") -> None:
-        self._owner: Subscriber | None = owner
+    def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.chunked = True
         """Whether the body goes in chunks: not for HTTP/1.0."""
-        self._streams: Streams | None = None
+        self.group: Group | None = None
         """Where the log writes to it: at the tip and not blocked. Then what is counted here lacks
-        what the log has written."""
-        self.events = self._bytes = 0
+        what was written there."""
+        self._events = self._bytes = 0
         self._written_at = asyncio.get_running_loop().time()
         self.blocked_since: float | None = None
         """Loop time in seconds since when the kernel has not taken everything."""
         # Made when first needed: it would cost every idle tab 150 bytes.
         self.queue: Queue | None = None
 
-    def attach(self, transport: asyncio.Transport, written: int, *, chunked: bool) -> None:
+    def connect(self, transport: asyncio.Transport, written: int, *, chunked: bool) -> None:
         """Be the protocol of *transport*, to which *written* bytes of the body went already."""
         self.transport, self.chunked, self._bytes = transport, chunked, written
         transport.set_protocol(self)
@@ -79,11 +75,11 @@ class Connection(asyncio.Protocol):
 
     def put(self, data: bytes, events: int = 0) -> None:
         """Write *data*, whole frames with so many *events*, at once or after what waits."""
-        self.events += events
-        self._written_at = asyncio.get_running_loop().time()
         if self.queue is None and self.is_writable:
-            self.write(data)
+            self.write(data, events)
             return
+        self._events += events
+        self._written_at = asyncio.get_running_loop().time()
         queue = self.queue = self.queue or Queue()
         queue.frames.append(data)
         queue.events += events
@@ -97,8 +93,10 @@ class Connection(asyncio.Protocol):
         self.write(b"".join(queue.frames))
         return True
 
-    def write(self, data: bytes, *, framed: bool = False) -> None:
+    def write(self, data: bytes, events: int = 0, *, framed: bool = False) -> None:
         """The only one that writes, but for the log's loop."""
+        self._events += events
+        self._written_at = asyncio.get_running_loop().time()
         if self.transport is None:
             return
         if self.chunked and not framed:
@@ -108,14 +106,18 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
         except Exception:
             # As the log's loop: on a handle that was closed a moment before.
-            self.fail(0, len(data))
+            self.fail(events, len(data))
 
     def fail(self, events: int, size: int) -> None:
         """The last write, of so many *events* and bytes, went wrong."""
-        if self._owner is not None:
-            self._owner.abort()
-        self.events -= events
+        self.abort()
+        self._events -= events
         self._bytes -= size
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def finish(self) -> None:
         """End the response and the connection, after all that was written."""
@@ -125,58 +127,37 @@ class Connection(asyncio.Protocol):
             # Sends what is left first; a reader that does not take it is the stall watch's.
             self.transport.close()
 
-    def over(self, written: int) -> None:
-        """Its stream is over; *written* bytes went elsewhere."""
-        self._bytes += written
-        # An object that refers to itself waits for the collector.
-        self._owner = self.queue = None
-
     # What it came to.
 
-    @property
-    def keeps_up(self) -> bool:
-        """Whether the log writes to it."""
-        return self._streams is not None
+    def join_group(self, group: Group) -> None:
+        """The log writes to it from now on, in this *group*, and counts."""
+        self._events -= group.events
+        self._bytes -= group.bytes
+        self.group = group
 
-    def keep_up(self, streams: "Streams") -> None:
-        """The log writes to it from now on, and counts."""
-        self.events -= streams.events
-        self._bytes -= streams.size(chunked=self.chunked)
-        self._streams = streams
-
-    def settle(self) -> None:
-        """The log has written to it until now."""
+    def leave_group(self) -> None:
+        """The log has written to it until now, if it did."""
         self._written_at = self.written_at
-        self.events, self._bytes = self.written
-        self._streams = None
+        self._events, self._bytes = self.written
+        self.group = None
 
     @property
     def written(self) -> Written:
         """All that it was given."""
-        streams = self._streams
-        if streams is None:
-            return Written(self.events, self._bytes)
-        size = streams.size(chunked=self.chunked)
-        return Written(self.events + streams.events, self._bytes + size)
+        if (group := self.group) is None:
+            return Written(self._events, self._bytes)
+        return Written(self._events + group.events, self._bytes + group.bytes)
 
     @property
     def written_at(self) -> float:
         """Loop time in seconds of the last frame that was written or queued."""
-        live = self._streams.written_at if self._streams is not None else 0.0
-        return max(self._written_at, live)
-
-    # For the stall watch.
+        return max(self._written_at, self.group.written_at if self.group is not None else 0.0)
 
     @property
     def taken(self) -> int:
         """Bytes that the kernel has taken, of those that were written."""
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
         return self.written.bytes - waiting
-
-    def stalled(self) -> None:
-        """Its reader has taken nothing for the write timeout."""
-        if self._owner is not None:
-            self._owner.stalled()
 
     # For the event loop.
 
@@ -186,17 +167,11 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The kernel has not taken everything. The loop may call this inside a write."""
         self.blocked_since = asyncio.get_running_loop().time()
-        if self._owner is not None:
-            self._owner.blocked()
 
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
         self.blocked_since = None
-        if self._owner is not None:
-            self._owner.unblocked()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """However the connection has ended."""
         self.transport = None
-        if self._owner is not None:
-            self._owner.lost()

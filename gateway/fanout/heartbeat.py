@@ -1,10 +1,10 @@
 """Gives every silent stream its heartbeat, spread over the interval.
 
-A wheel of slots stands for the next interval. Each tick visits the subscribers of one slot: a
+A wheel of slots represents the next interval. Each tick visits the subscribers of one slot: a
 silent one gets the heartbeat, one that was written to meanwhile only moves to the slot in which it
 would be silent for the interval. So a tick touches a small share of the streams, and writing an
-event touches no timer at all. It also closes streams that have reached their greatest age, since
-every stream comes by here once an interval.
+event touches no timer at all. It also closes streams that have reached their maximum age, since
+every stream is visited once an interval.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from functools import partial
 from typing import Any
 
 from gateway.events.sse_encoder import CloseReason, heartbeat
-from gateway.fanout.state import State
-from gateway.fanout.subscriber import Subscriber
+from gateway.fanout.stream import Stream
 from gateway.ticker import PERIOD, in_parts
 
 _MIN_SLOTS = 20
@@ -43,15 +42,13 @@ class Heartbeat:
         self._max_age = max_age
         self._on_silence = on_silence
         self.tick_seconds = min(PERIOD, interval / _MIN_SLOTS)
-        self._slots: list[list[Subscriber]] = [
-            [] for _ in range(round(interval / self.tick_seconds))
-        ]
+        self._slots: list[list[Stream]] = [[] for _ in range(round(interval / self.tick_seconds))]
         self._hand = 0
         self._moved_at: float | None = None
 
-    def add(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: Stream) -> None:
         """Care for *subscriber* until it has left."""
-        since = subscriber.silent_since()
+        since = subscriber.written_at
         self._place(subscriber, since, since)
 
     def tick(self) -> Coroutine[Any, Any, None] | None:
@@ -62,7 +59,7 @@ class Heartbeat:
         # The hand goes by the clock: a tick may be late, or left out while the last one works.
         steps = round((now - self._moved_at) / self.tick_seconds)
         self._moved_at += steps * self.tick_seconds
-        visited: list[Subscriber] = []
+        visited: list[Stream] = []
         # A process that was suspended must not make up for all the ticks it slept through.
         for _ in range(min(steps, len(self._slots))):
             self._hand = (self._hand + 1) % len(self._slots)
@@ -70,21 +67,24 @@ class Heartbeat:
             self._slots[self._hand] = []
         return in_parts(visited, partial(self._visit, now, heartbeat())) if visited else None
 
-    def _visit(self, now: float, beat: bytes, subscriber: Subscriber) -> None:
-        if subscriber.state in (State.CLOSING, State.CLOSED):
+    def _visit(self, now: float, beat: bytes, subscriber: Stream) -> None:
+        if subscriber.is_ending:
             return
         if self._max_age and now - subscriber.opened_at >= self._max_age:
             subscriber.close(CloseReason.MAX_AGE)
             return
-        since = subscriber.silent_since()
-        is_silent = now - since >= self.interval * (1 - _EARLY) - 2 * self.tick_seconds
+        since = subscriber.written_at
+        silence = self.interval * (1 - _EARLY) - 2 * self.tick_seconds
+        is_silent = now - since >= silence
         # First, so that it is visited again whatever happens.
         self._place(subscriber, now if is_silent else since, now)
+        # One execution of several may be silent while others are not.
+        for execution_id in subscriber.silent_since(now - silence):
+            self._on_silence(execution_id)
         if is_silent:
             subscriber.notify(beat)
-            self._on_silence(subscriber.execution_id)
 
-    def _place(self, subscriber: Subscriber, since: float, now: float) -> None:
+    def _place(self, subscriber: Stream, since: float, now: float) -> None:
         # Two ticks less than the interval: one is lost to rounding, one to the tick's own length.
         share = 1 - random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
         wait = since + self.interval * share - now

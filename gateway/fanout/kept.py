@@ -1,22 +1,29 @@
-"""The events that logs keep in memory, for as long as somebody needs them.
+"""The events that logs keep in memory, for as long as somebody needs them, and while they read.
 
-A restart brings 5,000 tabs of one execution back at once: the first one reads history, and the
-others are served from what that read left here. What is kept of an execution is the end of its
-history without a hole; it goes ten seconds after it was last asked for, and before that when all
-executions together keep too much, the least recently asked first.
+After a restart 5,000 tabs of one execution reconnect at once: the first one reads history, and the
+others are served from what was read. What is kept of an execution is the end of its history,
+without a hole. It is dropped ten seconds after its last use, or earlier if all executions together
+keep too much: then the least recently used goes first.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
+from gateway.events.batch import EventBatch
 from gateway.events.envelope import Event
 from gateway.events.history_page import CursorStatus, Ending, HistoryPage
 from gateway.events.ids import EventId
 
+if TYPE_CHECKING:
+    from gateway.fanout.log import Log
+
 KEPT_SECONDS = 10.0
 """How long events are kept after somebody last asked for them."""
+
+_WAITING_BYTES = 4 * 1024 * 1024
+"""Of what comes while one history is read."""
 
 _AT_ONCE = 1000
 """Executions let go of in one tick."""
@@ -39,11 +46,12 @@ class Kept:
         self.events: list[Event] = []
         self.size = 0
         self._shared: tuple[EventId | None, HistoryPage] | None = None
-        """A page that was given out for a cursor; good for as long as the tip is where it ends."""
+        """A page that was given out for a cursor; good until something is appended."""
         self.extend(events)
 
     def extend(self, events: Iterable[Event]) -> None:
         """Append what follows."""
+        self._shared = None
         before = len(self.events)
         self.events += events
         self.size += sum(len(one.frame) + _EVENT_BYTES for one in self.events[before:])
@@ -81,11 +89,23 @@ class Kept:
         return page
 
 
-class Keeper(Protocol):
-    """A log, as the bound sees it."""
+class Waiting:
+    """What comes while history is read: whether it follows is known only after that."""
 
-    def let_go(self) -> None:
-        """Keep no events any more."""
+    __slots__ = ("_bytes", "batches")
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[EventBatch, bool]] = []
+        """With each one, whether it is known to begin its history."""
+        self._bytes = 0
+
+    def add(self, batch: EventBatch, is_first_known: bool) -> bool:
+        """Keep *batch*; False where too much waits already, so that it has to be read too."""
+        self._bytes += len(batch.data)
+        if self._bytes > _WAITING_BYTES:
+            return False
+        self.batches.append((batch, is_first_known))
+        return True
 
 
 class KeptBound:
@@ -95,30 +115,30 @@ class KeptBound:
     def __init__(self, most: int) -> None:
         """*most*: bytes."""
         self._most = most
-        self._sizes: OrderedDict[Keeper, tuple[int, float]] = OrderedDict()
+        self._sizes: OrderedDict[Log, tuple[int, float]] = OrderedDict()
         self.bytes = 0
         """Bytes that are kept now."""
 
-    def asked(self, keeper: Keeper, size: int) -> None:
-        """Somebody needs what *keeper* keeps, *size* bytes now."""
+    def asked(self, log: "Log", size: int) -> None:
+        """Somebody needs what *log* keeps, *size* bytes now."""
         now = asyncio.get_running_loop().time()
-        self._set(keeper, size, now)
-        self._sizes.move_to_end(keeper)
+        self._set(log, size, now)
+        self._sizes.move_to_end(log)
         self._shrink()
 
-    def grew(self, keeper: Keeper, size: int) -> None:
-        """*keeper* keeps *size* bytes now."""
-        self._set(keeper, size, self._sizes[keeper][1])
+    def grew(self, log: "Log", size: int) -> None:
+        """*log* keeps *size* bytes now."""
+        self._set(log, size, self._sizes[log][1])
         self._shrink()
 
-    def gone(self, keeper: Keeper) -> None:
-        """*keeper* keeps nothing any more."""
-        size, _ = self._sizes.pop(keeper, (0, 0.0))
+    def gone(self, log: "Log") -> None:
+        """*log* keeps nothing any more."""
+        size, _ = self._sizes.pop(log, (0, 0.0))
         self.bytes -= size
 
-    def _set(self, keeper: Keeper, size: int, asked_at: float) -> None:
-        self.bytes += size - self._sizes.get(keeper, (0, 0.0))[0]
-        self._sizes[keeper] = (size, asked_at)
+    def _set(self, log: "Log", size: int, asked_at: float) -> None:
+        self.bytes += size - self._sizes.get(log, (0, 0.0))[0]
+        self._sizes[log] = (size, asked_at)
 
     def _shrink(self) -> None:
         while self.bytes > self._most:
@@ -128,7 +148,7 @@ class KeptBound:
         """Let go of what nobody has asked for; the least recently asked stand first."""
         now = asyncio.get_running_loop().time()
         for _ in range(min(_AT_ONCE, len(self._sizes))):
-            keeper = next(iter(self._sizes))
-            if self._sizes[keeper][1] + KEPT_SECONDS > now:
+            log = next(iter(self._sizes))
+            if self._sizes[log][1] + KEPT_SECONDS > now:
                 return
-            keeper.let_go()
+            log.let_go()

@@ -1,36 +1,39 @@
 """The log of one watched execution: where its history stands, and who is at that tip.
 
 The one rule: an event is written if its id follows the tip. Then it is written to all live streams
-at once, and the tip moves. Whatever does not follow is looked up in history from the tip on, once
-for all of them. A stream behind the tip catches up by itself (`gateway.fanout.catch_up`).
+at once, and the tip moves. If an event does not follow, history is read from the tip on, once for
+all of them; nothing else moves a tip that is known. A stream behind the tip catches up by
+itself (`gateway.fanout.catch_up`), page by page.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway.errors import ExecutionForgotten, RedisUnavailable
 from gateway.events.batch import EventBatch, as_chunk
+from gateway.events.ending import EndingStatus
 from gateway.events.envelope import Event
 from gateway.events.history_page import Ending, HistoryPage
-from gateway.events.ids import EventId
-from gateway.fanout.kept import Kept
+from gateway.events.ids import NO_EVENT, EventId
+from gateway.fanout.kept import Kept, Waiting
 from gateway.fanout.state import pause
 from gateway.fanout.streams import Streams
 
 if TYPE_CHECKING:
     from gateway.fanout.hub import Hub
 
-_WAITING_BYTES = 4 * 1024 * 1024
-"""Bytes of events that wait for a read; what more of them there is, is read too."""
+logger = logging.getLogger(__name__)
 
 
 class Log:
     """Writes what follows the tip, and finds out about what does not."""
 
     __slots__ = (
-        "_first", "_kept", "_read_again", "_reads", "_repairing", "_run", "_session", "_waiting",
-        "_waiting_bytes", "ending", "epochs", "execution_id", "hub", "is_known", "streams", "tip",
+        "_first", "_kept", "_read_again", "_reads", "_run", "_session", "_subscribed", "_waiting",
+        "ending", "epochs", "execution_id", "hub", "is_known", "repairing", "streams", "tip",
     )  # fmt: skip
 
     def __init__(self, execution_id: str, hub: "Hub") -> None:
@@ -45,157 +48,107 @@ class Log:
         self.epochs = 0
         """How often the history turned out to be another one."""
         self._session = -1
-        """The subscription session in which the tip was last found to be the end of history."""
-        self._kept: Kept | None = None
-        self._reads = 0
-        self._repairing: asyncio.Task[None] | None = None
+        """The session in which the tip was last found to be the end of history."""
+        self._subscribed = hub.session
+        """The session in which the present subscription to its events began."""
         self._run: int | None = None
         """The epoch with which the run began, of one that was restarted."""
         self._first: EventId | None = None
         """An id that was taken for the first one, until history says so."""
-        self._waiting: list[tuple[EventBatch, bool]] | None = None
-        self._waiting_bytes = 0
+        self._kept: Kept | None = None
+        self._reads = 0
+        """Pages that are being read."""
+        self.repairing: asyncio.Task[None] | None = None
+        """Reads on from the tip, of one that is known."""
         self._read_again = False
         """Something more was found that does not follow, or was left out."""
+        self._waiting: Waiting | None = None
 
-    # What the feed brings.
+    @property
+    def is_idle(self) -> bool:
+        """Nobody watches, nothing is kept, and nothing is under way."""
+        return not (self.streams or self._kept or self._reads or self.repairing)
 
-    def publish(self, batch: EventBatch, recorded_here: bool) -> None:
-        """Write what of *batch* follows. *recorded_here*: no id of it needs a question."""
+    def publish(self, batch: EventBatch, is_first_known: bool) -> None:
+        """Write what of *batch* follows; *is_first_known*: see `Hub.publish`."""
         if batch.first is None:
-            self._publish_without_ids(batch)
+            # In no history: a stream that catches up keeps those that come meanwhile.
+            self._write(batch.events, batch.data, batch.chunk, self.tip)
+            for subscriber in list(self.streams.behind):
+                subscriber.keep(batch)
+            if batch.terminal:
+                self._end(self.ending, batch.terminal)
         elif self.ending is not None:
             # What follows the end is in history, and no stream is given it; but it may have begun
             # again, for those who come back.
             if batch.first.epoch != self.ending.id.epoch:
                 self.start_over()
-        elif not self.is_known or self._repairing is not None:
+        elif not self.is_known or self.repairing is not None:
             # Until history was read, nobody can say whether it follows.
-            self._waiting_bytes += len(batch.data)
-            if self._waiting_bytes <= _WAITING_BYTES:
-                self._waiting = self._waiting or []
-                self._waiting.append((batch, recorded_here))
-            else:
-                self._read_again = True
-        elif (following := self._following(batch, recorded_here)) is not None:
+            self._waiting = self._waiting or Waiting()
+            self._read_again |= not self._waiting.add(batch, is_first_known)
+        elif (following := self._following(batch, batch.first, is_first_known)) is not None:
             self._write(following.events, following.data, following.chunk, following.last)
             last, status = following.events[-1], following.terminal
             if status and last.id is not None:
                 self._end(Ending(last.id, last.type, True, status))
 
-    def _following(self, batch: EventBatch, recorded_here: bool) -> EventBatch | None:
-        """What of *batch* follows the tip. Else it is looked up: this is the one place for ids
-        that do not continue what is known."""
-        tip, first = self.tip, batch.first
+    def _following(
+        self, batch: EventBatch, first: EventId, is_first_known: bool
+    ) -> EventBatch | None:
+        """What of *batch*, which begins with *first*, follows the tip. Else it is looked up: this
+        is the one place for ids that do not continue what is known."""
+        tip = self.tip
         if batch.before == tip:
             return batch
-        if first is None:
-            return None
-        if tip is None:
-            if self.epochs:
-                # There was another history, and who was admitted to that one must be asked again.
-                self.start_over()
-                return None
-            if first.seq == 1 and self._session == self.hub.session:
-                # History was empty, and nothing can have been missed since.
-                if not recorded_here:
-                    self._first = first
-                    self.hub.spawn(self._ask_whether_first(first))
-                return batch
-        elif tip.is_at_or_after(first):
+        if tip is not None and tip.is_at_or_after(first):
             return batch.after(tip)
+        # History was empty, is the first one that was seen, and nothing can have been missed since.
+        is_new = tip is None and not self.epochs and self._session >= self._subscribed
+        if is_new and first.seq == 1:
+            if not is_first_known:
+                self._first = first
+                self.hub.spawn(self._ask_whether_first(first))
+            return batch
         self.repair()
         return None
 
     def _write(
         self, events: Sequence[Event], data: bytes, chunk: bytes, tip: EventId | None
     ) -> None:
-        """Write *events*, after which all who are live stand at *tip*."""
-        before, self.tip = self.tip, tip
-        if self._kept is not None:
-            self._kept.extend(events)
-            self.hub.kept.grew(self, self._kept.size)
-        delivered = self.streams.write(data, chunk, len(events), before)
+        """Write *events*; then all who are live stand at *tip*."""
+        delivered = self.streams.write(data, chunk, len(events))
         self.hub.metrics.events_delivered += len(events) * delivered
+        if tip != self.tip:
+            self.tip = tip
+            if self._kept is not None:
+                self._kept.extend(events)
+                self.hub.kept.grew(self, self._kept.size)
 
-    def _publish_without_ids(self, batch: EventBatch) -> None:
-        """These are in no history: a stream that catches up keeps those that come meanwhile."""
-        delivered = self.streams.write(batch.data, batch.chunk, len(batch), self.tip)
-        self.hub.metrics.events_delivered += len(batch) * delivered
-        for subscriber in self.streams.behind:
-            subscriber.keep(batch)
-        if batch.terminal:
-            for subscriber in self.streams.live:
-                subscriber.complete()
-
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: Ending | None, status: EndingStatus | None = None) -> None:
         self.ending = ending
         for subscriber in self.streams.live:
-            subscriber.complete()
+            subscriber.complete(ending.status if ending is not None else status)
 
     def _publish_waiting(self) -> None:
         """History was read: go on with what came meanwhile."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, None, 0
-        for batch, recorded_here in waiting or ():
-            self.publish(batch, recorded_here)
+        waiting, self._waiting = self._waiting, None
+        for one in waiting.batches if waiting is not None else ():
+            self.publish(*one)
         if self._read_again:
             self.repair()
 
-    # What history says.
+    async def _ask_whether_first(self, first: EventId) -> None:
+        """A payload said that *first* begins this history. If it does not, streams start over."""
+        kept = None
+        with suppress(RedisUnavailable):
+            kept = await self.hub.pages.page(self.execution_id, NO_EVENT, only_valid=True)
+        if self._first == first:
+            self._first = None
+            if kept is None or kept.first_kept != first:
+                self.start_over(notice=True)
 
-    def learn(
-        self, cursor: EventId | None, page: HistoryPage, before: EventId | None, session: int
-    ) -> None:
-        """What *page*, read after *cursor* when the tip was *before*, says about the tip."""
-        self._run = page.run
-        if page.is_over_for(cursor) and page.ending is not None and cursor != page.ending.id:
-            # Beyond the end: it shows nothing that a stream is given.
-            return
-        if page.more and not self.is_tip(cursor):
-            return
-        if self.is_known and page.is_other_history(self.tip, before):
-            self.start_over()
-            if page.more:
-                return
-        if self.is_known:
-            self._advance(cursor, page, session)
-            return
-        self.tip, self.is_known, self._session = page.end, True, session
-        if page.is_last or page.is_over_for(cursor):
-            self.ending = page.ending
-        self._keep(cursor, page)
-        if self._repairing is None:
-            self._publish_waiting()
-
-    def start_over(self, notice: bool = False) -> None:
-        """It is another history, or none: each stream catches up on its own, since its principal
-        must be admitted to that. With *notice* it gets `stream:reset` first."""
-        position, live = self.tip, self.streams.live
-        self.epochs += 1
-        self.tip, self.is_known, self.ending, self._first = None, False, None, None
-        self.let_go()
-        for subscriber in live:
-            subscriber.fall_behind(position, start_over=notice)
-
-    def _advance(self, cursor: EventId | None, page: HistoryPage, session: int) -> None:
-        """Write what of *page* is beyond the tip to all who are at it."""
-        notices = page.notices(cursor) if cursor == self.tip else b""
-        rest = page.events if cursor == self.tip else page.beyond(self.tip)
-        if cursor != self.tip and rest and (self.tip is None or rest[0].id != self.tip.next()):
-            self.repair()
-            return
-        if rest or notices:
-            self.hub.metrics.gaps += len(self.streams.live) if notices else 0
-            data = b"".join([notices, *(one.frame for one in rest)])
-            self._write(rest, data, as_chunk(data), page.end)
-        if page.more:
-            return
-        self._session = max(self._session, session)
-        newer = self._kept and self._kept.after(page.end)
-        if page.end == self.tip or newer is not None:
-            self._keep(cursor, page, newer or ())
-        if page.is_last and page.ending is not None:
-            self._end(page.ending)
+    # Pages, for those behind the tip.
 
     def is_tip(self, position: EventId | None) -> bool:
         """Whether a stream at *position* lacks nothing."""
@@ -203,7 +156,7 @@ class Log:
 
     def known(self, cursor: EventId | None) -> HistoryPage | None:
         """What follows *cursor* to the tip, if that is certain without a read."""
-        if not self.is_known or self._repairing or self._session != self.hub.session:
+        if not self.is_known or self.repairing or self._session < self._subscribed:
             return None
         if (kept := self._kept) is not None:
             # What is shared may be all of it once more.
@@ -214,11 +167,49 @@ class Log:
             kept = Kept(cursor, None)
         return kept.page(cursor, self.tip, self.ending, self._run)
 
-    def _keep(self, cursor: EventId | None, page: HistoryPage, newer: Sequence[Event] = ()) -> None:
-        """Keep what *page*, read after *cursor*, and what is *newer* leave for others."""
+    def read_begins(self) -> None:
+        """What comes while history is read must be at hand when it was."""
+        self._reads += 1
+        if self.is_known and self._kept is None:
+            self._keep(Kept(self.tip, None))
+
+    def read_ended(self) -> None:
+        """It was read, or could not be."""
+        self._reads -= 1
+        self.hub.forget_if_idle(self)
+
+    def learn(self, cursor: EventId | None, page: HistoryPage, session: int) -> None:
+        """What *page*, read after *cursor* in *session*, says about the tip, and leaves for others
+        who come."""
+        if page.is_over_for(cursor) and page.ending is not None and cursor != page.ending.id:
+            # Beyond the end: it shows nothing that a stream is given.
+            return
+        self._run = page.run
+        if page.more:
+            return
+        newer: Sequence[Event] | None = ()
+        if not self.is_known:
+            self.tip, self.is_known = page.end, True
+        elif page.end != self.tip:
+            newer = self._kept.after(page.end) if self._kept is not None else None
+        if newer is None:
+            # It is ahead of the tip, or of another history.
+            self.repair()
+            return
+        self._session = max(self._session, session)
         begin = cursor if page.cursor_status == "valid" else None
-        self._kept = Kept(begin, page.first_kept, [*page.events, *newer])
-        self.hub.kept.asked(self, self._kept.size)
+        self._keep(Kept(begin, page.first_kept, [*page.events, *newer]))
+        if page.is_last or page.is_over_for(cursor):
+            self._end(page.ending)
+        if self.repairing is None:
+            self._publish_waiting()
+        if session < self._subscribed:
+            # What came between the read and the subscription is in neither.
+            self.repair()
+
+    def _keep(self, kept: Kept) -> None:
+        self._kept = kept
+        self.hub.kept.asked(self, kept.size)
 
     def let_go(self) -> None:
         """Keep no events any more."""
@@ -226,46 +217,32 @@ class Log:
         self.hub.kept.gone(self)
         self.hub.forget_if_idle(self)
 
-    def read_begins(self) -> None:
-        """What comes while history is read must be at hand when it was."""
-        self._reads += 1
-        if self.is_known and self._kept is None:
-            self._kept = Kept(self.tip, None)
-            self.hub.kept.asked(self, 0)
-
-    def read_ended(self) -> None:
-        """It was read, or could not be."""
-        self._reads -= 1
-        self.hub.forget_if_idle(self)
-
-    @property
-    def is_idle(self) -> bool:
-        """Nobody watches, nothing is kept, and nothing is under way."""
-        return not (self.streams or self._kept or self._reads or self._repairing)
-
-    # Repairs.
-
     def repair(self) -> None:
         """Read on from the tip, and write the result to all who are at it."""
         self._read_again = True
-        if self._repairing is None and self.is_known and self.ending is None:
-            self._repairing = self.hub.spawn(self._repair())
+        if self.repairing is None and self.is_known and self.ending is None:
+            self.repairing = self.hub.spawn(self._repair())
 
     async def _repair(self) -> None:
         try:
             while self._read_again and self.is_known and self.streams:
                 self._read_again = False
+                session, epochs = self.hub.session, self.epochs
                 try:
-                    page = await self.hub.reads.read(self, self.tip)
-                    self._read_again = self._read_again or page.more
+                    page = await self.hub.pages.page(self.execution_id, self.tip)
                 except ExecutionForgotten:
                     self.start_over()
-                    return
                 except RedisUnavailable:
                     self._read_again = True
                     await pause()
-        finally:
-            self._repairing = None
+                else:
+                    if epochs == self.epochs:
+                        self._advance(page, session)
+        except Exception:
+            logger.exception("What the streams of %s lack cannot be read.", self.execution_id)
+            # Each reads for itself now, and is cut off if that fails too.
+            self.start_over()
+        self.repairing = None
         if not self.streams:
             # Who comes next reads what was not found.
             self.tip, self.is_known = None, False
@@ -273,28 +250,50 @@ class Log:
         elif self.is_known:
             self._publish_waiting()
 
-    def audit(self, last: EventId | None, session: int) -> None:
-        """Compare the tip with the *last* id of history, asked for in *session*."""
-        if not self.is_known or self.ending is not None:
+    def _advance(self, page: HistoryPage, session: int) -> None:
+        """Write *page*, read from the tip on in *session*, to all who are at it."""
+        tip = self.tip
+        if page.is_other_history(tip) or (tip is None and self.epochs and page.events):
+            self.start_over()
             return
+        self._run = page.run
+        notices = page.notices(tip)
+        if notices:
+            self.hub.metrics.gaps += sum(one.is_counted for one in self.streams.live)
+        if data := notices + page.frames:
+            self._write(page.events, data, as_chunk(data), page.end)
+        if page.more:
+            self._read_again = True
+            return
+        self._session = max(self._session, session)
+        if page.is_last and page.ending is not None:
+            self._end(page.ending)
+
+    def start_over(self, notice: bool = False) -> None:
+        """It is another history, or none: each stream catches up on its own, since its principal
+        must be admitted to that. With *notice* it gets `stream:reset` first."""
+        self.epochs += 1
+        self.is_known, self.ending, self._first = False, None, None
+        self.let_go()
+        for subscriber in self.streams.live:
+            subscriber.fall_behind(start_over=notice)
+        self.tip = None
+
+    def audit(self, last: EventId | None, session: int) -> bool:
+        """Compare the tip with the *last* id of history, asked for in *session*; whether it was
+        behind unnoticed."""
+        if not self.is_known or self.ending is not None:
+            return False
         if self.tip == last or (self.tip and last and self.tip.is_at_or_after(last)):
             self._session = max(self._session, session)
-        else:
-            self.repair()
+            return False
+        is_new = self.repairing is None and self._session >= self._subscribed
+        self.repair()
+        return is_new
 
-    def doubt(self) -> None:
-        """There is a new subscription: between it and the last one anything may have come."""
+    def subscribed(self, session: int) -> None:
+        """A new subscription has begun with *session*: before it anything may have been missed."""
+        self._subscribed = session
         self.let_go()
         if self._first is not None:
             self.start_over(notice=True)
-
-    async def _ask_whether_first(self, first: EventId) -> None:
-        """A payload said that *first* begins this history. If it does not, streams start over."""
-        try:
-            is_first = await self.hub.pages.first(self.execution_id) == first
-        except RedisUnavailable:
-            is_first = False
-        if self._first == first:
-            self._first = None
-            if not is_first:
-                self.start_over(notice=True)

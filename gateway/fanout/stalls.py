@@ -1,7 +1,7 @@
 """The watch over readers that do not read.
 
-A connection that has taken nothing for the write timeout is aborted, and nobody writes to it again.
-It knows of those that are behind only, and does not know what they are sent.
+A connection that has taken no data for the write timeout is aborted. The watch knows only blocked
+connections, and not what is written to them.
 """
 
 import asyncio
@@ -29,27 +29,27 @@ class StallWatch:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.tick_seconds = timeout / _CHECKS
-        self._behind: dict[Writer, tuple[int, float]] = {}
+        self._blocked: dict[Writer, tuple[int, float]] = {}
 
     def __len__(self) -> int:
-        """How many are behind."""
-        return len(self._behind)
+        """How many are blocked."""
+        return len(self._blocked)
 
-    def behind(self, writer: Writer) -> None:
+    def blocked(self, writer: Writer) -> None:
         """*writer* has bytes that its reader has not taken yet."""
-        if writer not in self._behind:
-            self._behind[writer] = (writer.taken, asyncio.get_running_loop().time())
+        if writer not in self._blocked:
+            self._blocked[writer] = (writer.taken, asyncio.get_running_loop().time())
 
-    def even(self, writer: Writer) -> None:
+    def unblocked(self, writer: Writer) -> None:
         """*writer* has nothing left to send, or is gone."""
-        self._behind.pop(writer, None)
+        self._blocked.pop(writer, None)
 
     def tick(self) -> None:
-        """Check those that are behind."""
+        """Check those that are blocked."""
         now = asyncio.get_running_loop().time()
-        for writer, (taken, since) in list(self._behind.items()):
+        for writer, (taken, since) in list(self._blocked.items()):
             if writer.taken > taken:
-                self._behind[writer] = (writer.taken, now)
+                self._blocked[writer] = (writer.taken, now)
             elif now - since >= self._timeout:
-                self.even(writer)
+                self.unblocked(writer)
                 writer.stalled()

@@ -1,91 +1,60 @@
-"""A subscriber is one open stream, with its one state.
+"""A subscriber is one open stream, with its state.
 
     opening ──► catching up ◄──► live        any of them ──► closing ──► closed
 
 Live, it stands at the tip of its execution's log, which writes every event straight to its
-transport. Behind the tip a `CatchUp` reads page after page until it stands there. Whether its
-reader is blocked is beside the state: what comes then waits in the bounded queue of its
-`Connection`, and a live one whose queue is full catches up later instead.
+transport. Behind the tip a `CatchUp` reads page after page until it stands there. Whether the
+reader is blocked is not part of the state: new events then wait in a bounded queue, and a live
+subscriber whose queue is full catches up later.
 
 Others call `notify`, `close` and `abort` and read `snapshot`; the rest is for its handler, its log
 and its parts. Nothing waits for a reader: a stream has a task only while it reads a page.
 """
 
 import asyncio
-import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from gateway.events.batch import EventBatch
+from gateway.events.ending import EndingStatus
 from gateway.events.history_page import HistoryPage
 from gateway.events.ids import EventId
-from gateway.events.sse_encoder import CloseReason, closing, jittered_retry_ms, reset
+from gateway.events.sse_encoder import reset
 from gateway.fanout.catch_up import CatchUp
-from gateway.fanout.connection import Connection, Queue
 from gateway.fanout.log import Log
-from gateway.fanout.state import COMPLETED, GONE, Permit, Snapshot, State
-from gateway.log import event
+from gateway.fanout.state import COMPLETED, Permit, State
+from gateway.fanout.stream import Stream
 from gateway.principal import Principal
 
-logger = logging.getLogger("gateway.streams")
 
-
-class Subscriber:
+class Subscriber(Stream):
     """One open stream of one execution."""
 
-    __slots__ = (
-        "_catch_up", "_connection", "_former", "_permit", "_position", "_reason", "_request_id",
-        "log", "opened_at", "principal", "state",
-    )  # fmt: skip
+    turn_seconds: float | None = None
+    """After so long without an answer of Redis it gives up its `turn`."""
+
+    __slots__ = ("_catch_up", "_position", "admitted_at", "log")
 
     def __init__(
-        self, principal: Principal, cursor: EventId | None, log: Log, permit: Permit
+        self, principal: Principal, cursor: EventId | None, log: Log, permit: Permit | None
     ) -> None:
         """For `Hub.add`, which is how to get one."""
-        self.principal = principal
+        super().__init__(principal, log.hub, permit)
         self.log = log
-        self.state = State.OPENING
-        self.opened_at = asyncio.get_running_loop().time()
         self._catch_up: CatchUp | None = CatchUp(self)
-        self._connection = Connection(self)
-        self._permit = permit
         self._position = cursor
         """The last event that was written or queued; while it is live, the log knows better."""
-        self._former: EventId | None = None
-        """Where it was in a history that is gone: its principal was admitted to that one."""
-        self._reason: str | None = None
-        self._request_id: str | None = None
-        log.streams.leave(self)
+        self.admitted_at = cursor
+        """An event of the history that its principal was admitted to; it may be gone by now."""
+        log.streams.move(self, log.streams.behind)
 
     # For everybody.
 
-    def notify(self, frame: bytes) -> None:
-        """Write a whole *frame* that moves no position, after what waits."""
-        if not self.is_ending:
-            self._connection.put(frame)
-
-    def close(self, reason: CloseReason) -> None:
-        """End the stream after what waits, telling the reader why; later calls change nothing."""
-        self._close(reason, closing(reason, jittered_retry_ms()))
-
     def abort(self) -> None:
         """Cut the connection; one that is still being opened is its handler's to end."""
-        if (transport := self._connection.transport) is not None:
-            self._leave_tip()
-            transport.abort()
-
-    def snapshot(self, now: float) -> Snapshot:
-        """The stream at *now* (loop time)."""
-        connection, since = self._connection, self._connection.blocked_since
-        queue = connection.queue or Queue()
-        return Snapshot(
-            self.state,
-            self._reason,
-            self.position,
-            *connection.written,
-            queue.events,
-            queue.bytes,
-            0.0 if since is None else now - since,
-            now - connection.written_at,
-        )
+        if self.transport is not None:
+            self.release()
+            super().abort()
 
     @property
     def execution_id(self) -> str:
@@ -93,18 +62,32 @@ class Subscriber:
         return self.principal.execution_id
 
     @property
+    def execution_ids(self) -> Sequence[str]:
+        """The same."""
+        return (self.execution_id,)
+
+    @property
     def position(self) -> EventId | None:
         """The last event that was written or queued for its reader."""
         return self.log.tip if self.state is State.LIVE else self._position
 
     @property
-    def is_ending(self) -> bool:
-        """Nothing is written to it any more but what waits."""
-        return self.state in (State.CLOSING, State.CLOSED)
+    def admitted_again(self) -> bool:
+        """Whether another epoch takes an admission that no former answer counts for; see
+        `Ownership.admit`."""
+        return True
 
-    def silent_since(self) -> float:
-        """Loop time in seconds of the last frame that was written or queued."""
-        return self._connection.written_at
+    @property
+    def most_kept(self) -> int:
+        """Bytes of events without ids that may wait while it catches up."""
+        return self.hub.bounds.bytes
+
+    def has_room(self, events: int, size: int) -> bool:
+        """Whether so many events and bytes more may wait for its reader."""
+        bounds, queue = self.hub.bounds, self.queue
+        return queue is None or (
+            queue.events + events <= bounds.events and queue.bytes + size <= bounds.bytes
+        )
 
     # For the handler of its request.
 
@@ -112,11 +95,6 @@ class Subscriber:
     def opening(self) -> CatchUp:
         """Of whom its handler asks the first page."""
         return self._catch_up or CatchUp(self)
-
-    def opened(self, request_id: str) -> None:
-        """Its response has begun: its end is counted and logged."""
-        self.log.hub.metrics.streams_opened += 1
-        self._request_id = request_id
 
     def attach(
         self,
@@ -130,28 +108,25 @@ class Subscriber:
         """Take over *transport*. Of *page* all but *rest* is written; *written* bytes in all."""
         if self.state is State.OPENING:
             self.state = State.CATCHING_UP
-        self._connection.attach(transport, written, chunked=chunked)
+        self.connect(transport, written, chunked=chunked)
         if page is not None:
             self.show(page, rest)
         elif rest:
-            self._connection.write(rest)
+            self.write(rest)
         self.pump()
 
+    def release(self) -> None:
+        """It does not stand at the tip any more; where it is over, see `leave`."""
+        self._move_to(self.position)
+        self.leave_group()
+        self.log.streams.move(self, self.log.streams.behind)
+
     def leave(self, written: int = 0) -> None:
-        """Its stream is over: give everything back. *written*: bytes, where it had no connection
-        of its own. Calling it again changes nothing."""
-        if self.state is State.CLOSED:
-            return
-        self._leave_tip()
-        self.state = State.CLOSED
+        """See `Stream.leave`."""
         if self._catch_up is not None:
             self._catch_up.stop()
-            self._catch_up = None
-        self._connection.over(written)
-        self.log.hub.remove(self)
-        self._permit.leave()
-        if self._request_id is not None:
-            self._count_end(self._reason or GONE, self._request_id)
+        super().leave(written)
+        self._catch_up = None
 
     # For the log of its execution.
 
@@ -160,139 +135,79 @@ class Subscriber:
         if self._catch_up is not None:
             self._catch_up.keep(batch)
 
-    def queue(self, data: bytes, events: int, before: EventId | None) -> bool:
-        """Queue what follows *before*, since its reader is blocked; if the queue is full it is
-        caught up with later."""
-        hub, queue = self.log.hub, self._connection.queue
-        if queue is not None and (
-            queue.events + events > hub.bounds.events or queue.bytes + len(data) > hub.bounds.bytes
-        ):
-            hub.metrics.queue_overruns += 1
-            self.fall_behind(before, overran=True)
+    def queue_up(self, data: bytes, events: int) -> bool:
+        """Queue what comes, since its reader is blocked; if the queue is full it is caught up with
+        later."""
+        if not self.has_room(events, len(data)):
+            self.metrics.queue_overruns += 1
+            self.fall_behind(overran=True)
             return False
-        self._connection.put(data, events)
+        self.put(data, events)
         return True
 
-    def fall_behind(
-        self, position: EventId | None, *, overran: bool = False, start_over: bool = False
-    ) -> None:
-        """Be behind the tip, at *position*; it catches up once its reader has taken what waits.
+    def fall_behind(self, *, overran: bool = False, start_over: bool = False) -> None:
+        """Be behind the tip, where that is now; it catches up once its reader has taken what waits.
         *overran*: its queue is full. *start_over*: what it was shown does not count."""
-        self._leave_tip()
+        self.release()
         self.state = State.CATCHING_UP
         self._catch_up = CatchUp(self, overran=overran)
-        self._move_to(position)
         if start_over:
             self._move_to(None)
-            self.log.hub.metrics.resets += 1
+            self.metrics.resets += 1
             self.notify(reset())
         self.pump()
 
-    def complete(self) -> None:
-        """The execution has ended, and all of it was written or queued."""
+    def complete(self, status: EndingStatus | None) -> None:
+        """The execution has ended with *status*, and all of it was written or queued."""
         self._close(COMPLETED)
 
     # For its catching up.
 
-    @property
-    def admitted_at(self) -> EventId | None:
-        """An event of the history that its principal was admitted to."""
-        return self._position or self._former
-
     def show(self, page: HistoryPage, frames: bytes) -> None:
         """Write *frames*, all of *page* that was not written yet; only then the position moves."""
         if frames:
-            self._connection.write(frames)
+            self.write(frames)
+        self._events += len(page.events)
         self._move_to(page.end)
-        self._connection.events += len(page.events)
-        self.log.hub.metrics.events_delivered += len(page.events)
-        if page.is_last:
-            self.complete()
+        self.metrics.events_delivered += len(page.events)
+        if page.is_last and page.ending is not None:
+            self.complete(page.ending.status)
 
-    def go_live(self) -> None:
-        """It stands at the tip."""
-        missed = self._catch_up.without_ids if self._catch_up is not None else []
+    def go_live(self, missed: list[EventBatch]) -> None:
+        """It stands at the tip, and has *missed* these, which are in no history."""
         self.state, self._catch_up = State.LIVE, None
         for batch in missed:
-            self.log.hub.metrics.events_delivered += len(batch)
-            self._connection.put(batch.data, len(batch))
+            self.metrics.events_delivered += len(batch)
+            self.put(batch.data, len(batch))
             if batch.terminal:
-                self.complete()
+                self.complete(batch.terminal)
                 return
 
-    def pump(self) -> None:
-        """Do what is due until nothing is, or the reader is blocked."""
-        connection = self._connection
-        while connection.is_writable:
-            if connection.write_queue():
-                continue
-            if self.state is State.CLOSING:
-                connection.finish()
-            elif self._catch_up is not None:
-                if not self._catch_up.step():
-                    return
-            elif self.state is State.LIVE and not connection.keeps_up:
-                connection.keep_up(self.log.streams)
-                self.log.streams.enter(self, connection)
-            else:
-                return
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Held while a page is read and shown."""
+        return nullcontext()
 
-    # For its connection, and the watch over readers that take nothing.
+    def step(self) -> bool:
+        """See `Stream.step`: come nearer to the tip, and then let the log write."""
+        if self._catch_up is not None:
+            return self._catch_up.step()
+        if self.state is State.LIVE and self.group is None:
+            streams = self.log.streams
+            group = streams.group_of(self)
+            self.join_group(group)
+            streams.move(self, group.streams)
+        return False
 
-    def blocked(self) -> None:
+    # For the event loop.
+
+    def pause_writing(self) -> None:
         """Its reader takes nothing at the moment; this may be called inside a write."""
-        self.log.hub.stalls.behind(self._connection)
+        super().pause_writing()
         if self.state is State.LIVE:
-            self._connection.settle()
-            self.log.streams.block(self)
-
-    def unblocked(self) -> None:
-        """Its reader has taken everything."""
-        self.log.hub.stalls.even(self._connection)
-        self.pump()
-
-    def lost(self) -> None:
-        """Its connection has ended."""
-        self.log.hub.stalls.even(self._connection)
-        self.leave()
-
-    def stalled(self) -> None:
-        """A reader that does not read gets no last words."""
-        self._reason = CloseReason.SLOW_READER
-        self.abort()
+            self.leave_group()
+            self.log.streams.move(self, self.log.streams.blocked)
 
     def _move_to(self, position: EventId | None) -> None:
-        if position is None:
-            # Else what comes next would look like a first history, to which it was admitted.
-            self._former = self._position or self._former
         self._position = position
-
-    def _leave_tip(self) -> None:
-        self._move_to(self.position)
-        self._connection.settle()
-        self.log.streams.leave(self)
-
-    def _close(self, reason: str, last: bytes = b"") -> None:
-        if self.is_ending:
-            return
-        self._leave_tip()
-        self.state, self._reason = State.CLOSING, reason
-        if last:
-            self._connection.put(last)
-        self.pump()
-
-    def _count_end(self, reason: str, request_id: str) -> None:
-        metrics, written = self.log.hub.metrics, self._connection.written
-        metrics.streams_closed[reason] += 1
-        metrics.bytes_delivered += written.bytes
-        event(
-            logger,
-            "stream ended",
-            execution_id=self.execution_id,
-            organization_id=self.principal.organization_id,
-            reason=reason,
-            events=written.events,
-            bytes=written.bytes,
-            seconds=round(asyncio.get_running_loop().time() - self.opened_at, 3),
-            request_id=request_id,
-        )
+        # After a flush it is nowhere, and yet what comes next is no first history.
+        self.admitted_at = position or self.admitted_at

@@ -4,6 +4,7 @@
 address. The address is only a key to count by: no right depends on it.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -25,6 +26,9 @@ _MOST_HOPS = 16
 _LONGEST = 45
 """Characters of the longest textual IPv6 address (with a dotted quad at its end)."""
 
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}", re.ASCII)
+"""As some load balancers write an entry."""
+
 _CUSTOMER_BITS = 64
 """A host chooses the other half of its IPv6 address (RFC 4291, section 2.5.4), so a /64 is one."""
 
@@ -33,8 +37,9 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
     """The address to count *request* by: an IPv4 address, or the /64 of an IPv6 one.
 
     Walks from the peer to the left through `X-Forwarded-For`, as long as the hop is in *trusted* or
-    a unix socket; the first other hop counts. At an entry that is no plain address (with a port or
-    brackets, `unknown`, anything else), the hop that wrote it counts. Never raises.
+    a unix socket; the first other hop counts. An entry may have a port (`203.0.113.7:5123`,
+    `[2001:db8::7]:5123`). At one that is no address (`unknown`, anything else), the hop that wrote
+    it counts. Never raises.
     """
     if request.remote is None:
         return UNKNOWN
@@ -45,11 +50,16 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
     for entry in reversed(lines.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):
         if hop is not None and not any(hop in network for network in trusted):
             break
-        before = _parse(entry.strip(" \t"))
+        before = _parse_entry(entry.strip(" \t"))
         if before is None:
             break
         hop = before
     return UNIX if hop is None else _key(hop)
+
+
+def _parse_entry(text: str) -> _Address | None:
+    with_port = _WITH_PORT.fullmatch(text)
+    return _parse(text if with_port is None else with_port[1] or with_port[2])
 
 
 def _parse(text: str) -> _Address | None:

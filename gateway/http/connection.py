@@ -49,11 +49,13 @@ class Connections:
         most: int | None = None,
         streams: Callable[[], int] = lambda: 0,
         metrics: Metrics | None = None,
+        publish: bool = False,
     ) -> None:
         """*header_timeout*: seconds for the headers of the first request. *set_options* is called
         with each socket; None where the listening one passes its options on. *most*: connections
         that may be open at once, since each takes a file descriptor; None for any number.
-        *streams*: how many are open streams, which count too. *metrics* counts refusals.
+        *streams*: how many are open streams, which count too. *metrics* counts refusals. *publish*:
+        producers may send larger bodies.
         """
         self._header_timeout = header_timeout
         self.tick_seconds = header_timeout / _CHECKS
@@ -61,6 +63,7 @@ class Connections:
         self._most = most
         self._streams = streams
         self._metrics = metrics or Metrics()
+        self.publish = publish
         self._fault_log = RateLimitedLog(_LOG_SECONDS)
         self._limit_log = RateLimitedLog(_LOG_SECONDS)
         self._open: set[Connection] = set()
@@ -92,7 +95,8 @@ class Connections:
 
     def request_received(self, connection: "Connection") -> None:
         """The head of a request has arrived."""
-        self._stop_waiting(connection)
+        if connection in self._deadlines:
+            self._stop_waiting(connection)
         self._idle.pop(connection, None)
 
     def all_answered(self, connection: "Connection") -> None:
@@ -106,13 +110,13 @@ class Connections:
         self._open.discard(connection)
 
     def refused(self, connection: "Connection", fault: Fault) -> None:
-        """*connection* has sent something that is no valid request."""
+        """*connection* has sent an invalid request."""
         self._metrics.refusals[fault.code] += 1
         if (held_back := self._fault_log.due()) is not None:
             peer = connection.peername
             server_log.info(
-                "A connection from %a sent what is no valid request (%s); it is closed (%d more "
-                "since the last line).",
+                "A connection from %a sent an invalid request (%s) and is closed (%d more since "
+                "the last line).",
                 peer[0] if isinstance(peer, tuple) else peer,
                 fault.code,
                 held_back,
@@ -134,7 +138,7 @@ class Connections:
             connection.cut()
 
     def _stop_waiting(self, connection: "Connection") -> None:
-        self._deadlines.pop(connection, None)
+        del self._deadlines[connection]
         if not self._deadlines:
             self._none_awaited.set()
 
@@ -174,7 +178,7 @@ class Connection(web.RequestHandler):
             logger=server_log,
         )
         self._connections = connections
-        self._screen = Screen(asyncio.get_running_loop())
+        self._screen = Screen(asyncio.get_running_loop(), publish=connections.publish)
         self._unanswered = 0
         self._stopped = False
 
@@ -207,6 +211,12 @@ class Connection(web.RequestHandler):
             if parsed.length < len(piece):
                 # Another protocol, which we do not speak, or a CONNECT: answered, and no more.
                 self._stop()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called by aiohttp after each read of a body, to go on where reading was paused. Where it
+        was not, aiohttp would parse nothing, which takes time all the same."""
+        if self.transport is None or not self.transport.is_reading():
+            super().resume_reading(resume_parser)
 
     def _stop(self) -> None:
         """Read no more: aiohttp answers the requests so far, then ends the connection."""

@@ -137,10 +137,12 @@ class Budget:
         try_again = "try again in a few seconds, or ask for less with `limit`."
         if not self._fits_share(payer, size):
             return LimitReached(
-                f"Your organization's polls take as much memory as they may: {try_again}",
+                f"Your organization's polls have reached their memory limit: {try_again}",
                 "poll_limit",
             )
-        return Unavailable(f"All polls take as much memory as they may: {try_again}", "polls_busy")
+        return Unavailable(
+            f"All polls together have reached their memory limit: {try_again}", "polls_busy"
+        )
 
     def _set(self, charge: Charge, size: int) -> None:
         organization_id, more = charge.payer.organization_id, size - charge.bytes

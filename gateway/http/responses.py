@@ -12,6 +12,7 @@ from multidict import istr
 
 from gateway.errors import RequestRefused
 from gateway.events.sse_encoder import CloseReason, closing, jittered_retry_ms
+from gateway.http.credentials import read_cursor, read_set_cursor
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -28,14 +29,11 @@ _DEFAULT_HEADERS = {
     # No page may embed an answer without CORS (as a script or an image) and so load it into its
     # own process. What uses CORS, as EventSource, fetch and modules do, is not affected.
     istr("Cross-Origin-Resource-Policy"): "same-origin",
-}
-
-_FIXED_HEADERS = {
     # aiohttp-cors does not add it, and a shared cache would give one origin's answer to another.
     istr("Vary"): "Origin",
-    # The default shows everybody the versions of Python and aiohttp.
-    istr("Server"): "sse-gateway",
 }
+
+_SERVER = istr("Server")
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream",
@@ -44,18 +42,16 @@ STREAM_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-_RETRY_AFTER_SECONDS = "3"
-
 INTERNAL_ERROR = "The gateway failed: its log has the error."
 
 
 def add_common_headers(response: web.StreamResponse) -> None:
-    """Add the headers of every answer; a handler's own values stay, but for `Vary` and `Server`."""
+    """Add the headers of every answer; a handler's own values stay, but for `Server`."""
     headers = response.headers
     for name, value in _DEFAULT_HEADERS.items():
         headers.setdefault(name, value)
-    for name, value in _FIXED_HEADERS.items():
-        headers[name] = value
+    # aiohttp's own shows everybody the versions of Python and aiohttp.
+    headers[_SERVER] = "sse-gateway"
 
 
 def json_response(
@@ -94,7 +90,8 @@ def error_middleware(metrics: Metrics) -> Middleware:
         try:
             return await handler(request)
         except RequestRefused as refusal:
-            metrics.refusals[refusal.code] += 1
+            code, reason = refusal.code, refusal.reason
+            metrics.refusals[(code, reason) if reason else code] += 1
             return _refuse(request, refusal)
         except web.HTTPException as error:
             if error.status < 400:
@@ -133,18 +130,33 @@ def add_fallback(application: web.Application) -> None:
 
 
 def _refuse(request: web.Request, refusal: RequestRefused) -> web.StreamResponse:
-    if refusal.temporary and "text/event-stream" in request.headers.get("Accept", ""):
+    if (
+        refusal.temporary
+        and request.method == "GET"
+        and "text/event-stream" in request.headers.get("Accept", "")
+    ):
         # Any status but 200 ends a native EventSource for good (CONTRACT.md).
         reason = CloseReason.LIMIT if refusal.status == 429 else CloseReason.UNAVAILABLE
-        return web.Response(body=closing(reason, jittered_retry_ms()), headers=STREAM_HEADERS)
+        cursor = read_cursor(request) or read_set_cursor(request)
+        body = closing(reason, jittered_retry_ms(), cursor)
+        return web.Response(body=body, headers=STREAM_HEADERS)
     headers = {}
     if refusal.temporary:
-        headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status == 401:
         # RFC 6750, section 3.
-        error = "" if refusal.code == "token_missing" else ', error="invalid_token"'
+        error = (
+            ""
+            if refusal.code in ("token_missing", "header_required")
+            else ', error="invalid_token"'
+        )
         headers["WWW-Authenticate"] = f'Bearer realm="sse-gateway"{error}'
-    return error_response(refusal.status, refusal.code, str(refusal), headers)
+    document: dict[str, object] = {"error": refusal.code, "message": str(refusal)}
+    if refusal.ids:
+        document["ids"] = list(refusal.ids)
+    if refusal.index is not None:
+        document["index"] = refusal.index
+    return json_response(document, refusal.status, headers)
 
 
 def _http_error(error: web.HTTPException) -> web.Response:
@@ -152,5 +164,5 @@ def _http_error(error: web.HTTPException) -> web.Response:
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = error.reason.lower().replace(" ", "_")
     return error_response(
-        error.status, code, f"{error.reason}: see the paths in the README.", headers
+        error.status, code, f"{error.reason}: the paths are in gateway/CONTRACT.md.", headers
     )

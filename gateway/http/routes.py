@@ -1,20 +1,19 @@
-"""CORS, and the small handlers: health and tickets."""
+"""The small handlers: health and tickets."""
 
 from dataclasses import dataclass
 
-import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access.policy import Policy
 from gateway.access.quota import Quota
-from gateway.access.tickets import Tickets
+from gateway.access.tickets import Scope, Ticket, Tickets
 from gateway.bus.health import Health
 from gateway.errors import MalformedRequest
-from gateway.http.access_log import REQUEST_ID_HEADER, request_id
 from gateway.http.credentials import read_credentials
-from gateway.http.request_limits import end_with_body
-from gateway.http.responses import add_common_headers, json_response
+from gateway.http.request_limits import BODY
+from gateway.http.responses import json_response
+from gateway.http.set_request import admit_all, execution_ids_in, streams_of
 
 
 def health_handler(health: Health) -> Handler:
@@ -43,57 +42,46 @@ class TicketHandler:
     tickets: Tickets
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One ticket; the body is ignored."""
-        if any(name in request.query for name in ("Authorization", "organization_id", "ticket")):
-            raise MalformedRequest(
-                "Credentials in the query are not accepted here: send them in the headers "
-                "Authorization and X-Organization-ID.",
-                "credentials_in_query",
-            )
+        """One ticket for one execution; the body is ignored."""
+        _refuse_query(request)
         principal = await self.policy.identify(
             request.match_info["execution_id"], read_credentials(request)
         )
         self.quota.ticket(principal)
         await self.policy.admit(principal)
-        ticket = await self.tickets.issue(principal)
-        return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})
+        return _answer(await self.tickets.issue(principal))
 
-
-_ALLOWED_HEADERS = (
-    "Authorization",
-    "X-Organization-ID",
-    "Last-Event-ID",
-    "If-None-Match",
-    "Cache-Control",
-    "Content-Type",
-)
-_EXPOSED_HEADERS = ("ETag", "Retry-After")
-_PREFLIGHT_SECONDS = 600
-
-
-def add_cors(application: web.Application, origins: tuple[str, ...], credentials: bool) -> None:
-    """Allow pages of *origins* to use every route added so far; `*` means every origin.
-
-    *credentials*: pages of listed origins may send cookies. Those of `*` never may: else any page
-    could read with the rights of its visitor.
-    """
-    options = {
-        origin: aiohttp_cors.ResourceOptions(
-            allow_credentials=credentials and origin != "*",
-            allow_headers=_ALLOWED_HEADERS,
-            expose_headers=_EXPOSED_HEADERS,
-            max_age=_PREFLIGHT_SECONDS,
+    async def handle_set(self, request: web.Request) -> web.StreamResponse:
+        """One ticket for the executions that the body names."""
+        _refuse_query(request)
+        asked = await self.policy.identify_set(
+            execution_ids_in(request.get(BODY, b"")), read_credentials(request)
         )
-        for origin in origins
-    }
-    if options:
-        cors = aiohttp_cors.setup(application)
-        for route in list(application.router.routes()):
-            cors.add(route, options)
-    application.on_response_prepare.append(_finish_headers)
+        self.quota.ticket(asked.whole, streams_of(asked))
+        admitted = {one.execution_id for one in await admit_all(self.policy, asked)}
+        seen = tuple(one for one in asked.execution_ids if one in admitted)
+        absent = tuple(one for one in asked.execution_ids if one not in admitted)
+        return _answer(await self.tickets.issue(asked.whole, Scope("set", seen, absent)))
+
+    async def handle_list(self, request: web.Request) -> web.StreamResponse:
+        """One ticket for the list of an organization; the body is ignored."""
+        _refuse_query(request)
+        principal = await self.policy.identify_list(
+            request.match_info["organization_id"], read_credentials(request)
+        )
+        self.quota.ticket(principal)
+        await self.policy.admit_organization(principal)
+        return _answer(await self.tickets.issue(principal, Scope("list")))
 
 
-async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    add_common_headers(response)
-    response.headers[REQUEST_ID_HEADER] = request_id(request)
-    end_with_body(request, response)
+def _refuse_query(request: web.Request) -> None:
+    if any(name in request.query for name in ("Authorization", "organization_id", "ticket")):
+        raise MalformedRequest(
+            "Credentials in the query are not accepted here: send them in the headers "
+            "Authorization and X-Organization-ID.",
+            "credentials_in_query",
+        )
+
+
+def _answer(ticket: Ticket) -> web.Response:
+    return json_response({"ticket": ticket.text, "expires_in": ticket.expires_in})

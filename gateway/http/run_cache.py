@@ -1,7 +1,7 @@
-"""The documents that polls are answered with: folded once, shared, and remembered for a while.
+"""The run documents of polls: folded once, shared, and remembered for a while.
 
-All who ask the same of one execution for one organization share a document. It is good for as long
-as its history has not moved, which is checked for each poll: no answer is older than its question.
+Equal polls of one execution for one organization share a document. It is valid for as long as the
+history has not changed, which is checked for each poll: no answer is older than its question.
 """
 
 import asyncio

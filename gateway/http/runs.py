@@ -9,10 +9,8 @@ answered without reading the history again if nothing follows. Credentials are c
 says as much as a 200.
 """
 
-import asyncio
-import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -27,17 +25,11 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.events.ids import parse_id
-from gateway.fanout.stalls import StallWatch
-from gateway.http.credentials import read_credentials
+from gateway.http.credentials import TokenCookie, read_credentials
+from gateway.http.poll_answers import BUFFER_BYTES, Chunk, PollAnswers
 from gateway.http.poll_budget import Charge, Payer
 from gateway.http.run_cache import Documents, Key
 from gateway.http.run_document import HistoryRange, Query
-from gateway.log import RateLimitedLog
-from gateway.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
-Chunk = bytes | bytearray
 
 ANY_WORKFLOW = "-"
 """As a workflow's id: the one that the execution belongs to. A client that follows an execution
@@ -48,37 +40,23 @@ _EPOCHS = range(10**20)
 MAX_LIMIT = 10_000
 """The largest `limit`."""
 
-_WRITE_BYTES = 64 * 1024
-"""Bytes that are written at a time, and then waited for."""
-
-_BUFFER_BYTES = 3 * _WRITE_BYTES
-"""What one reader may take beside its document: what is written, and what aiohttp and the event
-loop keep of it and of the write before."""
-
-STALLED = "stalled"
-SLOW = "slow"
-CUT_REASONS = (STALLED, SLOW)
-"""Why a poll is cut while it is written."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunsHandler:
-    """Serves run documents; *seconds*: how long writing one may take."""
+    """Serves run documents."""
 
     policy: Policy
     quota: Quota
     registry: Registry
     documents: Documents
-    stalls: StallWatch
-    metrics: Metrics
-    seconds: float
-    _cut_log: RateLimitedLog = field(default_factory=lambda: RateLimitedLog(60.0))
+    answers: PollAnswers
+    cookie: TokenCookie | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One poll; HEAD gets the headers that GET would (RFC 9110, section 9.3.2)."""
         execution_id = request.match_info["execution_id"]
         workflow_id = request.match_info["workflow_id"]
-        principal = await self.policy.identify(execution_id, read_credentials(request))
+        principal = await self.policy.identify(execution_id, read_credentials(request, self.cookie))
         self.quota.poll(principal)
         await self.policy.admit(principal)
         query, epoch = _query(request), _epoch(request)
@@ -117,82 +95,12 @@ class RunsHandler:
             response.content_type = "application/json"
             response.content_length = sum(map(len, chunks))
             buffer = Charge(Payer(key.organization_id, is_reader=True))
-            await self.documents.budget.take(buffer, _BUFFER_BYTES)
+            await self.documents.budget.take(buffer, BUFFER_BYTES)
             try:
-                await self._write(request, response, chunks)
+                await self.answers.write(request, response, chunks)
             finally:
                 self.documents.budget.release(buffer)
             return response
-
-    async def _write(
-        self, request: web.Request, response: web.StreamResponse, chunks: Sequence[Chunk]
-    ) -> None:
-        """Write all *chunks*; returns when the kernel has taken them.
-
-        Raises:
-            ConnectionResetError: the reader has gone, or was cut.
-        """
-        if request.transport is None:
-            raise ConnectionResetError
-        writer = _Writer(request.transport, self._count_cut)
-        try:
-            async with asyncio.timeout(self.seconds):
-                await response.prepare(request)
-                if request.method != "HEAD":
-                    self.stalls.behind(writer)
-                    await writer.write(response, chunks)
-        except TimeoutError:
-            writer.cut(SLOW)
-            raise ConnectionResetError from None
-        finally:
-            self.stalls.even(writer)
-
-    def _count_cut(self, reason: str) -> None:
-        self.metrics.polls_cut[reason] += 1
-        message = "A poll was cut because its client did not read the answer in time (%s)."
-        self._cut_log.warning(log, message, reason)
-
-
-class _Writer:
-    """Writes one answer; the stall watch cuts it as it cuts a stream."""
-
-    def __init__(self, transport: asyncio.Transport, count_cut: Callable[[str], None]) -> None:
-        self._transport = transport
-        self._count_cut = count_cut
-        self._written = 0
-        # Paused as soon as one byte is left over: else nobody would watch over the last bytes.
-        transport.set_write_buffer_limits(high=0)
-
-    @property
-    def taken(self) -> int:
-        """See `stalls.Writer`."""
-        return self._written - self._transport.get_write_buffer_size()
-
-    def stalled(self) -> None:
-        """See `stalls.Writer`."""
-        self.cut(STALLED)
-
-    def cut(self, reason: str) -> None:
-        """End the connection at once."""
-        self._count_cut(reason)
-        self._transport.abort()
-
-    async def write(self, response: web.StreamResponse, chunks: Sequence[Chunk]) -> None:
-        """All *chunks*, `_WRITE_BYTES` at a time."""
-        if sum(map(len, chunks)) <= _WRITE_BYTES:
-            chunks = [b"".join(chunks)]
-        *parts, last = [
-            memoryview(chunk)[start : start + _WRITE_BYTES]
-            for chunk in chunks
-            for start in range(0, len(chunk), _WRITE_BYTES)
-        ]
-        for part in parts:
-            self._written += len(part)
-            await response.write(part)
-            # A quick reader must not keep the event loop from all others.
-            await asyncio.sleep(0)
-        self._written += len(last)
-        await response.write_eof(bytes(last))
 
 
 def _query(request: web.Request) -> Query:
@@ -213,7 +121,7 @@ def _limit(request: web.Request) -> int | None:
 def _epoch(request: web.Request) -> int | None:
     """Which run is asked for, by any epoch of it; None for the present one."""
     refusal = MalformedRequest(
-        "The epoch is malformed: send what stands before the hyphen in an event's id.",
+        "The epoch is malformed: send the part of an event's id before the hyphen.",
         "malformed_epoch",
     )
     return _number(request.query.get("epoch"), _EPOCHS, refusal)

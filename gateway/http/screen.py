@@ -30,8 +30,16 @@ MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
 
 MAX_BODY_BYTES = 1024
-"""Most bytes of a POST's body; the contract has none with a meaning. The rest of a longer one is
-dropped unparsed: chunks of one byte cost 5 microseconds each."""
+"""Most bytes of a POST's body where it has no meaning. The rest of a longer one is dropped
+unparsed: chunks of one byte cost 5 microseconds each."""
+
+SET_TICKET_PATH = "/api/v1/sse/executions/ticket"
+
+BODY_BYTES = {SET_TICKET_PATH: 8192}
+"""Most bytes of a body by path, where it has a meaning."""
+
+MAX_PUBLISH_BYTES = 1024 * 1024
+"""Most bytes of the body of a call that publishes; the handler asks for its length in advance."""
 
 PIECE_BYTES = 8192
 """Bytes that are parsed at once: what a parse error repeats."""
@@ -46,12 +54,29 @@ MAX_SLASHES = 64
 copies the path."""
 
 
+_PUBLISH = {
+    "POST": re.compile(r"/api/v1/sse/executions/[^/]+/(?:events|restart)"),
+    "PUT": re.compile(r"/api/v1/sse/executions/[^/]+"),
+}
+
+
+def publishes(method: str, raw_path: str) -> bool:
+    """Whether such a request publishes or registers, where the gateway takes that."""
+    path = _PUBLISH.get(method)
+    return path is not None and path.fullmatch(raw_path) is not None
+
+
 _TEXT = rb"[\w.~:%-]++"
 _HEADERS = (
     rb"(?:(?i:Accept|Accept-Encoding|Accept-Language|Authorization|Cache-Control|Cookie|DNT"
     rb"|Last-Event-ID|Origin|Pragma|Priority|Referer|Sec-Fetch-(?:Dest|Mode|Site|User)"
     rb"|X-Forwarded-(?:For|Host|Proto)|X-Organization-ID|X-Real-IP|X-Request-ID)"
     rb": [!-~][ -~]*+\r\n){0,24}+"
+)
+_PRODUCERS = (
+    rb"(?:(?i:Accept|Accept-Encoding|Authorization|Content-Type|Idempotency-Key|If-Run"
+    rb"|Traceparent|X-Forwarded-(?:For|Host|Proto)|X-Organization-ID|X-Real-IP|X-Request-ID)"
+    rb": [!-~][ -~]*+\r\n){0,24}+(?:(?i:User-Agent): [!-~][ -~]*+\r\n)?+"
 )
 _PLAIN_GET = re.compile(
     rb"GET (?:/" + _TEXT + rb"){1,15}+(?:\?[\w.~:%=&+/-]*+)?+ HTTP/1\.1\r\n"
@@ -60,6 +85,13 @@ _PLAIN_GET = re.compile(
 )  # fmt: skip
 """A request that cannot be wrong. Each part is possessive, so it takes linear time. aiohttp refuses
 a second `Host` or `User-Agent`, and other headers may say something of a body or the connection."""
+
+
+_PLAIN_POST = re.compile(
+    rb"POST (?:/" + _TEXT + rb"){1,15}+ HTTP/1\.1\r\nHost: [\w.:-]++\r\n" + _PRODUCERS
+    + rb"Content-Length: ([1-9][0-9]{0,3})\r\n" + _PRODUCERS + rb"\r\n"
+)  # fmt: skip
+"""The same of a producer, up to its body, whose bytes say nothing of HTTP if they are all there."""
 
 
 class Fault(Enum):
@@ -74,14 +106,34 @@ class Fault(Enum):
     TOO_LONG = (
         "431 Request Header Fields Too Large",
         "headers_too_large",
-        "The request line or a header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
+        "A header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
     )
-    NO_ROUTE = ("404 Not Found", "not_found", "Not Found: see the paths in the README.")
+    # RFC 9110, section 15.5.15.
+    URI_TOO_LONG = (
+        "414 URI Too Long",
+        "uri_too_long",
+        "The request line exceeds 8 KiB: shorten it, or get a ticket and send that.",
+    )
+    NO_ROUTE = ("404 Not Found", "not_found", "Not Found: the paths are in gateway/CONTRACT.md.")
 
     def __init__(self, status: str, code: str, message: str) -> None:
         self.status = status
         self.code = code
         self.message = message
+
+
+def most_body_bytes(target: str) -> int:
+    """Most bytes of a body of a request for *target*."""
+    return BODY_BYTES.get(target.partition("?")[0], MAX_BODY_BYTES)
+
+
+def _is_plain_post(piece: bytes) -> bool:
+    head = _PLAIN_POST.match(piece)
+    if head is None or head.end() + int(head[1]) != len(piece):
+        return False
+    names = head[0].lower()
+    # aiohttp refuses a second one of these.
+    return names.count(b"\r\nuser-agent:") <= 1 and names.count(b"\r\ncontent-type:") <= 1
 
 
 def raw_answer(fault: Fault) -> bytes:
@@ -112,18 +164,25 @@ class Parsed(NamedTuple):
 class Screen:
     """Parses all that one client sends."""
 
-    __slots__ = ("_body", "_body_bytes", "_head_bytes", "_loop", "_parser")
+    __slots__ = (
+        "_body", "_body_bytes", "_head_bytes", "_in_first_line", "_loop", "_most_body", "_parser",
+        "_publish",
+    )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, publish: bool = False) -> None:
+        """*publish*: producers may send larger bodies."""
         self._loop = loop
+        self._publish = publish
+        self._most_body = MAX_BODY_BYTES
         self._parser: HttpRequestParser | None = None
         self._body: StreamReader = EMPTY_PAYLOAD
         self._head_bytes = self._body_bytes = 0
+        self._in_first_line = True
 
     def feed(self, piece: bytes) -> Parsed:
         """Parse the next *piece*, at most `PIECE_BYTES`; never again after a fault."""
         if self._parser is None:
-            if _PLAIN_GET.fullmatch(piece):
+            if _PLAIN_GET.fullmatch(piece) or (self._publish and _is_plain_post(piece)):
                 return Parsed(1, len(piece))
             self._parser = HttpRequestParser(
                 BaseProtocol(self._loop),
@@ -134,22 +193,31 @@ class Screen:
                 max_headers=MAX_HEADERS,
                 auto_decompress=False,
             )
-        if self._body_bytes > MAX_BODY_BYTES:
+        if self._body_bytes > self._most_body:
             # It is being refused.
             return Parsed(0, 0)
         try:
             messages, upgraded, tail = self._parser.feed_data(piece)
         except LineTooLong:
-            return Parsed(0, 0, Fault.TOO_LONG)
+            return Parsed(0, 0, Fault.URI_TOO_LONG if self._in_first_line else Fault.TOO_LONG)
         except HttpProcessingError:
             return Parsed(0, 0, Fault.MALFORMED)
         if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
             return Parsed(0, 0, Fault.NO_ROUTE)
         if messages:
-            self._body, self._body_bytes = messages[-1][1], 0
+            message, self._body = messages[-1]
+            self._body_bytes, self._most_body = 0, most_body_bytes(message.path)
+            if (
+                self._publish
+                and not message.chunked
+                and publishes(message.method, message.url.raw_path)
+            ):
+                self._most_body = MAX_PUBLISH_BYTES
         in_body = not self._body.is_eof()
         self._body_bytes += len(self._body.read_nowait())
         self._head_bytes = 0 if messages or in_body else self._head_bytes + len(piece)
+        between = bool(messages) or in_body
+        self._in_first_line = between or (self._in_first_line and b"\n" not in piece)
         if self._head_bytes > MAX_HEAD_BYTES:
             return Parsed(0, 0, Fault.TOO_LONG)
         return Parsed(len(messages), len(piece) - len(tail) if upgraded else len(piece))

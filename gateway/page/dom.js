@@ -1,7 +1,12 @@
 // Helpers for the document. Values of events always enter it as text, never as HTML.
 
+import { LANGUAGE, number } from "./language.js";
+
 // A longer name or reason is cut after so many characters; the log has all of them.
 const LONGEST = 500;
+// In CSS pixels: less than a line is no scrolling; and beyond the end of every list.
+const SCROLLED = 8;
+const FAR = 1e7;
 
 /**
  * The element with this id; index.html has it.
@@ -39,15 +44,57 @@ export function write(node, text) {
 }
 
 /**
- * Do `change`, after which `list` shows its end if it did so before.
+ * From now on `list` shows its end, unless the user has scrolled away from it: when the content that is
+ * observed has been laid out, since to scroll costs nothing more then.
  * @param {HTMLElement} list
- * @param {() => void} change
  */
-export function stayingAtEnd(list, change) {
-  const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
-  change();
-  if (isAtEnd) list.scrollTop = list.scrollHeight;
+export function stayAtEnd(list) {
+  let isAway = false;
+  let top = 0;
+  const scrolled = () => {
+    const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - SCROLLED;
+    // Only upwards is away: when a scroll to the end is announced, the list may have grown already.
+    isAway = !isAtEnd && (isAway || list.scrollTop < top);
+    top = list.scrollTop;
+  };
+  list.addEventListener("scroll", scrolled, { passive: true });
+  const observer = new ResizeObserver(() => {
+    if (!isAway) list.scrollTop = FAR;
+    // A list that has shrunk has scrolled too.
+    top = list.scrollTop;
+  });
+  return {
+    isAway: () => isAway,
+    /** Instead of what was observed before.
+     * @param {Element} content */
+    observe(content) {
+      observer.disconnect();
+      observer.observe(content);
+    },
+  };
 }
+
+/** Put the page into its language: its elements name their texts. They have the English ones.
+ * @param {Record<string, string>} texts */
+export function fillTexts(texts) {
+  document.documentElement.lang = LANGUAGE;
+  if (LANGUAGE === "en") return;
+  for (const name of ["text", "aria-label", "placeholder", "title", "content", "href"]) {
+    for (const node of document.querySelectorAll(`[data-${name}]`)) {
+      const text = texts[node.getAttribute(`data-${name}`) ?? ""];
+      if (name === "text") write(node, text);
+      else node.setAttribute(name, text);
+    }
+  }
+}
+
+/** A number with one decimal. Of a wrong clock it may be a large one: short, so that it fits its line. */
+export const { format: digits } = new Intl.NumberFormat(LANGUAGE, {
+  useGrouping: false,
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
+const { format: upToOneDigit } = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
 
 /**
  * A duration for people.
@@ -57,9 +104,31 @@ export function lasted(milliseconds) {
   if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 0.1) return `${Math.round(milliseconds)} ms`;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${digits(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+/**
+ * The same for an age or an axis: whole seconds, minutes and seconds, or hours and minutes; without
+ * what is zero.
+ * @param {number} milliseconds
+ */
+export function shortly(milliseconds) {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  const [large, small, unit] = seconds < 3600 ? [60, 1, "min"] : [3600, 60, "h"];
+  if (seconds < 60) return `${upToOneDigit(seconds)} s`;
+  const rest = Math.floor((seconds % large) / small);
+  return `${number(Math.floor(seconds / large))} ${unit}${rest ? ` ${rest} ${unit === "h" ? "min" : "s"}` : ""}`;
+}
+
+/**
+ * A number of bytes for people.
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${digits(bytes / 1000)} kB` : `${digits(bytes / 1e6)} MB`;
 }
 
 /**
@@ -88,7 +157,8 @@ export function moment(time) {
 /** Made only once: to make a format takes as long as to draw a row.
  * @param {3} [digits] */
 const format = (digits) =>
-  new Intl.DateTimeFormat("en-GB", {
+  new Intl.DateTimeFormat(LANGUAGE, {
+    hourCycle: "h23",
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit",

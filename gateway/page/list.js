@@ -1,71 +1,128 @@
-// The executions on the left: those of the development engine, and those that the user asked for.
+// The executions on the left, their filter, and which of them is chosen.
 
+import { goTo as setPlace, placeInAddress } from "./address.js";
+import { compareClocks, exactNow } from "./arrival.js";
+import { besideIds, showBeside, toggled } from "./beside.js";
 import { byId, element, field, write } from "./dom.js";
+import { beginRows, drawRows, watchers } from "./list_rows.js";
+import * as runs from "./runs.js";
+import { isKept } from "./session.js";
+import { problemOf, TEXTS } from "./texts.js";
 
-/** @typedef {{ id: string, status: string, workflow_id?: string, completed_at?: string | null }} Listed */
+export { named } from "./list_rows.js";
+export { find as known } from "./runs.js";
 
-const EVERY_MS = 2000;
-const WATCHED = "watched-executions";
+/** @import { Listed } from "./runs.js" */
+/** @import { Session } from "./session.js" */
 
-/** The status of each execution that the user asked for, by id.
- * @type {Map<string, string>} */
-const watched = new Map(
-  JSON.parse(sessionStorage.getItem(WATCHED) ?? "[]").map((/** @type {string} */ id) => [
-    id,
-    "watched",
-  ]),
-);
-/** @type {Listed[]} */
-let listed = [];
-/** @type {string | null} */
-let chosen = null;
+const EVERY_MS = 1000;
+const DEMO = "demo";
+const MOST_NAMES = 100;
+// A run that has ended is followed for so many milliseconds more.
+const DWELL_MS = 2500;
+
+let chosen = "";
+/** When the chosen one was seen to have ended. */
+let endedAt = Infinity;
+/** The gateway that has answered last.
+ * @type {string | null} */
+let instance = null;
 let choose = (/** @type {string} */ _id) => {};
-/** By id. Rows are kept: a button that is replaced between press and release is not clicked.
- * @type {Map<string, HTMLLIElement>} */
-const rows = new Map();
+/** @type {Session} */
+let session;
+/** What the list is narrowed to. */
+let filtered = "";
+/** Names that the list can be narrowed to.
+ * @type {Set<string>} */
+const workflows = new Set();
+const follow = /** @type {HTMLInputElement} */ (byId("follow"));
 
 /**
- * Show the list; `onChoose(id)` is called for the execution that the user chooses.
- * @param {{ isDev: boolean, onChoose: (id: string) => void }} options
+ * Show the list; `onChoose(id)` is called for the execution that the user chooses, with an empty id
+ * where none is chosen any more.
+ * @param {Session} own
+ * @param {(id: string) => void} onChoose
  */
-export function beginList({ isDev, onChoose }) {
+export function beginList(own, onChoose) {
+  session = own;
+  const { isDev } = session;
   choose = onChoose;
+  beginRows({ goTo, toggle, chosen: () => chosen, beside: besideIds });
   byId("watch").addEventListener("submit", (event) => {
     event.preventDefault();
     watch(field("watch-id").value);
     /** @type {HTMLFormElement} */ (byId("watch")).reset();
   });
-  addEventListener("hashchange", () => open(idInAddress()));
+  addEventListener("popstate", openAddress);
+  follow.addEventListener("change", () => {
+    endedAt = 0;
+    followNewest();
+    remember();
+  });
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("filters").addEventListener("change", () => {
+    filter();
+    remember();
+  });
+  follow.checked = isDev;
+  byId("following").hidden = !isDev;
+  if (!isDev) write(byId("empty-words"), TEXTS.list.none);
+  openAddress();
   if (isDev) refresh();
-  draw();
-  if (idInAddress()) open(idInAddress());
 }
 
-// After a slash, so that an element of the page (`#chosen`) is no execution.
-function idInAddress() {
-  try {
-    return decodeURIComponent(/^#\/(.*)$/.exec(location.hash)?.[1] ?? "");
-  } catch {
-    // A percent sign that encodes nothing.
-    return "";
-  }
+const wanted = () => ({
+  status: field("status-filter").value,
+  workflow: field("workflow-filter").value.trim(),
+});
+
+function filter() {
+  if (filtered !== (filtered = JSON.stringify(wanted()))) runs.followList(session, wanted(), draw);
+  draw();
+}
+
+function openAddress() {
+  const { id, status, workflow, runs: beside } = placeInAddress();
+  field("status-filter").value = status;
+  field("workflow-filter").value = workflow;
+  filter();
+  showBeside(session, beside);
+  if (id) follow.checked = false;
+  // An element of the page (`#chosen`) is no place of its own.
+  if (id || (!follow.checked && !location.hash)) open(id);
+}
+
+/** The address says what is shown; what is followed is not the user's choice. */
+const remember = () =>
+  setPlace({ ...wanted(), id: follow.checked ? "" : chosen, runs: besideIds() });
+
+/** @param {string} id */
+function toggle(id) {
+  showBeside(session, toggled(id));
+  remember();
+  draw();
 }
 
 /** @param {string} id */
 function watch(id) {
-  watched.set(id, "watched");
-  sessionStorage.setItem(WATCHED, JSON.stringify([...watched.keys()]));
+  runs.keep(id);
   goTo(id);
 }
 
-const goTo = (/** @type {string} */ id) => (location.hash = `/${encodeURIComponent(id)}`);
+/** @param {string} id */
+function goTo(id) {
+  follow.checked = false;
+  open(id);
+  remember();
+}
 
 /**
  * Go to an execution that the engine has just started.
- * @param {string} id
+ * @param {{ id: string, workflow_id: string }} started
  */
-export function showStarted(id) {
-  listed.unshift({ id, status: "running" });
+export function showStarted({ id, workflow_id }) {
+  const started = { id, workflow_id, status: "pending", simulated: true };
+  if (!runs.find(id)) runs.setHeard([started, ...runs.allHeard()]);
   goTo(id);
 }
 
@@ -73,13 +130,14 @@ export function showStarted(id) {
  * Whether the engine runs it, and takes orders for it.
  * @param {string} id
  */
-export const isSimulated = (id) => listed.some((one) => one.id === id);
+export const isSimulated = (id) => runs.find(id)?.simulated ?? false;
 
 /** @param {string} id */
 function open(id) {
-  if (!id || id === chosen) return;
+  if (id === chosen) return;
   chosen = id;
-  if (!listed.some((one) => one.id === id) && !watched.has(id)) watched.set(id, "watched");
+  endedAt = Infinity;
+  if (id) runs.ask(id);
   draw();
   choose(id);
 }
@@ -90,73 +148,110 @@ function open(id) {
  * @param {string} status
  */
 export function showStatus(id, status) {
-  if (watched.has(id)) watched.set(id, status);
-  for (const one of listed) if (one.id === id) one.status = status;
+  runs.setStatus(id, status);
+  const isOver = !["pending", "running", "paused", "unknown"].includes(status);
+  if (isOver && id === chosen) endedAt = Math.min(endedAt, Date.now());
   draw();
 }
 
+/**
+ * Say whether the gateway answers, and with `problem` what it refuses.
+ * @param {boolean} isReachable
+ * @param {string} [problem]
+ */
+export function setReachable(isReachable, problem) {
+  if (!isReachable) write(byId("list-problem"), TEXTS.list.away);
+  else if (problem !== undefined) write(byId("list-problem"), problem);
+  else if (saysAway()) write(byId("list-problem"), "");
+  drawState();
+}
+
+const saysAway = () => byId("list-problem").textContent === TEXTS.list.away;
+
 async function refresh() {
   try {
+    const from = exactNow();
     const response = await fetch("/dev/executions", { signal: AbortSignal.timeout(5000) });
+    const to = exactNow();
     if (!response.ok) throw new Error(`status ${response.status}`);
-    listed = await response.json();
-    byId("list-problem").textContent = "";
-    draw();
-    if (!chosen && !idInAddress() && listed.length) open(newest());
+    const answer = await response.json();
+    if (instance !== null && instance !== answer.instance) return startAgain();
+    compareClocks(answer.now, from, to);
+    take(answer);
+    setReachable(true);
   } catch {
-    byId("list-problem").textContent = "The list is not up to date: the gateway does not answer.";
+    setReachable(false);
   }
   setTimeout(refresh, document.hidden ? EVERY_MS * 5 : EVERY_MS);
 }
 
-const newest = () => (listed.find((one) => !one.completed_at && one.id !== "demo") ?? listed[0]).id;
-
-function draw() {
-  const ids = new Set(listed.map((one) => one.id));
-  const own = [...watched].filter(([id]) => !ids.has(id)).map(([id, status]) => ({ id, status }));
-  const wanted = [...own, ...listed].map((one) => fill(rowOf(one.id), one));
-  for (const [id, row] of rows) if (!wanted.includes(row)) rows.delete(id);
-  const list = byId("list");
-  const isSame = wanted.every((row, n) => row === list.children[n]);
-  if (isSame && list.children.length === wanted.length) return;
-  const focused = document.activeElement;
-  list.replaceChildren(...wanted);
-  if (focused instanceof HTMLElement && list.contains(focused)) focused.focus();
+/** @param {{ instance: string, executions: Listed[] }} answer */
+function take({ instance: answering, executions }) {
+  const begun = executions.some((one) => one.id === chosen);
+  // One that was started a moment ago has had no event yet.
+  const isWaiting = (/** @type {Listed} */ one) => one.id === chosen && one.status === "pending";
+  const waiting = runs.allHeard().filter((one) => isWaiting(one) && !begun);
+  instance = answering;
+  runs.setHeard([...waiting, ...executions]);
+  draw();
+  followNewest();
 }
 
-/** @param {string} id */
-function rowOf(id) {
-  const known = rows.get(id);
-  if (known) return known;
-  const parts = [element("span"), element("code", "", id), element("small")];
-  const button = element("button", "", ...parts);
-  button.type = "button";
-  button.addEventListener("click", () => goTo(id));
-  const row = element("li", "", button);
-  rows.set(id, row);
-  return row;
+/** The gateway was started again, perhaps with another Redis, other options or another page. */
+async function startAgain() {
+  const status = runs.statusOf(chosen);
+  // One that has not begun is still awaited.
+  if (status !== "pending" && !(chosen && (await isKept(session, chosen)))) {
+    runs.forgetKept();
+    history.replaceState(null, "", location.pathname);
+  }
+  location.reload();
 }
 
-/**
- * @param {HTMLLIElement} row
- * @param {Listed} execution
- */
-function fill(row, { id, status, workflow_id: workflow }) {
-  const [button] = row.children;
-  const [dot, , text] = button.children;
-  dot.className = `dot ${status}`;
-  write(text, [status, workflow].filter(Boolean).join(" · "));
-  button.setAttribute("aria-current", String(id === chosen));
-  return row;
+/** Go to the newest execution, if the user wants that: at once to one that is not simulated, else
+ * when the one that is shown has ended. */
+function followNewest() {
+  const listed = runs.allHeard();
+  if (!follow.checked || listed.length === 0) return;
+  const own = listed.find((one) => !one.simulated);
+  const at = listed.findIndex((one) => one.id === chosen);
+  if (own && (at === -1 || listed.indexOf(own) < at)) open(own.id);
+  else if (at === -1 || (listed[at].simulated && Date.now() - endedAt > DWELL_MS)) {
+    open((listed.find((one) => !one.completed_at && one.id !== DEMO) ?? listed[0]).id);
+  }
 }
 
-// The arrow keys move through the list.
-byId("list").addEventListener("keydown", (event) => {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  const buttons = [...byId("list").querySelectorAll("button")];
-  const next = buttons[buttons.findIndex((one) => one === document.activeElement) + step];
-  if (!next) return;
-  event.preventDefault();
-  next.focus();
-});
+/** Draw the list again; ages and durations grow. */
+export function draw() {
+  const listed = runs.shownRuns();
+  drawRows(listed);
+  suggest(listed);
+  write(byId("watching"), watchers(runs.find(chosen)));
+  drawState();
+}
+
+/** Say how the list arrives, where it is not live, and why there is nothing in it. */
+function drawState() {
+  const isEmpty = runs.isEmpty();
+  byId("empty").hidden = !isEmpty || runs.isFiltered();
+  byId("unchosen").hidden = !byId("empty").hidden;
+  const { error, connection } = runs.listState() ?? {};
+  const away = saysAway() ? "" : TEXTS.list.away;
+  byId("list-state").classList.toggle("problem", connection === "closed");
+  if (connection === "closed") write(byId("list-state"), error ? problemOf(error) : "");
+  else if (connection === "polling") write(byId("list-state"), TEXTS.list.polling);
+  else if (connection === "reconnecting") write(byId("list-state"), away);
+  else write(byId("list-state"), isEmpty && runs.isFiltered() ? TEXTS.list.filtered : "");
+}
+
+/** Offer the workflows that the list has shown.
+ * @param {Listed[]} listed */
+function suggest(listed) {
+  for (const { workflow_id: name } of listed) {
+    if (!name || workflows.has(name) || workflows.size === MOST_NAMES) continue;
+    workflows.add(name);
+    const option = element("option");
+    option.value = name;
+    byId("workflows").append(option);
+  }
+}

@@ -1,177 +1,159 @@
 // Executions, live: which one is chosen, its stream, and what is drawn of it and when.
 
-import { Refused, subscribeToExecution } from "/api/v1/sse/client/index.js";
-import { byId, clock, element, field, lasted, moment, shown, write } from "./dom.js";
-import { beginList, isSimulated, showStarted, showStatus } from "./list.js";
-import { drawLog } from "./log.js";
+import { Refused, subscribeToExecution } from "/api/v1/sse/client/executions.js";
+import { beginArrivals, noteArrival } from "./arrival.js";
+import { besideState, drawBeside } from "./beside.js";
+import { byId, fillTexts, write } from "./dom.js";
+import { beginList, draw as drawList, showStatus } from "./list.js";
+import { drawLog, showAll } from "./log.js";
+import { beginOrders, showOrders } from "./orders.js";
+import { drawOutcome, drawTimes } from "./outcome.js";
+import { isHere, listState } from "./runs.js";
 import { begin, signOut } from "./session.js";
+import { html, problemOf, TEXTS } from "./texts.js";
 import { drawTimeline } from "./timeline.js";
+import { beginTrials, showTrial } from "./trials.js";
+import { beginZoom } from "./zoom.js";
 
-/** @import { ExecutionPaused, Run, Subscription } from "/api/v1/sse/client/index.js" */
+/** @import { Subscription } from "/api/v1/sse/client/executions.js" */
 
 // Bars grow between events too.
 const EVERY_MS = 250;
 
-const WORDS = {
-  connecting: "connecting",
-  live: "live",
-  "catching-up": "catching up",
-  reconnecting: "reconnecting",
-  polling: "polling: no stream can be had",
-  closed: "closed: the run has ended",
-};
-
+fillTexts(html);
 const session = await begin();
 /** @type {Subscription | null} */
 let subscription = null;
-let isDrawingSoon = false;
+let ticks = 0;
+// Until when this page knows what happens, in milliseconds since 1970.
+let knownUntil = Date.now();
 
-/** @param {string} id */
+/** @param {string} id empty: none */
 function follow(id) {
   subscription?.close();
+  subscription = null;
+  byId("none").hidden = id !== "";
+  byId("run").hidden = !id;
+  byId("run").dataset.execution = id;
+  showAll();
+  if (!id) return;
+  knownUntil = Date.now();
+  beginArrivals();
   const own = subscribeToExecution(id, {
     getToken: session.getToken,
     organizationId: session.organizationId,
+    onEvent: (event) => {
+      if (own.connection === "live" && "timestamp" in event) noteArrival(event);
+    },
   });
   subscription = own;
-  own.watch(() => own === subscription && drawSoon());
-  byId("none").hidden = true;
-  byId("run").hidden = false;
-  byId("chosen-title").textContent = id;
-  field("filter").value = "";
+  own.watch(() => own === subscription && drawSoon(true));
   draw(own);
 }
 
-// Once a frame: else a burst of events would draw the whole run for each of them.
-function drawSoon() {
-  if (isDrawingSoon) return;
-  isDrawingSoon = true;
+let isSoon = false;
+let isChanged = false;
+
+/** Once a frame: else a burst of events would draw the whole run for each of them, and a tick would do it
+ * again. With `changed`, more than the time has changed.
+ * @param {boolean} changed */
+function drawSoon(changed) {
+  isChanged ||= changed;
+  if (isSoon) return;
+  isSoon = true;
   requestAnimationFrame(() => {
-    isDrawingSoon = false;
-    if (subscription) draw(subscription);
+    const own = isChanged && subscription;
+    isSoon = isChanged = false;
+    if (own) draw(own);
+    else tick();
   });
 }
 
 /** @param {Subscription} subscription */
-function draw({ run, events, executionId }) {
-  byId("status").textContent = run.status;
-  byId("status").className = run.status;
-  byId("outcome").replaceChildren(...outcome(run));
-  byId("pause").hidden = !isSimulated(executionId) || run.status !== "running";
-  byId("approve").hidden = !isSimulated(executionId) || run.status !== "paused";
-  drawTimeline(run, Date.now());
-  drawLog(events);
+function draw(subscription) {
+  const { run, executionId, connection } = subscription;
   showStatus(executionId, run.status);
+  showOrders(executionId, run.status);
+  drawBars();
+  const bytes = drawLog(eventsOf(subscription), connection === "live");
+  drawOutcome(run, bytes, knownUntil, nothingOf(subscription));
+  showTrial(subscription);
   showConnection();
+}
+
+/** Of a run whose end this page saw before, no stream brings the events again.
+ * @param {Subscription} subscription */
+const eventsOf = ({ run, events }) => (events.length ? events : run.events);
+
+/** Why there is no event: it has not begun, or a refusal, after which the client tries again. Nobody knows
+ * before the gateway answers. The last refusal is said beside the connection.
+ * @param {Subscription} subscription */
+function nothingOf({ connection, error }) {
+  if (isHere(connection)) return TEXTS.run.nothingYet;
+  return error instanceof Refused && connection !== "closed" ? problemOf(error) : "";
 }
 
 function tick() {
+  if (++ticks % 4 === 0) {
+    drawList();
+    drawBeside();
+  }
+  showConnection();
   if (!subscription) return;
   const { run } = subscription;
-  if (["running", "paused"].includes(run.status)) drawTimeline(run, Date.now());
-  showConnection();
+  if (["running", "paused"].includes(run.status)) drawBars();
+  drawTimes(run, knownUntil);
 }
 
-/** How long it took, what it waits for, what went wrong, and where the result is.
- * @param {Run} run */
-function outcome(run) {
-  const parts = [];
-  if (run.duration_ms !== null) parts.push(`It took ${lasted(run.duration_ms)}. `);
-  if (run.status === "ended") parts.push(element("span", "waiting", "Nothing says how it ended. "));
-  if (run.status === "unknown") parts.push(element("span", "waiting", "Its history is lost. "));
-  if (run.complete === false) parts.push(element("span", "waiting", missing(run)));
-  if (run.status === "paused") parts.push(element("span", "waiting", waitsFor(run)));
-  if (run.error_message) parts.push(element("span", "problem", shown(run.error_message)));
-  if (run.generated_document_id) parts.push(result(run));
-  return parts;
+// While nothing arrives, nobody knows whether a step still runs: its bar stands still.
+function drawBars() {
+  if (!subscription) return;
+  const { run, connection } = subscription;
+  const isKnown = isHere(connection);
+  if (isKnown) knownUntil = Date.now();
+  byId("run").classList.toggle("stale", !isKnown);
+  drawTimeline(run, eventsOf(subscription), knownUntil, isKnown);
 }
 
-/** @param {Run} run */
-const missing = ({ events_missing: count }) =>
-  `This is a part of the run: ${count} events are no longer kept. `;
+/** The connection of the run in focus, or else of those side by side. */
+const followed = () => subscription ?? besideState();
 
-/** @param {Run} run */
-function waitsFor(run) {
-  const paused = run.events.findLast((event) => event.type === "execution:paused");
-  const { data, timestamp } = /** @type {Partial<ExecutionPaused>} */ (paused);
-  const since = clock(moment(timestamp));
-  return `Waits for ${shown(data?.reason ?? "somebody")}${since && `, since ${since}`}.`;
-}
-
-/** @param {Run} run */
-function result(run) {
-  const urls = run.execution_logs.map(
-    ({ output }) => /** @type {{ file_url?: unknown } | null} */ (output)?.file_url,
-  );
-  const url = urls.findLast(isWeb);
-  const text = `Result: ${shown(run.generated_document_id)}`;
-  if (url === undefined) return text;
-  const link = element("a", "", text);
-  link.href = url;
-  link.rel = "noopener noreferrer";
-  link.target = "_blank";
-  return link;
-}
-
-/** A link that a producer has sent must lead to the web.
- * @param {unknown} url
- * @returns {url is string} */
-const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
+// The end of a run closes the connection too.
+const isRefused = () =>
+  subscription
+    ? subscription.status === "closed"
+    : besideState()?.connection === "closed" && besideState()?.error;
 
 function showConnection() {
-  const { connection, status, error } = subscription ?? {};
-  if (error instanceof Refused && error.status === 401 && !session.isDev) signOut();
+  for (const one of [subscription, listState(), besideState()]) {
+    const error = one?.error;
+    if (error instanceof Refused && error.status === 401 && !session.isDev) {
+      signOut(problemOf(error));
+    }
+  }
   write(byId("connection-words"), connectionWords());
-  // The end of a run closes the connection too, with another status.
-  const state = status === "closed" ? "refused" : connection;
-  byId("connection").dataset.status = state ?? "connecting";
+  const state = isRefused() ? "refused" : followed()?.connection;
+  byId("connection").dataset.status = state ?? "none";
 }
 
 function connectionWords() {
-  if (!subscription) return "no execution is chosen";
-  const { connection, status, nextTryAt, error } = subscription;
-  if (status === "closed") return error?.message ?? "closed";
+  const one = followed();
+  if (!one) return TEXTS.noneChosen;
+  const { connection, nextTryAt, error } = one;
+  if (isRefused()) return error ? problemOf(error) : TEXTS.closed;
   const left = nextTryAt === null ? 0 : Math.ceil((nextTryAt - Date.now()) / 1000);
   return connection === "reconnecting" && left > 0
-    ? `reconnecting in ${left} s`
-    : WORDS[connection];
-}
-
-/** Send an order to the engine. Returns its answer; null if it refused, and then the page shows why.
- * @param {string} path
- * @param {object} body */
-async function order(path, body) {
-  let problem = "";
-  try {
-    const headers = { "Content-Type": "application/json" };
-    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-    const document = await response.json();
-    if (response.ok) return document;
-    problem = document.message;
-  } catch {
-    problem = "The gateway does not answer: try again.";
-  } finally {
-    byId("order-problem").textContent = problem;
-  }
-  return null;
-}
-
-byId("start").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const started = await order("/dev/executions", { ending: field("ending").value });
-  if (started) showStarted(started.id);
-});
-for (const action of ["pause", "approve"]) {
-  byId(action).addEventListener("click", () => {
-    if (!subscription) return;
-    order(`/dev/executions/${encodeURIComponent(subscription.executionId)}/${action}`, {});
-  });
+    ? TEXTS.reconnectingIn(left)
+    : TEXTS.connections[connection];
 }
 
 byId("main").hidden = false;
-byId("start").hidden = !session.isDev;
 byId("sign-out").hidden = session.isDev;
-byId("sign-out").addEventListener("click", signOut);
-beginList({ isDev: session.isDev, onChoose: follow });
+byId("sign-out").addEventListener("click", () => signOut());
+if (session.hasEngine) beginOrders(() => subscription?.executionId);
+else byId("watch").querySelector("button")?.classList.add("primary");
+if (session.isDev) beginTrials(() => subscription);
+beginZoom(drawBars);
+beginList(session, follow);
 showConnection();
-setInterval(tick, EVERY_MS);
+setInterval(() => drawSoon(false), EVERY_MS);

@@ -14,12 +14,13 @@ and a browser that connects late or again gets it. In asyncio programs:
         await publisher.execution_completed("run-42", execution_time_ms=60_000)
         await publisher.publish("run-42", "invoice:sent", {"number": 7})
 
-`SyncPublisher` is the same without `await`, for Flask, Celery and plain threads.
+`SyncPublisher` is the same without `await`, for Flask, Celery and plain threads. With the URL of a
+gateway instead of Redis' (`Publisher("https://…", token=…)`) both send by HTTP.
 
 - A call returns the event's id (`1795377945746-3`) or raises: `EventRefused` for an event that is
-  not valid, `PublishFailed` when Redis has not accepted it before the deadline (5 s by default).
+  not valid, `PublishFailed` when it was not accepted before the deadline (5 s by default).
 - Retries never double an event: each call has an idempotency key, a random one unless
-  `idempotency_key` is given, which Redis keeps for five minutes.
+  `idempotency_key` is given, which is known for five minutes.
 - `restart` begins a new run under the same id. Events of the former run then raise `RunRestarted`.
 - With `min_replicas=1` it returns only when a replica of Redis has the event too, or raises
   `NotReplicated`: the event is published then, and a failover may lose it.
@@ -28,7 +29,7 @@ and a browser that connects late or again gets it. In asyncio programs:
   `flush` and `close` wait for what is left and raise if it cannot be sent. The buffer is in memory:
   it is lost when the process is killed.
 
-Any language can do the same with the scripts of `gateway.contract`.
+Any language can do the same by HTTP, or with the scripts of `gateway.contract`.
 """
 
 from gateway.contract.registration import RegistrationRefused

@@ -1,24 +1,25 @@
-"""Makes the script call that records and publishes an event of a type and data.
+"""Makes an event that can be sent from a type and data.
 
 Everything that can be wrong with an event is found here, before anything is sent.
 """
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import orjson
 
-from gateway.contract.keys import channel
-from gateway.contract.meta import kind_of
-from gateway.contract.scripts import Call, HistoryLimits, publish_call
+try:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError:
+    _PROPAGATOR = None
+else:
+    _PROPAGATOR = TraceContextTextMapPropagator()
+
 from gateway.errors import MessageRefused
 from gateway.events.ending import TerminalTypes, with_status
 from gateway.events.envelope import decode, execution_id_problem
-from gateway.events.fields import moment_of, stamp
-from gateway.events.json_edit import parse_object
+from gateway.events.fields import stamp
 from gateway.publisher.encoding import Default, Moment, encode, instant
 from gateway.publisher.retry import EventRefused, EventTooLarge
 
@@ -30,25 +31,28 @@ _ID_BYTES = len(b'"id":"-",') + 2 * 20
 
 
 class Outgoing(NamedTuple):
-    """One event, ready to be sent; repeating the call does not double it."""
+    """One event, ready to be sent; sending it again does not double it."""
 
-    idempotency_key: str
-    call: Callable[..., Call]
-    """Makes the call; *began*: see `publish_call`."""
     execution_id: str
-    restarts: bool
+    event_type: str
+    payload: bytes
+    """A JSON object without `id`, in one line."""
+    terminal_type: str
+    """`<type>=<status>` if it ends the run, else empty."""
+    idempotency_key: str
+    has_given_key: bool = False
+    """The caller has chosen the key, so the event is sent in a call of its own."""
+    restarts: bool = False
     """It begins a new run."""
-    ends: bool
-    """It ends the run."""
+    keeps: bool = False
+    """The history of the former run is kept as long as that of any ended run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composer:
     """What all events of one publisher have in common."""
 
-    channel_prefix: str
     terminal_types: TerminalTypes
-    limits: HistoryLimits
     event_max_bytes: int
     default: Default | None = None
 
@@ -60,9 +64,10 @@ class Composer:
         *,
         timestamp: Moment | None = None,
         idempotency_key: str | None = None,
-        restart_ttl_ms: int | None = None,
+        restarts: bool = False,
+        keeps: bool = False,
     ) -> Outgoing:
-        """The event; without a *timestamp* it happens now. *restart_ttl_ms*: see `publish_call`.
+        """The event; without a *timestamp* it happens now.
 
         Raises:
             EventRefused: it is no valid event.
@@ -72,21 +77,16 @@ class Composer:
         _check_type(event_type)
         key = uuid.uuid4().hex if idempotency_key is None else _checked_key(idempotency_key)
         payload = self._payload(event_type, data, stamp(instant(timestamp)))
-        terminal_type = with_status(event_type, payload, self.terminal_types)
-        call = partial(
-            publish_call,
+        return Outgoing(
             execution_id,
+            event_type,
             payload,
-            channel=channel(self.channel_prefix, execution_id),
-            idempotency_key=key,
-            terminal_type=terminal_type,
-            limits=self.limits,
-            kind=kind_of(event_type),
-            moment=moment_of(parse_object(payload), ends=terminal_type != ""),
-            restart_ttl_ms=restart_ttl_ms,
+            with_status(event_type, payload, self.terminal_types),
+            key,
+            idempotency_key is not None,
+            restarts,
+            keeps,
         )
-        restarts = restart_ttl_ms is not None
-        return Outgoing(key, call, execution_id, restarts, terminal_type != "")
 
     def _payload(self, event_type: str, data: object, timestamp: str) -> bytes:
         encoded = encode(data, self.default)
@@ -95,7 +95,8 @@ class Composer:
                 f"The event's data is not a JSON object but {_short(data)}: give a dict."
             )
         fragment = orjson.Fragment(encoded)
-        payload = orjson.dumps({"type": event_type, "data": fragment, "timestamp": timestamp})
+        event = {"type": event_type, "data": fragment, "timestamp": timestamp, **_trace()}
+        payload = orjson.dumps(event)
         size = len(payload) + _ID_BYTES
         if size > self.event_max_bytes:
             raise EventTooLarge(
@@ -121,6 +122,16 @@ def _checked_key(key: object) -> str:
             "characters."
         )
     return key
+
+
+def _trace() -> dict[str, str]:
+    """`traceparent` of the span in which this is called, if there is one."""
+    carrier: dict[str, str] = {}
+    if _PROPAGATOR is not None:
+        _PROPAGATOR.inject(carrier)
+        # That is for vendors alone, and browsers read events.
+        carrier.pop("tracestate", None)
+    return carrier
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
 """Writes the data of an event as JSON: all that `json.dumps` takes, and the usual Python values.
 Times are UTC with `Z`, to the millisecond.
 
-orjson writes ordinary data. What it refuses (keys that are not text, integers above 64 bits, half
-a surrogate pair) is first made plain by a walk, which is slower and knows the path of each value.
+orjson writes ordinary data. Data that it refuses (keys that are not text, integers above 64 bits,
+half a surrogate pair) is first converted by a walk, which is slower and knows each value's path.
 """
 
 import json  # noqa: TID251 # orjson refuses large integers and surrogates

@@ -7,7 +7,6 @@ milliseconds, by default computed. The methods of publishers differ only in what
 from abc import ABC, abstractmethod
 from typing import Generic, TypedDict, TypeVar, Unpack
 
-from gateway.contract.scripts import FORMER_RUN_TTL_MS
 from gateway.events.fields import stamp
 from gateway.publisher.composer import Composer, Outgoing
 from gateway.publisher.encoding import JsonObject, Moment, instant, milliseconds
@@ -51,7 +50,7 @@ class EventMethods(ABC, Generic[R]):
         Raises:
             EventRefused: it is no valid event; nothing was sent.
             EventTooLarge: it has too many bytes; nothing was sent.
-            PublishFailed: Redis did not accept it (a publisher).
+            PublishFailed: Redis, or the gateway, did not accept it (a publisher).
             RunRestarted: it is of a run that was restarted since (a publisher).
             BufferFull: the buffer did not accept it (a buffer).
         """
@@ -76,7 +75,8 @@ class EventMethods(ABC, Generic[R]):
             execution_id,
             type,
             data if data is not None else {},
-            restart_ttl_ms=self._composer.limits.history_ttl_ms if keep else FORMER_RUN_TTL_MS,
+            restarts=True,
+            keeps=keep,
             **sending,
         )
         return self._deliver(event)

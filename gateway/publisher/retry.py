@@ -1,10 +1,8 @@
 """The errors of publishers, and when a publisher tries again and when it gives up."""
 
 import time
+from typing import Self
 
-from redis.exceptions import AuthenticationError, DataError, RedisError, ResponseError
-
-from gateway.bus.errors import code_of, describe_redis_error
 from gateway.errors import GatewayError
 from gateway.retry import Backoff
 
@@ -18,7 +16,7 @@ class EventTooLarge(EventRefused):
 
 
 class PublishFailed(GatewayError):
-    """Redis did not accept what was sent, or its answer was lost.
+    """Redis (or the gateway) did not accept what was sent, or its answer was lost.
 
     The event may have been published all the same. Publishing it again with the `idempotency_key`
     of this error within five minutes does not double it.
@@ -32,9 +30,21 @@ class PublishFailed(GatewayError):
 class RunRestarted(PublishFailed):
     """The execution was restarted, and this event is of the former run. Do not publish it again."""
 
+    MESSAGE = (
+        "Not published: execution {} was restarted, and this event is of the former run. Stop this "
+        "worker; if it works for the new run, call `join_run` first."
+    )
+
+    @classmethod
+    def of(cls, execution_id: str, idempotency_key: str | None) -> Self:
+        """The error about an event of this execution."""
+        return cls(cls.MESSAGE.format(execution_id), idempotency_key)
+
 
 class RunForgotten(RunRestarted):
     """The execution was deleted (`sse-gateway forget`). Do not publish anything of it."""
+
+    MESSAGE = "Not published: execution {} was deleted."
 
 
 class NotReplicated(PublishFailed):
@@ -45,30 +55,30 @@ class NotReplicated(PublishFailed):
     """
 
 
-class TooFewReplicas(RedisError):
-    """One attempt: Redis has what was sent, and too few replicas do."""
-
-    def __init__(self, replicas: int, wanted: int) -> None:
-        super().__init__(
-            f"Redis has published it, but {replicas} of {wanted} replicas have it: check that they "
-            "run and follow the master."
-        )
-
-
 class BufferFull(GatewayError):
     """The buffer is full. This event was not added."""
 
 
-_TEMPORARY = frozenset([
-    "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY",
-    "TRYAGAIN",
-])  # fmt: skip
-"""A refusal with one of these codes is temporary, after a failover for example."""
+class AttemptFailed(Exception):
+    """One attempt to send something has failed; `str(error)` says what is wrong and what to do."""
 
-
-def describe(error: Exception) -> str:
-    """What is wrong, and what to do."""
-    return str(error) if isinstance(error, TooFewReplicas) else describe_redis_error(error)
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_temporary: bool,
+        detail: object = "",
+        retry_after: float = 0.0,
+        kind: type[PublishFailed] = PublishFailed,
+    ) -> None:
+        """*is_temporary*: the same call may succeed soon. *detail*: for the log. *retry_after*:
+        seconds for which the other side wants no more attempts. *kind*: of the error that the
+        caller gets, if there is no further attempt."""
+        super().__init__(problem)
+        self.is_temporary = is_temporary
+        self.detail = detail
+        self.retry_after = retry_after
+        self.kind = kind
 
 
 def backoff() -> Backoff:
@@ -82,17 +92,6 @@ def attempt_seconds(deadline: float) -> float:
     return deadline / 4
 
 
-def is_temporary(error: Exception) -> bool:
-    """Whether the same call may succeed soon, though it met *error*."""
-    match error:
-        case AuthenticationError() | DataError():
-            return False
-        case ResponseError():
-            return code_of(error) in _TEMPORARY
-        case _:
-            return True
-
-
 class RetryDeadline:
     """The time that one call has left (seconds)."""
 
@@ -101,20 +100,24 @@ class RetryDeadline:
         self._last_attempt = time.monotonic() + deadline - attempt_seconds(deadline)
         self._idempotency_key = idempotency_key
         self._backoff = backoff()
+        # What is known for sure, if a later attempt gets no answer.
+        self._published: AttemptFailed | None = None
 
-    def pause_after(self, error: Exception) -> float:
+    def pause_after(self, failure: AttemptFailed) -> float:
         """How many seconds to wait before the next attempt.
 
         Raises:
             PublishFailed: no attempt is left, or none would help.
         """
         left = self._last_attempt - time.monotonic()
-        if not is_temporary(error):
-            raise self._failed("Not published", error) from error
+        if failure.kind is NotReplicated:
+            self._published = failure
+        if not failure.is_temporary:
+            raise self._failed("Not published", failure) from failure
         if left <= 0:
-            raise self._failed(f"Not published within {self._deadline:g} s", error) from error
-        return min(self._backoff.next(), left)
+            known = self._published or failure
+            raise self._failed(f"Not published within {self._deadline:g} s", known) from failure
+        return min(max(self._backoff.next(), failure.retry_after), left)
 
-    def _failed(self, what: str, error: Exception) -> PublishFailed:
-        kind = NotReplicated if isinstance(error, TooFewReplicas) else PublishFailed
-        return kind(f"{what}. {describe(error)}", self._idempotency_key)
+    def _failed(self, what: str, failure: AttemptFailed) -> PublishFailed:
+        return failure.kind(f"{what}. {failure}", self._idempotency_key)

@@ -5,70 +5,23 @@ buffer is empty: the parent sends what waited there.
 """
 
 import atexit
-import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Self, TypeVar
 
-from redis import Connection, ConnectionPool, Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
-from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
-
-from gateway.bus.errors import REDIS_ERRORS, is_of_wrong_server
-from gateway.bus.sentinel import MOST_AGE
 from gateway.contract.registration import Registration
-from gateway.contract.scripts import Call
-from gateway.publisher.base import Buffer, Producer
+from gateway.publisher.base import Buffer, Producer, Target
 from gateway.publisher.composer import Outgoing
-from gateway.publisher.retry import RetryDeadline, RunRestarted, attempt_seconds
-from gateway.settings.redis_url import is_sentinel_url, is_tls_url, parse_sentinel_url
+from gateway.publisher.http_target import HttpTarget
+from gateway.publisher.over_http import SyncHttp
+from gateway.publisher.over_redis_sync import SyncTransport, sync_transport
+from gateway.publisher.retry import AttemptFailed, EventRefused, RetryDeadline, RunRestarted
 
 T = TypeVar("T")
-
-
-def _pool(url: str, timeout: float) -> ConnectionPool:
-    """The connections to *url*; each is opened when a command needs it.
-
-    *timeout*: seconds for a connect and for an answer.
-    """
-    options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        # The publisher retries itself.
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "driver_info": None,
-    }
-    if is_tls_url(url):
-        options["redis_connect_func"] = _greet
-    # As many connections as threads publish at the same time: none waits for a free one.
-    if not is_sentinel_url(url):
-        return ConnectionPool.from_url(url, **options)
-    given = parse_sentinel_url(url)
-    asking = {**options, **given.sentinel_options, "ssl": given.tls}
-    # All of them within an attempt.
-    asking["socket_timeout"] = asking["socket_connect_timeout"] = timeout / len(given.sentinels)
-    sentinels = Sentinel(given.sentinels, sentinel_kwargs=asking)
-    return SentinelConnectionPool(
-        given.master, sentinels, ssl=given.tls, **{**options, **given.options}
-    )
-
-
-def _greet(connection: Connection) -> None:
-    """Read one answer on each new TLS connection.
-
-    TLS 1.3 sends session tickets after the handshake. redis-py takes waiting bytes for the rest of
-    an earlier answer and drops such a connection. Reading an answer reads the tickets too.
-    """
-    connection.on_connect()
-    connection.send_command("PING", check_health=False)
-    connection.read_response()
 
 
 class SyncPublisher(Producer[str, None]):
@@ -81,23 +34,22 @@ class SyncPublisher(Producer[str, None]):
     `os._exit`, as children of a Celery pool do.
     """
 
-    def _connect(self, redis_url: str, buffer_events: int) -> None:
-        self._pool = _pool(redis_url, attempt_seconds(self._deadline))
-        self._redis = Redis.from_pool(self._pool)
-        self._answered_at = -math.inf
-        self.buffered = SyncBuffer(self._composer, buffer_events, self._deadline, self._send)
+    def _connect(self, target: Target, timeout: float) -> None:
+        self._transport: SyncHttp | SyncTransport
+        if isinstance(target, HttpTarget):
+            self._transport = SyncHttp(target, timeout)
+        else:
+            self._transport = sync_transport(target, timeout)
+        self.buffered = SyncBuffer(self, self._send)
 
     def _register(self, registration: Registration) -> None:
-        call = registration.call(self._composer.limits)
-        registration.check(self._retry(lambda: self._run(call)))
+        self._retry(lambda: self._transport.register(registration))
 
     def _close(self, timeout: float | None) -> None:
         try:
             self.buffered.close(timeout)
         finally:
-            self._redis.close()
-            if isinstance(self._pool, SentinelConnectionPool):
-                self._pool.sentinel_manager.close()
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,56 +58,21 @@ class SyncPublisher(Producer[str, None]):
         self.close()
 
     def _deliver(self, event: Outgoing) -> str:
-        return self._retry(lambda: self._send(event), event.idempotency_key)
+        [event_id] = self._retry(lambda: self._send([event]), event.idempotency_key)
+        return event_id
 
-    def _send(self, event: Outgoing) -> str:
-        with self._runs.refusals(event):
-            answer = self._run(self._runs.call(event))
-        return self._runs.published(event, answer)
+    def _send(self, events: Sequence[Outgoing]) -> list[str]:
+        ids = self._transport.publish(events, self._runs.began(events[0]))
+        self._runs.published(events, ids)
+        return ids
 
-    def _run(self, call: Call) -> bytes:
-        self._make_sure()
-        try:
-            return self._call(call)
-        except REDIS_ERRORS as error:
-            self._answered_at = -math.inf
-            if is_of_wrong_server(error):
-                # The others resolve the name again too.
-                self._pool.disconnect(inuse_connections=False)
-            raise
-
-    def _make_sure(self) -> None:
-        """As `gateway.bus.sentinel.Master.make_sure`. No thread and no lock: others may ask too."""
-        now = time.monotonic()
-        if not isinstance(self._pool, SentinelConnectionPool) or now - self._answered_at < MOST_AGE:
-            return
-        self._answered_at = now
-        # Sentinels that do not answer stop no write: the connections may work without them.
-        with suppress(*REDIS_ERRORS):
-            self._pool.get_master_address()
-
-    def _call(self, call: Call) -> bytes:
-        script, keys, arguments = call
-        if self._min_replicas:
-            # In one pipeline, so on one connection: WAIT is about what that one has written.
-            with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.eval(script.text, len(keys), *keys, *arguments)
-                pipeline.execute_command("WAIT", self._min_replicas, self._wait_ms)
-                return self._replicated(*pipeline.execute())
-        answer: bytes
-        try:
-            answer = self._redis.evalsha(script.sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            answer = self._redis.eval(script.text, len(keys), *keys, *arguments)
-        return answer
-
-    def _retry(self, call: Callable[[], T], idempotency_key: str | None = None) -> T:
+    def _retry(self, attempt: Callable[[], T], idempotency_key: str | None = None) -> T:
         deadline = RetryDeadline(self._deadline, idempotency_key)
         while True:
             try:
-                return call()
-            except REDIS_ERRORS as error:
-                pause = deadline.pause_after(error)
+                return attempt()
+            except AttemptFailed as failure:
+                pause = deadline.pause_after(failure)
             time.sleep(pause)
 
 
@@ -189,7 +106,7 @@ class SyncBuffer(Buffer[None]):
             if thread is not None:
                 # It may be in its last attempt, which has a time limit.
                 thread.join()
-            self._waiting.clear()
+            self._empty()
 
     def _deliver(self, event: Outgoing) -> None:
         with self._changed:
@@ -201,25 +118,28 @@ class SyncBuffer(Buffer[None]):
                 self._thread.start()
 
     def _drain(self) -> None:
-        while (event := self._next()) is not None:
+        while events := self._next():
             try:
-                self._send(event)
-            except REDIS_ERRORS as error:
-                self._stopped.wait(self._pause_after(error))
+                self._send(events)
+            except AttemptFailed as failure:
+                self._stopped.wait(self._pause_after(failure))
                 continue
-            except RunRestarted as refusal:
-                self._left_out(refusal)
+            except (RunRestarted, EventRefused) as refusal:
+                with self._changed:
+                    self._refused(refusal)
+                    self._changed.notify_all()
+                continue
             with self._changed:
                 self._sent()
                 self._changed.notify_all()
 
-    def _next(self) -> Outgoing | None:
-        """The event to send; None ends the thread."""
+    def _next(self) -> Sequence[Outgoing]:
+        """The events to send; none ends the thread."""
         with self._changed:
             if self._waiting and not self._stopped.is_set():
-                return self._waiting[0]
+                return self._batch()
             self._thread = None
-            return None
+            return ()
 
 
 _buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
@@ -227,7 +147,7 @@ _buffers: weakref.WeakSet[SyncBuffer] = weakref.WeakSet()
 
 def _empty_in_child() -> None:
     for buffer in list(_buffers):
-        buffer._waiting.clear()
+        buffer._empty()
         # New locks: the parent's threads may have held the old ones at the fork.
         buffer._reset()
 

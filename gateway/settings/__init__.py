@@ -2,7 +2,7 @@
 
 from gateway.events.ending import TERMINAL_TYPES
 from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
-from gateway.settings.reading import load, sources
+from gateway.settings.reading import load, raw, sources
 from gateway.settings.redis_url import EMBEDDED_REDIS, check_redis_url
 from gateway.settings.table import Settings
 
@@ -14,6 +14,7 @@ __all__ = [
     "Settings",
     "check_redis_url",
     "load",
+    "raw",
     "sources",
     "variable",
 ]

@@ -1,65 +1,27 @@
-"""The settings of access: keys, organizations, ownership, limits, origins.
+"""The settings of access: organizations, ownership, limits, origins.
 
 The gateway does not start with a weak choice, and the message says what to do.
 """
 
+import re
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from gateway.settings.checks import (
-    Networks,
-    Word,
-    Words,
-    check_url,
-    is_loopback,
-    read_text,
-    variable,
-)
-
-MIN_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""A key is at least as long as its hash (RFC 7518, section 3.2)."""
-
-Algorithm = Literal[
-    "HS256", "HS384", "HS512",
-    "RS256", "RS384", "RS512", "PS256",
-    "ES256", "ES384", "EdDSA",
-]  # fmt: skip
+from gateway.settings.checks import Networks, Word, Words, check_url, normal_origin, variable
+from gateway.settings.keys import KeySettings
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0)]
 
-_KEY_SOURCES = ("jwt_secret_file", "jwt_public_key_file", "jwks_url")
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}", re.ASCII)
+"""The name of a header or a cookie (RFC 9110, section 5.6.2)."""
 
 
-class AccessSettings(BaseModel):
+class AccessSettings(KeySettings):
     """Who may watch; a part of `Settings`."""
 
-    # Deferred: a validator of this part alone would be built, and never used.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    jwt_secret_file: Path | None = Field(
-        None, description="File with the HS secret, for systemd credentials."
-    )
-    jwt_public_key_file: Path | None = Field(
-        None, description="PEM file with the issuer's public key, or several; read again on SIGHUP."
-    )
-    jwks_url: str | None = Field(
-        None, description="Where the issuer publishes its public keys (a JWK set)."
-    )
-    jwt_secret: SecretStr | None = Field(
-        None, validate_default=True, description="Secret that HS tokens are signed with."
-    )
-    jwt_algorithms: Annotated[tuple[Algorithm, ...], Words] = Field(
-        (),
-        validate_default=True,
-        description="Algorithms that tokens may be signed with; HS256 if not set and a secret is.",
-    )
-    jwt_issuer: str | None = Field(None, description="Required `iss` of a token, if set.")
-    jwt_audience: str | None = Field(None, description="Required `aud` of a token, if set.")
     jwt_leeway_seconds: float = Field(
         10.0, ge=0, le=300, description="Clock difference allowed when a token's times are read."
     )
@@ -82,6 +44,12 @@ class AccessSettings(BaseModel):
         description="Asked under ownership `backend`: {execution_id} and {organization_id} are "
         "filled in, and the caller's own credentials are sent along.",
     )
+    backend_list_url: str | None = Field(
+        None,
+        description="Asked under ownership `backend`, with the caller's own token, which "
+        "executions of a list may be shown (POST, CONTRACT.md); {organization_id} is filled in. "
+        "Without it there are no lists then.",
+    )
     backend_timeout_seconds: Seconds = Field(
         3.0, description="How long the backend may take to answer."
     )
@@ -91,98 +59,73 @@ class AccessSettings(BaseModel):
     cors_origins: Annotated[tuple[str, ...], Words] = Field(
         (), description="Exact origins whose pages may read; * for all, without credentials."
     )
-    cors_credentials: bool = Field(
-        True,
-        validate_default=True,
-        description="Pages of those origins may send cookies along; impossible with *.",
+    cors_headers: Annotated[tuple[str, ...], Words] = Field(
+        (),
+        description="More request headers that these pages may send; x-name-* for all that begin "
+        "with x-name-.",
+    )
+    token_cookie: str | None = Field(
+        None,
+        description="Name of a cookie whose value is a token, for pages of this origin over HTTPS "
+        "and of cors_origins.",
+    )
+    cors_credentials: bool | None = Field(
+        None,
+        description="Pages of those origins may send cookies along; impossible with *. If not set, "
+        "they may where there is a token_cookie.",
     )
     max_connections: Limit = Field(
-        0, description="Most streams at once; 0 for as many as file descriptors allow."
+        0, description="Maximum streams at once; 0 for as many as file descriptors allow."
     )
     max_streams_per_organization: Limit = Field(
-        0, description="Most streams of one organization, over all gateways; 0 for any number."
+        0, description="Maximum streams of one organization, over all gateways; 0 for no limit."
     )
     max_streams_per_subject: Limit = Field(
-        0, description="Most streams of one subject of tokens; 0 for any number."
+        0, description="Maximum streams of one subject of tokens; 0 for no limit."
     )
     max_streams_per_address: Limit = Field(
-        0, description="Most streams of one client address; 0 for any number."
+        0, description="Maximum streams of one client address; 0 for no limit."
     )
     max_opens_per_second: Limit = Field(
-        0, description="Most streams that one subject may open in a second; 0 for any number."
+        0, description="Maximum streams that one subject may open in a second; 0 for no limit."
     )
     max_polls_per_second: Limit = Field(
-        0, description="Most polls of one subject in a second; 0 for any number."
+        0, description="Maximum polls of one subject in a second; 0 for no limit."
     )
     max_tickets_per_second: Limit = Field(
-        0, description="Most tickets of one subject in a second; 0 for any number."
+        0, description="Maximum tickets of one subject in a second; 0 for no limit."
+    )
+    publish: bool = Field(
+        False,
+        description="Accept events by HTTP from workers whose tokens have the right to publish.",
+    )
+    publish_claim: str = Field(
+        "scope",
+        min_length=1,
+        description="Claim with that right, as words in a text or as a list; a.b looks for b in a.",
+    )
+    publish_scope: Annotated[str, Field(min_length=1)] = Field(
+        "executions:publish", description="The word in that claim that is the right to publish."
+    )
+    max_published_events_per_subject: Limit = Field(
+        0, description="Maximum events that one subject may publish in a second; 0 for no limit."
+    )
+    max_published_events_per_organization: Limit = Field(
+        0, description="Maximum events of one organization in a second; 0 for no limit."
+    )
+    max_published_bytes_per_subject: Limit = Field(
+        0, description="Maximum bytes of events of one subject in a second; 0 for no limit."
+    )
+    max_published_bytes_per_organization: Limit = Field(
+        0, description="Maximum bytes of events of one organization in a second; 0 for no limit."
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], Networks] = Field(
         (),
-        description="Networks whose X-Forwarded-For is believed; over a unix socket it always is.",
+        description="Networks whose X-Forwarded-For is trusted; a unix socket always is.",
     )
     header_timeout_seconds: Seconds = Field(
         10.0, description="How long a new connection may take to send its request's headers."
     )
-
-    @field_validator("jwks_url")
-    @classmethod
-    def _check_jwks_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            check_url(value)
-            parts = urlsplit(value)
-            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-                raise ValueError("anyone on the network path could replace the keys: use https://")
-        return value
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _check_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """The secret itself, or the content of its file; a secret or public keys, not both."""
-        sources = [name for name in _KEY_SOURCES if info.data.get(name) is not None]
-        if len(sources) + (value is not None) > 1:
-            given = ", ".join(variable(name) for name in sources)
-            also = f"this or {given}" if value is not None else f"one of {given}"
-            raise ValueError(
-                f"tokens are checked with one kind of key: set either {also}, not both"
-            )
-        if info.data.get("jwt_secret_file") is not None:
-            value = SecretStr(read_text(info.data["jwt_secret_file"]))
-        if value is None and not sources and info.data.keys() >= set(_KEY_SOURCES):
-            raise ValueError(
-                "no key to check tokens with: set this or "
-                + ", ".join(variable(name) for name in _KEY_SOURCES)
-            )
-        if value is not None:
-            _check_length(value, "HS256")
-        return value
-
-    @field_validator("jwt_algorithms")
-    @classmethod
-    def _check_algorithms(
-        cls, value: tuple[Algorithm, ...], info: ValidationInfo
-    ) -> tuple[Algorithm, ...]:
-        """Only algorithms of the kind of key that is set (RFC 8725, section 3.1)."""
-        secret: SecretStr | None = info.data.get("jwt_secret")
-        if "jwt_secret" not in info.data:
-            return value
-        symmetric = {name for name in value if name in MIN_SECRET_BYTES}
-        if secret is None:
-            if not value or symmetric:
-                raise ValueError(
-                    "name the algorithms that your issuer signs with, such as RS256; HS algorithms "
-                    "would use the public key as a secret"
-                )
-            return value
-        if set(value) - symmetric:
-            raise ValueError(
-                "with a secret only HS256, HS384 and HS512 are possible; for the others set "
-                f"{variable('jwt_public_key_file')} or {variable('jwks_url')}"
-            )
-        value = value or ("HS256",)
-        for name in value:
-            _check_length(secret, name)
-        return value
 
     @field_validator("organization_claim")
     @classmethod
@@ -192,6 +135,13 @@ class AccessSettings(BaseModel):
                 "it is empty, so nothing would decide on organizations: name the claim, or set "
                 f"{variable('ownership')}=backend"
             )
+        return value
+
+    @field_validator("publish_scope")
+    @classmethod
+    def _check_scope(cls, value: str) -> str:
+        if any(character.isspace() for character in value):
+            raise ValueError("it is one word: leave out white space")
         return value
 
     @field_validator("backend_url")
@@ -212,37 +162,60 @@ class AccessSettings(BaseModel):
             raise ValueError("only {execution_id} and {organization_id} are filled in") from None
         return value
 
+    @field_validator("backend_list_url")
+    @classmethod
+    def _check_list_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                check_url(value.format(organization_id="x"))
+            except (LookupError, AttributeError):
+                raise ValueError("only {organization_id} is filled in") from None
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            exact = (
-                parts.scheme in ("http", "https") and origin == f"{parts.scheme}://{parts.netloc}"
-            )
-            if origin != "*" and not exact:
-                raise ValueError(
-                    f"{origin!r} is not an origin: write it like https://app.example.com"
-                )
+        """Each as browsers send it: another one would match no page."""
         if "*" in value and len(value) > 1:
             raise ValueError("* allows every origin already: write it alone, or list the origins")
+        return value if value == ("*",) else tuple(dict.fromkeys(map(normal_origin, value)))
+
+    @property
+    def publish_right(self) -> tuple[str, str] | None:
+        """The claim and the word in it that allow to publish; None if nobody may."""
+        return (self.publish_claim, self.publish_scope) if self.publish else None
+
+    @property
+    def with_cookies(self) -> bool:
+        """Whether pages of listed origins may send cookies along."""
+        if self.cors_credentials is not None:
+            return self.cors_credentials
+        return self.token_cookie is not None
+
+    @field_validator("cors_headers")
+    @classmethod
+    def _check_headers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for header in value:
+            if not _TOKEN.fullmatch(header) or "*" in header[:-1] or header == "*":
+                raise ValueError(
+                    f"{header!r} is not the name of a header: write it like x-tenant, or "
+                    "x-tenant-* for all that begin with x-tenant-"
+                )
+        return value
+
+    @field_validator("token_cookie")
+    @classmethod
+    def _check_cookie(cls, value: str | None) -> str | None:
+        if value is not None and not _TOKEN.fullmatch(value):
+            raise ValueError(f"{value!r} is not the name of a cookie: write it like __Host-session")
         return value
 
     @field_validator("cors_credentials")
     @classmethod
-    def _check_credentials(cls, value: bool, info: ValidationInfo) -> bool:
+    def _check_credentials(cls, value: bool | None, info: ValidationInfo) -> bool | None:
         if value and "*" in info.data.get("cors_origins", ()):
             raise ValueError(
                 f"with * in {variable('cors_origins')} any page could use its visitor's "
                 "credentials: list the exact origins, or set this to false"
             )
         return value
-
-
-def _check_length(secret: SecretStr, algorithm: str) -> None:
-    least = MIN_SECRET_BYTES[algorithm]
-    if len(secret.get_secret_value().encode()) < least:
-        raise ValueError(
-            f"the secret is shorter than {least} bytes, so {algorithm} can be broken (RFC 7518, "
-            f"section 3.2): make one with `openssl rand -hex {least}`"
-        )

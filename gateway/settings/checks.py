@@ -32,6 +32,14 @@ def port_or_off(value: object) -> object:
     return None if lower(value) == "off" else value
 
 
+def recording(value: object) -> object:
+    """The word for a switch: a file may have `true`."""
+    word = str(value).lower()
+    if word in ("true", "yes", "1", "t", "y"):
+        return "on"
+    return "off" if word in ("false", "no", "0", "f", "n") else word
+
+
 def networks(value: object) -> object:
     """As `words`; each must be text, since a number would be read as an address."""
     found = words(value)
@@ -40,7 +48,13 @@ def networks(value: object) -> object:
     return found
 
 
+def paths(value: object) -> object:
+    """As `words`; one path is a list of one."""
+    return (value,) if isinstance(value, Path) else words(value)
+
+
 Word = BeforeValidator(lower)
+Paths = BeforeValidator(paths)
 Words = BeforeValidator(words)
 Networks = BeforeValidator(networks)
 
@@ -68,6 +82,26 @@ def check_url(url: str) -> None:
         usable = False
     if not usable:
         raise ValueError("start it with https:// and a host name")
+
+
+def normal_origin(given: str) -> str:
+    """The origin *given* as browsers send it.
+
+    Raises:
+        ValueError: no browser sends it.
+    """
+    # yarl writes a URL as browsers do: host names in lower case and in ASCII, no default port.
+    from yarl import URL
+
+    if "*" in given:
+        raise ValueError(f"{given!r} has a *, which matches no part of a name: list each origin")
+    try:
+        url = URL(given)
+        if url == url.origin() and url.scheme in ("http", "https") and " " not in given:
+            return str(url.origin())
+    except ValueError:
+        pass
+    raise ValueError(f"{given!r} is not an origin: write it like https://app.example.com")
 
 
 def is_loopback(host: str) -> bool:

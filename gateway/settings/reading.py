@@ -1,6 +1,7 @@
 """Reads the settings: environment over TOML file over systemd's credentials over default."""
 
 import os
+import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.errors import ConfigurationError
-from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, variable
+from gateway.settings.checks import CONFIG_VARIABLE, PREFIX, read_text, variable, words
 from gateway.settings.table import Settings
 
 CREDENTIALS = ("jwt_secret", "redis_url")
 """Settings that systemd may pass as files (`LoadCredential=` of the unit), by these names."""
+
+_KEYS = {
+    "jwt_secret", "jwt_secret_file", "jwt_public_key_file", "jwks_url", "jwt_issuers"
+}  # fmt: skip
 
 _MAY_BE_EMPTY = {"organization_claim"}
 """Settings for which an empty variable is a value; another empty variable counts as not set."""
@@ -26,20 +31,24 @@ def load(config_file: Path | None = None, **overrides: Any) -> Settings:
     Raises:
         ConfigurationError: lists every mistake, each with its variable.
     """
-    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
-        config_file = Path(named)
     mistakes: list[str] = []
     given = _read(config_file, overrides, mistakes)
     # A misspelt setting that does nothing could open access.
     unknown = sorted(given.keys() - Settings.model_fields.keys())
     mistakes += [_unknown(name, given.pop(name)[0]) for name in unknown]
+    if given.get("record_bare_events", ("", ""))[1] == "only" and not _KEYS.intersection(given):
+        # A recorder checks no tokens; and nobody could make one for a secret that nobody knows.
+        given["jwt_secret"] = ("recorder", secrets.token_hex(32))
     try:
         settings = Settings.model_validate({name: value for name, (_, value) in given.items()})
     except ValidationError as error:
         for detail in error.errors():
             # Only the message: the input may be a secret.
             message = detail["msg"].removeprefix("Value error, ")
-            mistakes.append(f"{variable(str(detail['loc'][0]))}: {message}.")
+            name, *inside = map(str, detail["loc"])
+            # Of a table in a list: which one, counted from 0, and its name.
+            where = f" ({'.'.join(inside)})" if name == "jwt_issuers" and inside else ""
+            mistakes.append(f"{variable(name)}{where}: {message}.")
     if mistakes:
         raise ConfigurationError(mistakes)
     return settings
@@ -58,10 +67,33 @@ def sources(config_file: Path | None) -> dict[str, tuple[str, Any]]:
     return given
 
 
+def raw(name: str, config_file: Path | None = None) -> str | None:
+    """The setting *name* unchecked, or what the file of `<name>_file` holds (of several, a line
+    each); None if neither is given.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    given = sources(config_file)
+    if f"{name}_file" not in given:
+        value = given.get(name, ("", None))[1]
+        # Of several secrets a line each.
+        return "\n".join(map(str, value)) if isinstance(value, list) else value and str(value)
+    files = words(given[f"{name}_file"][1])
+    try:
+        return "\n".join(
+            map(read_text, map(Path, files if isinstance(files, list | tuple) else [files]))
+        )
+    except ValueError as error:
+        raise ConfigurationError([f"{variable(name + '_file')}: {error}."]) from None
+
+
 def _read(
     config_file: Path | None, overrides: Mapping[str, Any], mistakes: list[str]
 ) -> dict[str, tuple[str, Any]]:
     """The source and the value of each setting, by field name."""
+    if config_file is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        config_file = Path(named)
     given: dict[str, tuple[str, Any]] = {}
     for source, values in (
         (str(config_file), _read_file(config_file, mistakes)),
@@ -107,7 +139,8 @@ def _credentials(
         return {}
     files = {name: Path(directory) / name for name in CREDENTIALS}
     files = {name: file for name, file in files.items() if _has_content(file, mistakes)}
-    if "jwt_secret" in files and (keys := {"jwt_public_key_file", "jwks_url"}.intersection(given)):
+    others = {"jwt_public_key_file", "jwks_url", "jwt_issuers"}
+    if "jwt_secret" in files and (keys := others.intersection(given)):
         mistakes.append(
             f"{variable(min(keys))} is set, and systemd passes the credential jwt_secret; "
             "tokens are checked with one kind of key: remove one of the two."

@@ -1,1 +1,1 @@
-"""Programs around the gateway: what checks, loads, shows and reads one. No gateway needs them."""
+"""Programs that check, load, show and read a gateway. No gateway needs them."""

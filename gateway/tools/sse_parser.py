@@ -1,5 +1,6 @@
 """Parses an event stream as an EventSource does, for the tools that open streams."""
 
+from codecs import BOM_UTF8
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -8,7 +9,8 @@ _MOST_DIGITS = 10
 
 
 class Frame(NamedTuple):
-    """One event as an EventSource would dispatch it."""
+    """One event as an EventSource would dispatch it; without an `event` where a block has no data:
+    it sets only the id or the time."""
 
     event: str
     data: bytes
@@ -19,17 +21,29 @@ class Frame(NamedTuple):
 class EventStream:
     """The body of an event stream (WHATWG HTML, section 9.2.6), cut into frames."""
 
-    __slots__ = ("_after_cr", "_rest")
+    __slots__ = ("_after_cr", "_began", "_pieces")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._pieces: list[bytes] = []
+        self._began = False
         self._after_cr = False
 
     def feed(self, body: bytes) -> list[Frame]:
-        """The events that *body* completes; blocks without data are none."""
+        """The events that *body* completes, and blocks that set something without one."""
         if self._after_cr or b"\r" in body:
             body = self._with_line_feeds(body)
-        *blocks, self._rest = (self._rest + body).split(b"\n\n")
+        if not body:
+            return []
+        ends_here = body[:1] == b"\n" and self._pieces and self._pieces[-1].endswith(b"\n")
+        self._pieces.append(body)
+        # Only what is new is searched: a large event arrives in many pieces.
+        if not ends_here and b"\n\n" not in body:
+            return []
+        whole = b"".join(self._pieces)
+        if not self._began:
+            whole, self._began = whole.removeprefix(BOM_UTF8), True
+        *blocks, rest = whole.split(b"\n\n")
+        self._pieces = [rest] if rest else []
         return [frame for block in blocks if (frame := read_frame(block)) is not None]
 
     def _with_line_feeds(self, body: bytes) -> bytes:
@@ -45,7 +59,7 @@ class EventStream:
 # All tabs of an execution get the same bytes at about the same time: most frames are parsed once.
 @lru_cache(maxsize=1024)
 def read_frame(block: bytes) -> Frame | None:
-    """The event of a block of lines without its blank line, or None if it has no data."""
+    """The event of a block of lines without its blank line, or None if it sets nothing."""
     event, event_id, retry_ms = b"", None, None
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -55,12 +69,13 @@ def read_frame(block: bytes) -> Frame | None:
             data.append(value)
         elif field == b"event":
             event = value
-        elif field == b"id":
+        elif field == b"id" and b"\0" not in value:
             event_id = value.decode("utf-8", "replace")
         elif field == b"retry" and value.isdigit() and len(value) < _MOST_DIGITS:
             retry_ms = int(value)
     if not data:
-        return None
+        is_nothing = event_id is None and retry_ms is None
+        return None if is_nothing else Frame("", b"", event_id, retry_ms)
     return Frame(
         event.decode("utf-8", "replace") or "message", b"\n".join(data), event_id, retry_ms
     )

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.access.keys import FixedKeys, Key, public_key, secret_keys
+from gateway.access.keys import FixedKeys, Issuer, Key, Keys, public_key, secret_keys
 from gateway.access.tokens import TokenVerifier
 from gateway.settings.access import AccessSettings
 from tests.support import SECRET
@@ -59,7 +60,7 @@ def verifying_keys(algorithm: str, number: int = 0) -> FixedKeys:
     """What verifies what `signing_key` of the same arguments has signed."""
     key = signing_key(algorithm, number)
     if algorithm in SYMMETRIC:
-        return secret_keys(key)
+        return secret_keys([key])
     return FixedKeys([verifying_key(algorithm, number)])
 
 
@@ -88,7 +89,21 @@ def rules(*algorithms: str, **others: Any) -> AccessSettings:
 
 def verifier(algorithm: str, *, keys: Any = None, **others: Any) -> TokenVerifier:
     """A verifier that allows *algorithm* alone, by the issuer's key of it."""
-    return TokenVerifier(rules(algorithm, **others), keys or verifying_keys(algorithm))
+    return accepting(rules(algorithm, **others), keys or verifying_keys(algorithm))
+
+
+def accepting(settings: AccessSettings, keys: Keys, *clock: Callable[[], float]) -> TokenVerifier:
+    """A verifier of one issuer, as *settings* describe it, with these *keys*."""
+    return TokenVerifier(settings, [_issuer(settings, keys)], *clock)
+
+
+def replace_keys(access: TokenVerifier, keys: Keys, *algorithms: str) -> None:
+    """Make *access* accept what *keys* verify, by these *algorithms*."""
+    access.replace_issuers([_issuer(rules(*algorithms), keys)])
+
+
+def _issuer(settings: AccessSettings, keys: Keys) -> Issuer:
+    return Issuer(keys, settings.jwt_algorithms, settings.jwt_issuer, settings.jwt_audience)
 
 
 def claims(**others: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.access.jwks import JwksKeys
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import Unauthenticated
-from tests.access.issuers import ASYMMETRIC, jwk, rules, signed
+from tests.access.issuers import ASYMMETRIC, accepting, jwk, rules, signed
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +58,7 @@ async def fetched(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
     keys = JwksKeys(issuer.url)
     running = asyncio.create_task(keys.run())
     try:
-        yield TokenVerifier(rules(*ASYMMETRIC), keys)
+        yield accepting(rules(*ASYMMETRIC), keys)
     finally:
         issuer.open.set()
         running.cancel()

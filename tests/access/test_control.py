@@ -1,15 +1,19 @@
 """The door in a whole gateway: keys from an issuer's URL, and a Redis that is away."""
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jwt
 import pytest
 
+from gateway.access import jwks
 from gateway.errors import ConfigurationError
 from tests.access.issuers import jwk, signed
-from tests.access.jwks_server import Issuer, start_issuer
+from tests.access.jwks_server import Issuer, named, start_issuer
 from tests.conftest import MakeSettings, StartGateway, credentials
 from tests.harness.redis_process import RedisProcess
 from tests.harness.sse import SseReader
@@ -40,6 +44,46 @@ async def test_keys_from_a_url(start_gateway: StartGateway, issuer: Issuer) -> N
     forged = {"sub": "u", "organization_id": "acme", "exp": time.time() + 60}
     assert await status(jwt.encode(forged, jwk("RS256")["n"], algorithm="HS256")) == 401
     assert await gateway.healthy()
+    # One of 0 would say that no keys are fetched.
+    assert 0 < gateway.components.access.keys_age < 60
+
+
+async def test_a_new_key_of_the_issuer_refuses_nobody(
+    start_gateway: StartGateway, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where strangers have invented keys before: none of 24 open tabs is closed, and a tab
+    with a token of the new key opens, at once or when it asks again."""
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.3)
+    gateway = await start_gateway(
+        ownership="token", jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",)
+    )
+
+    async def status(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+        response = await gateway.session.get(gateway.stream_url("run-1"), headers=headers)
+        gateway.responses.append(response)
+        return response.status
+
+    assert [await status(named("RS256", sub=f"old-{number}")) for number in range(24)] == [200] * 24
+    issuer.keys.insert(0, jwk("RS256", 1))
+    issuer.open.clear()
+    strangers = [
+        asyncio.create_task(status(signed("RS256", 5, {"kid": f"invented-{number}"})))
+        for number in range(10)
+    ]
+    await eventually(lambda: issuer.requests == 2)
+    seen: Counter[int] = Counter()
+
+    async def opens(number: int) -> bool:
+        seen[found := await status(named("RS256", 1, sub=f"new-{number}"))] += 1
+        return found == 200
+
+    tabs = [asyncio.create_task(eventually(partial(opens, number))) for number in range(24)]
+    issuer.open.set()
+    await asyncio.gather(*tabs)
+    assert set(seen) <= {200, 503}
+    assert set(await asyncio.gather(*strangers)) <= {401, 503}
+    assert len(gateway.components.hub) == 48
 
 
 async def test_unfetched_keys_are_unavailable(start_gateway: StartGateway, issuer: Issuer) -> None:
@@ -130,6 +174,7 @@ async def test_another_jwks_url_needs_a_restart(
 ) -> None:
     """To change between a secret and an issuer's URL takes a restart, and says so."""
     gateway = await start_gateway(ownership="token")
+    assert gateway.components.access.keys_age == 0
     other = make_settings(
         jwt_secret=None, jwks_url="https://login.example/keys", jwt_algorithms=("RS256",)
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,10 +10,18 @@ import pytest
 
 from gateway.access import jwks
 from gateway.access.jwks import JwksKeys
-from gateway.access.keys import MAX_TRIED
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import Unavailable
-from tests.access.issuers import ASYMMETRIC, jwk, rules, signed, verifying_keys
+from gateway.settings.keys import MAX_TRIED
+from tests.access.issuers import (
+    ASYMMETRIC,
+    accepting,
+    jwk,
+    replace_keys,
+    rules,
+    signed,
+    verifying_keys,
+)
 from tests.access.jwks_server import Issuer, fetched, named, passes, start_issuer
 from tests.support import eventually
 
@@ -121,30 +130,92 @@ async def test_pauses_grow_while_the_issuer_is_down(
         assert longest / 2 <= pause <= longest
 
 
-async def test_an_unknown_kid_fetches_once(
-    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unknown `kid` fetches the keys again, once for all who ask, and rarely."""
+async def test_an_unknown_kid_fetches_once(issuer: Issuer, access: TokenVerifier) -> None:
+    """An unknown `kid` fetches the keys again, once for all who ask. What the issuer does not
+    publish is not asked for again at once."""
     invented = signed("RS256", 5, {"kid": "invented"})
     for _ in range(5):
         assert not await passes(access, invented)
-    assert issuer.requests == 1, "too soon after the last one"
+    assert issuer.requests == 2
 
-    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     issuer.keys.append(jwk("RS256", 1))
     issuer.open.clear()
+    another = signed("RS256", 5, {"kid": "another"})
     asking = [asyncio.create_task(passes(access, named("RS256", 1))) for _ in range(50)]
-    asking += [asyncio.create_task(passes(access, invented)) for _ in range(50)]
-    await eventually(lambda: issuer.requests == 2)
+    asking += [asyncio.create_task(passes(access, another)) for _ in range(50)]
+    await eventually(lambda: issuer.requests == 3)
     assert await passes(access, named("RS256")), "a known key does not wait"
     issuer.open.set()
     assert await asyncio.gather(*asking) == [True] * 50 + [False] * 50
-    assert issuer.requests == 2
-
-    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 30.0)
     for _ in range(5):
-        assert not await passes(access, invented)
-    assert issuer.requests == 2
+        assert not await passes(access, another)
+    assert issuer.requests == 3
+
+
+async def test_an_invented_kid_delays_a_new_one_and_refuses_none(
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While strangers invent one `kid` after the other, the issuer is asked rarely, and a token
+    with a new key is held, or may come again; it is never refused."""
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.2)
+    monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def invent() -> None:
+        for number in itertools.count():
+            with contextlib.suppress(Unavailable):
+                assert not await passes(access, signed("RS256", 5, {"kid": f"i-{number}"}))
+
+    strangers = [asyncio.create_task(invent()) for _ in range(5)]
+    await eventually(lambda: issuer.requests >= 1 + jwks.REFETCH_BURST)
+    issuer.keys.append(jwk("RS256", 1))
+    outcomes = []
+
+    async def good() -> bool:
+        try:
+            outcomes.append(await passes(access, named("RS256", 1)))
+        except Unavailable:
+            return False
+        return True
+
+    await eventually(good)
+    assert outcomes == [True]
+    for stranger in strangers:
+        stranger.cancel()
+    await asyncio.wait(strangers)
+    assert issuer.requests <= 2 + jwks.REFETCH_BURST + (loop.time() - began) / 0.2
+
+    # Held, where the next fetch is near.
+    monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 5.0)
+    issuer.keys.append(jwk("RS256", 2))
+    assert await passes(access, named("RS256", 2))
+
+
+async def test_a_kid_that_was_absent_is_asked_for_again_later(
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer may publish a key after it has signed with it."""
+    monkeypatch.setattr(jwks, "ABSENT_SECONDS", 0.05)
+    assert not await passes(access, named("RS256", 1))
+    issuer.keys.append(jwk("RS256", 1))
+
+    async def good() -> bool:
+        return await passes(access, named("RS256", 1))
+
+    await eventually(good)
+    assert issuer.requests == 3
+
+
+async def test_few_absent_kids_are_remembered(
+    issuer: Issuer, access: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is forgotten, and asked for again."""
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
+    monkeypatch.setattr(jwks, "MAX_ABSENT", 2)
+    for kid, requests in (("a", 2), ("b", 3), ("c", 4), ("c", 4), ("b", 4), ("a", 5)):
+        assert not await passes(access, signed("RS256", 5, {"kid": kid}))
+        assert issuer.requests == requests, kid
 
 
 async def test_a_known_kid_fetches_nothing(
@@ -185,14 +256,14 @@ async def test_keys_are_refreshed(issuer: Issuer, monkeypatch: pytest.MonkeyPatc
         token = named("RS256")
         assert await passes(access, token)
         await eventually(lambda: issuer.requests > 3)
-        assert access.keys.generation == 1
+        assert access.issuers[0].keys.generation == 1
         issuer.keys = [jwk("RS256", 1)]
 
         async def refused() -> bool:
             return not await passes(access, token)
 
         await eventually(refused)
-        assert access.keys.generation == 2
+        assert access.issuers[0].keys.generation == 2
 
 
 async def test_an_unknown_kid_joins_a_refresh(
@@ -219,7 +290,7 @@ async def test_keys_replaced_during_a_verification(issuer: Issuer) -> None:
     async with fetched(issuer) as access:
         verifying = asyncio.create_task(access.verify(token))
         await eventually(lambda: issuer.requests)
-        access.replace_keys(verifying_keys("RS256", 1), ("RS256",))
+        replace_keys(access, verifying_keys("RS256", 1), "RS256")
         issuer.open.set()
         assert (await verifying).subject == "ada"
         assert not await passes(access, token)
@@ -231,6 +302,6 @@ async def test_a_dead_fetch_task_is_unavailable(
 ) -> None:
     """If the task that fetches has died, a request does not wait without end."""
     monkeypatch.setattr(jwks, "MAX_WAIT_SECONDS", 0.05)
-    access = TokenVerifier(rules("RS256"), JwksKeys(issuer.url))
-    with pytest.raises(Unavailable, match="not being fetched"):
+    access = accepting(rules("RS256"), JwksKeys(issuer.url))
+    with pytest.raises(Unavailable, match="could not be fetched yet"):
         await access.verify(named("RS256"))

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.access.control import create_keys
+from gateway.access.control import create_issuers
 from gateway.access.jwks import JwksKeys
-from gateway.access.keys import MAX_TRIED
 from gateway.access.tokens import TokenVerifier
 from gateway.errors import ConfigurationError, Unauthenticated
 from gateway.settings import Settings, load
+from gateway.settings.keys import MAX_TRIED
 from tests.access.issuers import ASYMMETRIC, pair, pem, signed, signing_key
 from tests.support import SECRET
 
@@ -32,7 +32,7 @@ def pem_settings(file: Path, *blocks: str, algorithms: str = ALL, **others: Any)
 
 
 def verifier(settings: Settings) -> TokenVerifier:
-    return TokenVerifier(settings, create_keys(settings))
+    return TokenVerifier(settings, create_issuers(settings))
 
 
 @pytest.fixture
@@ -98,27 +98,27 @@ def test_a_bad_file_is_refused(file: Path, content: Callable[[], str], why: str)
     """A file with anything but sound public keys is a mistake that names the setting; with sound
     ones it is not."""
     with pytest.raises(ConfigurationError, match=why) as caught:
-        create_keys(pem_settings(file, content()))
+        create_issuers(pem_settings(file, content()))
     assert "GATEWAY_JWT_PUBLIC_KEY_FILE" in str(caught.value)
     lines = [line for line in content().splitlines() if line and "-----" not in line]
     assert not any(line in str(caught.value) for line in lines)
-    create_keys(pem_settings(file, good()))
+    create_issuers(pem_settings(file, good()))
 
 
 def test_a_key_without_an_allowed_algorithm_is_refused(file: Path) -> None:
     """A key for algorithms that are not allowed is a mistake: no token could use it."""
     with pytest.raises(ConfigurationError, match="ES256, which is not allowed"):
-        create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
-    create_keys(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
+        create_issuers(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256"))
+    create_issuers(pem_settings(file, good(), pem(pair("P-256")), algorithms="RS256,ES256"))
 
 
 def test_a_missing_file_is_refused(file: Path) -> None:
     """A file that is not there is a mistake like any other, also when it is read again."""
     settings = pem_settings(file, good())
-    create_keys(settings)
+    create_issuers(settings)
     file.unlink()
     with pytest.raises(ConfigurationError, match=r"FILE: .*cannot be read"):
-        create_keys(settings)
+        create_issuers(settings)
 
 
 async def test_a_reload_reads_the_file_again(file: Path) -> None:
@@ -129,11 +129,11 @@ async def test_a_reload_reads_the_file_again(file: Path) -> None:
 
     file.write_text("")
     with pytest.raises(ConfigurationError):
-        access.replace_keys(create_keys(settings), settings.jwt_algorithms)
+        access.replace_issuers(create_issuers(settings))
     assert (await access.verify(signed("RS256"))).subject == "ada"
 
     file.write_text(pem(pair("RSA", 1)))
-    access.replace_keys(create_keys(settings), settings.jwt_algorithms)
+    access.replace_issuers(create_issuers(settings))
     assert (await access.verify(signed("RS256", 1))).subject == "ada"
     with pytest.raises(Unauthenticated):
         await access.verify(signed("RS256"))
@@ -141,9 +141,11 @@ async def test_a_reload_reads_the_file_again(file: Path) -> None:
 
 async def test_a_secret_verifies_hs_algorithms() -> None:
     """A secret is good for the HS algorithms that are allowed, and that it is long enough for."""
-    (key,) = await create_keys(load(None, jwt_secret=SECRET)).candidates("HS256", None)
+    [issuer] = create_issuers(load(None, jwt_secret=SECRET))
+    (key,) = await issuer.keys.candidates("HS256", None)
     assert key.algorithms == {"HS256"}
-    (key,) = await create_keys(load(None, jwt_secret=SECRET * 2)).candidates("HS512", None)
+    [issuer] = create_issuers(load(None, jwt_secret=SECRET * 2))
+    (key,) = await issuer.keys.candidates("HS512", None)
     assert key.algorithms == {"HS256", "HS384", "HS512"}
     assert SECRET not in repr(key)
 
@@ -151,9 +153,9 @@ async def test_a_secret_verifies_hs_algorithms() -> None:
 def test_a_public_key_is_not_a_secret() -> None:
     """A public key is not a secret; the message says what to do, and does not quote the key."""
     with pytest.raises(ConfigurationError, match=r"GATEWAY_JWT_SECRET: .*openssl rand") as caught:
-        create_keys(load(None, jwt_secret=good()))
+        create_issuers(load(None, jwt_secret=good()))
     assert "BEGIN" not in str(caught.value)
-    create_keys(load(None, jwt_secret=SECRET))
+    create_issuers(load(None, jwt_secret=SECRET))
 
 
 async def test_settings_are_required_of_tokens(file: Path) -> None:
@@ -185,4 +187,5 @@ async def test_settings_are_required_of_tokens(file: Path) -> None:
 def test_a_jwks_url_makes_fetched_keys() -> None:
     """A JWKS URL makes keys that are fetched."""
     settings = load(None, jwks_url="https://issuer.example/jwks.json", jwt_algorithms="RS256")
-    assert isinstance(create_keys(settings), JwksKeys)
+    [issuer] = create_issuers(settings)
+    assert isinstance(issuer.keys, JwksKeys)

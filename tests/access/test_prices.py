@@ -10,14 +10,16 @@ import jwt
 import pytest
 
 from gateway.access import tokens
-from gateway.access.keys import MAX_TRIED, FixedKeys
+from gateway.access.keys import FixedKeys
 from gateway.access.lru_cache import LruCache
 from gateway.access.policy import Credentials
 from gateway.access.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from gateway.errors import Unauthenticated
+from gateway.settings.keys import MAX_TRIED
 from tests.access.issuers import (
     ALGORITHMS,
     ASYMMETRIC,
+    accepting,
     payload,
     raw,
     rules,
@@ -120,7 +122,7 @@ async def test_a_bad_token_costs_little(kind: str, algorithm: str) -> None:
     keys = verifying_keys(algorithm, 1)
     if algorithm in ASYMMETRIC:
         keys = FixedKeys([verifying_key(algorithm, number) for number in range(1, MAX_TRIED + 1)])
-    access = TokenVerifier(rules(algorithm), keys)
+    access = accepting(rules(algorithm), keys)
     small, large = [BAD[kind](algorithm, size) for size in (2400, 4800)]
     assert len(large) <= MAX_TOKEN_BYTES
     assert await cost(access, large) < 0.020

@@ -32,6 +32,13 @@ def test_a_seconds_worth_may_come_at_once() -> None:
     assert rate.take("user-2", 10.0)
 
 
+def test_what_counts_more_than_once_costs_more() -> None:
+    """And is never more than a second's worth, which is always possible."""
+    rate = RateLimiter(6)
+    assert [rate.take(WHO, 10.0, times) for times in (5, 5, 1, 1)] == [True, False, True, False]
+    assert [RateLimiter(3).take(WHO, 10.0, 5), RateLimiter(0).take(WHO, 10.0, 5)] == [True, True]
+
+
 def test_idle_subjects_take_no_memory() -> None:
     """Subjects that came once are dropped."""
     rate = RateLimiter(5)

@@ -205,7 +205,8 @@ class Tenants:
             if response.status != 200:
                 return response.status, []
             seen = await SseReader(response).rest()
-            return 200, [event.json()["data"] for event in seen if event.id is not None]
+            events = (one for one in seen if one.id is not None and one.event != "connected")
+            return 200, [event.json()["data"] for event in events]
 
     async def _poll(
         self, action: Action, headers: dict[str, str]

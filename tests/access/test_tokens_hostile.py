@@ -4,12 +4,24 @@ import json
 import time
 from typing import Any
 
+import jwt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.access.claims import faults
+from gateway.access.keys import Issuer
 from gateway.errors import Forbidden, Unauthenticated
-from tests.access.issuers import ALGORITHMS, claims, raw, raw_claims, signed, verifier
+from tests.access.issuers import (
+    ALGORITHMS,
+    claims,
+    raw,
+    raw_claims,
+    signed,
+    signing_key,
+    verifier,
+    verifying_keys,
+)
 from tests.support import SECRET
 
 SOON = int(time.time()) + 3600
@@ -24,7 +36,7 @@ PAYLOADS = [
         "Infinity", "NaN", "1e400", "true", "null", '"1"', "[]", "9" * 400,
     )),
     *(f'{{{ACME},"exp":{SOON},"{name}":{value}}}' for name in ("sub", "jti") for value in (
-        "1", "null", "true", "[]", "{}", '["ada"]', r'"\ud800"', r'"a\udfffb"',
+        "1.5", "true", "[]", "{}", '["ada"]', r'"\ud800"', r'"a\udfffb"',
     )),
     rf'{{"organization_id":"\ud800","exp":{SOON}}}',
     rf'{{"organization_id":["acme","\ud800"],"exp":{SOON}}}',
@@ -131,6 +143,83 @@ async def test_any_claims_pass_or_are_refused(payload: dict[str, Any]) -> None:
     await _only_refused(token, jwt_issuer="ours", jwt_audience="ours")
 
 
+wild: st.SearchStrategy[Any] = st.sampled_from(
+    [True, None, "soon", "9" * 20, -1, 1e12, 1e308, 10**400, float("nan"), float("inf"), [], {}]
+)
+moments = st.sampled_from([-(10**6), -40, -20, 20, 40, 10**6]) | st.floats(100, 10**6)
+
+
+def dates(good: int) -> st.SearchStrategy[Any]:
+    """Dates, those that are *good* seconds from now the most."""
+    seconds = st.just(good) | st.just(good) | moments
+    return st.one_of(seconds.map(lambda one: time.time() + one), seconds.map(_whole), wild)
+
+
+def _whole(seconds: float) -> int:
+    return int(time.time() + seconds)
+
+
+issuers = st.just("ours") | st.sampled_from(["theirs", "", None, 1, ["ours"]])
+audiences = issuers | st.lists(issuers, max_size=3)
+dated = st.fixed_dictionaries(
+    {"exp": dates(600) | st.just(...)},
+    optional={"nbf": dates(-600), "iat": dates(-600), "iss": issuers, "aud": audiences},
+)
+wanted = st.sampled_from([None, "ours"])
+
+
+@pytest.mark.fuzz
+@given(dated, st.sampled_from([0.0, 30.0]), wanted, wanted)
+@example({"exp": 4_000_000_000, "nbf": True}, 0.0, None, None)
+@example({"exp": 4_000_000_000, "aud": ["ours", 1]}, 0.0, None, "ours")
+async def test_claims_are_checked_as_pyjwt_checks_them(
+    given_claims: dict[str, Any], leeway: float, issuer: str | None, audience: str | None
+) -> None:
+    """What the gateway accepts, PyJWT accepts; and the reverse where all dates are numbers from
+    1970 to 9999, which PyJWT does not ask for."""
+    given_claims = {name: value for name, value in given_claims.items() if value is not ...}
+    token = raw_claims(json.dumps({"organization_id": "acme", **given_claims}))
+    settings = {"jwt_leeway_seconds": leeway, "jwt_issuer": issuer, "jwt_audience": audience}
+    try:
+        await verifier("HS256", **settings).verify(token)
+        is_accepted = True
+    except Unauthenticated:
+        is_accepted = False
+    try:
+        jwt.decode(
+            token,
+            signing_key("HS256"),
+            ["HS256"],
+            issuer=issuer,
+            audience=audience,
+            leeway=leeway,
+            options={"require": ["exp"], "verify_aud": audience is not None},
+        )
+        is_valid = True
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        is_valid = False
+    found = [given_claims[name] for name in ("exp", "nbf", "iat") if name in given_claims]
+    if all(type(one) in (int, float) and 0 <= one <= 253402300799 for one in found):
+        assert is_accepted == is_valid
+    else:
+        assert not is_accepted
+
+
+def test_a_token_ends_with_the_second_of_its_exp() -> None:
+    """A token is good before `exp`, and from `nbf` and `iat` on (RFC 7519, section 4.1)."""
+    issuer = Issuer(verifying_keys("HS256"), ("HS256",), None, None)
+    for claim, before, at, after in (
+        ("exp", "", "expired", "expired"),
+        ("nbf", "not_yet_valid", "", ""),
+        ("iat", "not_yet_valid", "", ""),
+    ):
+        for leeway in (0.0, 30.0):
+            begin = 1000.0 + (leeway if claim == "exp" else -leeway)
+            for now, reason in ((begin - 0.5, before), (begin, at), (begin + 0.5, after)):
+                faulty = faults({"exp": 2000, claim: 1000}, issuer, leeway, now)
+                assert [one.reason for one in faulty] == [reason] * bool(reason), (claim, now)
+
+
 @pytest.mark.fuzz
 @given(st.binary(), st.binary())
 async def test_any_bytes_are_refused(header: bytes, payload: bytes) -> None:
@@ -162,7 +251,8 @@ async def test_all_refusals_say_the_same() -> None:
     token = signed("HS256", 1)
     with pytest.raises(Unauthenticated) as caught:
         await access.verify(token)
-    (key,) = await access.keys.candidates("HS256", None)
+    [issuer] = access.issuers
+    (key,) = await issuer.keys.candidates("HS256", None)
     assert SECRET in str(key.material)
     shown = [repr(caught.value), repr(caught.value.__cause__), repr(access), repr(key)]
     assert not [text for text in shown if SECRET in text or token in text]

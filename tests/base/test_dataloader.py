@@ -58,11 +58,13 @@ async def test_batches_keep_a_pause() -> None:
     """Trips one after the other keep a distance, so that they fill; a first one goes at once, and
     one that is full already."""
     oracle = Oracle(at_once=2)
-    asked = asyncio.get_running_loop().time()
-    await asyncio.gather(*map(oracle.trips.ask, "abcde"))
-    first, second, third = oracle.began
-    assert first - asked < PAUSE
-    assert second - first < PAUSE
+    answers = asyncio.gather(*map(oracle.trips.ask, "abcde"))
+    # By steps of the event loop: on a busy machine one of these may take longer than the pause.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert oracle.asked[:2] == [["a", "b"], ["c", "d"]]
+    await answers
+    _, second, third = oracle.began
     assert third - second >= PAUSE * 0.9
 
 

@@ -17,6 +17,7 @@ RIGHT = [
     "redis:///1",
     "redis://[::1]:6379/0?client_name=gateway",
     "rediss://user:hu%2Fsh@redis.example.com:6380/0?ssl_check_hostname=false",
+    "redis://localhost:6379/0?protocol=2&health_check_interval=5",
     "unix:///run/redis/redis.sock?db=2",
     "unix://user:hush@/run/redis/redis.sock",
     "embedded://",
@@ -32,7 +33,14 @@ WRONG = [
     ("redis://:[hush@localhost/0", "special character of the password"),
     ("redis://localhost:hush/0", "special character of the password"),
     ("redis://localhost:6379/hush", "number of a database"),
-    ("redis://localhost/0?protocol=3", "not supported there: protocol"),
+    ("redis://localhost/0?protocol=3", "there: protocol (leave it out, since it changes what"),
+    ("redis://localhost/0?socket_timeout=3", "socket_timeout (leave it out, since the gateway has"),
+    (
+        "redis://localhost/0?max_connections=3",
+        "max_connections (leave it out; the gateway's own is",
+    ),
+    ("redis://localhost/0?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs (start the URL with rediss://"),
+    ("rediss://localhost/0?ssl_cert_reqs=CERT_SOME", "ssl_cert_reqs"),
     ("redis://localhost/0?ssl_ca_certs=/nowhere", "not supported there: ssl_ca_certs"),
     ("redis://localhost/0?sentinel_password=hush", "not supported there: sentinel_password"),
     ("redis://localhost/0?health_check_interval=hush", "health_check_interval"),
@@ -69,6 +77,16 @@ def test_an_invalid_url_is_explained_without_its_password(
     assert mistake.startswith("REDIS_URL: ")
     assert remedy in mistake
     assert not any(secret in mistake for secret in SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("celerys", "meant"),
+    [("CERT_NONE", "none"), ("CERT_OPTIONAL", "optional"), ("ssl.CERT_REQUIRED", "required")],
+)
+def test_celerys_words_for_certificates_are_understood(celerys: str, meant: str) -> None:
+    url = "rediss://localhost/0?ssl_cert_reqs={}&db=1"
+    given = url.format(celerys)
+    assert load(None, redis_url=given, jwt_secret=SECRET).redis_url == url.format(meant)
 
 
 def test_a_bad_certificate_is_found_at_the_start(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ WRONG = [
     ({"GATEWAY_LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL"),
     ({"GATEWAY_TERMINAL_TYPES": " , "}, "GATEWAY_TERMINAL_TYPES"),
     ({"GATEWAY_CORS_ORIGINS": "app.example.com"}, "GATEWAY_CORS_ORIGINS"),
-    ({"GATEWAY_CORS_ORIGINS": "https://app.example.com/"}, "GATEWAY_CORS_ORIGINS"),
+    ({"GATEWAY_CORS_ORIGINS": "https://app.example.com/app"}, "GATEWAY_CORS_ORIGINS"),
     ({"GATEWAY_CORS_ORIGINS": "*, https://app.example.com"}, "GATEWAY_CORS_ORIGINS"),
     ({"REDIS_URL": "http://localhost"}, "REDIS_URL"),
     ({"GATEWAY_JWT_SECRET": "short"}, "GATEWAY_JWT_SECRET"),
@@ -38,7 +38,14 @@ WEAK = [
     ({"GATEWAY_JWT_ALGORITHMS": "none"}, "GATEWAY_JWT_ALGORITHMS"),
     ({"GATEWAY_JWT_PUBLIC_KEY_FILE": "key.pem"}, "not both"),
     ({"GATEWAY_JWKS_URL": "https://login.example/keys"}, "not both"),
-    ({"GATEWAY_CORS_ORIGINS": "*"}, "GATEWAY_CORS_CREDENTIALS: with \\*"),
+    (
+        {"GATEWAY_CORS_ORIGINS": "*", "GATEWAY_CORS_CREDENTIALS": "true"},
+        "GATEWAY_CORS_CREDENTIALS: with \\*",
+    ),
+    ({"GATEWAY_CORS_HEADERS": "x-a, *"}, "GATEWAY_CORS_HEADERS: '\\*' is not the name"),
+    ({"GATEWAY_CORS_HEADERS": "x-*-a"}, "GATEWAY_CORS_HEADERS: .* write it like x-tenant"),
+    ({"GATEWAY_CORS_HEADERS": "x a"}, "GATEWAY_CORS_HEADERS: .* write it like x-tenant"),
+    ({"GATEWAY_TOKEN_COOKIE": "a=b"}, "GATEWAY_TOKEN_COOKIE: .* write it like __Host-session"),
     ({"GATEWAY_ORGANIZATION_CLAIM": ""}, "GATEWAY_OWNERSHIP=backend"),
     ({"GATEWAY_OWNERSHIP": "backend"}, "GATEWAY_BACKEND_URL"),
     ({"GATEWAY_BACKEND_URL": "https://app.example"}, "execution_id"),
@@ -244,3 +251,26 @@ def test_every_setting_is_described() -> None:
         assert name == "jwt_secret" or field.description
         assert (field.description or "x.").endswith(".")
         assert variable(name).isupper()
+
+
+def test_origins_are_written_as_browsers_send_them() -> None:
+    """What differs only in its spelling would match no page."""
+    given = (
+        "https://App.Example.com:443, HTTP://localhost:80/,https://bücher.example,http://[::1]:3000"
+    )
+    assert load(None, jwt_secret=SECRET, cors_origins=given).cors_origins == (
+        "https://app.example.com",
+        "http://localhost",
+        "https://xn--bcher-kva.example",
+        "http://[::1]:3000",
+    )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://*.example.com", "app.example.com", "null", "https://a.example/x", "https://"],
+)
+def test_an_origin_that_no_page_has_is_refused(origin: str) -> None:
+    """A wildcard within a name too: origins are compared as a whole."""
+    with pytest.raises(ConfigurationError, match=r"GATEWAY_CORS_ORIGINS: .* (origin|each)"):
+        load(None, jwt_secret=SECRET, cors_origins=origin)

@@ -51,7 +51,8 @@ async def test_a_function_that_fails_harms_no_other(
         assert f"The {NAME} has failed" in record.message
         is_broken = False
         await eventually(lambda: not ticker.failures)
-    assert failed.keys() == {NAME}
+    assert {name for name, times in failed.items() if times} == {NAME}
+    assert failed["other"] == 0
 
 
 async def test_a_coroutine_that_takes_long_delays_no_other() -> None:
@@ -80,18 +81,20 @@ async def test_a_late_tick_is_observed() -> None:
     metrics = Metrics()
     ticker = Ticker(metrics.loop_lag, Counter())
     calls: list[float] = []
+    held_up = 0.2
 
     def called() -> None:
         calls.append(time.monotonic())
         if len(calls) == 1:
-            time.sleep(0.2)
+            time.sleep(held_up)
 
     ticker.every(FAST, "function", called)
     task = asyncio.create_task(ticker.run())
     await eventually(lambda: len(calls) >= 4)
     task.cancel()
     assert 0.15 < metrics.loop_lag.sum < 5
-    assert calls[3] - calls[1] > FAST
+    # The second call is when the loop goes on, or later; the third one may follow at once.
+    assert calls[3] - calls[0] > held_up + FAST
 
 
 async def test_events_get_their_turn_between_parts() -> None:

@@ -10,19 +10,20 @@ import socket
 import sys
 import time
 
+from gateway.contract.keys import PublishTo, channels_of
 from gateway.contract.scripts import PUBLISH, HistoryLimits, publish_call
-from tests.bench.stage import Envelopes, command, message
+from tests.bench.messages import Envelopes, command, message
 
 _PAUSE = 0.0002
 """Seconds that are slept when nothing is due: short of what the kernel makes of it anyway."""
 
 
-def script(name: bytes, number: int) -> bytes:
+def script(name: bytes, number: int, to: PublishTo, *, in_cluster: bool) -> bytes:
     """An event as `Publisher` appends and publishes it."""
     call = publish_call(
         name.decode(),
         message(),
-        channel=f"execution:{name.decode()}",
+        **channels_of(to, "execution:", name.decode(), in_cluster=in_cluster)._asdict(),
         terminal_type="",
         idempotency_key=str(number),
         limits=HistoryLimits(),
@@ -46,7 +47,7 @@ def main() -> None:
             for number, published in enumerate(envelopes.make(first, first + due - done), first):
                 name = names[number % len(names)]
                 redis.sendall(
-                    script(name, number)
+                    script(name, number, asked["to"], in_cluster=asked["in_cluster"])
                     if asked.get("script")
                     else command(b"PUBLISH", b"execution:" + name, published)
                 )
@@ -54,6 +55,10 @@ def main() -> None:
             if select.select([redis], [], [], 0)[0]:
                 redis.recv(2**16)
             time.sleep(_PAUSE)
+        # Closed with answers unread, it would lose what Redis has not come to yet.
+        redis.shutdown(socket.SHUT_WR)
+        while redis.recv(2**16):
+            pass
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ The gateway has everything switched on: tokens, registry, ids, recording, histor
 """
 
 import asyncio
+import compileall
 import json
 import os
 import resource
 import secrets
-import time
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from gateway.bus import scripts
+from gateway.contract.keys import PublishTo, channels_of
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
 from gateway.process import tune_gc
 from tests.bench.figures import Figure
+from tests.bench.messages import Envelopes, Publisher, message
 from tests.bench.processes import ROOT, cores, floor_program, python
-from tests.bench.tabs import STAMP, Crowd
+from tests.bench.tabs import Crowd
 from tests.harness.gateway_process import GatewayProcess
 from tests.harness.history import ids
 from tests.harness.proc import cpu_seconds, rss_kib
@@ -38,25 +41,11 @@ FRAME_BYTES = 380
 _ENDLESS_MS = 10**9
 
 
-def command(*words: bytes) -> bytes:
-    """A Redis command as it goes over the wire (RESP)."""
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
-
-
-def message(padding: int = 205) -> bytes:
-    """A worker's message, stamped with this moment."""
-    return b'{"type":"step:completed","execution_id":"bench","data":{"output":"%b",%b%d}}' % (
-        b"y" * padding,
-        STAMP,
-        time.monotonic_ns(),
-    )
-
-
 class Gateway(GatewayProcess):
     """A gateway on a core of its own, with a crowd of tabs."""
 
-    def __init__(self, settings: Mapping[str, str], core: int) -> None:
-        super().__init__(settings, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    def __init__(self, settings: Mapping[str, str], core: int, **options: Any) -> None:
+        super().__init__(settings, preexec_fn=lambda: os.sched_setaffinity(0, {core}), **options)
         token = issue(SECRET, organization_id=ORGANIZATION)
         headers = f"Authorization: Bearer {token}\r\nX-Organization-ID: {ORGANIZATION}\r\n"
         self.headers = repeat(headers)
@@ -84,6 +73,9 @@ class Stage:
     full: bool = True
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    paced: int = 0
+    """Events that `pace` has published."""
+    in_cluster = False
     _floors: list[float] = field(default_factory=list)
 
     def size(self, full: int, quick: int) -> int:
@@ -125,44 +117,70 @@ class Stage:
         return cost
 
     async def pace(
-        self, crowd: Crowd, executions: Sequence[str], *, rate: int, events: int, script: bool
-    ) -> list[float]:
+        self, crowd: Crowd, executions: Sequence[str], *, rate: int, events: int, script: bool,
+        share: float = 1.0, to: PublishTo = "pattern",
+    ) -> list[float]:  # fmt: skip
         """Publish *events* at an even *rate* from a process of its own; their latencies. With
-        *script* as `Publisher` does."""
+        *script* as `Publisher` does. *share*: of these that the crowd sees."""
         seen = crowd.events
         del crowd.latencies[:]
-        asked = {
-            "port": self.redis_process.port,
-            "rate": rate,
-            "events": events,
-            "first": 0,
-            "executions": [(name, "0") for name in executions],
-            "script": script,
-        }
+        each = events // len(executions)
+        parts = self.parts(executions)
+        asked = [
+            {
+                "port": port,
+                "rate": rate * len(some) / len(executions),
+                "events": each * len(some) if len(parts) > 1 else events,
+                # Else the second time's idempotency keys would be those of the first time.
+                "first": self.paced,
+                "executions": [(name, "0") for name in some],
+                "script": script,
+                "to": to,
+                "in_cluster": self.in_cluster,
+            }
+            for port, some in parts.items()
+        ]
+        self.paced += events
+        await asyncio.gather(*(self._paced(one) for one in asked))
+        await crowd.seen(seen + int(events * share))
+        return list(crowd.latencies)
+
+    async def _paced(self, asked: object) -> None:
         pacer = await asyncio.create_subprocess_exec(
             *python("-m", "tests.bench.pacer"), stdin=asyncio.subprocess.PIPE, cwd=ROOT
         )
         await pacer.communicate(json.dumps(asked).encode() + b"\n")
         assert pacer.returncode == 0
-        await crowd.seen(seen + events)
-        return list(crowd.latencies)
+
+    def parts(self, executions: Sequence[str]) -> Mapping[int, Sequence[str]]:
+        """By the port of the Redis that has them."""
+        return {self.redis_process.port: executions}
+
+    async def redis_cpu(self) -> float:
+        """CPU seconds that Redis has used."""
+        return cpu_seconds(int((await self.redis.info("server"))["process_id"]))
 
     @asynccontextmanager
     async def gateway(self, port: int = 0, **settings: object) -> AsyncIterator[Gateway]:
         """A gateway with everything on; *settings* by their names."""
-        gateway = await self.start_gateway(port, **settings)
+        gateway = await self.start_gateway(port, None, **settings)
         try:
             yield gateway
         finally:
             gateway.crowd.close()
             await gateway.stop()
 
-    async def start_gateway(self, port: int = 0, **settings: object) -> Gateway:
-        gateway = self.make_gateway(port, **settings)
+    async def start_gateway(
+        self, port: int = 0, held: socket.socket | None = None, **settings: object
+    ) -> Gateway:
+        """A gateway that runs; on the socket *held* as on one of systemd's."""
+        gateway = self.make_gateway(port, held, **settings)
         await gateway.start()
         return gateway
 
-    def make_gateway(self, port: int = 0, **settings: object) -> Gateway:
+    def make_gateway(
+        self, port: int = 0, held: socket.socket | None = None, **settings: object
+    ) -> Gateway:
         """One that is not started yet."""
         given = {
             "port": port,
@@ -177,7 +195,10 @@ class Stage:
             **settings,
         }
         variables = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-        return Gateway({"REDIS_URL": self.redis_process.url, **variables}, self.core)
+        sockets = {"http": held} if held is not None else {}
+        return Gateway(
+            {"REDIS_URL": self.redis_process.url, **variables}, self.core, sockets=sockets
+        )
 
     async def executions(self, count: int, events: int = 0) -> list[str]:
         """New executions, registered, each with *events* in its history."""
@@ -193,14 +214,14 @@ class Stage:
             await self.record(names)
         return names
 
-    async def record(self, executions: Sequence[str]) -> None:
+    async def record(self, executions: Sequence[str], to: PublishTo = "pattern") -> None:
         """One event for each, as `Publisher` does it: in history, and published with its id."""
         for begin in range(0, len(executions), 500):
             calls = [
                 publish_call(
                     name,
                     message(),
-                    channel=f"execution:{name}",
+                    **channels_of(to, "execution:", name, in_cluster=self.in_cluster)._asdict(),
                     terminal_type="",
                     idempotency_key=secrets.token_hex(8),
                     limits=HistoryLimits(),
@@ -209,61 +230,30 @@ class Stage:
             ]
             await scripts.run_all(self.redis, calls)
 
-    async def envelopes(self, executions: Sequence[str]) -> "Envelopes":
-        """Messages with ids for *executions*, which have one event each."""
+    async def envelopes(
+        self, executions: Sequence[str], crowds: Sequence[Crowd], to: PublishTo = "pattern"
+    ) -> Envelopes:
+        """Messages with ids for *executions*, which have one event each. They get a second one,
+        that *crowds* see: a gateway that knows no epoch of theirs would record a message of each.
+        """
+        some = set(executions)
+        wanted = [one.events + sum(tab.execution in some for tab in one.tabs) for one in crowds]
+        await self.record(executions, to)
+        for crowd, events in zip(crowds, wanted, strict=True):
+            await crowd.seen(events)
         epochs = []
         for name in executions:
-            [event_id] = await ids(self.redis, name)
+            *_, event_id = await ids(self.redis, name)
             epochs.append(event_id.partition("-")[0].encode())
         return Envelopes(epochs)
 
-    async def publisher(self) -> "Publisher":
+    async def publisher(self) -> Publisher:
         """A connection that publishes without waiting for answers."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.redis_process.port)
         return Publisher(reader, writer)
 
     def add(self, *figures: Figure) -> None:
         self.figures += figures
-
-
-class Envelopes:
-    """Messages as `Publisher` publishes them, with ids that go on where history ends, and without
-    the history: live, a stream takes what follows, and asks no more."""
-
-    def __init__(self, epochs: list[bytes]) -> None:
-        self.epochs = epochs
-
-    def make(self, begin: int, end: int) -> list[bytes]:
-        """Those of number *begin* to *end*, of one execution after the other, in turn."""
-        count = len(self.epochs)
-        return [
-            b'{"id":"%b-%d",%b' % (self.epochs[n % count], n // count + 2, message()[1:])
-            for n in range(begin, end)
-        ]
-
-
-class Publisher:
-    """PUBLISHes, as many in one write as are given."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._reading = asyncio.ensure_future(self._discard(reader))
-
-    async def publish(self, executions: Sequence[str], messages: Sequence[bytes]) -> None:
-        """Each message on the channel of the execution at its place."""
-        self._writer.writelines(
-            command(b"PUBLISH", b"execution:" + name.encode(), one)
-            for name, one in zip(executions, messages, strict=True)
-        )
-        await self._writer.drain()
-
-    async def _discard(self, reader: asyncio.StreamReader) -> None:
-        while await reader.read(2**16):
-            pass
-
-    async def close(self) -> None:
-        self._writer.close()
-        await self._reading
 
 
 @asynccontextmanager
@@ -279,6 +269,8 @@ async def stage(full: bool) -> AsyncIterator[Stage]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # A full pass of the collector over ten thousand tabs would be taken for the gateway's latency.
     tune_gc()
+    # As pip does where it installs: with PYTHONDONTWRITEBYTECODE each start would compile again.
+    compileall.compile_dir(ROOT / "gateway", quiet=1)
     redis_process = RedisProcess()
     redis_process.start()
     try:

@@ -124,7 +124,9 @@ class CountingTab(asyncio.Protocol):
             return
         # With the line end before what follows: by that an `id` line is counted.
         self._rest, data = data[end - 1 :], data[:end]
-        events = data.count(b"\nid: ")
+        # `connected` repeats the cursor, before its own name.
+        begin = data.find(b"\nevent: connected\n") if self._opened is not None else 0
+        events = data.count(b"\nid: ", max(begin, 0))
         self.ids += events
         if self._opened is not None and self.ids >= self._wanted and b"\n\n" in data:
             self._opened.set_result(None)

@@ -4,12 +4,7 @@ Not launched by Playwright itself: that holds every page for visible, and a tab 
 must be hidden here, as it is for people.
 """
 
-import re
-import subprocess
-import tempfile
-import threading
-
-from tests.support import DEADLINE, require
+from tests.browser.process import BrowserProcess
 
 REBOUND = "rebound.example"
 """A host that resolves to this machine, in this browser."""
@@ -25,48 +20,12 @@ _OPTIONS = (
 # fmt: on
 
 
-class Chromium:
-    """One browser process; `endpoint` is where it is driven from."""
+class Chromium(BrowserProcess):
+    """Chromium; its endpoint is for the DevTools protocol."""
 
-    def __init__(self) -> None:
-        self._profile = tempfile.TemporaryDirectory(
-            # Its last files are written while it ends.
-            prefix="gateway-chromium-",
-            ignore_cleanup_errors=True,
+    def __init__(self, *more: str) -> None:
+        super().__init__(
+            "chromium",
+            lambda profile: (*_OPTIONS, *more, f"--user-data-dir={profile}"),
+            r"DevTools listening on (\S+)",
         )
-        self._process = subprocess.Popen(
-            [require("chromium"), *_OPTIONS, f"--user-data-dir={self._profile.name}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.endpoint = self._announced()
-        # What it says later is read too: a full pipe would stop it.
-        self._reader = threading.Thread(target=self._said)
-        self._reader.start()
-
-    def _announced(self) -> str:
-        too_late = threading.Timer(DEADLINE, self._process.kill)
-        too_late.start()
-        said = []
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if found := re.search(r"DevTools listening on (\S+)", line):
-                too_late.cancel()
-                return found[1]
-            said.append(line)
-        raise AssertionError("Chromium did not start: " + "".join(said))
-
-    def _said(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.read()
-
-    def stop(self) -> None:
-        """End it, and remove its profile."""
-        self._process.terminate()
-        self._process.wait(DEADLINE)
-        self._reader.join(DEADLINE)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-        self._profile.cleanup()

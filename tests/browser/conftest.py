@@ -1,20 +1,24 @@
 """A tab in a real Chromium, and pages of an application on another origin than the gateway's."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import BrowserContext, async_playwright, expect
 
 from tests.browser.chromium import Chromium
 from tests.browser.servers import pages
 from tests.browser.tab import Tab
-from tests.support import served
+from tests.support import DEADLINE, served
 from tests.tools.dev.conftest import start_viewer
 
 __all__ = ["start_viewer"]
 
 APPLICATION = Path(__file__).parent / "application"
+
+# Instead of five seconds, in which a busy machine may not have painted.
+expect.set_options(timeout=DEADLINE * 1000)
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +29,8 @@ def chromium() -> Iterator[Chromium]:
     browser.stop()
 
 
-@pytest.fixture
-async def window(chromium: Chromium) -> AsyncIterator[BrowserContext]:
+@asynccontextmanager
+async def window_of(chromium: Chromium) -> AsyncIterator[BrowserContext]:
     """The browser's window, without tabs of other tests."""
     async with async_playwright() as playwright:
         # Without the defaults a tab in the background is hidden, as it is for people.
@@ -37,6 +41,12 @@ async def window(chromium: Chromium) -> AsyncIterator[BrowserContext]:
         for page in context.pages:
             if page not in before:
                 await page.close()
+
+
+@pytest.fixture
+async def window(chromium: Chromium) -> AsyncIterator[BrowserContext]:
+    async with window_of(chromium) as window:
+        yield window
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ async def shown(tab: Tab, url: str, *, expected_errors: str = NEVER) -> AsyncIte
     tab.page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
     await tab.page.goto(url)
     yield tab.page
-    assert [error for error in tab.errors if not re.search(expected_errors, error)] == []
+    errors = [error for error in tab.errors if not re.search(expected_errors, error)]
+    assert not errors, errors
     assert hosts <= {urlsplit(url).netloc, ""}
 
 
@@ -39,7 +40,7 @@ async def watch(page: Page, execution_id: str) -> None:
     """Ask the page for an execution that is not listed."""
     await page.fill("#watch-id", execution_id)
     await page.click("#watch button")
-    await expect(page.locator("#chosen-title")).to_have_text(execution_id)
+    await expect(page.locator("#run")).to_have_attribute("data-execution", execution_id)
 
 
 async def publish(redis: Redis, event_type: str, **data: Any) -> None:

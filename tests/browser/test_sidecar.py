@@ -190,7 +190,7 @@ async def test_package_survives(
         async with serving(**settings) as first:
             await first.says("Subscribed")
             for tab in tabs:
-                await tab.follow(nginx.url)
+                await tab.follow(nginx.url, share=False)
             await publish(1, 2)
             for tab in tabs:
                 await tab.sees(1, 2)

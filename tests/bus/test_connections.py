@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli.main import cli
+from gateway.contract.acl import PUBLISHER
 from gateway.publisher import Publisher, SyncPublisher
 from tests.conftest import StartGateway
 from tests.harness.certificates import Pair, make_authority, sign
@@ -107,6 +108,11 @@ def of_tls(place: Permit) -> str:
     return f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={place.authority.certificate}"
 
 
+def of_tls_as_celery_writes_it(place: Permit) -> str:
+    _, port = place.start_tls()
+    return f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=CERT_NONE"
+
+
 def of_client_certificate(place: Permit) -> str:
     _, port = place.start_tls("--tls-auth-clients", "yes")
     client = sign(place.authority, "client")
@@ -144,6 +150,7 @@ KINDS = [
     of_acl_user,
     of_unix_socket,
     of_tls,
+    of_tls_as_celery_writes_it,
     of_client_certificate,
     of_sentinel,
     of_tls_sentinel,
@@ -178,15 +185,18 @@ async def test_events_arrive_over_every_kind_of_connection(
 
 def test_tls_connects_once(place: Permit) -> None:
     """A thread's publisher needs one connection, also over TLS 1.3, whose session tickets redis-py
-    takes for a connection that is spoilt."""
+    takes for a connection that is spoilt; with the rights of a publisher and no others."""
     server, port = place.start_tls()
-    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={place.authority.certificate}"
+    url = server.url_of(PUBLISHER.name).replace("redis:", "rediss:")
+    url = url.replace(str(server.port), str(port))
+    url += f"?ssl_ca_certs={place.authority.certificate}"
     before = connections_of(server)
     for _ in range(10):
         with SyncPublisher(url) as publisher:
             publisher.publish("run-1", "step:started", {})
     # The last is the one that asks.
     assert connections_of(server) == before + 10 + 1
+    assert server.command("ACL", "LOG") == []
 
 
 def connections_of(server: RedisProcess) -> int:
@@ -241,7 +251,7 @@ async def test_health_says_what_to_do(
     start_gateway: StartGateway,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What keeps the gateway from Redis is told by health with its remedy, and no secret is shown
+    """What keeps the gateway from Redis is named by health with its remedy, and no secret is shown
     there or in the log."""
     url = await asyncio.to_thread(kind, place)
     gateway = await start_gateway(wait=False, ownership="token", redis_url=url)

@@ -4,11 +4,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from gateway.bus import scripts
 from gateway.bus.connection import create_redis
 from gateway.bus.forget import forget, forget_organization
 from gateway.bus.registry import register
 from gateway.contract.acl import OPERATOR
 from gateway.contract.keys import meta_key
+from gateway.contract.scripts import dropped_call
 from gateway.publisher import Publisher, RegistrationRefused, RunForgotten
 from tests.conftest import StartGateway, credentials
 from tests.contract.test_former_rights import FORMER
@@ -34,9 +36,11 @@ async def test_nothing_is_kept_and_nothing_comes_back(redis: Redis, redis_url: s
         await publisher.restart("run-1")
         await record(redis, "run-1", payload("a"))
         await forget(redis, "execution:", ["run-1"])
+        # A message that is no event came late.
+        await scripts.run(redis, dropped_call("run-1", 1, "it has no type"))
         assert await keys(redis) == others | {META.encode()}
-        [(name, digest)] = (await redis.hgetall(META)).items()
-        assert (name, len(digest)) == (b"forgotten", 64)
+        kept = {name: len(digest) for name, digest in (await redis.hgetall(META)).items()}
+        assert kept == {b"forgotten": 64, b"forgotten_for": 40}
         assert 0 < await redis.pttl(META) <= 24 * 3600 * 1000
 
         with pytest.raises(RunForgotten):
@@ -47,6 +51,9 @@ async def test_nothing_is_kept_and_nothing_comes_back(redis: Redis, redis_url: s
         await publisher.flush()
         with pytest.raises(RegistrationRefused, match="forgotten"):
             await publisher.register("run-1", "acme")
+        # No other organization learns that there was an execution of this name.
+        with pytest.raises(RegistrationRefused, match="another organization_id"):
+            await publisher.register("run-1", "globex")
     assert await keys(redis) == others | {META.encode()}
 
 

@@ -44,26 +44,32 @@ async def test_where_a_page_ends(redis: Redis) -> None:
 
 
 async def test_first(redis: Redis) -> None:
-    """The first id that is kept, also of a former epoch; None where nothing is."""
+    """An id that no history holds asks for the first one that is kept, also of a former epoch; None
+    where nothing is."""
     pages = Pages(History(redis), Metrics())
-    assert await pages.first("run-1") is None
+
+    async def first(execution_id: str) -> EventId | None:
+        page = await pages.page(execution_id, EventId(0, 0), only_valid=True)
+        assert (page.cursor_status, list(page.events)) == ("reset", [])
+        return page.first_kept
+
+    assert await first("run-1") is None
     await redis.xadd("sse:{run-1}:events", {"event": payload("a"), "bytes": "1"}, id="5-3")
     await append(redis, "run-1")
-    assert await pages.first("run-1") == EventId(5, 3)
+    assert await first("run-1") == EventId(5, 3)
     await redis.set("sse:{run-2}:events", "of a wrong type")
     with pytest.raises(RedisUnavailable):
-        await pages.first("run-2")
+        await first("run-2")
 
 
 async def test_redis_away(redis_process: Callable[..., RedisProcess]) -> None:
-    """A Redis that does not answer says so to whoever asked, and is asked again the next time."""
+    """A Redis that does not answer is an error, and is asked again the next time."""
     process = redis_process()
     async with Redis.from_url(process.url) as client:
         history = History(client)
         pages = Pages(history, Metrics())
         process.kill()
-        for ask in (pages.page("run-1", None), pages.first("run-1")):
-            with pytest.raises(RedisUnavailable):
-                await ask
+        with pytest.raises(RedisUnavailable):
+            await pages.page("run-1", None)
         process.start()
         assert (await pages.page("run-1", None)).end is None

@@ -200,6 +200,7 @@ def _migrates(node: RedisProcess, slot: str, other: str) -> bool:
 
 async def unreachable(server: RedisProcess, authority: Path) -> set[str]:
     found = {await code(f"redis://127.0.0.1:{free_port()}/0", "TIME")}
+    found.add(await code(f"redis+cluster://127.0.0.1:{server.port}", "TIME"))
     found.add(await code(f"redis+sentinel://127.0.0.1:{free_port()}/events/0", "TIME"))
     port = free_port()
     configure(server, tls_port=str(port))

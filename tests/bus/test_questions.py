@@ -76,6 +76,28 @@ async def test_each_second(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Non
         await eventually(lambda: not ticker.failures)
 
 
+async def test_every_third_second_or_sooner(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not asked each time is asked at the beginning, every so many times after that, and
+    at once where that is needed."""
+    monkeypatch.setattr(module, "INTERVAL", 0.02)
+    asked: list[str] = []
+
+    async with ticking() as ticker:
+        questions = Questions(redis, ticker)
+        for name, every in (("each", 1), ("third", 3), ("rare", 10**6)):
+            question = Question(("GET", name), lambda _: None)
+
+            def ask(name: str = name, question: Question = question) -> list[Question]:
+                asked.append(name)
+                return [question]
+
+            questions.add(name, ask, every)
+        await eventually(lambda: len(asked) >= 7)
+        assert asked[:7] == ["each", "third", "rare", "each", "each", "each", "third"]
+        questions.ask_soon("rare")
+        await eventually(lambda: asked.count("rare") == 2)
+
+
 async def test_what_is_new_goes_before_what_is_left(redis: Redis) -> None:
     """Thousands of questions of one second do not hold up the canary of the next one."""
     order: list[str] = []

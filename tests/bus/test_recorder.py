@@ -8,8 +8,10 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.bus import scripts
+from gateway.bus.inbox import SubscriptionSession
 from gateway.bus.recorder import Recorder
-from gateway.bus.subscription import SubscriptionSession
+from gateway.bus.recording import RecordingRules
+from gateway.bus.since import Since
 from gateway.contract.scripts import Call, HistoryLimits
 from gateway.events.envelope import decode
 from gateway.metrics import Metrics
@@ -32,8 +34,8 @@ async def test_a_lost_answer_doubles_no_part_of_a_large_batch(
         return answers
 
     monkeypatch.setattr(scripts, "run_all", loses_every_second_answer)
-    recorder = Recorder(redis, HistoryLimits(), {}, Metrics())
+    recorder = Recorder(redis, RecordingRules(HistoryLimits(), {}), Metrics())
     bare = {"run-1": [decode(producer_message("log", n=n)) for n in range(250)]}
-    async for _ in recorder.record(SubscriptionSession("one", 0), bare):
+    async for _ in recorder.record(SubscriptionSession("one", Since(0)), bare):
         pass
     assert await redis.xlen("sse:{run-1}:events") == 250

@@ -79,6 +79,7 @@ async def known(one: Gateway, watching: Principal = HIT) -> Kind | None:
     return one.revocations.kind_of(watching)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS)
 async def test_closed_on_all_gateways(kind: Kind, redis: Redis, redis_url: str) -> None:
     """Each kind ends the streams that it names within two seconds, on two gateways, and no
@@ -110,7 +111,7 @@ async def test_values_are_compared_whole(redis: Redis, redis_url: str) -> None:
 
 
 async def test_a_revocation_ends_at_its_time(redis: Redis, redis_url: str) -> None:
-    """A revocation holds until its end by the gateway's own clock, then the viewer is free again;
+    """A revocation holds until its end by the gateway's own clock, then the subject is free again;
     and the set is gone with its last member."""
     async with gateway(redis_url, running=False) as one:
         await revoke(redis, "subject", "user-7", 1)

@@ -60,6 +60,20 @@ async def test_the_gateway_follows_the_master(
     await eventually(lambda: not _clients(masters.first) & clients)
 
 
+async def test_a_connection_may_be_dropped_twice(client: Redis) -> None:
+    """The sentinels and READONLY may say at once that another server is the master: the second one
+    comes while the read that the first has ended has not noticed yet."""
+    async with subscribed(client) as reading:
+        master = server_of(client)
+        assert isinstance(master, Master)
+        await asyncio.sleep(0)
+        await master.leave()
+        await asyncio.sleep(0)
+        await master.leave()
+        with pytest.raises(RedisConnectionError, match="Another server is the master"):
+            await reading
+
+
 async def test_the_gateway_stays_without_sentinels(
     masters: Masters, start_gateway: StartGateway
 ) -> None:

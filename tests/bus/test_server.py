@@ -20,6 +20,7 @@ async def backend() -> AsyncIterator[ReplicatedRedis]:
         yield backend
 
 
+@pytest.mark.alone
 async def test_the_gateway_goes_where_the_name_leads(
     backend: ReplicatedRedis, start_gateway: StartGateway
 ) -> None:

@@ -1,6 +1,7 @@
 """Questions of many executions in one round trip: what is wrong with one harms no other."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -8,6 +9,8 @@ from redis.asyncio import Redis
 
 from gateway.access.ownership import RegistryOwnership
 from gateway.access.policy import Policy
+from gateway.bus.connection import create_redis
+from gateway.bus.errors import REDIS_ERRORS
 from gateway.bus.history import History
 from gateway.bus.registry import Registry, register
 from gateway.bus.revocations import Revocations
@@ -16,6 +19,8 @@ from gateway.contract.keys import events_key, meta_key
 from gateway.errors import ExecutionNotFound, RedisUnavailable
 from gateway.principal import Identity, Principal
 from tests.harness.history import append
+from tests.harness.redis_process import RedisProcess
+from tests.support import eventually
 
 
 async def test_a_foreign_owner_is_refused_alone(redis: Redis) -> None:
@@ -89,3 +94,24 @@ async def test_openings_at_once_are_one_trip(redis: Redis) -> None:
     with pytest.raises(ExecutionNotFound):
         await open_one("run-0", "another")
     await shared.stop()
+
+
+async def test_answers_that_come_too_late_are_nobody_elses(
+    redis_server: RedisProcess, redis_url: str
+) -> None:
+    """After a trip that was given up, the next one gets its own answers."""
+    redis_server.command("MSET", "a", "1", "b", "2", "c", "3", "d", "4")
+    async with create_redis(redis_url, max_connections=1, retries=0, answer_timeout=0.1) as redis:
+        trips = Trips(redis)
+
+        async def get(*names: str) -> list[Any] | None:
+            with suppress(*REDIS_ERRORS):
+                return list(await asyncio.gather(*[trips.ask(("GET", one)) for one in names]))
+            return None
+
+        # A tenth of a second may be too short for a busy machine.
+        assert await eventually(lambda: get("a", "b")) == [b"1", b"2"]
+        redis_server.command("CLIENT", "PAUSE", "1000", "ALL")
+        assert await get("a", "b") is None
+        assert await eventually(lambda: get("c", "d")) == [b"3", b"4"]
+        await trips.stop()

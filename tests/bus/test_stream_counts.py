@@ -15,7 +15,7 @@ from tests.harness.redis_process import RedisProcess
 from tests.harness.ticking import ticking
 from tests.support import eventually
 
-TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=0.6)
+TIMES = StreamCountTimes(flush=0.02, renew=0.1, lease=1.0)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from gateway.bus import subscription
 from gateway.bus.canary import Canary
 from gateway.bus.connection import create_redis
 from gateway.bus.subscription import Subscription
+from gateway.bus.watched import Pattern
 from gateway.contract.acl import GATEWAY
 from gateway.metrics import Metrics
 from gateway.retry import Backoff
@@ -146,8 +147,10 @@ async def test_an_outage_of_hours_does_not_end_it(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(subscription, "Backoff", Counted)
     async with create_redis(f"redis://127.0.0.1:{free_port()}/0", max_connections=1) as redis:
-        task = asyncio.create_task(Subscription(redis, "x:", Metrics(), Canary("x:")).run())
-        await eventually(lambda: task.done() or pauses > 1100)
+        task = asyncio.create_task(
+            Subscription(redis, Pattern("x:"), Metrics(), Canary("x:")).run()
+        )
+        await eventually(lambda: task.done() or pauses > 1100, 30)
         assert not task.done()
         task.cancel()
         await asyncio.wait([task])

@@ -1,4 +1,4 @@
-"""Events of executions that nobody registered are told, once a minute at most."""
+"""Events of executions that nobody registered are named, once a minute at most."""
 
 from collections.abc import Sequence
 
@@ -23,19 +23,26 @@ async def test_the_warning_names_number_id_and_remedies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The warning has the number of events, one id and both remedies, and leaves out what is
-    registered."""
+    registered. On a busy machine a check comes between two events: then there are two warnings."""
     monkeypatch.setattr(registry.UnregisteredWatch.__init__, "__defaults__", (0.3,))
     await start_gateway()
     await register(redis, "known", "acme")
     for _ in range(3):
         await redis.publish("execution:unknown", producer_message("step:started"))
         await redis.publish("execution:known", producer_message("step:started"))
-    await eventually(lambda: "nobody registered" in caplog.text)
-    [line] = [one.message for one in caplog.records if "nobody registered" in one.message]
-    assert line.startswith("3 events arrived for 1 executions")
-    assert "unknown" in line
-    assert "sse-gateway register" in line
-    assert "GATEWAY_OWNERSHIP=token" in line
+
+    def lines() -> list[str]:
+        return [one.message for one in caplog.records if "nobody registered" in one.message]
+
+    def events() -> list[int]:
+        return [int(line.partition(" events arrived for 1 executions ")[0]) for line in lines()]
+
+    await eventually(lambda: sum(events()) >= 3)
+    assert sum(events()) == 3
+    for line in lines():
+        assert "unknown" in line
+        assert "sse-gateway register" in line
+        assert "GATEWAY_OWNERSHIP=token" in line
 
 
 def test_warnings_are_a_minute_apart() -> None:
@@ -66,7 +73,7 @@ async def test_nothing_is_forgotten_without_redis(
     class Counted(Registry):
         async def keep_registered(
             self, execution_ids: Sequence[str], limits: HistoryLimits
-        ) -> set[str]:
+        ) -> dict[str, bool]:
             nonlocal tries
             tries += 1
             return await super().keep_registered(execution_ids, limits)

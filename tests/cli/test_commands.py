@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -11,9 +12,9 @@ from redis.asyncio import Redis
 
 from gateway.cli.main import COMMANDS, cli
 from tests.conftest import StartGateway
-from tests.harness.gateway_process import run
+from tests.harness.gateway_process import COMMAND, environment, run
 from tests.harness.history import append, ids
-from tests.support import SECRET, free_port
+from tests.support import SECRET, eventually, free_port
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -50,9 +51,11 @@ def test_a_command_does_not_import_the_tools(name: str) -> None:
 
 
 async def test_list() -> None:
-    """`sse-gateway --help` lists all commands, and `--version` the version."""
+    """`sse-gateway --help` lists all commands, each with a whole sentence, and `--version` the
+    version."""
     _, out, _ = await run("--help")
     assert all(command in out for command in COMMANDS)
+    assert not re.search(r"^  .*\.\.\.$", out, re.MULTILINE)
     _, out, _ = await run("--version")
     assert "sse-gateway" in out
 
@@ -71,8 +74,41 @@ async def test_register_and_status(redis: Redis, redis_url: str) -> None:
     }
     status, out, _ = await run("status", "run-1", REDIS_URL=redis_url)
     assert status == 0
-    assert "acme" in out
-    assert "invoices" in out
+    lines = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
+    assert lines[:3] == [
+        ["Organization", "acme"],
+        ["Workflow", "invoices"],
+        ["Status", "no event yet"],
+    ]
+
+
+async def test_status_says_how_the_run_is_going(
+    start_gateway: StartGateway, redis_url: str
+) -> None:
+    """`status` shows the run's status, what is kept of it and since when, and how many gateways
+    there are; `publish` says where nobody may watch what it published, and not otherwise."""
+    gateway = await start_gateway()
+    _, _, err = await run("publish", "run-1", "step:started", REDIS_URL=redis_url)
+    assert "run-1 is not registered" in err
+    await run("register", "run-1", "--organization", "acme", REDIS_URL=redis_url)
+    statuses = []
+    for event_type, data in (
+        ("execution:paused", "{}"),
+        ("step:started", "{}"),
+        ("execution:completed", '{"status": "failed"}'),
+    ):
+        words = ("publish", "run-1", event_type, "--data", data)
+        code, _, err = await run(*words, REDIS_URL=redis_url)
+        assert (code, err) == (0, "")
+        _, out, _ = await run("status", "run-1", REDIS_URL=redis_url)
+        rows = dict(re.findall(r"^ *(\w[\w ]*?)  +(.*?) *$", out, re.MULTILINE))
+        statuses.append(rows["Status"])
+    assert statuses == ["paused", "running", "completed"]
+    assert rows["Events"] == "4 kept"
+    assert rows["First event"] < rows["Last event"]
+    await eventually(lambda: gateway.components.presence._written_at)
+    _, out, _ = await run("status", "run-1", REDIS_URL=redis_url)
+    assert "1 on this Redis" in out
 
 
 async def test_status_in_full(redis_url: str) -> None:
@@ -99,6 +135,11 @@ async def test_register_for_another(redis_url: str) -> None:
     [
         ("register", "a/b", "--organization", "acme"),
         ("register", "run-1"),
+        *((command, "--organization", "") for command in ("forget", "token")),
+        *((command, "run-1", "--organization", "") for command in ("publish", "register", "tail")),
+        # A gateway is not at these, so no time is to be spent on looking for it there.
+        ("tail", "run-1", "--organization", "acme", "--url", "127.0.0.1:8080"),
+        ("tail", "run-1", "--organization", "acme", "--url", "ftp://127.0.0.1:8080"),
     ],
 )
 async def test_wrong_usage(words: tuple[str, ...], redis_url: str) -> None:
@@ -159,10 +200,45 @@ async def test_forget(redis: Redis, redis_url: str) -> None:
     status, out, _ = await run("forget", "run-1", REDIS_URL=redis_url)
     assert (status, out) == (0, "run-1 is forgotten.\n")
     status, out, _ = await run("forget", "--organization", "acme", REDIS_URL=redis_url)
-    assert (status, out) == (0, "2 executions of acme are forgotten.\n")
+    assert (status, out) == (0, "Executions of acme forgotten: 2.\n")
     status, _, err = await run("forget", "run-1", "--organization", "acme", REDIS_URL=redis_url)
     assert status == 2
     assert "either" in err
+
+
+async def test_status_of_a_forgotten_execution(redis_url: str) -> None:
+    """It says so, and not to register it, which is refused."""
+    await run("forget", "run-1", REDIS_URL=redis_url)
+    status, out, _ = await run("status", "run-1", REDIS_URL=redis_url)
+    assert status == 1
+    assert out.startswith("run-1 was forgotten, ")
+    assert "sse-gateway register" not in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", [("contract", "--json"), ("check", "--settings"), ("--help",)])
+def test_output_that_cannot_be_written(words: tuple[str, ...]) -> None:
+    """A full disk is a sentence and exit status 1, whatever writes: rich, click or the command."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, *words], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("The output cannot be written: No space left on device.")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_any_encoding(redis_url: str) -> None:
+    """What the terminal's encoding does not have is written as an escape, in tables too."""
+    given = environment(REDIS_URL=redis_url, PYTHONIOENCODING="latin-1")
+    said = []
+    for words in (
+        ["register", "run-1", "--organization", "a\N{GREEK SMALL LETTER BETA}"],
+        ["status", "run-1"],
+    ):
+        command = [*COMMAND, *words]
+        said.append(subprocess.check_output(command, env=given, text=True, encoding="latin-1"))
+    assert all("a\\u03b2" in one for one in said)
 
 
 async def test_token_without_secret() -> None:
@@ -170,3 +246,31 @@ async def test_token_without_secret() -> None:
     status, _, err = await run("token", "--organization", "acme", GATEWAY_JWT_SECRET="")
     assert status == 2
     assert "--secret" in err
+
+
+async def test_commands_read_the_settings_of_the_gateway(
+    start_gateway: StartGateway, redis_url: str, tmp_path: Path
+) -> None:
+    """Its file and the directory of its credentials: `token` and `tail` as `register` and `status`
+    do, so that nobody has to copy a secret into a command."""
+    asked = {"jwt_issuer": "us", "jwt_audience": "them", "organization_claim": "of.tenant"}
+    gateway = await start_gateway(**asked, channel_prefix="run:")
+    file = tmp_path / "gateway.toml"
+    file.write_text("".join(f'{name} = "{value}"\n' for name, value in asked.items()))
+    with file.open("a") as more:
+        more.write('channel_prefix = "run:"\n')
+    for name, content in (("jwt_secret", SECRET), ("redis_url", redis_url)):
+        (tmp_path / name).write_text(content)
+    places = {"GATEWAY_CONFIG": str(file), "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    for words in (
+        ("register", "run-1", "--organization", "acme"),
+        ("publish", "run-1", "execution:completed"),
+        ("status", "run-1"),
+        ("tail", "run-1", "--organization", "acme", "--url", gateway.url),
+    ):
+        status, out, err = await run(*words, **places)
+        assert status == 0, (words, out, err)
+    _, out, _ = await run("token", "--organization", "acme", **places)
+    headers = {"Authorization": f"Bearer {out.strip()}", "X-Organization-ID": "acme"}
+    async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+        assert response.status == 200

@@ -54,8 +54,8 @@ async def test_file(gateway: RunningGateway, redis_url: str, tmp_path: Path) -> 
         {"type": "invoice:sent"},
         empty=b"\n  \n",
     )
-    status, out, err = await run("publish", "run-1", "--file", file, REDIS_URL=redis_url)
-    assert (status, err) == (0, "")
+    status, out, _ = await run("publish", "run-1", "--file", file, REDIS_URL=redis_url)
+    assert status == 0
     reader = await gateway.open("run-1")
     started, sent = [await reader.expect(type_) for type_ in ("step:started", "invoice:sent")]
     assert started.json()["data"] == {"node_id": "n1"}

@@ -5,13 +5,17 @@ import { subscribeToExecution } from "../../gateway/client/index.js";
 export function follow(baseUrl, options = {}) {
   const statuses = [];
   const seen = [];
+  const errors = [];
   const subscription = subscribeToExecution("run-1", {
     baseUrl,
     getToken: () => "token",
     organizationId: "acme",
     onEvent: (event) => seen.push(event.id ?? event.type),
-    onStatus: (status) => statuses.at(-1) === status || statuses.push(status),
+    onStatus: (status, { error }) => {
+      if (statuses.at(-1) !== status) statuses.push(status);
+      if (error) errors.push(error);
+    },
     ...options,
   });
-  return { subscription, statuses, seen };
+  return { subscription, statuses, seen, errors };
 }

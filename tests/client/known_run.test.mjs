@@ -50,7 +50,7 @@ test("a reader that has seen the end (204): the run is what its document says, a
   assert.equal(server.asked.streams.length, 1);
 });
 
-test("a new epoch in which nothing is lost: a live stream stays live, and polls keep the steps", async () => {
+test("a new epoch in which nothing is lost: a live stream stays live, and polls keep the steps", async (t) => {
   const server = await serve({
     stream: (request, response, number) => {
       if (number > 1) return;
@@ -61,7 +61,8 @@ test("a new epoch in which nothing is lost: a live stream stays live, and polls 
     },
     poll: () => ({ ...run([envelope("7-1"), envelope("7-2")]), cursor: "valid" }),
   });
-  const { subscription, seen } = follow(server.baseUrl, { timing: { connectedWithinMs: 50 } });
+  const { subscription, seen } = follow(server.baseUrl, { timing: { connectedWithinMs: 500 } });
+  t.after(() => subscription.close());
   await eventually(() => seen.length === 3);
   assert.equal(subscription.connection, "live");
   server.first.destroy();
@@ -69,7 +70,6 @@ test("a new epoch in which nothing is lost: a live stream stays live, and polls 
   assert.deepEqual(seen, ["5-1", "5-2", "6-1", "7-1", "7-2"]);
   assert.equal(subscription.run.execution_logs.length, 5);
   assert.equal(subscription.run.complete, true);
-  subscription.close();
 });
 
 test("the history that was to catch up with is lost meanwhile: it is not catching up for the rest", async () => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fold } from "../../gateway/client/index.js";
+import { fold, subscribeToExecution } from "../../gateway/client/index.js";
 import { legacyEvents, legacyState } from "../../gateway/client/legacy.js";
+import { connected, happened, refuse, serve } from "./server.mjs";
 
 const envelope = (number, type = "step:started") => ({
   id: `5-${number}`,
@@ -49,4 +50,40 @@ test("the legacy status: an error only where it is over, and never an empty one"
   assert.deepEqual(state("failed", fold([failed])), ["failed", "failed"]);
   failed.data.error_message = "Nothing was signed";
   assert.deepEqual(state("failed", fold([failed])), ["failed", "Nothing was signed"]);
+});
+
+test("what the legacy API returns has the form of an EventSource, and outlives a restart", async () => {
+  const server = await serve({
+    stream: (request, response, number) => {
+      if (number === 1) response.begin(connected() + happened("5-1")) ?? response.end();
+      else if (number === 2) response.destroy();
+      else response.begin(connected()) ?? response.end(happened("5-2", "execution:failed"));
+    },
+  });
+  // The body of the front-end document's function, which closes at every error.
+  const eventSource = subscribeToExecution("run-1", "token", "acme", server);
+  const seen = [];
+  for (const type of ["connected", "step:started", "execution:failed"]) {
+    eventSource.addEventListener(type, (event) => {
+      seen.push([event.type, event.lastEventId, JSON.parse(event.data)]);
+    });
+  }
+  const unused = () => assert.fail("it was removed");
+  eventSource.addEventListener("step:started", unused);
+  eventSource.removeEventListener("step:started", unused);
+  eventSource.onerror = () => eventSource.close() ?? seen.push("error");
+  await eventSource.finished;
+  const [first, started, failed] = seen;
+  assert.deepEqual(first, ["connected", "", { execution_id: "run-1" }]);
+  assert.deepEqual([started[1], started[2].data.node_id], ["5-1", "5-1"]);
+  assert.deepEqual([failed[0], failed[1], seen.length], ["execution:failed", "5-2", 3]);
+});
+
+test("of an EventSource's form too: a refusal is its error", async () => {
+  const server = await serve({ stream: (request, response) => refuse(response, 401, "no") });
+  const eventSource = subscribeToExecution("run-1", "token", "acme", server);
+  const errors = [];
+  eventSource.onerror = (event) => errors.push(event.type);
+  await eventSource.finished;
+  assert.deepEqual(errors, ["error"]);
 });

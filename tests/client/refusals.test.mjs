@@ -111,7 +111,7 @@ test("the stream continues with a fresh token", async () => {
 });
 
 test("after any other refusal it tries again", async () => {
-  for (const status of [400, 405, 429, 500, 502]) {
+  for (const status of [405, 429, 500, 502]) {
     const server = await serve({
       stream: (request, response, number) => {
         if (number === 1) refuse(response, status, "no", { "Retry-After": "0.01" });
@@ -121,6 +121,18 @@ test("after any other refusal it tries again", async () => {
     const { subscription } = follow(server.baseUrl);
     await subscription.finished;
     assert.equal(subscription.status, "completed");
+  }
+});
+
+test("a malformed request (400) is final, with its code, also where only polls are answered", async () => {
+  for (const stream of [(request, response) => refuse(response, 400, "bad_id"), () => {}]) {
+    const server = await serve({ stream, poll: () => 400 });
+    const { subscription } = follow(server.baseUrl, { timing: { connectedWithinMs: 30 } });
+    await subscription.finished;
+    const { code, status, retryable } = subscription.error;
+    const expected = server.asked.polls.length ? "no" : "bad_id";
+    assert.deepEqual([code, status, retryable], [expected, 400, false]);
+    assert.equal(server.asked.streams.length, 1);
   }
 });
 
@@ -164,10 +176,13 @@ test("after stream:expiring the stream continues with a new token", async () => 
     },
   });
   let number = 0;
-  const { subscription, seen } = follow(server.baseUrl, { getToken: () => `token-${++number}` });
+  const getToken = () => `token-${++number}`;
+  const { subscription, seen, statuses, errors } = follow(server.baseUrl, { getToken });
   await subscription.finished;
   assert.deepEqual(seen, ["5-1", "5-2", "5-9"]);
   assert.equal(server.asked.streams[1].headers.authorization, "Bearer token-2");
+  // As planned: no connection is lost.
+  assert.deepEqual([statuses, errors], [["live", "completed"], []]);
 });
 
 test("a new token is requested before the old one expires", async () => {

@@ -11,15 +11,19 @@ const envelope = (id, type = "step:started") => ({ id, type, data: {}, timestamp
 
 test("a run from its first event to its end: token in a header, and the right status", async () => {
   const server = await serve({
-    stream: (request, response) => {
+    stream: async (request, response) => {
       assert.equal(request.headers.authorization, "Bearer token");
       assert.equal(request.headers["x-organization-id"], "acme");
       assert.equal([...request.query].length, 0);
       response.begin(connected({ last_event_id: "5-2" }) + happened("5-1"));
-      setTimeout(() => response.write(happened("5-2")), 30);
-      setTimeout(() => response.write(happened("5-3", "execution:paused")), 60);
-      setTimeout(() => response.write(happened("5-4")), 90);
-      setTimeout(() => response.end(END), 120);
+      await eventually(() => statuses.at(-1) === "catching-up");
+      response.write(happened("5-2"));
+      await eventually(() => statuses.at(-1) === "live");
+      response.write(happened("5-3", "execution:paused"));
+      await eventually(() => statuses.at(-1) === "paused");
+      response.write(happened("5-4"));
+      await eventually(() => statuses.at(-1) === "live");
+      response.end(END);
     },
   });
   const { subscription, statuses, seen } = follow(server.baseUrl);
@@ -125,6 +129,28 @@ test("a stream with only heartbeats is kept", async () => {
   await subscription.finished;
   assert.equal(server.asked.streams.length, 1);
   assert.deepEqual(statuses, ["live", "completed"]);
+});
+
+test("a stream is kept whose heartbeat came while the page was busy", async () => {
+  const server = await serve({
+    stream: async (request, response, number) => {
+      response.begin(connected({ heartbeat_seconds: 0.1 }));
+      if (number > 1) return response.end(END);
+      await eventually(() => statuses.at(-1) === "live");
+      // After this come the timers, and only then what has arrived.
+      setImmediate(() => {
+        response.write(frame("heartbeat", {}));
+        process.nextTick(() => {
+          const until = Date.now() + 300;
+          while (Date.now() < until);
+          setTimeout(() => response.end(END), 20);
+        });
+      });
+    },
+  });
+  const { subscription, statuses } = follow(server.baseUrl);
+  await subscription.finished;
+  assert.equal(server.asked.streams.length, 1);
 });
 
 test("gaps and resets are shown, and after a reset the run starts again", async () => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { fold } from "../../gateway/client/index.js";
 import { endingStatus } from "../../gateway/client/ending.js";
-import { refusalOf } from "../../gateway/client/http_error.js";
+import { refusalOf } from "../../gateway/client/errors.js";
 import { legacyEvents, legacyState } from "../../gateway/client/legacy.js";
 import { RunState } from "../../gateway/client/run_state.js";
 import { clock, lasted, moment, shown } from "../../gateway/page/dom.js";

@@ -17,6 +17,7 @@ from playwright.async_api import BrowserContext
 
 from gateway.access.tokens import issue
 from tests.browser.servers import pages
+from tests.clients import compiled
 from tests.clients.recorder import Recorder
 from tests.npm import MODULES, NODE
 from tests.support import SECRET, require, served
@@ -34,7 +35,7 @@ class Follower:
         self.recorder = recorder
         self.events: list[dict[str, Any]] = []
         self.calls_again = 0
-        """How often the program, and not the library, has connected anew."""
+        """How often the program, and not the library, has connected again."""
         self.over = ""
         """Who noticed that nothing will follow: `library`, `program`, or an `error`."""
 
@@ -120,6 +121,8 @@ def version_of(name: str, runs_in: str) -> str:
         return version(name)
     if runs_in == "shell":
         return ""
+    if runs_in in compiled.LANGUAGES:
+        return compiled.version_of(name)
     package = orjson.loads((MODULES / _PACKAGES.get(name, name) / "package.json").read_bytes())
     return str(package["version"])
 

@@ -1,4 +1,4 @@
-"""The README's table of client libraries, from what was seen of them."""
+"""The table in gateway/client/CLIENTS.md, from what was seen of each library."""
 
 from tests.clients.follower import Follower, version_of
 
@@ -59,8 +59,8 @@ class Observed:
 def _cursor(returns: list[str]) -> str:
     if all("\nlast-event-id: " in one for one in returns):
         return "`Last-Event-ID`"
-    if all("last_event_id=" in one for one in returns):
-        return "`last_event_id`"
+    if all("lastEventId=" in one for one in returns):
+        return "`lastEventId`"
     return "nothing"
 
 

@@ -109,7 +109,7 @@ async def tell_no_kind(redis: Redis) -> None:
         "run-1", payload("a"), channel="execution:run-1", idempotency_key="k", terminal_type="",
         limits=HistoryLimits(),
     )  # fmt: skip
-    await scripts.run(redis, call._replace(arguments=call.arguments[:-4]))
+    await scripts.run(redis, call._replace(arguments=call.arguments[:-6]))
 
 
 async def test_counts_are_unknown_where_somebody_does_not_tell(redis: Redis) -> None:

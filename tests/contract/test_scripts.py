@@ -9,7 +9,7 @@ from gateway.contract.scripts import read_call
 from gateway.events.ids import EventId
 from tests.harness.history import append, ids, kept, payload, record
 from tests.harness.redis_process import RedisProcess
-from tests.support import eventually
+from tests.support import DEADLINE, eventually
 
 META = "sse:{run-1}:meta"
 EVENTS = "sse:{run-1}:events"
@@ -27,9 +27,9 @@ async def test_appended_and_published_in_one_step(redis: Redis) -> None:
     """The published envelope carries the id under which history holds the event."""
     async with redis.pubsub() as pubsub:
         await pubsub.psubscribe("execution:*")
-        await pubsub.get_message(timeout=1)
+        await pubsub.get_message(timeout=DEADLINE)
         event_id = await append(redis, "run-1", n=1)
-        message = await pubsub.get_message(timeout=1)
+        message = await pubsub.get_message(timeout=DEADLINE)
     assert message is not None
     assert (
         message["data"]
@@ -217,7 +217,7 @@ async def test_cursor_status(
 
 
 async def test_script_cache_may_be_lost(redis: Redis) -> None:
-    """A Redis that does not know the scripts (any more) is told them, alone and in a pipeline."""
+    """A Redis that does not know the scripts (any more) gets them, alone and in a pipeline."""
     await append(redis, "run-1")
     await redis.script_flush()
     await append(redis, "run-1")

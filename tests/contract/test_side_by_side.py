@@ -89,7 +89,7 @@ async def test_a_timestamp_is_added_only_where_this_release_recorded(redis: Redi
 
 async def test_both_releases_trim_within_the_bound(redis: Redis) -> None:
     """However they take turns, also when the one before has begun a new epoch, a history stays
-    within its bound and a reader is told what is kept."""
+    within its bound and a reader gets what is kept."""
     bound = 3000
     for turn in range(60):
         if turn == 30:

@@ -1,5 +1,5 @@
 """The Redis of a scenario: alone, with a replica behind an address that can be switched, or with
-sentinels."""
+sentinels; `tests.delivery.cluster_backend` has clusters."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ class ReplicatedRedis:
         self._address = TcpProxy()
         self._link = TcpProxy()
         self.url = ""
-        """Where gateways and producers reach whoever is the master."""
+        """Where gateways and producers reach the present master."""
 
     def client(self, **options: Any) -> Redis:
         return Redis.from_url(self.url, **options)

@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.delivery.cluster_failovers import CLUSTER_FAILOVERS
+from tests.delivery.failovers import FAILOVERS, WATCHED_FAILOVERS
+
 RUNS = 1
 """Seeds of each scenario where nothing else is asked for."""
 
@@ -22,3 +25,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     runs = metafunc.config.getoption("delivery_runs", default=None)
     seeds = [seed] if seed is not None else range(1, (runs or RUNS) + 1)
     metafunc.parametrize("seed", seeds, ids=[f"seed{number}" for number in seeds])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A failover asserts how long it takes. Those of `make test`, with few tabs, are quick enough
+    beside other tests."""
+    for item in items:
+        if (case := getattr(item, "callspec", None)) is None:
+            continue
+        name, seed = case.params.get("name"), case.params.get("seed", 1)
+        if name in WATCHED_FAILOVERS | CLUSTER_FAILOVERS or (name in FAILOVERS and seed > 1):
+            item.add_marker(pytest.mark.alone)

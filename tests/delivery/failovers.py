@@ -5,19 +5,14 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from tests.delivery.account import read_history
 from tests.delivery.backends import ReplicatedRedis, SentinelRedis
 from tests.delivery.journal import Allowed
+from tests.delivery.publishers import present_publisher, replicated_publisher, sync_publisher
 from tests.delivery.reader import Reader
-from tests.delivery.stage import (
-    Scenario,
-    Stage,
-    insist,
-    present_publisher,
-    replicated_publisher,
-    sync_publisher,
-)
+from tests.delivery.stage import WATCHES, Scenario, Stage, insist
 
 BACK_WITHIN = 3.0
 """Seconds from the moment at which the new master is named to an event that every reader sees of
@@ -81,6 +76,7 @@ async def _fail_over(
             stage.spawn(stage.add_reader(stage.executions[0], Reader).run())
     await stage.pause(0.3, 0.8)
     with stage.uncertain():
+        await stage.all_kept()
         await backend.synchronized()
         lives = {reader: epochs(reader) for reader in stage.readers(Reader)}
         await happens
@@ -121,8 +117,8 @@ def epochs(reader: Reader) -> set[int]:
     return {entry.id.epoch for entry in reader.journal.view}
 
 
-FAILOVERS = [
-    Scenario(
+FAILOVERS = {
+    disturb.__name__: Scenario(
         disturb,
         kinds=("mixed",),
         readers=(Reader,) * TABS,
@@ -137,4 +133,10 @@ FAILOVERS = [
         (name_moved, ReplicatedRedis),
         (first_dial_refused, ReplicatedRedis),
     )
-]
+}
+
+WATCHED_FAILOVERS = {
+    f"{name}-execution": replace(scenario, settings=WATCHES, recorders=2)
+    for name, scenario in FAILOVERS.items()
+}
+"""The same where gateways subscribe to single executions."""

@@ -71,10 +71,12 @@ class Journal:
         self._allowed = allowed
         self._closing: str | None = None
         self._has_cursor = False
+        self._sent: str | None = None
 
-    def connecting(self) -> None:
-        """A new connection begins."""
+    def connecting(self, cursor: str | None = None) -> None:
+        """A new connection begins, whose request has *cursor*."""
         self.connected = False
+        self._sent = cursor
         self._closing = None
 
     def loaded_anew(self) -> None:
@@ -114,13 +116,14 @@ class Journal:
     def _take_connected(self, seen: Seen) -> None:
         assert not self.connected, "connected twice"
         assert not self.ended, "a stream instead of HTTP 204 after the end"
-        assert seen.id is None, seen
+        assert seen.id in (None, self._sent), seen
         assert seen.json()["execution_id"] == self.execution_id, seen
         self.connected = True
 
     def _take_closing(self, seen: Seen) -> None:
         self._closing = seen.json()["reason"]
-        assert seen.id is None, seen
+        # Only an answer that is nothing but this frame has one.
+        assert seen.id in (None, self._sent), seen
         assert self._closing in self._allowed.closings, f"{seen} after {self.where()}"
         self.closings[self._closing] += 1
 

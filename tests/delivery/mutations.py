@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-TEST = "tests/delivery/test_model.py"
+TEST = "tests/delivery/test_model.py::test_model"
+_PYTEST = ("-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider")
 _SECONDS = 150
 
 
@@ -25,8 +26,10 @@ class Mutation(NamedTuple):
     name: str
     file: str
     before: str
-    """Stands in the file exactly once."""
+    """Is in the file exactly once."""
     after: str
+    subscription: str = "pattern"
+    """Of the gateway that has it."""
 
 
 MUTATIONS = [
@@ -46,20 +49,20 @@ MUTATIONS = [
     Mutation(
         "a full queue drops events",
         "gateway/fanout/subscriber.py",
-        "            self.fall_behind(before, overran=True)\n",
+        "            self.fall_behind(overran=True)\n",
         "",
     ),
     Mutation(
         "HTTP/1.0 is given chunks",
         "gateway/fanout/streams.py",
-        "_write_each(self._plain, data, events)",
-        "_write_each(self._plain, chunk, events)",
+        "self.plain.write(data, events)",
+        "self.plain.write(chunk, events)",
     ),
     Mutation(
         "a terminal event ends no stream",
         "gateway/fanout/log.py",
         "        self.ending = ending\n        for subscriber in self.streams.live:\n"
-        "            subscriber.complete()\n",
+        "            subscriber.complete(ending.status if ending is not None else status)\n",
         "        pass\n",
     ),
     Mutation(
@@ -76,9 +79,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a blocked stream is written to by the loop over all",
-        "gateway/fanout/streams.py",
-        "        self.remove(subscriber)\n        self._blocked = ",
-        "        self._blocked = ",
+        "gateway/fanout/subscriber.py",
+        "            self.log.streams.move(self, self.log.streams.blocked)\n",
+        "            self.log.streams.blocked[self] = None\n",
     ),
     Mutation(
         "a batch is taken for consecutive that is not",
@@ -93,22 +96,69 @@ MUTATIONS = [
         "            pass\n",
     ),
     Mutation(
-        "what the log has written is not settled when a stream is blocked",
+        "what the log has written is not counted when a stream is blocked",
         "gateway/fanout/subscriber.py",
-        "            self._connection.settle()\n            self.log.streams.block(self)",
-        "            self._connection._streams = None\n            self.log.streams.block(self)",
+        "            self.leave_group()\n            self.log.streams.move(",
+        "            self.group = None\n            self.log.streams.move(",
     ),
     Mutation(
-        "another epoch is taken for a page that is late",
+        "another history is taken for one that goes on",
         "gateway/fanout/log.py",
-        "            self.start_over()\n            if page.more:\n                return\n",
-        "            return\n",
+        "page.is_other_history(tip) or (tip is None and self.epochs and page.events)",
+        "tip is None and self.epochs and page.events",
+    ),
+    Mutation(
+        "what begins after a flush is shown without another admission",
+        "gateway/fanout/log.py",
+        "page.is_other_history(tip) or (tip is None and self.epochs and page.events)",
+        "page.is_other_history(tip)",
+    ),
+    Mutation(
+        "a page that is ahead of the log moves the tip past those who stand there",
+        "gateway/fanout/log.py",
+        "            self.repair()\n            return\n        self._session = max(",
+        "            self.tip, newer = page.end, ()\n        self._session = max(",
     ),
     Mutation(
         "a page is read again from where it began",
         "gateway/fanout/subscriber.py",
         "        self._move_to(page.end)\n",
         "        self._position = page.events[0].id if page.events else page.end\n",
+    ),
+    Mutation(
+        "what was read before the confirmation is taken for all",
+        "gateway/fanout/log.py",
+        "        if session < self._subscribed:\n",
+        "        if False:\n",
+        "execution",
+    ),
+    Mutation(
+        "a channel is given up though somebody has come back",
+        "gateway/bus/watched.py",
+        "        self._needed.add(channel)\n        self._idle.pop(channel, None)\n",
+        "        self._needed.add(channel)\n",
+        "execution",
+    ),
+    Mutation(
+        "a channel that was given up counts as heard",
+        "gateway/bus/watched.py",
+        "                self._confirmed.discard(channel)\n",
+        "",
+        "execution",
+    ),
+    Mutation(
+        "a new connection takes no channel again",
+        "gateway/bus/watched.py",
+        "self._joining = list(self._needed)",
+        "self._joining = []",
+        "execution",
+    ),
+    Mutation(
+        "after a lost connection nothing is compared",
+        "gateway/bus/intake.py",
+        "        self._auditor.subscribed(execution_id)\n",
+        "",
+        "execution",
     ),
 ]
 
@@ -128,7 +178,7 @@ def is_caught(mutation: Mutation, examples: int) -> bool:
         file = copy / mutation.file
         file.write_text(applied(mutation, file.read_text()))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", TEST],
+            [sys.executable, *_PYTEST, f"{TEST}[{mutation.subscription}]"],
             cwd=copy,
             env={**os.environ, "MODEL_EXAMPLES": str(examples)},
             stdout=subprocess.DEVNULL,

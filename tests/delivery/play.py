@@ -47,20 +47,20 @@ async def _play(stage: Stage) -> None:
         await stage.subscribed()
     finally:
         # Also when the run has failed: redis-py under Python 3.11 may swallow a cancellation, and
-        # a producer that nobody else stops would go on for ever.
+        # a producer that nobody else stops would never end.
         for execution in stage.executions:
             execution.stop.set()
     await asyncio.gather(*working)
     await asyncio.gather(*[end(stage, execution) for execution in stage.executions])
     await asyncio.gather(*map(all_told, stage.executions))
-    # Whoever comes now, to any gateway, gets all of it too.
+    # A reader that comes now, to any gateway, gets all of it too.
     for execution in stage.executions:
         stage.spawn(stage.add_reader(execution, Reader).run())
     await asyncio.gather(*map(all_told, stage.executions))
     for execution in stage.executions:
         await check(stage, execution)
-    for gateway in stage.gateways:
-        assert not gateway.tracebacks, "a gateway has logged a traceback"
+    for process in stage.processes:
+        assert not process.tracebacks, "a gateway has logged a traceback"
 
 
 async def end(stage: Stage, execution: Execution) -> None:
@@ -121,7 +121,7 @@ async def check(stage: Stage, execution: Execution) -> None:
 
 def _logs(stage: Stage) -> str:
     components = []
-    for number, gateway in enumerate(stage.gateways):
+    for number, process in enumerate(stage.processes):
         components.append(f"The last lines of gateway {number}:")
-        components += [f"  {line.rstrip()}" for line in list(gateway.lines)[-_LOG_LINES:]]
+        components += [f"  {line.rstrip()}" for line in list(process.lines)[-_LOG_LINES:]]
     return "\n".join(components)

@@ -43,6 +43,8 @@ class Producer(ABC):
         """Redis cannot lose what this one is promised: its replicas have it too."""
         self.possible: Counter[bytes] = Counter()
         """All that was announced, also where nobody knows whether it got through."""
+        self.unsure: Counter[bytes] = Counter()
+        """Those of `possible` that were announced while Redis itself could lose them."""
         self.is_uncertain = False
         self.execution_id = execution_id
         self.chance = chance
@@ -81,6 +83,7 @@ class Producer(ABC):
             event = on_one_line(payload)
             self.possible[event] += 1
             is_certain = not was_uncertain and doubts == self._doubts
+            self.unsure[event] += not is_certain
             if is_taken:
                 (self.promised if is_certain or self.survives else self.doubtful).append(event)
             return event

@@ -1,4 +1,4 @@
-"""A tab: follows one execution by the rules of EventSource until it is told to stop for good.
+"""A tab: follows one execution by the rules of EventSource until it must stop for good.
 
 It reads a bare socket, so that it can read slowly, leave in the middle of a frame, and see every
 byte that a gateway wrote. It reconnects after `retry:` (cut short here), sends `Last-Event-ID`, and
@@ -41,7 +41,7 @@ class Reader:
         over: asyncio.Event,
         chance: random.Random,
     ) -> None:
-        """*where* gives the port of a gateway, anew for each connection; *over* is set when the
+        """*where* gives the port of a gateway, again for each connection; *over* is set when the
         execution has ended."""
         self.name = name
         self.journal = journal
@@ -112,7 +112,7 @@ class Reader:
     async def _exchange(self, sock: socket.socket) -> bool:
         """One request and its answer; whether the connection can bring another one."""
         loop = asyncio.get_running_loop()
-        self.journal.connecting()
+        self.journal.connecting(self._last_event_id or None)
         await loop.sock_sendall(sock, self._request())
         answer, parser, taken = Answer(), SseParser(), 0
         while not answer.complete:
@@ -155,9 +155,14 @@ class Reader:
             headers["Last-Event-ID"] = cursor
         elif cursor:
             query["last_event_id"] = cursor
-        path = f"/api/v1/sse/executions/{self.journal.execution_id}/stream?{urlencode(query)}"
+        path = f"{self.where}{urlencode(query)}"
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
         return "\r\n".join([*lines, "", ""]).encode()
+
+    @property
+    def where(self) -> str:
+        """The path of its stream, and what its query begins with."""
+        return f"/api/v1/sse/executions/{self.journal.execution_id}/stream?"
 
     def leave(self, sock: socket.socket) -> None:
         """End the connection: half of the time with a RST, as when a process is killed."""

@@ -9,10 +9,12 @@ from typing import TypeVar
 from tests.delivery.backends import ReplicatedRedis, SingleRedis
 from tests.delivery.failovers import FAILOVERS
 from tests.delivery.habits import Broken, Fidgety, Frozen, Late, Slow
+from tests.delivery.http_producer import HttpPublisher, http_while_all_breaks
 from tests.delivery.journal import Allowed
 from tests.delivery.producers import BareProducer
 from tests.delivery.reader import Reader
-from tests.delivery.stage import Scenario, Stage, insist
+from tests.delivery.sets import follow_all
+from tests.delivery.stage import WATCHES, Scenario, Stage, insist
 from tests.harness.redis_process import RedisProcess
 
 F = TypeVar("F", bound=Frozen)
@@ -52,7 +54,7 @@ async def redis_restarted(stage: Stage) -> None:
     """Redis is killed and comes back with its append-only file."""
     server = single(stage)
     await stage.pause(0.3, 0.8)
-    with stage.uncertain_bare():
+    with stage.uncertain(only_bare=True):
         # The last PUBLISH may have been answered and not yet have been passed on.
         await asyncio.sleep(0.05)
         await asyncio.to_thread(server.kill)
@@ -117,6 +119,7 @@ async def replica_promoted(stage: Stage) -> None:
     assert isinstance(backend, ReplicatedRedis)
     await stage.pause(0.3, 0.6)
     with stage.uncertain():
+        await stage.all_kept()
         await backend.synchronized()
         backend.cut_link()
         for _ in range(stage.chance.randrange(1, 8)):
@@ -150,6 +153,28 @@ async def reader_broken(stage: Stage) -> None:
     for reader in broken:
         reader.released.set()
     await stage.pause(0.2, 0.5)
+
+
+async def sets_while_all_breaks(stage: Stage) -> None:
+    """Readers of all executions on one stream, cut at random, while a gateway is killed and Redis
+    restarts."""
+    for number in range(3):
+        stage.spawn(follow_all(stage, number).run())
+    await gateway_killed(stage)
+    await redis_restarted(stage)
+
+
+async def single_executions(stage: Stage) -> None:
+    """Gateways subscribe to what is watched, and two recorders hand bare messages on: all
+    subscriptions are cut in turn, then a recorder and a gateway are killed and Redis restarts."""
+    await subscription_cut(stage)
+    await stage.subscribed()
+
+    # What only one of them has heard would die with it.
+    await stage.all_kept()
+    await stage.chance.choice(stage.recorders).kill()
+    await gateway_killed(stage)
+    await redis_restarted(stage)
 
 
 def single(stage: Stage) -> RedisProcess:
@@ -235,6 +260,30 @@ SCENARIOS: dict[str, Scenario] = {
             readers=(Reader, Reader, Fidgety, Broken, Broken, Broken),
             settings={"GATEWAY_SEND_BUFFER_BYTES": "4096"},
         ),
-        *FAILOVERS,
+        Scenario(
+            sets_while_all_breaks,
+            kinds=("publisher", "publisher", "bare"),
+            readers=(Reader,),
+            backend=lambda: SingleRedis("--appendonly", "yes", "--appendfsync", "always"),
+            allowed=ROLLED,
+            bare_in_order=False,
+        ),
+        Scenario(
+            single_executions,
+            settings=WATCHES,
+            recorders=2,
+            backend=lambda: SingleRedis("--appendonly", "yes", "--appendfsync", "always"),
+            allowed=ROLLED,
+            bare_in_order=False,
+        ),
+        Scenario(
+            http_while_all_breaks,
+            kinds=("publisher", "publisher"),
+            publishers=(),
+            by_http=HttpPublisher,
+            backend=lambda: SingleRedis("--appendonly", "yes", "--appendfsync", "always"),
+            settings={"GATEWAY_PUBLISH": "on"},
+            allowed=ROLLED,
+        ),
     )
-}
+} | FAILOVERS

@@ -14,12 +14,15 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.bus.registry import register
 from gateway.contract.scripts import HistoryLimits
-from gateway.publisher import Publisher, SyncPublisher
+from tests.delivery.account import check_kept, read_history
 from tests.delivery.backends import Backend, SingleRedis
+from tests.delivery.cluster_backend import ClusterRedis
 from tests.delivery.habits import Absent, Fidgety, Late
 from tests.delivery.journal import Allowed, Journal, Names
 from tests.delivery.producers import BareProducer, Producer, PublisherProducer, Publishes
+from tests.delivery.publishers import present_publisher, replicated_publisher
 from tests.delivery.reader import Reader
 from tests.harness.gateway_process import GatewayProcess
 from tests.harness.redis_process import as_gateway
@@ -35,36 +38,10 @@ SETTINGS = {
     "GATEWAY_DRAIN_SECONDS": "0.3",
 }
 
+WATCHES = {"GATEWAY_SUBSCRIPTION": "execution", "GATEWAY_RECORD_BARE_EVENTS": "off"}
+"""Settings of gateways that subscribe to single executions."""
+
 R = TypeVar("R", bound=Reader)
-
-
-def present_publisher(url: str, limits: HistoryLimits) -> Publishes:
-    """The publisher of this checkout. Each attempt takes a quarter: answers get lost, and calls are
-    repeated."""
-    return Publisher(url, deadline=2.0, limits=limits)
-
-
-def replicated_publisher(url: str, limits: HistoryLimits) -> Publishes:
-    """One whose events a replica has too, before they count as published."""
-    return Publisher(url, deadline=2.0, limits=limits, min_replicas=1)
-
-
-class _InThreads:
-    """A `SyncPublisher` for asyncio."""
-
-    def __init__(self, url: str, limits: HistoryLimits) -> None:
-        self._publisher = SyncPublisher(url, deadline=2.0, limits=limits)
-
-    async def publish(self, *event: Any, **options: Any) -> str:
-        return await asyncio.to_thread(self._publisher.publish, *event, **options)
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self._publisher.close)
-
-
-def sync_publisher(url: str, limits: HistoryLimits) -> Publishes:
-    """The same for threads."""
-    return _InThreads(url, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +57,23 @@ class Scenario:
     """Of each execution."""
     allowed: Allowed = field(default_factory=Allowed)
     bare_in_order: bool = True
-    """False where subscriptions break: one that begins anew may have a bare event recorded before
+    """False where subscriptions break: one that begins again may have a bare event recorded before
     an older one that another gateway is just about to record."""
     backend: Callable[[], Backend] = SingleRedis
     settings: Mapping[str, str] = field(default_factory=dict)
     limits: HistoryLimits = field(default_factory=HistoryLimits)
     """Of histories, as publishers have them; *settings* must say the same."""
-    publishers: Sequence[Callable[[str, HistoryLimits], Publishes]] = (present_publisher,)
+    publishers: Sequence[Callable[..., Publishes]] = (present_publisher,)
     """One worker for each, where an execution has any that does not only PUBLISH."""
+    recorders: int = 0
+    """Processes that record bare messages for gateways that do not hear them."""
+    by_http: Callable[[Sequence[GatewayProcess]], Publishes] | None = None
+    """One worker more of each execution, which publishes through the gateways."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether its gateways subscribe to single executions."""
+        return self.settings.items() >= WATCHES.items()
 
 
 @dataclass(slots=True)
@@ -114,6 +100,7 @@ class Stage:
         self.names = Names()
         self.backend = scenario.backend()
         self.gateways: list[GatewayProcess] = []
+        self.recorders: list[GatewayProcess] = []
         self.executions: list[Execution] = []
         self.tasks: asyncio.TaskGroup | None = None
         """Set while the run lasts; a task that fails ends it."""
@@ -125,19 +112,33 @@ class Stage:
         self._redis = self.backend.observer()
         settings = {"REDIS_URL": as_gateway(self.backend.url), **SETTINGS, **self.scenario.settings}
         self.gateways = [GatewayProcess(settings) for _ in range(GATEWAYS)]
+        settings = {**settings, "GATEWAY_LOG_FORMAT": "json"}
+        self.recorders = [
+            GatewayProcess(settings, command="recorder") for _ in range(self.scenario.recorders)
+        ]
+        # A start takes a second of CPU, and has a deadline: not all at once.
         await asyncio.gather(*[gateway.start() for gateway in self.gateways])
+        await asyncio.gather(*[recorder.start() for recorder in self.recorders])
         await self.subscribed()
         for number, kind in enumerate(self.scenario.kinds):
-            self.add_execution(f"run-{number}-{kind}", kind)
+            execution = self.add_execution(f"run-{number}-{kind}", kind)
+            if self.scenario.by_http is not None:
+                # What another producer has begun is nobody's, and refused by HTTP.
+                await register(self.redis, execution.id, "acme")
 
     async def close(self) -> None:
         """Stop everything, whatever has happened."""
-        await asyncio.gather(*[gateway.clean_up() for gateway in self.gateways])
+        await asyncio.gather(*[process.clean_up() for process in self.processes])
         for producer in self.producers():
             await producer.close()
         if self._redis is not None:
             await self._redis.aclose()
         await self.backend.clean_up()
+
+    @property
+    def processes(self) -> list[GatewayProcess]:
+        """All that have a subscription while they run."""
+        return [*self.gateways, *self.recorders]
 
     @property
     def redis(self) -> Redis:
@@ -186,32 +187,49 @@ class Stage:
     async def subscriptions(self) -> list[str]:
         """The ids of the gateways' subscriptions, as Redis knows its clients."""
         clients = await self.redis.client_list(_type="pubsub")
-        return [client["id"] for client in clients if client["psub"] != "0"]
+        # A sentinel subscribes to one channel, a gateway to a pattern, to several channels or to
+        # those of a shard.
+        return [
+            one["id"]
+            for one in clients
+            if (one["psub"], one.get("ssub", "0")) != ("0", "0") or int(one["sub"]) > 1
+        ]
 
     async def subscribed(self) -> None:
         """Wait until every gateway that runs is subscribed."""
 
         async def check() -> None:
-            running = sum(gateway.is_running for gateway in self.gateways)
+            links = await asyncio.to_thread(self._links)
+            wanted = links * sum(gateway.is_running for gateway in self.gateways)
+            # These subscribe to the pattern.
+            wanted += sum(recorder.is_running for recorder in self.recorders)
             found = len(await self.subscriptions())
-            assert found == running, f"{found} subscriptions of {running} gateways"
+            assert found == wanted, f"{found} subscriptions, and not {wanted}"
 
         await insist(check)
 
-    @contextmanager
-    def uncertain(self) -> Iterator[None]:
-        """Redis may lose what is announced in this block."""
-        with ExitStack() as stack:
-            for producer in self.producers():
-                stack.enter_context(producer.uncertain())
-            yield
+    async def all_kept(self) -> None:
+        """Wait until history has what was promised so far: a bare message is promised once gateways
+        have been sent it, and recorded a moment later."""
+
+        async def check() -> None:
+            for execution in self.executions:
+                check_kept(await read_history(self.redis, execution.id), execution.producers)
+
+        await insist(check)
+
+    def _links(self) -> int:
+        """How many subscriptions a gateway has."""
+        if self.scenario.watches and isinstance(self.backend, ClusterRedis):
+            return len(self.backend.cluster.primaries)
+        return 1
 
     @contextmanager
-    def uncertain_bare(self) -> Iterator[None]:
-        """Redis may lose what is announced in this block by a bare PUBLISH."""
+    def uncertain(self, *, only_bare: bool = False) -> Iterator[None]:
+        """Redis may lose what is announced in this block; *only_bare*: by a bare PUBLISH."""
         with ExitStack() as stack:
             for producer in self.producers():
-                if isinstance(producer, BareProducer):
+                if isinstance(producer, BareProducer) or not only_bare:
                     stack.enter_context(producer.uncertain())
             yield
 
@@ -219,16 +237,22 @@ class Stage:
         """Bring an execution with its producers and readers; none of them begins."""
         execution = Execution(execution_id, kind)
         self.executions.append(execution)
+        options = {"publish_to": "both"} if self.scenario.watches else {}
         for number, publisher in enumerate(self.scenario.publishers if kind != "bare" else ()):
             name = f"publisher {number} of {execution.id}"
             producer = PublisherProducer(
-                publisher(self.backend.url, self.scenario.limits),
+                publisher(self.backend.url, self.scenario.limits, **options),
                 execution.id,
                 name,
                 self.chance_of(name),
                 self.names,
             )
             producer.survives = publisher is replicated_publisher
+            execution.producers.append(producer)
+        if self.scenario.by_http is not None:
+            name = f"worker without Redis of {execution.id}"
+            http = self.scenario.by_http(self.gateways)
+            producer = PublisherProducer(http, execution.id, name, self.chance_of(name), self.names)
             execution.producers.append(producer)
         if kind != "publisher":
             name = f"bare producer of {execution.id}"

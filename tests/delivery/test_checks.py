@@ -110,7 +110,7 @@ def test_how_a_connection_may_not_end() -> None:
 
 
 def test_one_id_for_two_events() -> None:
-    """Two readers that know different events by one id are found, whoever they are."""
+    """Two readers that know different events by one id are found."""
     names = Names()
     for execution_id, number in (("run", 1), ("run", 1), ("other", 2)):
         reader = Journal(execution_id, names, Allowed())
@@ -132,6 +132,7 @@ def producer() -> Producer:
     one = BareProducer(Redis(), "run", "one", random.Random(0))
     one.promised += [A, B]
     one.possible.update([A, B, C])
+    one.unsure[C] = 1
     return one
 
 
@@ -140,11 +141,22 @@ END = b'{"type":"execution:completed"}'
 
 
 def test_promises(producer: Producer) -> None:
-    """What was promised is in history, in order; what was announced is there at most once."""
-    for kept in (entries(A, B), entries(A, C, B)):
+    """What was promised is in history, in order; what was announced is there at most once, unless a
+    former master had accepted it and its producer did not know."""
+    moved, sure = (one.replace(b"{", b'{"source_id":"1-7",', 1) for one in (C, B))
+    for kept in (entries(A, B), entries(A, C, B), entries(A, moved, B), entries(A, B, C, moved)):
         check_promises(kept, [producer])
         check_order(kept, producer)
-    for broken in (entries(A), entries(A, B, B), entries(A, B, C, C), entries(A, B, END)):
+    twice = entries(A, B, moved, moved)
+    unexcused = entries(A, B, sure)
+    for broken in (
+        entries(A),
+        entries(A, B, B),
+        entries(A, B, C, C),
+        twice,
+        unexcused,
+        entries(A, B, END),
+    ):
         with pytest.raises(AssertionError):
             check_promises(broken, [producer])
     with pytest.raises(AssertionError):

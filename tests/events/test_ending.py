@@ -42,5 +42,5 @@ def test_pairs_are_read() -> None:
 @pytest.mark.parametrize("word", ["run.over=running", "run.over=cancelled", "run.over=", "=failed"])
 def test_a_pair_that_makes_no_sense_is_refused(word: str) -> None:
     """A status that does not exist is refused, with those that do."""
-    with pytest.raises(ValueError, match=r"is no terminal type.*completed, failed, canceled or en"):
+    with pytest.raises(ValueError, match=r"is not a terminal type.*completed, failed, canceled or"):
         read_terminal_types([word])

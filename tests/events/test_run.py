@@ -110,6 +110,7 @@ def test_memory_is_bounded() -> None:
     assert run.document("run-1", "flow-1")["steps_completed"] == 1010
 
 
+@pytest.mark.alone
 def test_steps_of_one_node_side_by_side_take_no_more_time_each() -> None:
     """Of 10,000 items of one node, each as far as the last, none waits for a search among all."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from gateway.errors import RedisUnavailable
 from gateway.events.batch import EventBatch
 from gateway.events.envelope import Event
-from gateway.events.history_page import Ending, HistoryPage
+from gateway.events.history_page import CursorStatus, Ending, HistoryPage
 from gateway.events.ids import EventId
 from gateway.fanout.hub import Hub, QueueBounds
 from gateway.fanout.stalls import StallWatch
@@ -29,7 +29,7 @@ def event(seq: int | None, epoch: int = EPOCH, size: int = 0, end: bool = False)
     return Event(name, EventId(epoch, seq) if seq else None, text.encode().ljust(size))
 
 
-def burst(
+def batch(
     *seqs: int | None, epoch: int = EPOCH, terminal: bool = False, size: int = 0
 ) -> EventBatch:
     events = [event(seq, epoch, size) for seq in seqs]
@@ -46,6 +46,8 @@ class Histories:
     page_events: int = 1000
     asked: list[str] = field(default_factory=list)
     away: bool = False
+    fault: Exception | None = None
+    """What a read raises."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -65,8 +67,10 @@ class Histories:
         self.asked.append(execution_id)
         page = self._page(self.kept.get(execution_id, []), cursor)
         if only_valid and page.cursor_status in ("gap", "reset"):
-            page = HistoryPage("reset", [], None, None, more=False, last=None, end=None)
+            page = HistoryPage("reset", [], page.first_kept, None, more=False, last=None)
         await self.go.wait()
+        if self.fault is not None:
+            raise self.fault
         if self.away:
             raise RedisUnavailable("Redis is away.")
         return page
@@ -75,27 +79,21 @@ class Histories:
         ids = [one.id for one in kept]
         first = ids[0] if ids else None
         rest = kept
+        status: CursorStatus
         if cursor is None:
-            verdict = "start"
+            status = "start"
         elif cursor in ids:
-            verdict, rest = "valid", kept[ids.index(cursor) + 1 :]
+            status, rest = "valid", kept[ids.index(cursor) + 1 :]
         elif first is not None and first.epoch == cursor.epoch and first.seq > cursor.seq:
-            verdict = "gap"
+            status = "gap"
         else:
-            verdict = "reset"
+            status = "reset"
         shown, more = rest[: self.page_events], len(rest) > self.page_events
         ends = [one for one in kept if one.type == END and one.id is not None]
         ending = Ending(ends[0].id, END, True, "completed") if ends and ends[0].id else None
-        end = shown[-1].id if shown else cursor if verdict == "valid" else None
+        end = shown[-1].id if shown else cursor if status == "valid" else None
         last = ids[-1] if ids else None
-        return HistoryPage(verdict, shown, first, ending, more, last, end)  # type: ignore[arg-type]
-
-    async def first(self, execution_id: str) -> EventId | None:
-        await self.go.wait()
-        if self.away:
-            raise RedisUnavailable("Redis is away.")
-        kept = self.kept.get(execution_id)
-        return kept[0].id if kept else None
+        return HistoryPage(status, shown, first, ending, more, last, end)
 
 
 class NoPermit:
@@ -158,7 +156,7 @@ async def open_stream(
     """A stream as its handler opens one; waits until it is *live*."""
     position = None if cursor is None else EventId(EPOCH, cursor)
     subscriber = hub.add(who or principal(), position, NoPermit())
-    page = await subscriber.opening.first_page()
+    page = await subscriber.opening.page()
     frames = await subscriber.opening.render(page)
     wire = Wire()
     wire.protocol = subscriber

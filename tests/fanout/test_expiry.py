@@ -153,7 +153,7 @@ async def test_suspended(stage: Stage) -> None:
 
 
 async def test_nothing_after_the_end(stage: Stage) -> None:
-    """A stream that was closed for another reason is told nothing more; an open one is."""
+    """A stream that was closed for another reason gets no warning; an open one does."""
     closed, opened = stage.stream(20), stage.stream(20)
     closed.subscriber.close(CloseReason.DRAIN)
     await eventually(lambda: opened.data)

@@ -6,17 +6,17 @@ import pytest
 
 from gateway.errors import LimitReached, Unavailable
 from gateway.fanout.state import State
-from tests.fanout.support import NoPermit, burst, event, make_hub, open_stream
+from tests.fanout.support import NoPermit, batch, event, make_hub, open_stream
 from tests.harness.principals import principal
-from tests.support import eventually
+from tests.support import DEADLINE, eventually
 
 
 async def test_keyed_by_execution() -> None:
     """An event reaches every subscriber of its execution and none of another."""
     hub, _ = make_hub()
     first, second, other = [await open_stream(hub, principal(name)) for name in ("a", "a", "b")]
-    hub.publish("a", burst(1), recorded_here=True)
-    hub.publish("nobody", burst(1), recorded_here=True)
+    hub.publish("a", batch(1), is_first_known=True)
+    hub.publish("nobody", batch(1), is_first_known=True)
     assert first.data == second.data == b"<1>"
     assert other.data == b""
     assert hub.metrics.events_delivered == 2
@@ -28,7 +28,7 @@ async def test_leaving() -> None:
     stream = await open_stream(hub, principal("a"))
     stream.leave()
     await asyncio.sleep(0)
-    hub.publish("a", burst(1), recorded_here=True)
+    hub.publish("a", batch(1), is_first_known=True)
     assert stream.data == b""
     assert stream.state is State.CLOSED
     assert (len(hub), list(hub)) == (0, [])
@@ -42,7 +42,7 @@ async def test_slow_subscriber_slows_no_other() -> None:
     slow, quick = [await open_stream(hub, principal("a")) for _ in range(2)]
     slow.wire.room = 0
     for number in range(1, 6):
-        hub.publish("a", burst(number), recorded_here=True)
+        hub.publish("a", batch(number), is_first_known=True)
         assert quick.data.endswith(f"<{number}>".encode())
     assert (slow.state, quick.state) == (State.CATCHING_UP, State.LIVE)
 
@@ -68,14 +68,14 @@ async def test_drain_is_spread() -> None:
     await hub.drain(0.2)
     with pytest.raises(Unavailable):
         hub.add(principal("late"), None, NoPermit())
-    await asyncio.wait_for(hub.empty(), 1)
+    await asyncio.wait_for(hub.empty(), DEADLINE)
     assert all(b'"reason":"drain"' in one.data for one in streams)
     assert len(ends) == 20
     assert max(ends) - min(ends) > 0.1
 
 
 async def test_cut() -> None:
-    """Whoever is left is cut off, and waited for; one that is still being opened is waited for
+    """Those who are left are cut off, and waited for; one that is still being opened is waited for
     only."""
     hub, _ = make_hub()
     opened, opening = await open_stream(hub), hub.add(principal("a"), None, NoPermit())
@@ -84,7 +84,7 @@ async def test_cut() -> None:
     assert opened.data == b""
     assert not cutting.done()
     opening.leave()
-    await asyncio.wait_for(cutting, 1)
+    await asyncio.wait_for(cutting, DEADLINE)
 
 
 async def test_stop_gives_up_reads() -> None:

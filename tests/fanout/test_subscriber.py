@@ -6,7 +6,7 @@ import pytest
 
 from gateway.events.sse_encoder import RETRY_MS, CloseReason, jittered_retry_ms
 from gateway.fanout.state import COMPLETED, State
-from tests.fanout.support import Stream, burst, event, make_hub, open_stream
+from tests.fanout.support import Stream, batch, event, make_hub, open_stream
 from tests.support import eventually
 from tests.wire import Wire
 
@@ -14,7 +14,7 @@ from tests.wire import Wire
 def publish(stream: Stream, *seqs: int, size: int = 0) -> None:
     """What is ours: recorded here, so that a first one needs no question."""
     hub = stream.subscriber.log.hub
-    hub.publish("run-1", burst(*seqs, size=size), recorded_here=True)
+    hub.publish("run-1", batch(*seqs, size=size), is_first_known=True)
 
 
 def snapshot(stream: Stream) -> tuple[int, int]:
@@ -77,7 +77,7 @@ async def test_a_full_queue_drops_nothing(first: tuple[int, ...], second: tuple[
     first, second = tuple(n + 1 for n in first), tuple(n + 1 for n in second)
     for seqs in (first, second):
         publish(stream, *seqs, size=size)
-        histories.append(*burst(*seqs, size=size).events)
+        histories.append(*batch(*seqs, size=size).events)
     assert stream.state is State.CATCHING_UP
     assert hub.metrics.queue_overruns == 1
     stream.wire.read_on()
@@ -97,7 +97,7 @@ async def test_larger_than_the_queue() -> None:
     assert stream.state is State.LIVE
     stream.wire.read_on()
     stream.wire.protocol.resume_writing()
-    assert stream.data == burst(*range(1, 51), size=100).data
+    assert stream.data == batch(*range(1, 51), size=100).data
 
 
 async def test_a_blocked_reader_whose_history_is_gone() -> None:
@@ -126,7 +126,7 @@ async def test_a_returning_reader_is_told_of_a_gap_whatever_comes_while_it_is_ad
     await eventually(lambda: histories.asked)
     for seq in (6, 7, 8):
         histories.append(event(seq, size=90))
-        hub.publish("run-1", burst(seq, size=90))
+        hub.publish("run-1", batch(seq, size=90))
     histories.go.set()
     stream = await opening
     assert stream.data.count(b"event: stream:gap") == 1
@@ -138,8 +138,8 @@ async def test_the_end() -> None:
     """After the terminal event nothing is written, and the first reason stays."""
     hub, _ = make_hub()
     stream = await open_stream(hub)
-    hub.publish("run-1", burst(1, terminal=True), recorded_here=True)
-    hub.publish("run-1", burst(2))
+    hub.publish("run-1", batch(1, terminal=True), is_first_known=True)
+    hub.publish("run-1", batch(2))
     stream.subscriber.close(CloseReason.DRAIN)
     stream.subscriber.notify(b"heartbeat")
     assert stream.data == b"<1>"
@@ -175,7 +175,7 @@ async def test_closing_is_the_last_word() -> None:
     histories.append(event(2), event(9))
     histories.go.clear()
     hub.subscribed()
-    stream.subscriber.fall_behind(None)
+    hub.start_over("run-1")
     asked = len(histories.asked)
     await eventually(lambda: len(histories.asked) > asked)
     stream.subscriber.close(CloseReason.DRAIN)
@@ -265,7 +265,7 @@ async def test_a_history_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = await subscriber_wire
     await eventually(lambda: stream.state is State.LIVE)
     assert stream.data == b"".join(f"<{n}>".encode() for n in range(1, 11))
-    hub.publish("run-1", burst(11))
+    hub.publish("run-1", batch(11))
     assert stream.data.endswith(b"<10><11>")
 
 

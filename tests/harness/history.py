@@ -10,6 +10,8 @@ import orjson
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
+from gateway.bus.cluster import Cluster
+from gateway.contract.keys import LiveCommand, PublishTo, channels_of
 from gateway.contract.scripts import BareMessage, HistoryLimits, publish_call, record_call
 from gateway.events.ids import EventId, parse_id
 from gateway.settings import TERMINAL_TYPES
@@ -30,11 +32,13 @@ async def append(
     prefix: str = "execution:",
     key: str | None = None,
     limits: dict[str, int] | None = None,
+    to: PublishTo = "both",
     **data: Any,
 ) -> EventId:
-    """Append one event and publish it, in one step, as `Publisher` does."""
+    """Append one event and publish it for all kinds of gateways, in one step, as `Publisher`
+    does."""
     return await append_payload(
-        redis, execution_id, payload(event_type, **data), event_type, prefix, key, limits
+        redis, execution_id, payload(event_type, **data), event_type, prefix, key, limits, to
     )
 
 
@@ -46,15 +50,16 @@ async def append_payload(
     prefix: str = "execution:",
     key: str | None = None,
     limits: dict[str, int] | None = None,
+    to: PublishTo = "both",
 ) -> EventId:
     """The same of any bytes, as a script of another language may."""
     call = publish_call(
         execution_id,
         payload,
-        channel=prefix + execution_id,
         idempotency_key=key or secrets.token_hex(8),
         terminal_type=event_type if event_type in TERMINAL_TYPES else "",
         limits=replace(LIMITS, **(limits or {})),
+        **channels_of(to, prefix, execution_id, in_cluster=isinstance(redis, Cluster))._asdict(),
     )
     event_id = parse_id((await scripts.run(redis, call)).decode())
     assert event_id is not None
@@ -70,6 +75,7 @@ async def record(
     batch: int = 1,
     terminal_type: str = "",
     unregistered_ttl_ms: int = 0,
+    live: LiveCommand = "",
 ) -> list[EventId | None]:
     """Record bare messages, as the gateway *instance* does."""
     messages = [
@@ -84,6 +90,7 @@ async def record(
         batch=batch,
         limits=LIMITS,
         unregistered_ttl_ms=unregistered_ttl_ms,
+        live=live,
     )
     return [parse_id(one.decode().partition(" ")[0]) for one in await scripts.run(redis, call)]
 

@@ -54,6 +54,12 @@ def rss_kib(pid: int) -> int:
     return _status(pid, "VmRSS")
 
 
+def own_kib(pid: int) -> int:
+    """Memory that a process has written, in KiB. The rest of what is resident are parts of
+    programs, which the kernel takes away and brings back as it likes."""
+    return _status(pid, "RssAnon")
+
+
 def _status(pid: int, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None, f"no {name}: process {pid} has ended"

@@ -58,10 +58,10 @@ class Program:
         self._reading = asyncio.create_task(self._read(self._process.stdout))
         self.is_running = True
 
-    async def says(self, words: str) -> str:
+    async def says(self, words: str, timeout: float = DEADLINE) -> str:
         """Wait for a line with *words*, beyond the last one that was waited for: that line."""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(timeout):
                 return await self._next_line_with(words)
         except TimeoutError:
             raise AssertionError(f"did not say {words!r}, but: {self.said}") from None

@@ -34,11 +34,12 @@ def embedded_server_program() -> str:
 PASSWORD = "of-everybody-in-redis"
 
 
-def _users() -> list[str]:
+def _users(*, in_cluster: bool) -> list[str]:
     """Arguments that make a user for each role; it outlives a restart, as ACL SETUSER does not."""
     arguments: list[str] = []
     for role in ROLES:
-        arguments += ["--user", role.name, "on", f">{PASSWORD}", *role.rules("execution:")]
+        rules = role.rules("execution:", in_cluster=in_cluster)
+        arguments += ["--user", role.name, "on", f">{PASSWORD}", *rules]
     return arguments
 
 
@@ -55,9 +56,15 @@ class RedisProcess:
     """
 
     def __init__(
-        self, *arguments: str, port: int | None = None, program: str | None = None
+        self,
+        *arguments: str,
+        port: int | None = None,
+        program: str | None = None,
+        in_cluster: bool = False,
     ) -> None:
         """*program*: of the server, by default the one that `server_program` finds."""
+        self._in_cluster = in_cluster
+        self._hangs = False
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.gateway_url = self.url_of(GATEWAY.name)
@@ -79,7 +86,7 @@ class RedisProcess:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(
-            [self._program, *self._options()],
+            [self._program, *self.options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
@@ -90,12 +97,19 @@ class RedisProcess:
             assert time.monotonic() < deadline, "the Redis server does not answer"
             time.sleep(0.02)
 
-    def _options(self) -> list[str]:
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and neither ended nor suspended."""
+        return self._process is not None and not self._hangs
+
+    @property
+    def options(self) -> list[str]:
+        """The arguments of its program."""
         # fmt: off
         return [
             "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--dir", self._directory.name,
-            *_users(),
+            *_users(in_cluster=self._in_cluster),
             *self._arguments,
         ]
         # fmt: on
@@ -121,11 +135,13 @@ class RedisProcess:
         """Let it hang: its connections stay open, and nothing answers."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        self._hangs = True
 
     def resume(self) -> None:
         """Let it go on."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+        self._hangs = False
 
     def revive(self) -> None:
         """Let it go on, or start it again."""
@@ -149,11 +165,11 @@ class RedisProcess:
                 os.kill(self._process.pid, signal.SIGCONT)
             self._process.send_signal(signum)
             self._process.wait(DEADLINE)
-            self._process = None
+            self._process, self._hangs = None, False
 
 
 class SentinelProcess(RedisProcess):
-    """One Sentinel, which is told what to watch, and says where the master is."""
+    """One Sentinel, which watches what it is set to, and says where the master is."""
 
     def __init__(self, *arguments: str, program: str | None = None) -> None:
         super().__init__(*arguments, program=program)
@@ -181,7 +197,9 @@ class SentinelProcess(RedisProcess):
         assert isinstance(found, dict)
         return {field.decode(): value.decode() for field, value in found.items()}
 
-    def _options(self) -> list[str]:
+    @property
+    def options(self) -> list[str]:
+        """The arguments of its program."""
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
         return [str(self._file), "--sentinel", *where, *self._arguments]
 

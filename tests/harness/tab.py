@@ -58,7 +58,7 @@ class Tab:
     def _take(self, seen: Seen) -> None:
         if seen.event == "connected":
             self.opened += 1
-        elif seen.id is not None:
+        elif seen.id is not None and not seen.event.startswith("stream:"):
             self.ids.append(seen.id)
         elif seen.event != "heartbeat":
             self.notices.append(seen)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 Gate = Callable[[bytes], Awaitable[bool]]
 
@@ -11,10 +11,11 @@ Gate = Callable[[bytes], Awaitable[bool]]
 class TcpProxy:
     """Forwards to the port *target*; while that is None, it cuts each connection at once."""
 
-    def __init__(self, target: int | None = None) -> None:
+    def __init__(self, target: int | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        """*host* and *port*: its own address; by default any free port."""
         self.target = target
-        self.port = 0
-        """Its own."""
+        self.host = host
+        self.port = port
         self.lose = 0
         """So many of the next answers are lost: the connection is cut in their place."""
         self.holds = asyncio.Event()
@@ -22,6 +23,7 @@ class TcpProxy:
         self._answers_pass = asyncio.Event()
         self._answers_pass.set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
 
     @property
     def redis_url(self) -> str:
@@ -29,13 +31,16 @@ class TcpProxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         self._server.close()
         self.switch(None)
         await self._server.wait_closed()
+        # Before Python 3.12 that does not wait for the connections.
+        if self._serving:
+            await asyncio.wait(self._serving)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -73,6 +78,10 @@ class TcpProxy:
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         target = self.target
         try:
             if target is None:

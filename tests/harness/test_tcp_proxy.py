@@ -1,4 +1,4 @@
-"""The proxy loses, holds back and cuts what it is told to, before a real Redis."""
+"""The proxy loses, holds back and cuts what it should, before a real Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ from gateway.bus import scripts
 from gateway.contract.keys import channel
 from gateway.contract.meta import kind_of
 from gateway.contract.scripts import HistoryLimits, publish_call
-from gateway.events.fields import moment_of
+from gateway.events.fields import times_of
 from gateway.events.json_edit import parse_object
 from gateway.settings import TERMINAL_TYPES
 from tests.support import producer_message
@@ -46,7 +46,7 @@ class Producer:
             terminal_type=event_type if event_type in self._terminal_types else "",
             limits=self._limits,
             kind=kind_of(event_type),
-            moment=moment_of(parse_object(payload), ends=event_type in self._terminal_types),
+            moment=times_of(parse_object(payload)).moment(ends=event_type in self._terminal_types),
         )
         event_id: bytes = await scripts.run(self._redis, call)
         return event_id.decode()

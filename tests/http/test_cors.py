@@ -1,24 +1,31 @@
 """Pages of other origins, as a browser asks for them."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.http.routes import add_cors
+from gateway.http import cors
+from gateway.http.cors import add_cors
+from gateway.settings import Settings
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.http.conftest import path
+from tests.support import SECRET, eventually
 
 ORIGIN = "https://app.example.com"
 CONTRACT_HEADERS = (
-    "authorization,x-organization-id,last-event-id,if-none-match,cache-control,content-type"
+    "authorization,x-organization-id,last-event-id,if-none-match,cache-control,content-type,"
+    "traceparent,tracestate,baggage,sentry-trace,x-requested-with,pragma,"
+    "x-datadog-trace-id,x-datadog-sampling-priority"
 )
 
 
 async def test_allowed_origin(start_gateway: StartGateway) -> None:
-    """A listed origin may read streams, and errors too; the answer varies by Origin."""
+    """A listed origin may read streams, and errors too, without cookies where none is set up; the
+    answer varies by Origin."""
     gateway = await start_gateway(ownership="token", cors_origins=ORIGIN)
     for headers, status in ((credentials(), 200), ({}, 401)):
         async with gateway.session.get(
@@ -26,10 +33,42 @@ async def test_allowed_origin(start_gateway: StartGateway) -> None:
         ) as response:
             assert response.status == status
             assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-            assert response.headers["Access-Control-Allow-Credentials"] == "true"
+            assert "Access-Control-Allow-Credentials" not in response.headers
             assert response.headers["Vary"] == "Origin"
             exposed = response.headers["Access-Control-Expose-Headers"]
             assert {"ETag", "Retry-After"} <= set(exposed.split(","))
+
+
+async def test_an_origin_that_is_not_allowed_is_logged_once(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not a listed one, nor the gateway's own."""
+    gateway = await start_gateway(ownership="token", cors_origins=ORIGIN)
+    for origin in (ORIGIN, gateway.url, *["https://other.example"] * 3):
+        headers = {**credentials(), "Origin": origin}
+        async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+            assert response.status == 200
+    [line] = [one for one in caplog.messages if "origin" in one]
+    assert "https://other.example is not allowed" in line
+    assert "GATEWAY_CORS_ORIGINS" in line
+
+
+async def test_an_origin_that_was_held_back_is_logged_when_it_comes_again(
+    start_gateway: StartGateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line a second at most, so that strangers do not fill the log; a page whose streams alone
+    are refused is named all the same."""
+    monkeypatch.setattr(cors, "_ORIGINS_EVERY", 0.5)
+    gateway = await start_gateway(ownership="token", cors_origins=ORIGIN)
+
+    async def is_logged(origin: str) -> bool:
+        headers = {**credentials(), "Origin": origin}
+        async with gateway.session.get(gateway.stream_url("run-1"), headers=headers) as response:
+            assert response.status == 200
+        return origin in caplog.text
+
+    assert await is_logged("https://one.example")
+    await eventually(lambda: is_logged("https://two.example"))
 
 
 async def test_preflight(start_gateway: StartGateway) -> None:
@@ -45,6 +84,43 @@ async def test_preflight(start_gateway: StartGateway) -> None:
         allowed = response.headers["Access-Control-Allow-Headers"].lower()
         assert set(CONTRACT_HEADERS.split(",")) <= set(allowed.split(","))
         assert response.headers["Vary"] == "Origin"
+
+
+async def test_preflight_of_other_headers(start_gateway: StartGateway) -> None:
+    """A refused preflight names the header and the setting, which adds headers and beginnings of
+    headers; what is no header's name comes back nowhere."""
+    gateway = await start_gateway(
+        ownership="token", cors_origins=ORIGIN, cors_headers="X-Tenant, x-b3-*"
+    )
+    for asked, named in (
+        ("x-tenant", None),
+        ("Authorization, X-B3-TraceId ,x-b3-", None),
+        ("authorization,x-other", "x-other"),
+        ("x-tenant-id", "x-tenant-id"),
+        ("x-b3", "x-b3"),
+        ("x-datadog", "x-datadog"),
+        ("x-tenant,<script>", "(not a name)"),
+        ("x-b3-<script>", "(not a name)"),
+        ("x-b3-" + "x" * 80, "(not a name)"),
+    ):
+        headers = {
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": asked,
+        }
+        async with gateway.session.options(
+            gateway.stream_url("run-1"), headers=headers
+        ) as response:
+            assert response.status == (200 if named is None else 403), asked
+            granted = response.headers.get("Access-Control-Allow-Headers", "")
+            if named is None:
+                assert len(granted.split(",")) == len(asked.split(","))
+                continue
+            refusal = await response.json()
+            assert not granted
+            assert refusal["error"] == "header_not_allowed"
+            assert f"the header {named}:" in refusal["message"]
+            assert "GATEWAY_CORS_HEADERS" in refusal["message"]
 
 
 @pytest.mark.parametrize("origins", ["", ORIGIN])
@@ -75,12 +151,21 @@ async def test_preflight_of_other_origins(start_gateway: StartGateway, origin: s
                 assert origin not in await response.text()
 
 
-@pytest.mark.parametrize("credentials_too", [True, False])
-async def test_credentials_setting(start_gateway: StartGateway, credentials_too: bool) -> None:
-    """Pages may send cookies along just where the setting says so, also by their preflight."""
-    gateway = await start_gateway(
-        ownership="token", cors_origins=ORIGIN, cors_credentials=credentials_too
-    )
+@pytest.mark.parametrize(
+    ("settings", "credentials_too"),
+    [
+        ({}, False),
+        ({"token_cookie": "session"}, True),
+        ({"token_cookie": "session", "cors_credentials": False}, False),
+        ({"cors_credentials": True}, True),
+    ],
+)
+async def test_credentials_setting(
+    start_gateway: StartGateway, settings: dict[str, Any], credentials_too: bool
+) -> None:
+    """Pages may send cookies along just where there is one for the gateway, or the setting says so
+    (for the cookie of a proxy), also by their preflight."""
+    gateway = await start_gateway(ownership="token", cors_origins=ORIGIN, **settings)
     asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
     for method in ("GET", "OPTIONS"):
         async with gateway.session.request(
@@ -109,7 +194,8 @@ async def posting() -> AsyncIterator[str]:
 
     application = web.Application()
     application.router.add_post("/ticket", answer)
-    add_cors(application, (ORIGIN,), credentials=True)
+    settings = Settings(jwt_secret=SECRET, cors_origins=(ORIGIN,))
+    add_cors(application, settings, list(application.router.routes()))
     async with TestServer(application) as server:
         yield str(server.make_url("/ticket"))
 
@@ -127,7 +213,7 @@ async def test_every_method_of_a_route(posting: str) -> None:
 
 async def test_all_origins_without_credentials(start_gateway: StartGateway) -> None:
     """`*` lets every origin read, but never with the browser's own credentials."""
-    gateway = await start_gateway(ownership="token", cors_origins="*", cors_credentials=False)
+    gateway = await start_gateway(ownership="token", cors_origins="*", token_cookie="session")
     async with gateway.session.get(
         gateway.stream_url("run-1"), headers={**credentials(), "Origin": "https://any.example"}
     ) as response:

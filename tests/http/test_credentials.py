@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.policy import Credentials
-from gateway.errors import MalformedRequest
-from gateway.http.credentials import read_credentials
-from gateway.http.stream import read_cursor
+from gateway.errors import MalformedRequest, Unauthenticated
+from gateway.http.credentials import TokenCookie, read_credentials, read_cursor
 from tests.conftest import RunningGateway, credentials
 from tests.harness.raw import STREAM, say
 
@@ -27,6 +26,7 @@ DUPLICATES = {
     "organizations": ([], "organization_id=acme&organization_id=other"),
     "tickets": ([], "ticket=a&ticket=b"),
     "cursors": ([], "last_event_id=1-1&last_event_id=1-1"),
+    "cursors of the other name": ([], "lastEventId=1-1&lastEvent%49d=1-1"),
     "ticket and token": ([("Authorization", "T")], "ticket=a"),
     "ticket and token in the query": ([], "Authorization=T&ticket=a"),
 }
@@ -119,7 +119,15 @@ async def test_undecodable_query(gateway: RunningGateway, query: str) -> None:
 
 _VALUE = st.binary(max_size=40)
 _NAMES = st.sampled_from(
-    [b"Authorization", b"organization_id", b"ticket", b"last_event_id", b"X-Organization-ID"]
+    [
+        b"Authorization",
+        b"organization_id",
+        b"ticket",
+        b"lastEventId",
+        b"X-Organization-ID",
+        b"Cookie",
+        b"Sec-Fetch-Site",
+    ]
 )
 
 
@@ -136,8 +144,8 @@ def test_any_bytes(query: list[tuple[bytes, bytes]], headers: list[tuple[bytes, 
     if request is None:
         return
     read_cursor(request)
-    with suppress(MalformedRequest):
-        read_credentials(request)
+    with suppress(MalformedRequest, Unauthenticated):
+        read_credentials(request, TokenCookie("c", frozenset()))
 
 
 @pytest.mark.fuzz

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.history import History
@@ -11,6 +12,13 @@ from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.gateway_process import run
 from tests.harness.sse import SseReader
 from tests.support import eventually, producer_message
+
+
+@pytest.fixture(params=["pattern", "execution"])
+def subscription(request: pytest.FixtureRequest) -> str:
+    """All of this holds in both ways to subscribe."""
+    return str(request.param)
+
 
 TYPES = "job:done, EXECUTION:FAILED, run.over=canceled, nothing"
 ENDS: list[tuple[str, dict[str, Any], str, int]] = [
@@ -34,6 +42,7 @@ async def connected(gateway: RunningGateway, execution_id: str) -> Any:
     return (await reader.expect("connected")).json()
 
 
+@pytest.mark.parametrize("subscription", ["pattern"])
 async def test_one_status_everywhere(
     start_gateway: StartGateway, redis: Redis, redis_url: str
 ) -> None:
@@ -62,6 +71,7 @@ async def test_one_status_everywhere(
                 await redis.delete(events_key(name))
 
 
+@pytest.mark.parametrize("subscription", ["pattern"])
 async def test_the_end_of_an_earlier_release(start_gateway: StartGateway, redis: Redis) -> None:
     """Where `meta` does not say how a run ended, its event does; without the event no success is
     guessed."""

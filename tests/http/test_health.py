@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.bus import probe
-from gateway.bus.probe import wrong_server
+from gateway.bus.probe import Probe, wrong_server
 from gateway.errors import ConfigurationError
 from gateway.server import serve
 from tests.conftest import MakeSettings, RunningGateway, StartGateway
@@ -39,7 +38,7 @@ async def test_healthy(gateway: RunningGateway) -> None:
 
 
 async def test_redis_killed(start_gateway: StartGateway, redis_process: StartRedis) -> None:
-    """A killed Redis shows within 10 s in words, and healthy returns within 10 s of its restart."""
+    """A killed Redis is the reason within 10 s, and healthy returns within 10 s of its restart."""
     process = redis_process()
     gateway = await start_gateway(ownership="token", redis_url=process.url)
     process.kill()
@@ -177,7 +176,7 @@ async def test_a_redis_that_refuses_writes_takes_no_gateway_away(
     """Also where no bare message is recorded: no other gateway could do
     better, and streams open and read history all the same. A wrong server, or one that lets no
     script run, is another matter."""
-    monkeypatch.setattr(probe, "ROUNDS", 1)
+    monkeypatch.setattr(Probe, "rounds", 1)
     process = redis_process()
     gateway = await start_gateway(
         ownership="token",

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from urllib.parse import urlsplit
 
+import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
@@ -19,10 +20,13 @@ MOST_MEMORY = 24 * 1024 * 1024
 """Bytes that the gateway may grow by; without a bound each request of 50 bytes took thousands."""
 
 
-async def test_behind_an_open_stream(redis_url: str) -> None:
-    """What is sent behind a request whose answer never ends is not read, beyond a few requests:
-    memory stays, and others are answered."""
+@pytest.mark.parametrize("is_open", [False, True], ids=["with it", "later"])
+async def test_behind_an_open_stream(redis_url: str, is_open: bool) -> None:
+    """What is sent together with a request whose answer never ends is not read, beyond a few
+    requests; what is sent once it has begun is thrown away. Memory stays, and others are
+    answered."""
     settings = {"REDIS_URL": redis_url, "GATEWAY_OWNERSHIP": "token"}
+    loop = asyncio.get_running_loop()
     async with serving(**settings) as process, ClientSession() as session:
         await process.healthy(session)
         before = rss_kib(process.pid) * 1024
@@ -30,10 +34,16 @@ async def test_behind_an_open_stream(redis_url: str) -> None:
         address = urlsplit(process.url)
         with socket.create_connection((address.hostname or "", address.port or 0)) as client:
             client.setblocking(False)
-            opening = f"GET {STREAM} HTTP/1.1\r\nHost: gateway\r\n{head}\r\n"
-            client.sendall(opening.encode())
-            sent = await flood(client)
-            assert sent < FLOOD
+            opening = f"GET {STREAM} HTTP/1.1\r\nHost: gateway\r\n{head}\r\n".encode()
+            if is_open:
+                await loop.sock_sendall(client, opening)
+                while b"event: connected" not in await loop.sock_recv(client, 4096):
+                    pass
+                await flood(client)
+            else:
+                # In one piece: the stream opens within a millisecond.
+                await loop.sock_sendall(client, opening + f"{GET}\r\n".encode() * 1000)
+                assert await flood(client) < FLOOD
             assert rss_kib(process.pid) * 1024 - before < MOST_MEMORY
             async with session.get(process.url + HEALTH) as response:
                 assert response.status == 200

@@ -94,6 +94,7 @@ async def held(session: aiohttp.ClientSession, gateway: GatewayProcess) -> float
     raise AssertionError("no such metric")
 
 
+@pytest.mark.alone
 async def test_frozen_readers(redis_url: str, redis: Redis) -> None:
     """Thirty polls of the largest histories that nobody reads: what they hold stays within their
     organization's quarter, another organization's poll is quick meanwhile, and the readers are cut
@@ -164,6 +165,7 @@ async def test_heavy_polls_are_paid_by_their_organization(redis_url: str, redis:
         assert (rss_kib(gateway.pid) - before) / 1024 < 250
 
 
+@pytest.mark.alone
 async def test_cost_of_an_unmoved_history(redis_url: str, redis: Redis) -> None:
     """Polls of a history that has not moved cost what they cost for one of a quarter of its size:
     it is folded once."""

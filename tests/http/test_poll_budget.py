@@ -11,6 +11,7 @@ from gateway.http.poll_budget import Budget, Charge, Payer
 from gateway.http.run_cache import Documents, Key
 from gateway.http.run_document import Document, Query
 from gateway.metrics import Metrics
+from tests.support import DEADLINE
 
 KIB = 1024
 
@@ -30,7 +31,7 @@ async def test_a_quarter_for_each() -> None:
     first = await take(budget, ACME, 700)
     second = asyncio.create_task(take(budget, ACME, 1))
     await asyncio.sleep(0)
-    other = await asyncio.wait_for(take(budget, GLOBEX, 700), 1)
+    other = await asyncio.wait_for(take(budget, GLOBEX, 700), DEADLINE)
     assert (budget.used, second.done()) == (1400, False)
     budget.release(first)
     budget.release(await second)
@@ -64,7 +65,7 @@ async def test_readers_find_room_where_documents_wait() -> None:
     await take(budget, ACME, 700)
     waiting = asyncio.create_task(take(budget, ACME, 700))
     await asyncio.sleep(0)
-    await asyncio.wait_for(take(budget, Payer("acme", is_reader=True), 100), 1)
+    await asyncio.wait_for(take(budget, Payer("acme", is_reader=True), 100), DEADLINE)
     waiting.cancel()
 
 
@@ -99,7 +100,7 @@ async def test_given_up(turns: int) -> None:
         await asyncio.sleep(0)
     assert budget.used == 600 * turns
     leaving.cancel()
-    budget.release(await asyncio.wait_for(next_one, 1))
+    budget.release(await asyncio.wait_for(next_one, DEADLINE))
     assert leaving.cancelled()
     assert budget.used == 0
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from gateway.bus.connection import primaries_of
 from gateway.bus.history import Entry, Page
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import HistoryLimits
@@ -103,7 +104,8 @@ async def test_cost_of_no_news(client: Client, redis: Redis, producer: Producer)
         await producer.publish("step:completed", node_id="n1", output="x" * 100_000)
 
     async def sent() -> int:
-        return int((await redis.info("stats"))["total_net_output_bytes"])
+        nodes = await primaries_of(redis)
+        return sum([int((await one.info("stats"))["total_net_output_bytes"]) for one in nodes])
 
     before = await sent()
     status, tag = await tag_of(client, include_logs="true")

@@ -208,6 +208,7 @@ async def test_one_that_cannot_be_recorded_is_alone(
     assert (await gateway.health())[0] == 200
 
 
+@pytest.mark.alone
 async def test_a_long_refusal_delays_only_the_first(
     start_gateway: StartGateway, redis_process: Callable[..., RedisProcess],
     monkeypatch: pytest.MonkeyPatch,

@@ -39,7 +39,7 @@ REFUSED = [
     ({"Authorization": f"Bearer {token()}"}, 400, "organization_missing"),
     (bearer(token(organization_id="other")), 403, "organization_forbidden"),
     (bearer(token(organization_id=None)), 403, "organization_claim_missing"),
-    (bearer(token(organization_id=[1])), 403, "organization_claim_missing"),
+    (bearer(token(organization_id=[1.5])), 403, "organization_claim_missing"),
 ]
 
 
@@ -108,6 +108,7 @@ async def test_malformed_id(gateway: RunningGateway, execution_id: str) -> None:
         assert (await response.json())["error"] == "malformed_execution_id"
 
 
+@pytest.mark.alone
 async def test_unknown_and_foreign_are_alike(start_gateway: StartGateway, redis: Redis) -> None:
     """Unknown and another organization's execution: one 404, same body, after the same wait."""
     gateway = await start_gateway(ownership_wait_seconds=0.6)

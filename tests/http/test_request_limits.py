@@ -10,6 +10,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.app import create_application
+from gateway.http.request_limits import BODY
 from gateway.server import Server
 from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
 from tests.harness.raw import GET, HEALTH, STREAM, Connection, say
@@ -37,7 +38,7 @@ UNPARSABLE = {
     "header": (f"{GET}{SECRETIVE}\r\n\r\n", 400),
     "control character": (f"{GET}X: {SECRETIVE}\x00\r\n\r\n", 400),
     "target": (f"GET http://[{SECRETIVE} HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "long target": (f"GET {HEALTH}?{SECRETIVE * 400} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+    "long target": (f"GET {HEALTH}?{SECRETIVE * 400} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
     "long header": (f"{GET}X: {SECRETIVE * 400}\r\n\r\n", 431),
     "many headers": (GET + "".join(f"X{n}: {SECRETIVE}\r\n" for n in range(70)) + "\r\n", 400),
     "expectation": (f"{GET}Expect: {SECRETIVE}\r\n\r\n", 417),
@@ -149,7 +150,7 @@ async def posting(make_settings: MakeSettings) -> AsyncIterator[str]:
     """The URL of a gateway with one more route, which answers with what was posted."""
 
     async def echo(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read())
+        return web.Response(body=request[BODY])
 
     settings = make_settings(header_timeout_seconds=0.3)
     application = create_application(settings)

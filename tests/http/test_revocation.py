@@ -53,6 +53,7 @@ async def opened(gateway: RunningGateway, who: tuple[str, int, str]) -> SseReade
     return reader
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_revoked(kind: str, start_gateway: StartGateway, redis_url: str) -> None:
     """`sse-gateway revoke` ends the streams that it names within two seconds on all gateways, and

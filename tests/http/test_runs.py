@@ -187,7 +187,7 @@ async def test_wrong_workflow(
 async def test_refused_as_the_stream_refuses(start_gateway: StartGateway, redis: Redis) -> None:
     """Unknown and foreign executions, missing and foreign credentials: a poll and a stream are
     get the same answer, byte for byte."""
-    gateway = await start_gateway(ownership_wait_seconds=0.2)
+    gateway = await start_gateway(ownership_wait_seconds=0.5)
     await register(redis, "mine", "acme", "flow-1")
     await register(redis, "foreign", "other", "flow-1")
     cases: list[tuple[str, dict[str, str], int]] = [
@@ -227,7 +227,7 @@ async def test_redis_away(start_gateway: StartGateway) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     for ownership in ("registry", "token"):
         gateway = await start_gateway(
-            wait=False, ownership=ownership, redis_url=nowhere, ownership_wait_seconds=0.2
+            wait=False, ownership=ownership, redis_url=nowhere, ownership_wait_seconds=0.5
         )
         async with gateway.session.get(gateway.url + path(), headers=credentials()) as response:
             assert response.status == 503

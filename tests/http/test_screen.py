@@ -39,6 +39,7 @@ _ENDS = st.sampled_from(["\r\n\r\n", "\n\n", "\r\n", "", "\r\n\r\nGET / HTTP/1.1
 @example("GET", "/a" * 70, "HTTP/1.1", [], "\r\n\r\n")
 @example("GET", _PATH, "HTTP/1.1", ["Transfer-Encoding: chunked"], "\r\n\r\n")
 @example("GET", _PATH, "HTTP/1.1", ["Content-Length: 11"], "\r\n\r\n")
+@example("POST", _PATH, "HTTP/1.1", ["Content-Length: 1", "Content-Type: x"], "\r\n\r\nx")
 def test_the_short_cut_says_what_the_parser_says(
     method: str, target: str, version: str, lines: Sequence[str], end: str
 ) -> None:
@@ -51,21 +52,28 @@ def test_the_same_for_malformed_requests() -> None:
     """And for requests of one byte more or less than those that are well."""
     plain = f"GET {_PATH}?a=b HTTP/1.1\r\nHost: x\r\nAccept: a\r\nUser-Agent: b\r\n\r\n".encode()
     assert _compare(plain) == Parsed(1, len(plain))
+    call = (
+        b"POST /api/v1/sse/executions/run-1/events HTTP/1.1\r\nHost: x\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\nUser-Agent: b\r\n\r\n{}"
+    )
+    assert _compare(call) == Parsed(1, len(call))
+    assert _compare(call.replace(b"User-Agent: b", b"Content-type: text/plain")).fault is not None
     for request in MALFORMED:
         _compare(request[:8192])
-    for at in range(len(plain)):
-        _compare(plain[:at] + plain[at + 1 :])
-        for one in (b"\r", b"\n", b" ", b":", b"\0", b"\xff", b"x"):
-            _compare(plain[:at] + one + plain[at:])
+    for well in (plain, call):
+        for at in range(len(well)):
+            _compare(well[:at] + well[at + 1 :])
+            for one in (b"\r", b"\n", b" ", b":", b"\0", b"\xff", b"x"):
+                _compare(well[:at] + one + well[at:])
 
 
 def _compare(piece: bytes) -> Parsed:
     loop = asyncio.new_event_loop()
     try:
-        parsing = Screen(loop)
+        parsing = Screen(loop, publish=True)
         # No request: from now on it parses.
         parsing.feed(b"")
-        screen = Screen(loop)
+        screen = Screen(loop, publish=True)
         found = screen.feed(piece)
         assert found == parsing.feed(piece)
         if found.fault is None:

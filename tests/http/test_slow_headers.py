@@ -54,6 +54,7 @@ async def _slowly(url: str, send: _Send) -> tuple[Said, float]:
     return said, asyncio.get_running_loop().time() - began
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("send", [_nothing, _half, _drip])
 async def test_slow(start_gateway: StartGateway, send: _Send) -> None:
     """A connection without a whole request is cut at the timeout, however busy it is; one that is
@@ -109,6 +110,7 @@ async def test_first_request_is_awaited() -> None:
             connection.close()
 
 
+@pytest.mark.alone
 async def test_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer a connection may idle for the keep-alive time and no longer, also with half
     of its next request sent; until then the next request is served."""

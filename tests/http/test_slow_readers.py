@@ -82,9 +82,12 @@ async def test_what_comes_waits_in_the_queue(start_gateway: StartGateway, redis:
         ownership="token", queue_events=5, send_buffer_bytes=8192, write_timeout_seconds=30
     )
     await append(redis, "run-1")
+    # On a cluster it comes after a moment, and would be counted with those that follow.
+    await eventually(partial(_received, gateway, 1))
     frozen = frozen_reader(gateway, "run-1")
     await eventually(lambda: [one for one in gateway.components.hub if one.state is State.LIVE])
     [subscriber] = gateway.components.hub
+    assert isinstance(subscriber, Subscriber)
     message = producer_message("step:completed", output="x" * 20_000)
     before = gateway.components.metrics.events_received
     waiting: list[int] = []

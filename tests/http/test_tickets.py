@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.access.tickets import Tickets, from_record, to_record
+from gateway.access.tickets import Scope, Tickets, from_record, to_record
 from gateway.access.tokens import MAX_TOKEN_BYTES
 from gateway.bus.revocations import revoke
 from gateway.bus.trips import Trips
@@ -181,9 +181,9 @@ async def test_revoked_with_the_token(gateway: RunningGateway, redis: Redis) -> 
 
 
 def test_record() -> None:
-    """A record brings back all that counts of a viewer, and nothing of the token."""
+    """A record brings back all that counts of a principal, and nothing of the token."""
     whose = principal(subject="user-7", token_id="t-1", expires_at=time.time() + 60)
-    assert from_record(to_record(whose)) == whose
+    assert from_record(to_record(whose)) == (whose, Scope())
 
 
 async def test_record_of_a_large_token(gateway: RunningGateway, redis: Redis) -> None:
@@ -235,4 +235,4 @@ def test_any_record(record: bytes) -> None:
 async def test_any_ticket(redis: Redis, ticket: str) -> None:
     """Whatever is shown as a ticket is refused as one, by its form or because Redis has none."""
     with pytest.raises(Unauthenticated):
-        await Tickets(Trips(redis)).redeem(ticket, RUN)
+        await Tickets(Trips(redis)).use(ticket, "execution", RUN)

@@ -1,5 +1,5 @@
-"""Node, and the packages of npm that tests and `make lint` need: React, the TypeScript compiler,
-eslint, prettier, and other clients of event streams. `make` installs them into `.venv`."""
+"""Node, and the packages of npm that tests and `make lint` need: React, Vue, Svelte, vite, the
+TypeScript compiler, eslint, prettier, and other clients. `make` installs them into `.venv`."""
 
 import sys
 from pathlib import Path

@@ -92,6 +92,20 @@ def test_the_table_has_every_error_code_that_is_counted() -> None:
     assert below == {*answered, *_AIOHTTPS, "http"}
 
 
+async def test_every_code_and_name_has_a_series_from_the_start(start_gateway: StartGateway) -> None:
+    """Of what refuses, and of what fails: a rate needs a first value."""
+    gateway = await start_gateway(ownership="token", admin_port=0)
+    samples = [sample for family in await families(gateway) for sample in family.samples]
+    zero = {
+        label: {one.labels[label] for one in samples if one.name == f"{PREFIX}{metric}_total"}
+        for metric, label in (("refusals", "code"), ("failures", "name"))
+    }
+    # Those of `sse-gateway dev` and of the operators' address are not counted here.
+    elsewhere = {"host_not_allowed", "host_forbidden", "origin_forbidden"}
+    assert zero["code"] == (_names_of_errors()[0] | {"http"}) - elsewhere
+    assert zero["name"] >= gateway.components.ticker.functions.keys()
+
+
 def test_the_table_has_what_is_wrong_with_redis_as_health_says_it() -> None:
     rows = re.findall(
         r"^\| `(.+?)` \| (.+) \| (.+) \|$", section("What is wrong with Redis"), re.MULTILINE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import require
+from tests.support import missing, require
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +35,10 @@ def without_make() -> dict[str, str]:
     """The environment without what the make that runs the tests hands down to another make."""
     handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
     return {name: value for name, value in os.environ.items() if name not in handed_down}
+
+
+def require_installed() -> None:
+    """make has installed this checkout; else a target that needs that would do it now."""
+    make = [require("make"), "--question", ".venv/.embedded"]
+    if subprocess.run(make, cwd=ROOT, env=without_make(), capture_output=True).returncode:
+        missing("no make target has installed this checkout: call `make test`")

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,21 +33,24 @@ class Machine:
         self.program = self.prefix / "bin" / "sse-gateway"
         copy_checkout(self.checkout)
 
-    def make(self, target: str) -> subprocess.CompletedProcess[str]:
+    def make(
+        self, *words: str, environment: Mapping[str, str] = {}
+    ) -> subprocess.CompletedProcess[str]:
         places = {"PREFIX": self.prefix, "CONFIG_DIR": self.config, "UNIT_DIR": self.units}
         return subprocess.run(
-            [require("make"), target, f"PYTHON={sys.executable}"]
+            [require("make"), *words, f"PYTHON={sys.executable}"]
             + [f"{name}={path}" for name, path in places.items()],
             # Else it is this checkout that the installed program runs.
-            env={name: value for name, value in without_make().items() if name != "PYTHONPATH"},
+            env={name: value for name, value in without_make().items() if name != "PYTHONPATH"}
+            | dict(environment),
             cwd=self.checkout,
             capture_output=True,
             text=True,
         )
 
-    def made(self, target: str) -> str:
-        """What *target* said; it must go through without a complaint."""
-        done = self.make(target)
+    def made(self, *words: str, environment: Mapping[str, str] = {}) -> str:
+        """What make said; it must go through without a complaint."""
+        done = self.make(*words, environment=environment)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout
 
@@ -64,17 +68,28 @@ def machine(tmp_path: Path) -> Machine:
 def complaints(machine: Machine) -> str:
     """What systemd has to say about the units."""
     files = sorted(map(str, machine.units.glob("sse-gateway*.*")))
-    assert len(files) == 3
+    assert len(files) == 4
     command = [require("systemd-analyze"), "verify", *files]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
+@pytest.mark.long
 @INSTALLING
 def test_install_upgrade_uninstall(machine: Machine) -> None:
-    """The first install makes all but the settings, and says what comes next; an upgrade brings the
+    """The first install makes all but the settings, and says what comes next; what `make wheels`
+    has fetched is all that it needs, and without it and a network it fails. An upgrade brings the
     new program and sample, and keeps settings and credentials; uninstall removes all but these."""
-    assert '"Configure it"' in machine.made("install")
+    nowhere = {
+        **dict.fromkeys(("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"), ""),
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0",
+        "PIP_NO_CACHE_DIR": "1",
+    }
+    assert machine.make("install", environment=nowhere).returncode != 0
+    machine.made("wheels")
+    said = machine.made("install", "OFFLINE=dist/wheels", environment=nowhere)
+    assert '"Configure it"' in said
     assert __version__ in machine.version()
     assert complaints(machine) == ""
     [unit] = machine.units.glob("sse-gateway.service")
@@ -85,6 +100,9 @@ def test_install_upgrade_uninstall(machine: Machine) -> None:
     credentials = machine.config / "credentials"
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o700
     assert load(sample, jwt_secret=SECRET).log_format == "json"
+    assert f"Documentation=file:{machine.config}/OPERATIONS.md\n" in unit.read_text()
+    assert "### SseGatewayDown\n" in (machine.config / "OPERATIONS.md").read_text()
+    assert "runbook_url" not in (machine.config / "alerts.yml").read_text()
 
     (machine.config / "gateway.toml").write_text("# mine")
     (credentials / "jwt_secret").write_text(SECRET)
@@ -92,7 +110,13 @@ def test_install_upgrade_uninstall(machine: Machine) -> None:
     unit.write_text("# old")
     # Newer, though its version has not changed.
     (machine.checkout / "gateway" / "news.py").touch()
-    assert "systemctl restart sse-gateway" in machine.made("install")
+    link = "https://wiki.example.com/OPERATIONS.md"
+    assert "systemctl restart sse-gateway" in machine.made("install", f"RUNBOOK_URL={link}")
+    alerts = (machine.config / "alerts.yml").read_text()
+    assert alerts.count("runbook_url: ") == alerts.count("- alert: ")
+    assert f"\n          runbook_url: {link}#ssegatewaydown\n" in alerts
+    promtool = [require("promtool"), "check", "rules", str(machine.config / "alerts.yml")]
+    subprocess.run(promtool, check=True, capture_output=True)
     assert list(machine.prefix.rglob("site-packages/gateway/news.py"))
     assert (machine.config / "gateway.toml").read_text() == "# mine"
     assert (credentials / "jwt_secret").read_text() == SECRET
@@ -126,6 +150,7 @@ def test_somebody_elses(machine: Machine, target: str) -> None:
 
 
 @INSTALLING
+@pytest.mark.long
 @pytest.mark.parametrize("package", ["click", "setuptools"])
 def test_a_file_that_is_not_the_tested_one(machine: Machine, package: str) -> None:
     """A package whose file has another hash than the one that was written down, be it only one that
@@ -181,3 +206,27 @@ def test_without_an_environment(machine: Machine) -> None:
     assert machine.make("install").returncode != 0
     assert not machine.config.exists()
     assert not machine.units.exists()
+
+
+@pytest.mark.parametrize("version", [252, 253])
+def test_units_fit_the_version_of_systemd(tmp_path: Path, version: int) -> None:
+    """From 253 on systemd sends SIGHUP itself and waits for the gateway. Before, it does not know
+    that type of unit, and would take it for a plain one."""
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho 'systemd {version} ({version}.1)'\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    environment = without_make()
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    command = [require("make"), "-n", "install", f"PYTHON={sys.executable}"]
+    command += [f"PREFIX={tmp_path}/none", f"UNIT_DIR={tmp_path}"]
+    said = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    [placing] = [line for line in said.stdout.splitlines() if line.startswith("for unit in")]
+    subprocess.run(["sh", "-c", placing], cwd=ROOT, check=True)
+    for unit in ("sse-gateway.service", "sse-gateway@.service"):
+        lines = (tmp_path / unit).read_text().splitlines()
+        by_systemd = version >= 253
+        assert ("Type=notify-reload" in lines, "Type=notify" in lines) == (
+            by_systemd,
+            not by_systemd,
+        )
+        assert ("ExecReload=/bin/kill -HUP $MAINPID" in lines) != by_systemd
+        assert any("sse-gateway check --offline" in line for line in lines)

@@ -147,7 +147,20 @@ def test_constraints_hold_names_and_versions_only() -> None:
 
 def test_ci_calls_every_target_that_tests() -> None:
     called = set(re.findall(r"make ([\w-]+)", (ROOT / ".ci" / "run").read_text()))
-    assert {"lint", "test", "test-oldest", "test-python", "delivery", "fuzz", "build"} <= called
+    assert {
+        "lint",
+        "test",
+        "test-oldest",
+        "test-python",
+        "browsers",
+        "npm",
+        "installs",
+        "prices",
+        "delivery",
+        "fuzz",
+        "clients",
+        "build",
+    } <= called
 
 
 @pytest.mark.parametrize("target", ["test-oldest", "test-python"])

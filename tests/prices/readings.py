@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.harness.proc import cpu_seconds, rss_kib
+from tests.harness.proc import cpu_seconds, own_kib, rss_kib
 
 # Connected, and closed by the other end alone: `st` of /proc/net/tcp.
 _OPEN_STATES = (b"01", b"08")
@@ -22,8 +22,12 @@ class Readings:
         """Seconds that both have used so far."""
         return sum(map(cpu_seconds, self.pids))
 
+    def own(self) -> int:
+        """Bytes that the gateway has written."""
+        return own_kib(self._gateway) * 1024
+
     def resident(self) -> int:
-        """Bytes of the gateway's memory."""
+        """Bytes of the gateway's memory, programs too."""
         return rss_kib(self._gateway) * 1024
 
     def highest(self) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 
 LOAD = int(os.environ.get("PRICES_LOAD", "1"))
-"""How many times as much `make prices` sends as `make test` does."""
+"""How many times as much is sent as in CI."""
 
 NOISE_SECONDS = 0.1
 """CPU time that a run may cost beyond its bound: two readings, and what else goes on."""

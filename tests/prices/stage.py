@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -44,6 +45,8 @@ class Stage:
         self._bystander = BystanderProcess()
         self._histories: dict[tuple[int, int], str] = {}
         self._others: list[str] = []
+        self.of_a_set: list[str] = []
+        """Histories that are read by one stream."""
         self._most_connections = 0
         self._idle = 0.0
         self._read: Readings
@@ -92,9 +95,10 @@ class Stage:
         """An id that was never used."""
         return f"{begin}-{next(self._serial)}"
 
-    def headers(self, organization: str = ATTACKER) -> str:
-        """Header lines with a genuine token of *organization*, by default of a new subject."""
-        token = self._token(organization, self.fresh("user"))
+    def headers(self, organization: str = ATTACKER, *, publish: bool = False) -> str:
+        """Header lines with a genuine token of *organization*, by default of a new subject;
+        *publish*: a worker's."""
+        token = self._token(organization, self.fresh("user"), publish=publish)
         return f"Authorization: Bearer {token}\r\nX-Organization-ID: {organization}\r\n"
 
     @property
@@ -102,10 +106,11 @@ class Stage:
         """Whether keys are fetched, and tokens signed with RS256."""
         return "GATEWAY_JWKS_URL" in self._settings
 
-    def _token(self, organization: str, subject: str) -> str:
+    def _token(self, organization: str, subject: str, *, publish: bool = False) -> str:
+        more: Any = {"scope": "executions:publish"} if publish else {}
         if not self.has_issuer:
-            return issue(SECRET, organization_id=organization, subject=subject)
-        return signed("RS256", organization_id=organization, sub=subject)
+            return issue(SECRET, organization_id=organization, subject=subject, more=more)
+        return signed("RS256", organization_id=organization, sub=subject, **more)
 
     async def register(self, execution_id: str, organization: str = ATTACKER) -> str:
         async with Publisher(self._redis_process.url) as publisher:
@@ -212,7 +217,7 @@ class Stage:
     # What is measured.
 
     async def measure(self, row: Row) -> Figures:
-        """Attack three times: with little, with twice as much, and with little again."""
+        """Attack with little, with twice as much, and with little again, once or twice."""
         self.url = self._proxied() if row.through_nginx else self._direct
         small = row.small()
         if row.prepare is not None:
@@ -221,16 +226,20 @@ class Stage:
         self._most_connections = self._read.connections() + _NGINX_KEEPS * row.through_nginx
         traces, resident = self.gateway.tracebacks, self._read.resident()
         self._read.forget_highest()
-        first = await self._run(row, *small)
+        spent = [await self._run(row, *small)]
         large = await self._run(row, *row.large())
-        after = self._read.resident() + await self._stored()
-        last = await self._run(row, *small)
+        grew: list[int] = []
+        # A heap may grow once, by what it does not give back; what is kept grows each time.
+        while not grew or (len(grew) < 2 and grew[0] >= row.keeps):
+            before = self._read.own() + await self._stored()
+            spent.append(await self._run(row, *small))
+            grew.append(self._read.own() + await self._stored() - before)
         seen = await self._bystander.seen()
         broken = seen["broken"] + await self._troubles(traces)
         return Figures(
-            small=max(first, last),
+            small=max(spent),
             large=large,
-            kept=self._read.resident() + await self._stored() - after,
+            kept=min(grew),
             peak=self._read.highest() - resident,
             event_wait=seen["event_wait"],
             poll_wait=seen["poll_wait"],

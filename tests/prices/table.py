@@ -5,18 +5,36 @@
 
 from collections import defaultdict
 
-from tests.prices import connections, histories, identities, messages, readers, requests, values
+from tests.prices import (
+    connections,
+    histories,
+    identities,
+    lists,
+    messages,
+    publishing,
+    readers,
+    requests,
+    sets,
+    values,
+)
 from tests.prices.row import MIB, Row
 
-ROWS = [
-    *requests.ROWS,
-    *connections.ROWS,
-    *histories.ROWS,
-    *readers.ROWS,
-    *identities.ROWS,
-    *messages.ROWS,
-    *values.ROWS,
-]
+_KINDS = (
+    requests.ROWS,
+    connections.ROWS,
+    histories.ROWS,
+    lists.ROWS,
+    readers.ROWS,
+    sets.ROWS,
+    identities.ROWS,
+    messages.ROWS,
+    values.ROWS,
+    publishing.ROWS,
+)
+ROWS = [row for rows in _KINDS for row in rows]
+
+OF_EACH_KIND = [rows[0] for rows in _KINDS]
+"""What `make test` tries, beside other tests; `make prices` has the machine for itself."""
 
 HEAD = [
     "| What a stranger sends | CPU of each | Stays | At most | Bound by | Guarded by |",

@@ -24,7 +24,7 @@ def test_each_name_once() -> None:
 
 
 def test_bounds() -> None:
-    """What bounds a price is a setting, or a name that stands in the file it is said to be in."""
+    """What bounds a price is a setting, or a name that is in the file that the document names."""
     for one in {one for row in ROWS for one in row.bound_by.split(", ")}:
         name, _, file = one.partition(" in ")
         assert name in (Settings.model_fields if not file else (ROOT / file).read_text()), one

@@ -64,7 +64,7 @@ async def test_any_garbage(
     stage: Stage, sent: list[bytes], published: list[tuple[bytes, bytes]]
 ) -> None:
     """Whatever is sent to the gateway or published, it answers the next request, all background
-    tasks live on, no trace stands in the log, and another's events arrive in order."""
+    tasks live on, no traceback is in the log, and another's events arrive in order."""
     await asyncio.gather(*[stage.shout(data) for data in sent])
     for name, message in published:
         await stage.redis.publish(channel("execution:", "").encode() + name, message)

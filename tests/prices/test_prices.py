@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.prices.gateways import GATEWAYS
 from tests.prices.row import Row
 from tests.prices.stage import Stage
-from tests.prices.table import ROWS
+from tests.prices.table import OF_EACH_KIND, ROWS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +24,13 @@ async def stages() -> AsyncIterator[dict[str, Stage]]:
         await stage.close()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.name, marks=() if row in OF_EACH_KIND else pytest.mark.long)
+        for row in ROWS
+    ],
+)
 async def test_price(stages: dict[str, Stage], row: Row) -> None:
     """An attack costs CPU, memory and a bystander's time below its bounds; twice the input costs
     less than three times as much; and the bystander loses nothing meanwhile."""

@@ -47,6 +47,7 @@ class Tab:
                 self.numbers.append(seen.json()["data"]["number"])
 
 
+@pytest.mark.alone
 async def test_streams_drain_in_waves_and_lose_nothing(redis_url: str) -> None:
     """From SIGTERM on no connection is accepted and `/ready` says no. The streams are closed one
     after the other over the whole drain time, each with its own `retry:`; those still open get what

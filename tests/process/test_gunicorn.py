@@ -186,7 +186,7 @@ async def test_connections_get_their_options(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         await web.SockSite(runner, listener).start()
         port = listener.getsockname()[1]
-        async with session() as client, client.get(f"http://127.0.0.1:{port}/") as response:
+        async with session() as client, client.get(f"http://127.0.0.1:{port}/nothing") as response:
             assert response.status == 404
             assert _options(port) == {(0, 0): 1, (7000, 32768): 1}, "(listening, accepted)"
         await runner.cleanup()

@@ -5,6 +5,7 @@ import sys
 from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import credentials
@@ -26,6 +27,7 @@ async def _watch(session: aiohttp.ClientSession, url: str) -> SseReader:
     return reader
 
 
+@pytest.mark.alone
 async def test_half_open_connections_harm_nobody(redis_url: str, redis: Redis) -> None:
     """While 3,000 connections idle or send a byte a second, each from another process than the
     gateway's, streams open within 2 s; when their time is over they are cut, and streams live."""

@@ -2,11 +2,13 @@
 
 import signal
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.access.tokens import issue
 from tests.conftest import credentials
 from tests.harness.gateway_process import serving
 from tests.harness.sse import SseReader
@@ -78,6 +81,81 @@ async def test_sighup_changes_the_keys(redis_url: str, tmp_path: Path) -> None:
             heartbeat = await reader.next()
             assert heartbeat is not None
             assert heartbeat.event == "heartbeat"
+
+
+class Rotation:
+    """Keys of one kind: where the gateway reads them, and what signs."""
+
+    def __init__(self, kind: str, file: Path) -> None:
+        self.kind = kind
+        self.file = file
+        self.pairs = [generate_private_key(SECP256R1()) for _ in range(2)]
+        self.secrets = [f"{number}-" + "x" * 40 for number in range(2)]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        if self.kind == "secrets":
+            return {"GATEWAY_JWT_SECRET_FILE": str(self.file)}
+        return {"GATEWAY_JWT_PUBLIC_KEY_FILE": str(self.file), "GATEWAY_JWT_ALGORITHMS": "ES256"}
+
+    def write(self, *numbers: int) -> None:
+        if self.kind == "secrets":
+            self.file.write_text("\n".join(self.secrets[number] for number in numbers))
+        else:
+            self.file.write_bytes(pem(*[self.pairs[number] for number in numbers]))
+
+    def headers(self, number: int) -> dict[str, str]:
+        if self.kind == "secrets":
+            token = issue(self.secrets[number], organization_id="acme")
+            return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+        return signed(self.pairs[number])
+
+
+@pytest.mark.parametrize("kind", ["secrets", "PEM file"])
+async def test_a_rotation_refuses_nobody(redis_url: str, tmp_path: Path, kind: str) -> None:
+    """Old and new keys overlap: none of 24 open tabs is closed, and no tab that opens, with a token
+    of the old key or of the new one, is refused. Once the old key is gone, its tokens are."""
+    rotation = Rotation(kind, tmp_path / "keys")
+    rotation.write(0)
+    async with (
+        serving(
+            REDIS_URL=redis_url,
+            GATEWAY_OWNERSHIP="token",
+            GATEWAY_JWT_SECRET="",
+            **rotation.settings,
+        ) as process,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        AsyncExitStack() as tabs,
+    ):
+        url = f"{process.url}/api/v1/sse/executions/run-1/stream"
+        statuses: Counter[int] = Counter()
+
+        async def opened(number: int) -> SseReader:
+            response = await tabs.enter_async_context(
+                session.get(url, headers=rotation.headers(number))
+            )
+            statuses[response.status] += 1
+            return SseReader(response)
+
+        async def reloaded(*numbers: int, opening: tuple[int, ...]) -> None:
+            """With these keys, while tabs open."""
+            rotation.write(*numbers)
+            said = "".join(process.lines).count("Reloaded")
+            process.signal(signal.SIGHUP)
+            while "".join(process.lines).count("Reloaded") == said:
+                for number in opening:
+                    await opened(number)
+
+        readers = [await opened(0) for _ in range(24)]
+        await reloaded(1, 0, opening=(0,))
+        await opened(1)
+        await reloaded(1, opening=(1,))
+        assert statuses.keys() == {200}
+        async with session.get(url, headers=rotation.headers(0)) as response:
+            assert response.status == 401
+        for reader in readers:
+            await reader.expect("connected")
+            assert not reader.response.content.at_eof()
 
 
 def toml(**settings: str | int) -> str:

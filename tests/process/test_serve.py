@@ -13,8 +13,9 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from tests.conftest import credentials
-from tests.harness.gateway_process import run, serving
+from gateway import __version__
+from tests.conftest import StartGateway, credentials
+from tests.harness.gateway_process import measured, run, serving
 from tests.harness.proc import alive, descendants
 from tests.harness.sse import SseReader
 from tests.support import SECRET, eventually, producer_message
@@ -39,7 +40,7 @@ async def test_sigterm_drains_and_exits(redis_url: str, redis: Redis) -> None:
     """SIGTERM ends within 5 s at the default drain time: every stream gets what was published,
     `stream:closing` (`drain`) with a jittered `retry:`, and a clean end."""
     async with (
-        serving(REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token") as process,
+        serving(REDIS_URL=redis_url, GATEWAY_OWNERSHIP="token", **measured()) as process,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         await process.healthy(session)
@@ -200,3 +201,28 @@ async def test_token_is_in_no_log(redis_url: str, form: str) -> None:
         assert " path=/api/v1/sse/executions/run-1/stream status=403 " in refusal
     for part in token.split("."):
         assert part not in text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_two_colons_listen_on_both_families(start_gateway: StartGateway, host: str) -> None:
+    gateway = await start_gateway(ownership="token", host="::", wait=False)
+    url = f"http://{host}:{urlsplit(gateway.url).port}/api/v1/sse/health"
+    async with gateway.session.get(url) as response:
+        assert response.status in (200, 503)
+
+
+async def test_a_json_log_is_json_from_its_first_line(redis_url: str) -> None:
+    """No banner comes before it; a line says that the gateway has started, where, and in which
+    version. A gateway that cannot start says why in the same form."""
+    given = {"REDIS_URL": redis_url, "GATEWAY_LOG_FORMAT": "json"}
+    async with serving(**given) as process:
+        process.signal(signal.SIGTERM)
+        await process.ended()
+        [started] = [
+            line for line in map(orjson.loads, process.lines) if line["message"] == "started"
+        ]
+        assert (started["listening"], started["version"]) == (process.url, __version__)
+    status, out, err = await run("serve", **given, GATEWAY_QUEUE_EVENTS="0")
+    assert (status, out) == (EX_CONFIG, "")
+    [line] = map(orjson.loads, err.splitlines())
+    assert "GATEWAY_QUEUE_EVENTS" in line["message"]

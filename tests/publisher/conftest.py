@@ -8,11 +8,14 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.access.tokens import issue
 from gateway.contract.acl import PUBLISHER
 from gateway.contract.keys import channel_pattern
 from gateway.publisher import AsyncBuffer, Publisher, SyncBuffer, SyncPublisher
+from tests.conftest import RunningGateway, StartGateway
 from tests.harness.history import kept
 from tests.harness.redis_process import RedisProcess
+from tests.support import SECRET
 
 
 class Either:
@@ -62,6 +65,30 @@ async def make_publisher(
 @pytest.fixture
 async def publisher(make_publisher: MakePublisher) -> Either:
     return make_publisher()
+
+
+@pytest.fixture(params=["redis", "http"])
+async def any_publisher(
+    request: pytest.FixtureRequest, make_publisher: MakePublisher, start_gateway: StartGateway
+) -> Either:
+    """A publisher of either kind, over either way."""
+    if request.param == "redis":
+        return make_publisher()
+    gateway = await start_gateway(publish=True)
+    token = publishing_token("acme", "other", "açaí")
+    return make_publisher(gateway.url, token=token, organization_id="acme")
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway that takes events by HTTP."""
+    return await start_gateway(publish=True)
+
+
+def publishing_token(*organizations: str, ttl_seconds: int = 3600) -> str:
+    """A token with the right to publish for these organizations (by default `acme`)."""
+    more = {"organization_id": organizations or "acme", "scope": "executions:publish"}
+    return issue(SECRET, organization_id="", ttl_seconds=ttl_seconds, more=more)
 
 
 async def numbers(redis: Redis, execution_id: str = "run-1") -> list[int]:

@@ -222,7 +222,7 @@ async def test_a_time_is_now_by_default(publisher: Either, redis: Redis) -> None
     ],
 )
 def test_times_are_utc_with_milliseconds(given: datetime | str, text: str) -> None:
-    """Times are told in UTC with Z and milliseconds; one without a zone is UTC already."""
+    """Times are written in UTC with Z and milliseconds; one without a zone is UTC already."""
     assert stamp(instant(given)) == text
 
 

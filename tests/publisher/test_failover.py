@@ -21,6 +21,7 @@ async def backend() -> AsyncIterator[ReplicatedRedis]:
         yield backend
 
 
+@pytest.mark.alone
 async def test_a_former_master_that_lives_on_is_left(
     masters: Masters, make_publisher: MakePublisher
 ) -> None:
@@ -95,6 +96,7 @@ async def test_min_replicas(backend: ReplicatedRedis, make_publisher: MakePublis
     assert backend.replica.command("XLEN", "sse:{run-1}:events") == 2
 
 
+@pytest.mark.alone
 async def test_a_former_master_that_refuses_is_left(
     masters: Masters, make_publisher: MakePublisher
 ) -> None:

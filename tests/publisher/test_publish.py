@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, use_span
 from redis.asyncio import Redis
 
 from gateway.contract.scripts import HistoryLimits
@@ -16,14 +18,14 @@ from tests.harness.redis_process import RedisProcess
 from tests.publisher.conftest import Either, MakePublisher, numbers
 
 
-async def test_history_and_channel_have_the_same_id(publisher: Either, redis: Redis) -> None:
+async def test_history_and_channel_have_the_same_id(any_publisher: Either, redis: Redis) -> None:
     """The id that is returned is the one in history and the one in the envelope on the channel,
     which is otherwise the payload in history."""
     async with redis.pubsub() as channel:
         await channel.subscribe("execution:run-1")
         await channel.get_message(timeout=5)
         returned = [
-            await publisher.publish("run-1", "step:started", {"number": n}) for n in range(3)
+            await any_publisher.publish("run-1", "step:started", {"number": n}) for n in range(3)
         ]
         published = [(await channel.get_message(timeout=5))["data"] for _ in range(3)]
     entries = await kept(redis)
@@ -35,6 +37,7 @@ async def test_history_and_channel_have_the_same_id(publisher: Either, redis: Re
     ]
 
 
+@pytest.mark.one_server
 async def test_an_event_costs_one_command(publisher: Either, redis: Redis) -> None:
     """An event costs one command."""
     await publisher.publish("run-1", "a", {})
@@ -56,14 +59,20 @@ async def test_a_redis_without_the_script_is_sent_it(publisher: Either, redis: R
     assert await numbers(redis) == [1, 2]
 
 
-async def test_a_known_idempotency_key_publishes_nothing(publisher: Either, redis: Redis) -> None:
+async def test_a_known_idempotency_key_publishes_nothing(
+    any_publisher: Either, redis: Redis
+) -> None:
     """A second event with a known key is the first one; without a key each is its own."""
-    first = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
-    again = await publisher.step_started("run-1", node_id="n", node_type="t", idempotency_key="k")
+    first = await any_publisher.step_started(
+        "run-1", node_id="n", node_type="t", idempotency_key="k"
+    )
+    again = await any_publisher.step_started(
+        "run-1", node_id="n", node_type="t", idempotency_key="k"
+    )
     assert first == again
-    await publisher.publish("run-1", "a", {})
-    await publisher.publish("run-1", "a", {})
-    await publisher.publish("run-2", "a", {}, idempotency_key="k")
+    await any_publisher.publish("run-1", "a", {})
+    await any_publisher.publish("run-1", "a", {})
+    await any_publisher.publish("run-2", "a", {}, idempotency_key="k")
     assert len(await kept(redis)) == 3
     assert len(await kept(redis, "run-2")) == 1
 
@@ -88,11 +97,11 @@ async def test_options_set_prefix_terminal_types_and_limits(
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "canceled"])
 async def test_endings_are_recorded_as_terminal(
-    publisher: Either, redis: Redis, ending: str
+    any_publisher: Either, redis: Redis, ending: str
 ) -> None:
     """The events that end an execution are known as such."""
     given = {"error_message": "no"} if ending == "failed" else {}
-    last = await getattr(publisher, f"execution_{ending}")("run-1", **given)
+    last = await getattr(any_publisher, f"execution_{ending}")("run-1", **given)
     terminal = await redis.hmget("sse:{run-1}:meta", "terminal", "terminal_type")
     assert terminal == [last.encode(), f"execution:{ending}".encode()]
 
@@ -206,8 +215,8 @@ def test_every_wrong_option_is_named(kind: type[Publisher | SyncPublisher], redi
     with pytest.raises(ConfigurationError) as caught:
         kind(redis_url, deadline=0, buffer_events=0)
     assert len(caught.value.mistakes) == 2
-    with pytest.raises(ConfigurationError, match="redis_url"):
-        kind("http://localhost")
+    with pytest.raises(ConfigurationError, match=r"url: .*redis.*https://"):
+        kind("ftp://localhost")
 
 
 async def test_password_user_and_database_of_the_url_are_used(
@@ -220,3 +229,24 @@ async def test_password_user_and_database_of_the_url_are_used(
     await make_publisher(url).publish("run-1", "a", {})
     async with Redis.from_url(url) as client:
         assert len(await kept(client)) == 1
+
+
+async def test_the_current_span_is_in_the_event(any_publisher: Either, redis: Redis) -> None:
+    """As `traceparent`, without the vendors' `tracestate`, also where it is sent later; an event
+    outside of any span has no such member."""
+    context = SpanContext(
+        int("0af7651916cd43dd8448eb211c80319c", 16),
+        int("b7ad6b7169203331", 16),
+        is_remote=False,
+        trace_flags=TraceFlags(1),
+        trace_state=TraceState([("vendor", "1")]),
+    )
+    with use_span(NonRecordingSpan(context)):
+        await any_publisher.publish("run-1", "a", {})
+        any_publisher.buffered.publish("run-1", "a", {})
+    await any_publisher.flush()
+    await any_publisher.publish("run-1", "a", {})
+    *within, outside = [orjson.loads(payload) for _, payload in await kept(redis)]
+    for event in within:
+        assert event.pop("traceparent") == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert [list(event) for event in (*within, outside)] == [["type", "data", "timestamp"]] * 3

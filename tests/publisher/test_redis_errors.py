@@ -19,7 +19,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.publisher import PublishFailed
-from gateway.publisher.retry import RetryDeadline, is_temporary
+from gateway.publisher.over_redis import is_temporary
+from gateway.publisher.retry import AttemptFailed, NotReplicated, RetryDeadline
 from tests.harness.history import kept
 from tests.harness.redis_process import RedisProcess
 from tests.harness.tcp_proxy import TcpProxy
@@ -28,6 +29,7 @@ from tests.publisher.conftest import MakePublisher, numbers
 StartRedis = Callable[..., RedisProcess]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("lost", [1, 3])
 async def test_a_lost_answer_does_not_double_the_event(
     make_publisher: MakePublisher, redis: Redis, redis_url: str, lost: int
@@ -44,6 +46,7 @@ async def test_a_lost_answer_does_not_double_the_event(
         assert await numbers(redis) == [1, 2, 3]
 
 
+@pytest.mark.alone
 async def test_redis_down_fails_at_the_deadline(
     make_publisher: MakePublisher, redis_process: StartRedis
 ) -> None:
@@ -64,6 +67,7 @@ async def test_redis_down_fails_at_the_deadline(
     assert caught.value.idempotency_key
 
 
+@pytest.mark.alone
 async def test_redis_hanging_fails_at_the_deadline(
     make_publisher: MakePublisher, redis_process: StartRedis
 ) -> None:
@@ -144,7 +148,7 @@ async def test_temporary_refusals_are_tried_again(
 async def test_lasting_refusals_fail_at_once(
     make_publisher: MakePublisher, redis_process: StartRedis, user: str, message: str
 ) -> None:
-    """A wrong password or a missing right is told at once: waiting would not help."""
+    """A wrong password or a missing right is raised at once: waiting would not help."""
     process = redis_process()
     process.command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-publish")
     publisher = make_publisher(process.url.replace("//", f"//{user}@"), deadline=10)
@@ -172,11 +176,20 @@ async def test_lasting_refusals_fail_at_once(
     ],
 )
 def test_temporary_errors_are_known(error: Exception, expected: bool) -> None:
-    """What goes away by itself, as after a failover, is told from what an operator must mend."""
+    """What passes by itself, as after a failover, is temporary; what an operator must correct is
+    not."""
     assert is_temporary(error) is expected
 
 
 def test_no_pause_passes_the_last_attempt() -> None:
     """No pause reaches beyond the last attempt, which leaves itself the time it may take."""
     deadline = RetryDeadline(0.04)
-    assert deadline.pause_after(OSError()) <= 0.03
+    assert deadline.pause_after(AttemptFailed("away", is_temporary=True)) <= 0.03
+
+
+def test_a_last_attempt_without_an_answer_does_not_hide_that_it_is_published() -> None:
+    deadline = RetryDeadline(0.04)
+    deadline.pause_after(AttemptFailed("0 replicas", is_temporary=True, kind=NotReplicated))
+    time.sleep(0.04)
+    with pytest.raises(NotReplicated, match="0 replicas"):
+        deadline.pause_after(AttemptFailed("away", is_temporary=True))

@@ -24,38 +24,38 @@ async def test_a_registration_is_written_and_kept(
     assert 50_000 < await redis.pttl(META) <= 60_000
 
 
-# Registrations one after the other, and what the last one is told.
+# Registrations one after the other, and what the last one answers.
 SEQUENCES: list[tuple[list[tuple[str | None, ...]], str]] = [
     ([("acme", "w"), ("acme", "w")], ""),
     ([("acme", "w"), ("acme", None)], ""),
     ([("acme", None), ("acme", "w")], ""),
     ([("açaí", "é"), ("açaí", "é")], ""),
-    ([("acme", "w"), ("other", "w")], "another organization_id"),
-    ([("acme", None), ("other", None)], "another organization_id"),
-    ([("acme", "w"), ("acme", "v")], "another workflow_id"),
+    ([("acme", "w"), ("other", "w")], "another organization_id|use .* another id"),
+    ([("acme", None), ("other", None)], "another organization_id|use .* another id"),
+    ([("acme", "w"), ("acme", "v")], "another workflow"),
 ]
 
 
 @pytest.mark.parametrize(("registrations", "refusal"), SEQUENCES)
 async def test_the_first_registration_wins(
-    publisher: Either, redis: Redis, registrations: list[tuple[Any, ...]], refusal: str
+    any_publisher: Either, redis: Redis, registrations: list[tuple[Any, ...]], refusal: str
 ) -> None:
     """The same registration again is accepted, another one refused, and the first one stays."""
     *earlier, last = registrations
     for organization, workflow in earlier:
-        await publisher.register("run-1", organization, workflow)
+        await any_publisher.register("run-1", organization, workflow)
     if refusal:
         with pytest.raises(RegistrationRefused, match=refusal):
-            await publisher.register("run-1", *last)
+            await any_publisher.register("run-1", *last)
     else:
-        await publisher.register("run-1", *last)
+        await any_publisher.register("run-1", *last)
     assert await redis.hget(META, "organization_id") == earlier[0][0].encode()
 
 
-async def test_registering_after_events_keeps_them(publisher: Either, redis: Redis) -> None:
+async def test_registering_after_events_keeps_them(any_publisher: Either, redis: Redis) -> None:
     """Events may come before the registration, and what the scripts keep is left alone."""
-    event_id = await publisher.execution_completed("run-1")
-    await publisher.register("run-1", "acme")
+    event_id = await any_publisher.execution_completed("run-1")
+    await any_publisher.register("run-1", "acme")
     assert await redis.hmget(META, "terminal", "organization_id") == [event_id.encode(), b"acme"]
 
 
@@ -84,6 +84,6 @@ async def test_registering_without_redis_fails_at_the_deadline(
     make_publisher: MakePublisher,
 ) -> None:
     """Without Redis a registration fails after the deadline, as an event does."""
-    publisher = make_publisher("redis://127.0.0.1:1/0", deadline=0.3)
-    with pytest.raises(PublishFailed, match=r"within 0.3 s.* Redis cannot be reached"):
+    publisher = make_publisher("redis://127.0.0.1:1/0", deadline=0.6)
+    with pytest.raises(PublishFailed, match=r"within 0.6 s.* Redis cannot be reached"):
         await publisher.register("run-1", "acme")

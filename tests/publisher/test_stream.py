@@ -1,14 +1,15 @@
 """What a publisher sends is what browsers get."""
 
-from tests.conftest import RunningGateway
+from tests.conftest import StartGateway
 from tests.publisher.conftest import Either
 
 
 async def test_events_reach_open_and_late_streams(
-    gateway: RunningGateway, publisher: Either
+    start_gateway: StartGateway, publisher: Either
 ) -> None:
     """Every event reaches an open stream and a late one under the id that the publisher was told,
     and the last one ends both."""
+    gateway = await start_gateway(ownership="token")
     early = await gateway.open("run-1")
     ids = [
         await publisher.step_started("run-1", node_id="n1", node_type="email"),

@@ -33,9 +33,16 @@ async def test_every_background_task_is_described_in_start_order() -> None:
 
 async def test_every_regular_function_is_described_with_its_period() -> None:
     """In the order in which they are registered; the header watch with the runner."""
-    components = Components(load(None, **_SETTINGS))
+    # With all that there may be.
+    watches = {"subscription": "execution", "record_bare_events": "off"}
+    cluster = {"redis_url": "redis+cluster://localhost:6379"}
+    components = Components(load(None, **{**_SETTINGS, **watches, **cluster}))
     functions = {name: float(every.removesuffix(" s")) for name, every, _ in rows("Function")}
     assert functions.pop("header watch") == Connections(10).tick_seconds
     registered = {name: seconds for name, (seconds, _) in components.ticker.functions.items()}
     assert list(functions.items()) == list(registered.items())
-    assert [name for name, *_ in rows("Question")] == list(components.questions.askers)
+    described = [name for name, *_ in rows("Question")]
+    # Each is of one kind of subscription.
+    hears_all = Components(load(None, **{**_SETTINGS, **cluster}))
+    for one, other in ((components, "agreed node"), (hears_all, "moving slots")):
+        assert [name for name in described if name != other] == list(one.questions.askers)

@@ -1,4 +1,4 @@
-"""The names in the documents: what the README speaks of exists, and every link leads somewhere."""
+"""The names in the documents: what they speak of exists, and every link leads somewhere."""
 
 import re
 from pathlib import Path
@@ -9,38 +9,61 @@ from gateway import __version__
 from gateway.cli.main import COMMANDS
 from gateway.events.sse_encoder import CloseReason
 from gateway.settings import CONFIG_VARIABLE, Settings, variable
-from tests.readme.blocks import README, ROOT, code
+from tests.delivery.scenarios import SCENARIOS
+from tests.readme.blocks import DOCUMENTS, README, ROOT, code
 
 CONTRACT = ROOT / "gateway" / "CONTRACT.md"
 
-DOCUMENTS = [
-    path.relative_to(ROOT)
-    for pattern in ("*.md", "gateway/**/*.md", "nginx/*.md", "systemd/*.md")
-    for path in sorted(ROOT.glob(pattern))
-]
+MOST_LINES = 130
+"""Of the README: what a reader takes in who has not decided yet."""
 
 
 def _named(pattern: str) -> set[str]:
-    found = set(re.findall(pattern, code()))
-    assert found, f"the README names nothing like {pattern}"
+    """What the documents name, except for the changelog: it speaks of former names too."""
+    texts = [code(document) for document in DOCUMENTS if document.name != "CHANGELOG.md"]
+    found = set(re.findall(pattern, "\n".join(texts)))
+    assert found, f"no document names anything like {pattern}"
     return found
 
 
+def test_the_readme_is_short_and_reads_downwards() -> None:
+    """No step sends the reader to another part of the page."""
+    text = README.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    assert not re.search(r"\b(below|above)\b", text)
+
+
+def test_the_readme_counts_the_scenarios_of_make_delivery() -> None:
+    assert f"{len(SCENARIOS)} kinds of failure" in README.read_text()
+
+
+@pytest.mark.parametrize("scenario", ["delivery", "memory"])
+def test_the_readme_rounds_what_was_measured(scenario: str) -> None:
+    """Its figures beside other servers are those of the bench's table."""
+    bench = (ROOT / "tests" / "bench" / "README.md").read_text()
+    [row] = re.findall(rf"^\| `{scenario}`: .*$", bench, re.MULTILINE)
+    cells = [re.search(r"[\d.]+", cell) for cell in row.split(" | ")[1:5]]
+    gateway, mercure, centrifugo, nchan = (round(float(cell[0])) for cell in cells if cell)
+    [claim] = [row for row in README.read_text().splitlines() if f"--only {scenario}'" in row]
+    assert f" {gateway} " in claim
+    assert f"nchan took {nchan}, Mercure {mercure}, Centrifugo {centrifugo} " in claim
+
+
 def test_settings() -> None:
-    """Every setting that the README names is one."""
+    """Every setting that a document names is one."""
     known = {CONFIG_VARIABLE, *map(variable, Settings.model_fields)}
     assert _named(r"\b(?:GATEWAY_[A-Z_]+|REDIS_URL)\b") <= known
 
 
 def test_subcommands() -> None:
-    """Every subcommand of `sse-gateway` that the README names is one."""
+    """Every subcommand of `sse-gateway` that a document names is one."""
     assert _named(r"\bsse-gateway ([a-z]\w*)") <= set(COMMANDS)
 
 
 def test_make_targets() -> None:
-    """Every target of make that the README names is one."""
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert _named(r"\bmake ([a-z]+)") <= set(targets)
+    """Every target of make that a document names is one."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert _named(r"\bmake ([a-z-]+)") <= set(targets)
 
 
 def _rows(header: str) -> list[str]:
@@ -72,15 +95,15 @@ def test_heading_of_the_404() -> None:
     assert "\n## Connect your own workers\n" in README.read_text()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links(document: Path) -> None:
-    """Every link to a file or a heading leads there."""
-    text = (ROOT / document).read_text()
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        path, _, anchor = target.partition("#")
+    """Every link to a file or a heading leads there; so does every picture."""
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", text):
+        path, _, anchor = "".join(target).partition("#")
         if "://" in path:
             continue
-        file = (ROOT / document).parent / path if path else ROOT / document
+        file = document.parent / path if path else document
         assert file.exists(), target
         if anchor:
             assert anchor in _anchors(file), target

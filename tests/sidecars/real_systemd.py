@@ -104,6 +104,7 @@ class RealSystemd:
             )
         self.drop_in("sse-gateway.service", _DROP_IN)
         self.drop_in("sse-gateway@.service", _DROP_IN)
+        self.drop_in("sse-gateway-recorder.service", _DROP_IN)
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
 

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
@@ -57,30 +56,13 @@ def listening(address: str) -> Iterator[Listening]:
         yield Listening(sock)
 
 
-# Moves the sockets to descriptor 3 and what follows, and says so to the program that it becomes.
-_HAND_OVER = """
-import os, sys
-for place, descriptor in enumerate(map(int, os.environ.pop("DESCRIPTORS").split()), 3):
-    os.dup2(descriptor, place)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 def activated(
     *held: socket.socket, names: str, **settings: str
 ) -> AbstractAsyncContextManager[GatewayProcess]:
     """`serve` with the listening sockets *held*, called *names* (joined by ":"), as systemd hands
     them over."""
-    descriptors = [sock.fileno() for sock in held]
-    assert min(descriptors) >= 3 + len(held), "one would be overwritten before it is moved"
-    handed = {
-        "DESCRIPTORS": " ".join(map(str, descriptors)),
-        "LISTEN_FDS": str(len(held)),
-        "LISTEN_FDNAMES": names,
-    }
-    around = (sys.executable, "-c", _HAND_OVER)
-    return running(GatewayProcess({**handed, **settings}, around=around, pass_fds=descriptors))
+    sockets = dict(zip(names.split(":"), held, strict=True))
+    return running(GatewayProcess(settings, sockets=sockets))
 
 
 class Visitors:

@@ -150,7 +150,7 @@ def _asked_last(fleet: Fleet, path: str, owner: str) -> Callable[[], bool]:
 
 
 async def test_told_to_stop(fleet: Fleet, redis: Redis) -> None:
-    """A gateway that is told to stop sends its tabs away with `drain`: they come to the other one,
+    """A gateway that must stop closes its streams with `drain`: they come to the other one,
     and lose nothing."""
     session = await fleet.start()
     tabs = [Tab(session, fleet.nginx.url, one) for one in EXECUTIONS]

@@ -61,6 +61,7 @@ def test_document() -> None:
     }
 
 
+@pytest.mark.alone
 async def test_unbuffered(gateway: RunningGateway, redis: Redis, make_nginx: MakeNginx) -> None:
     """An event published arrives through nginx within 50 ms, before the next is published."""
     nginx = make_nginx(gateway.url)
@@ -134,7 +135,7 @@ async def test_why_the_error_log_is_silent(make_nginx: MakeNginx) -> None:
 
 async def test_no_gateway(make_nginx: MakeNginx) -> None:
     """While no gateway answers, an event stream is told to come back, not all at one moment, in a
-    200 that pages of a listed origin may read too; whoever asks otherwise gets the 502."""
+    200 that pages of a listed origin may read too; any other request gets the 502."""
     nginx = make_nginx(f"http://127.0.0.1:{free_port()}")
     nginx.list_origin("https://app.example.com")
     nginx.start()

@@ -9,6 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 from gateway.access.tokens import issue
 from tests.harness.nginx import Nginx
 from tests.harness.raw import Connection
+from tests.harness.sse import parse_sse
 from tests.support import SECRET, eventually, free_port
 
 Make = Callable[..., Nginx]
@@ -131,11 +132,14 @@ async def test_broken_requests(make: Make, tls: bool, silenced: bool) -> None:
     assert (TOKEN[10:40] in nginx.logged()) == (not silenced)
 
 
-async def test_unlisted_origins(make: Make) -> None:
-    """What nginx itself answers can be read by pages of listed origins, with cookies; nothing is
-    said to others, however near their name is."""
+@pytest.mark.parametrize("cookies", [False, True])
+async def test_unlisted_origins(make: Make, cookies: bool) -> None:
+    """What nginx itself answers can be read by pages of listed origins, with cookies only where the
+    site says so; nothing is said to others, however near their name is."""
     nginx = make()
     nginx.list_origin(LISTED)
+    if cookies:
+        nginx.replace("#default true;", "default true;")
     nginx.start()
     allowed = {}
     near = [LISTED, f"{LISTED}.evil.example", "http://app.example.com", "https://example.com",
@@ -151,11 +155,52 @@ async def test_unlisted_origins(make: Make) -> None:
                     for name, value in response.headers.items()
                     if name.startswith("Access-Control-")
                 }
-    assert allowed.pop(LISTED) == {
-        "Access-Control-Allow-Origin": LISTED,
-        "Access-Control-Allow-Credentials": "true",
-    }
+    with_cookies = {"Access-Control-Allow-Credentials": "true"} if cookies else {}
+    assert allowed.pop(LISTED) == {"Access-Control-Allow-Origin": LISTED, **with_cookies}
     assert list(allowed.values()) == [{}] * (len(near) - 1)
+
+
+ECHOED = {
+    "": None,
+    "Last-Event-ID: 7-1": "7-1",
+    "?lastEventId=7-1": "7-1",
+    "?last_event_id=7-1": "7-1",
+    "?last_event_id=7-2&lastEventId=7-1": "7-1",
+    "?last_event_id=7-2 Last-Event-ID: 7-1": "7-1",
+    "Last-Event-ID: 18446744073709551615-18446744073709551615": "18446744073709551615-" * 2,
+    f"Last-Event-ID: s1{'_-aZ' * 250}": "s1" + "_-aZ" * 250,
+    # Nothing else: it could be lines of its own.
+    "Last-Event-ID: -1": None,
+    f"Last-Event-ID: s1{'a' * 1001}": None,
+    f"?last_event_id=s1{'a' * 20}%0Aevent:x": None,
+    "?last_event_id=7-1 Last-Event-ID: -1": None,
+    "Last-Event-ID: 7-1, 7-2": None,
+    "Last-Event-ID: 123456789012345678901-1": None,
+    "?last_event_id=1-1%0Aevent:execution:completed%0Adata:{}": None,
+    "?lastEventId=1-1%0A": None,
+    "?lastEventId=1-1\\nevent:x": None,
+    "?lastEventId=$request_id": None,
+    "?last_event_id=1-1%0D%0A%0D%0A": None,
+    "?last_event_id=1-1\tx": None,
+    "?last_event_id=1-1\rid:2-2": None,
+}
+
+
+async def test_the_cursor_is_echoed(make: Make) -> None:
+    """What nginx itself answers to an EventSource has the cursor that the request came with as its
+    `id:`, as the gateway's answers do, and nothing that is no cursor."""
+    nginx = make()
+    nginx.start()
+    for given, cursor in ECHOED.items():
+        query, _, header = given.partition(" ") if given.startswith("?") else ("", "", given)
+        lines = f"Host: localhost\r\nAccept: text/event-stream\r\n{header}".strip()
+        answer = await said(nginx.url, f"GET {STREAM}{query} HTTP/1.1\r\n{lines}\r\n\r\n")
+        if "\t" in given or "\r" in given:
+            assert answer.startswith("HTTP/1.1 400"), given
+            continue
+        [closing] = parse_sse(answer.partition("\r\n\r\n")[2].encode())
+        assert closing.event == "stream:closing", given
+        assert closing.id == (cursor and cursor.rstrip("-")), given
 
 
 async def test_no_origin_is_listed_as_it_stands(make: Make) -> None:

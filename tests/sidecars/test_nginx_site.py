@@ -55,8 +55,8 @@ async def test_plain_http(gateway: RunningGateway, tmp_path: Path) -> None:
 
 
 async def test_polls_are_limited(gateway: RunningGateway, tmp_path: Path) -> None:
-    """Who polls without a pause is told 429; streams and health of the same address are not, and
-    health stands in no log."""
+    """Who polls without a pause gets 429; streams and health of the same address are not, and
+    health is in no log."""
     nginx = Nginx(tmp_path, gateway.url)
     nginx.start()
 

@@ -95,7 +95,7 @@ async def test_absolute_target(gateway: RunningGateway, start_nginx: StartNginx)
 
 
 async def test_half_a_request(gateway: RunningGateway, start_nginx: StartNginx) -> None:
-    """nginx does not wait for ever for headers or for a body; who sends all is served."""
+    """nginx does not wait without end for headers or for a body; who sends all is served."""
     times = {"client_header_timeout": "500ms", "client_body_timeout": "500ms"}
     nginx = start_nginx(gateway.url, **times)
     assert (await say(nginx.url, GET, quiet=3)).closed

@@ -20,6 +20,7 @@ from tests.support import SECRET, require
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 SERVICES = ("sse-gateway.service", "sse-gateway@.service")
+RECORDER = "sse-gateway-recorder.service"
 INSTALLED = "/opt/sse-gateway/bin"
 
 _SANDBOX = "# --- What it may not do"
@@ -55,13 +56,13 @@ def complaints(*units: Path) -> str:
 def test_verified(placed: Path) -> None:
     """`systemd-analyze verify` finds nothing to say about any unit, and would."""
     units = sorted(placed.glob("sse-gateway*.*"))
-    assert len(units) == 3
+    assert len(units) == 4
     assert complaints(*units) == ""
     units[-1].write_text(units[-1].read_text().replace("[Unit]", "[Unit]\nNonsense=1"))
     assert "Nonsense" in complaints(*units)
 
 
-@pytest.mark.parametrize("unit", SERVICES)
+@pytest.mark.parametrize("unit", [*SERVICES, RECORDER])
 def test_exposure(placed: Path, unit: str) -> None:
     """`systemd-analyze security` scores at most 2.0; without the restrictions it would not."""
     command = [require("systemd-analyze"), "security", "--offline=true", "--threshold=20"]
@@ -73,12 +74,12 @@ def test_exposure(placed: Path, unit: str) -> None:
 
 
 def test_one_sandbox() -> None:
-    """Both services may do the same, and say the same of how they run."""
+    """All services may do the same, and both of gateways say the same of how they run."""
     sandboxes = []
-    for unit in SERVICES:
+    for unit in (*SERVICES, RECORDER):
         after = (UNITS / unit).read_text().split(_SANDBOX)[1]
         sandboxes.append(after[after.index("\n") : after.index("[Install]")])
-    assert sandboxes[0] == sandboxes[1]
+    assert sandboxes[0] == sandboxes[1] == sandboxes[2]
     assert len(sandboxes[0].splitlines()) > 25
     one, several = map(settings, SERVICES)
     apart = {name for name in one.keys() | several.keys() if one.get(name) != several.get(name)}
@@ -98,7 +99,18 @@ def test_instances_apart() -> None:
     assert all(path.startswith(f"%t/{directory}/") for path in variables.values())
 
 
-@pytest.mark.parametrize("unit", SERVICES)
+def test_a_recorder_gets_no_secret() -> None:
+    """It checks no tokens; and it runs beside a gateway on the same machine."""
+    unit = settings(RECORDER)
+    assert unit["LoadCredential"] == ["redis_url:/etc/sse-gateway/credentials/redis_url"]
+    assert unit["ExecStart"][0].endswith(
+        "sse-gateway recorder --config /etc/sse-gateway/gateway.toml"
+    )
+    [port] = unit["Environment"]
+    assert int(port.removeprefix("GATEWAY_ADMIN_PORT=")) != sample().get("admin_port", 8081)
+
+
+@pytest.mark.parametrize("unit", [*SERVICES, RECORDER])
 def test_times_fit(unit: str) -> None:
     """systemd waits 10 s longer than the drain of the production sample takes, and starves nobody
     whose event loop is merely slow."""
@@ -112,6 +124,10 @@ def test_times_fit(unit: str) -> None:
 def test_room_for_100_000_streams(unit: str) -> None:
     """100,000 streams and a quarter as many other connections at once."""
     assert int(settings(unit)["LimitNOFILE"][0]) >= 125_000
+    # The bound of the alert about memory, which must fire before the kernel ends the gateway.
+    assert "> on (instance) 500e6 + 50e3 *" in (ROOT / "config" / "alerts.yml").read_text()
+    assert settings(unit)["MemoryMax"] == ["6G"]
+    assert 500e6 + 50e3 * 100_000 < 6 * 1024**3
 
 
 async def test_one_descriptor_a_stream(redis_url: str) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from gateway.access.tokens import issue
 from tests.conftest import credentials
 from tests.harness.sse import SseReader
 from tests.sidecars.real_systemd import CONFIG, ROOT, UNITS, RealSystemd, real_systemd
@@ -19,6 +20,7 @@ from tests.support import SECRET, eventually, free_port, producer_message, requi
 SERVICE = "sse-gateway.service"
 ONE = (SERVICE, "sse-gateway.socket")
 SEVERAL = ("sse-gateway@1.service", "sse-gateway@2.service")
+RECORDER = ("sse-gateway-recorder.service",)
 SETTINGS = 'ownership = "token"\nadmin_port = "off"\ndrain_seconds = 0.3\n'
 
 
@@ -53,6 +55,11 @@ def status(systemd: RealSystemd, field: str) -> str:
     return found[1]
 
 
+def signed(secret: str) -> dict[str, str]:
+    token = issue(secret, organization_id="acme")
+    return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+
+
 async def answered(visitors: Visitors, more: int = 20) -> None:
     began = visitors.answers
     await eventually(lambda: visitors.answers > began + more)
@@ -83,6 +90,53 @@ async def test_serves_in_its_sandbox(on_redis: RealSystemd, port: int, redis: Re
     assert (on_redis.show(SERVICE, "MainPID"), on_redis.show(SERVICE, "NRestarts")) == (pid, "0")
 
 
+async def test_reload(systemd: RealSystemd, port: int) -> None:
+    """With a mistake in the settings, or in a credential, `systemctl reload` fails, and the gateway
+    goes on as before. Without one it takes the new credentials. A single command renews none: the
+    log says that this takes a restart."""
+    new, wrong = SECRET[::-1], SECRET.upper()
+    await asyncio.to_thread(systemd.ctl, "start", SERVICE)
+    pid = systemd.show(SERVICE, "MainPID")
+    url = f"http://127.0.0.1:{port}/api/v1/sse/executions/run-1/ticket"
+
+    async def good() -> list[bool]:
+        """Whether a token of the secret, the new and the wrong one is; Redis is away."""
+        found = []
+        async with aiohttp.ClientSession() as session:
+            for secret in (SECRET, new, wrong):
+                async with session.post(url, headers=signed(secret)) as response:
+                    found.append(response.status == 503)
+        return found
+
+    for path, text, said in (
+        ("gateway.toml", SETTINGS + 'log_level = "lowd"\n', "GATEWAY_LOG_LEVEL: "),
+        ("credentials/jwt_secret", f"{new}\nshort\n", "GATEWAY_JWT_SECRET: the secret is shorter"),
+    ):
+        systemd.write(path, text, mode="644")
+        done = await asyncio.to_thread(systemd.run, "systemctl", "reload", SERVICE)
+        assert done.returncode != 0
+        assert said in systemd.logged()
+        systemd.write("gateway.toml", SETTINGS, mode="644")
+        assert await good() == [True, False, False]
+    assert "Not reloaded" not in systemd.logged(), "a mistake has reached the gateway"
+
+    systemd.write("credentials/jwt_secret", f"{new}\n{SECRET}\n")
+    await asyncio.to_thread(systemd.ctl, "reload", SERVICE)
+    await eventually(lambda: "Reloaded" in systemd.logged())
+    assert await good() == [True, True, False]
+    assert "does not renew it" not in systemd.logged()
+    assert systemd.show(SERVICE, "MainPID") == pid
+
+    kill = "[Service]\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n"
+    systemd.drop_in(SERVICE, kill, name="kill")
+    await asyncio.to_thread(systemd.ctl, "daemon-reload")
+    await asyncio.to_thread(systemd.ctl, "restart", SERVICE)
+    systemd.write("credentials/jwt_secret", wrong)
+    await asyncio.to_thread(systemd.ctl, "reload", SERVICE)
+    await eventually(lambda: "does not renew it" in systemd.logged())
+    assert await good() == [True, True, False]
+
+
 async def test_restart(systemd: RealSystemd, port: int) -> None:
     """`systemctl restart`, and a gateway that is killed, refuse and reset nobody else's request."""
     await asyncio.to_thread(systemd.ctl, "start", SERVICE)
@@ -97,6 +151,7 @@ async def test_restart(systemd: RealSystemd, port: int) -> None:
     assert "ConnectionRefusedError" not in visitors.failures
 
 
+@pytest.mark.alone
 async def test_watchdog(systemd: RealSystemd, port: int) -> None:
     """A gateway that stands still is ended and started anew; who connects meanwhile waits. One that
     goes is left alone as long."""
@@ -104,7 +159,7 @@ async def test_watchdog(systemd: RealSystemd, port: int) -> None:
     await asyncio.to_thread(systemd.ctl, "daemon-reload")
     await asyncio.to_thread(systemd.ctl, "start", SERVICE)
     async with visited("127.0.0.1", port) as visitors:
-        await asyncio.sleep(1.5)  # Longer than its patience: what must not happen has time to.
+        await asyncio.sleep(1.5)  # Longer than its time limit: what must not happen has time to.
         assert systemd.show(SERVICE, "NRestarts") == "0"
         systemd.ctl("kill", "--signal=STOP", SERVICE)
         await eventually(lambda: systemd.show(SERVICE, "NRestarts") == "1")
@@ -139,23 +194,27 @@ async def test_wrong_settings(systemd: RealSystemd) -> None:
 
 async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
     """The commands of README.md, pasted one block after the other into the shell of root, bring a
-    healthy gateway that starts with the machine, then two that do in its place."""
+    healthy gateway that starts with the machine, then two that do in its place, and a recorder."""
     for program in ("curl", "openssl"):
         require(program)
     on_redis.run("rm", f"{CONFIG}/gateway.toml", f"{CONFIG}/credentials/jwt_secret")
     on_redis.write("gateway.toml.sample", (ROOT / "config" / "production.toml").read_text())
     # The sample's port may be taken here.
     on_redis.drop_in(SERVICE, "[Service]\nEnvironment=GATEWAY_ADMIN_PORT=off\n", name="port")
+    own = free_port()
+    on_redis.drop_in(RECORDER[0], f"[Service]\nEnvironment=GATEWAY_ADMIN_PORT={own}\n", name="port")
     readme = (UNITS / "README.md").read_text()
-    first, *blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    # Run by tests/packaging/test_install.py.
+    first, offline, *blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    # Both are run by tests/packaging/test_install.py.
     assert first == "make install\n"
+    assert offline.startswith("make wheels ")
     asked = ""
-    for block, units in zip(blocks, (ONE, ONE, SEVERAL), strict=True):
+    for block, units in zip(blocks, (ONE, ONE, SEVERAL, RECORDER), strict=True):
         pasted = block.replace("/etc/sse-gateway", CONFIG).replace(":8080/", f":{port}/")
+        pasted = pasted.replace(":8082/", f":{own}/")
         done = await asyncio.to_thread(on_redis.run, "bash", "-ec", pasted)
         assert done.returncode == 0, done.stdout + done.stderr + on_redis.logged()
-        assert is_enabled(on_redis, units) == ["enabled"] * 2
+        assert is_enabled(on_redis, units) == ["enabled"] * len(units)
         if found := re.search(r"^curl .*", pasted, re.MULTILINE):
             asked = found[0]
         await eventually(partial(is_healthy, on_redis, asked))
@@ -167,7 +226,8 @@ def is_enabled(systemd: RealSystemd, units: tuple[str, ...]) -> list[str]:
 
 
 def is_healthy(systemd: RealSystemd, asked: str) -> bool:
-    return '"healthy"' in systemd.run("bash", "-c", asked).stdout
+    said = systemd.run("bash", "-c", asked).stdout
+    return '"healthy"' in said or '"ready"' in said
 
 
 def is_served(systemd: RealSystemd, socket: str, path: str) -> bool:

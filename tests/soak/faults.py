@@ -19,7 +19,7 @@ async def subscription_cut(stage: SoakStage) -> None:
 async def all_subscriptions_cut(stage: SoakStage) -> None:
     """All subscriptions are cut at once; a bare PUBLISH in that moment is lost."""
     async with stage.redis_lock:
-        with stage.uncertain_bare():
+        with stage.uncertain(only_bare=True):
             await stage.redis.client_kill_filter(_type="pubsub")
             await stage.subscribed()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus import probe
+from gateway.bus.probe import Probe
 from tests.harness.redis_process import embedded_server_program
 from tests.variants.table import CHECKS, row
 
@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "gateway" / "OPERATIONS.md").read_text()
 
 
 async def test_everything_works_with_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ROUNDS", 1)
+    monkeypatch.setattr(Probe, "rounds", 1)
     assert await row(embedded_server_program()) == dict.fromkeys(CHECKS, "works")
 
 

@@ -9,16 +9,20 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from gateway.bus import scripts
+from gateway.bus.cluster import Cluster
 from gateway.bus.revocations import MEMBERS_KEY, VERSION_KEY
 from gateway.bus.stream_counts import stream_counts_call, stream_counts_key
 from gateway.contract import keys
-from gateway.contract.acl import GATEWAY, WITHOUT
+from gateway.contract.acl import GATEWAY, OWN_CHANNELS, WITHOUT
+from gateway.contract.index import Note, index_call
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import (
     BareMessage,
@@ -31,6 +35,7 @@ from gateway.contract.scripts import (
 from gateway.tools.check.finding import Finding, Topic
 
 _TOPIC = Topic("Redis rights")
+_WHOLE = "sse-gateway check --acl prints the whole line"
 _PROBE_MS = 60_000
 """Expiry of what a check writes, in case the check is killed."""
 
@@ -61,6 +66,11 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "XTRIM": ("{key}", "MAXLEN", 1),
     "XLEN": ("{key}",),
     "ZSCAN": ("{key}", 0),
+    "ZADD": ("{key}", 0, "m"),
+    "ZSCORE": ("{key}", "m"),
+    "ZREM": ("{key}", "m"),
+    "ZCARD": ("{key}",),
+    "ZRANGE": ("{key}", 0, 0),
     "TIME": (),
     "INFO": ("replication",),
     "EVAL": ("return 1", 0),
@@ -68,7 +78,18 @@ TRIALS: dict[str, tuple[str | int, ...]] = {
     "PUBLISH": ("{channel}", "{{}}"),
     "GETDEL": ("{key}",),
 }
-"""The arguments that each command is tried with; PSUBSCRIBE needs another connection."""
+"""The arguments that each command is tried with; what subscribes needs another connection."""
+
+CLUSTER_TRIALS: dict[str, tuple[str | int, ...]] = {
+    "CLUSTER|SLOTS": (),
+    "CLUSTER|NODES": (),
+    "ASKING": (),
+    "HRANDFIELD": ("{key}", 1),
+    "SPUBLISH": ("{own}", "{{}}"),
+}
+
+_KEYS = 1000
+"""Random keys, so that each node has one."""
 
 
 async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
@@ -78,8 +99,19 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
     """
     probe = f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}"
     channel = keys.canary_channel(channel_prefix, probe)
-    refusals = await _try_commands(redis, keys.once_key(probe, "rights"), channel)
-    refusals |= await _try_subscription(redis, keys.channel_pattern(channel_prefix))
+    pattern = keys.channel_pattern(channel_prefix)
+    # No execution has this channel.
+    own = keys.live_channel(f"!{probe}")
+    refusals: dict[str, str] = {}
+    for node, key in await _places(redis):
+        trials = TRIALS if node is redis else TRIALS | CLUSTER_TRIALS
+        # Of the same slot as the key.
+        here = f"{key.partition('}')[0]}}}:live"
+        refusals |= await _try_commands(node, key, channel, here, trials)
+        refusals |= await _try_subscription(node, "PSUBSCRIBE", pattern)
+        refusals |= await _try_subscription(node, "SUBSCRIBE", own, "UNSUBSCRIBE")
+        if node is not redis:
+            refusals |= await _try_subscription(node, "SSUBSCRIBE", here, "SUNSUBSCRIBE")
     if not refusals.keys() - WITHOUT.keys():
         refusals |= await _try_scripts(redis, probe, channel)
     if not refusals:
@@ -88,29 +120,49 @@ async def check_rights(redis: Redis, channel_prefix: str) -> list[Finding]:
     return _describe(refusals, channel_prefix, user)
 
 
-async def _try_commands(redis: Redis, key: str, channel: str) -> dict[str, str]:
+async def _places(redis: Redis) -> list[tuple[Redis, str]]:
+    """Where the commands are tried, each with a key there: each node has users of its own."""
+    if not isinstance(redis, Cluster):
+        return [(redis, _probe_key())]
+    await redis.nodes.known()
+    found = [
+        (node.client, redis.nodes.first_at(node, (_probe_key() for _ in range(_KEYS))))
+        for node in redis.primaries()
+    ]
+    return [(client, key) for client, key in found if key is not None]
+
+
+def _probe_key() -> str:
+    return keys.once_key(f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}", "rights")
+
+
+async def _try_commands(
+    redis: Redis, key: str, channel: str, own: str, trials: Mapping[str, tuple[str | int, ...]]
+) -> dict[str, str]:
     """Each refused command, with the error of Redis."""
     async with redis.pipeline(transaction=False) as pipeline:
-        for command, template in TRIALS.items():
+        for command, template in trials.items():
             arguments = [
-                one.format(key=key, channel=channel) if isinstance(one, str) else one
+                one.format(key=key, channel=channel, own=own) if isinstance(one, str) else one
                 for one in template
             ]
-            pipeline.execute_command(command, *arguments)
+            pipeline.execute_command(*command.split("|"), *arguments)
         # If SET was refused, another command may have created the key.
         pipeline.execute_command("PEXPIRE", key, 0)
-        answers = zip(TRIALS, await pipeline.execute(raise_on_error=False), strict=False)
+        answers = zip(trials, await pipeline.execute(raise_on_error=False), strict=False)
     return {name: str(one) for name, one in answers if isinstance(one, NoPermissionError)}
 
 
-async def _try_subscription(redis: Redis, pattern: str) -> dict[str, str]:
+async def _try_subscription(redis: Redis, command: str, channel: str, *more: str) -> dict[str, str]:
     connection = redis.connection_pool.make_connection()
     try:
         await connection.connect()
-        await connection.send_command("PSUBSCRIBE", pattern)
-        await connection.read_response()
-    except NoPermissionError as refusal:
-        return {"PSUBSCRIBE": str(refusal)}
+        for name in (command, *more):
+            try:
+                await connection.send_command(name, channel)
+                await connection.read_response()
+            except NoPermissionError as refusal:
+                return {name: str(refusal)}
     finally:
         await connection.disconnect(nowait=True)
     return {}
@@ -120,13 +172,18 @@ async def _try_scripts(redis: Redis, probe: str, channel: str) -> dict[str, str]
     """Run what the gateway and publishers run, on keys of an execution that nobody else knows."""
     written = [
         *(make(probe) for make in (keys.events_key, keys.meta_key, keys.seen_key, keys.order_key)),
+        keys.memory_key(probe),
         keys.once_key(probe, probe),
         keys.answer_key(probe, probe),
         keys.ticket_key(probe),
         stream_counts_key(probe),
+        keys.list_order_key(probe),
+        keys.list_about_key(probe),
     ]
+    in_cluster = isinstance(redis, Cluster)
     work = [
-        *(scripts.run(redis, call) for call in _calls(probe, channel)),
+        *(scripts.run(redis, call) for call in _calls(probe, channel, in_cluster)),
+        _try_index(redis, probe),
         redis.set(keys.ticket_key(probe), "probe", px=_PROBE_MS),
         redis.getdel(keys.ticket_key(probe)),
         redis.get(VERSION_KEY),
@@ -143,7 +200,7 @@ async def _try_scripts(redis: Redis, probe: str, channel: str) -> dict[str, str]
     return {"a script": str(refusals[0])} if refusals else {}
 
 
-def _calls(probe: str, channel: str) -> list[Call]:
+def _calls(probe: str, channel: str, in_cluster: bool) -> list[Call]:
     message = BareMessage(b'{"type":"probe"}', b"probe", "")
     return [
         publish_call(
@@ -154,6 +211,7 @@ def _calls(probe: str, channel: str) -> list[Call]:
             idempotency_key=probe,
             terminal_type="",
             limits=_LIMITS,
+            in_cluster=in_cluster,
         ),
         record_call(
             probe,
@@ -162,11 +220,18 @@ def _calls(probe: str, channel: str) -> list[Call]:
             since=int(time.time() * 1_000_000),
             batch=1,
             limits=_LIMITS,
+            in_cluster=in_cluster,
         ),
         read_call(probe, "", 1024),
-        Registration(probe, probe).call(_LIMITS),
+        Registration(probe, probe).call(_LIMITS, in_cluster=in_cluster),
         stream_counts_call(probe, instance=probe, streams=0, wanted=1, limit=1, lease_ms=1000),
     ]
+
+
+async def _try_index(redis: Redis, probe: str) -> None:
+    """Without the right to it there is a warning already."""
+    with suppress(ResponseError):
+        await scripts.run(redis, index_call(probe, [Note("registered", probe)], limits=_LIMITS))
 
 
 async def remove(redis: Redis, written: Sequence[str]) -> None:
@@ -180,6 +245,10 @@ async def remove(redis: Redis, written: Sequence[str]) -> None:
 _COMMAND_REFUSED = re.compile(r"run (?:the '|this command)")
 
 
+def _consequence(command: str) -> str:
+    return WITHOUT[command]
+
+
 def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[Finding]:
     """One finding for each kind of right: the commands, the keys, the channels."""
     commands: list[str] = []
@@ -188,39 +257,32 @@ def _describe(refusals: dict[str, str], channel_prefix: str, user: str) -> list[
     for name, error in refusals.items():
         if _COMMAND_REFUSED.search(error):
             (optional if name in WITHOUT else commands).append(name)
+        elif name in ("SUBSCRIBE", "SSUBSCRIBE", "SPUBLISH"):
+            kinds["own channels"] = error
         else:
             kinds["channels" if "channel" in error else "keys"] = error
-    line = "sse-gateway check --acl prints the whole line"
     found = []
+
+    def add(topic: Callable[[str, str], Finding], what: str, grant: Sequence[str]) -> None:
+        advice = f"Grant it: ACL SETUSER {user} {' '.join(grant)} ({_WHOLE})."
+        found.append(topic(f"Redis refuses the user {user} {what}.", advice))
+
     if commands:
-        grant = " ".join(f"+{name.lower()}" for name in commands)
-        found.append(
-            _TOPIC.error(
-                f"Redis refuses the user {user} what the gateway calls: {', '.join(commands)}.",
-                f"Grant it: ACL SETUSER {user} {grant} ({line}).",
-            )
-        )
-    found += [
-        _TOPIC.warning(
-            f"Redis refuses the user {user} {name}, so {WITHOUT[name]}.",
-            f"Grant it: ACL SETUSER {user} +{name.lower()} ({line}).",
-        )
-        for name in optional
-    ]
+        add(_TOPIC.error, f"what the gateway calls: {', '.join(commands)}", _rights(commands))
+    for consequence, some in groupby(sorted(optional, key=_consequence), _consequence):
+        names = list(some)
+        add(_TOPIC.warning, f"{', '.join(names)}, so {consequence}", _rights(names))
     if "keys" in kinds:
-        patterns = " ".join(f"~{pattern}" for pattern in GATEWAY.keys)
-        found.append(
-            _TOPIC.error(
-                f"Redis refuses the user {user} keys that the gateway uses: {kinds['keys']}.",
-                f"Grant them: ACL SETUSER {user} {patterns} ({line}).",
-            )
-        )
+        patterns = [f"~{pattern}" for pattern in GATEWAY.keys]
+        add(_TOPIC.error, f"keys that the gateway uses: {kinds['keys']}", patterns)
     if "channels" in kinds:
         pattern = keys.channel_pattern(channel_prefix)
-        found.append(
-            _TOPIC.error(
-                f"Redis refuses the user {user} the channels of executions, {pattern}.",
-                f"Grant exactly these: ACL SETUSER {user} &{pattern} ({line}).",
-            )
-        )
+        add(_TOPIC.error, f"the channels of executions, {pattern}", [f"&{pattern}"])
+    if "own channels" in kinds:
+        what = f"the executions' own channels, {OWN_CHANNELS}, so {WITHOUT['SUBSCRIBE']}"
+        add(_TOPIC.warning, what, [f"&{OWN_CHANNELS}"])
     return found
+
+
+def _rights(commands: Sequence[str]) -> list[str]:
+    return [f"+{name.lower()}" for name in commands]

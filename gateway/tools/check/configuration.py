@@ -3,13 +3,18 @@
 import asyncio
 import stat
 import tomllib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gateway.access.control import create_keys
+from gateway.access.control import create_issuers
 from gateway.access.jwks import JwksKeys
+from gateway.access.keys import Issuer
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.settings import Settings, variable
+from gateway.settings.keys import MIN_SECRET_BYTES
 from gateway.tools.check.finding import Finding, Topic, shown
+from gateway.tools.check.token import explain
 
 STOP_TIMEOUT = 40.0
 """Seconds: `TimeoutStopSec` of the unit in systemd/."""
@@ -60,56 +65,79 @@ def check_settings(settings: Settings) -> list[Finding]:
     return found
 
 
-_TOKENS_TOPIC = Topic("Keys")
+_TOPIC_OF_KEYS = Topic("Keys")
 
 
-async def check_tokens(settings: Settings, config_file: Path | None) -> list[Finding]:
-    """Findings about the keys, and the files that hold secrets."""
+async def check_tokens(
+    settings: Settings,
+    config_file: Path | None,
+    token: str | None = None,
+    organization: str | None = None,
+    *,
+    offline: bool = False,
+) -> list[Finding]:
+    """Findings about the keys, the files with secrets, and *token*, which is to be used for
+    *organization*; *offline* fetches no keys."""
     try:
-        keys = create_keys(settings)
+        issuers = create_issuers(settings)
     except ConfigurationError as error:
         remedy = "Correct it: the gateway does not start before."
-        return [_TOKENS_TOPIC.error(mistake, remedy) for mistake in error.mistakes]
-    if isinstance(keys, JwksKeys):
-        found = await _check_published(keys, settings.jwt_algorithms)
-    else:
-        source = "The secret" if settings.jwt_secret is not None else "The issuer's public key"
-        found = [
-            _TOKENS_TOPIC.ok(f"{source} can be used with {', '.join(settings.jwt_algorithms)}.")
-        ]
+        return [_TOPIC_OF_KEYS.error(mistake, remedy) for mistake in error.mistakes]
+    found = []
+    async with fetching(issuers, fetches=not offline):
+        for issuer in issuers:
+            found += await _check_keys(issuer, offline=offline)
+        if token is not None:
+            found += await explain(token, issuers, settings, organization, offline=offline)
     return [*found, *_check_files(settings, config_file)]
 
 
-async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[Finding]:
-    """Fetch the issuer's keys as a gateway does when it starts."""
-    fetching = asyncio.create_task(keys.run())
+@asynccontextmanager
+async def fetching(issuers: Sequence[Issuer], *, fetches: bool) -> AsyncIterator[None]:
+    """Fetch the keys of *issuers* that are at a URL, as a gateway does, for this block."""
+    urls = {issuer.keys.url: issuer.keys for issuer in issuers if isinstance(issuer.keys, JwksKeys)}
+    tasks = [asyncio.create_task(keys.run()) for keys in urls.values() if fetches]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _check_keys(issuer: Issuer, *, offline: bool) -> list[Finding]:
+    keys, algorithms = issuer.keys, issuer.algorithms
+    who = issuer.name or "The issuer"
+    whose = f"{who}'s"
+    if not isinstance(keys, JwksKeys):
+        source = "secret" if algorithms[0] in MIN_SECRET_BYTES else "public key"
+        return [_TOPIC_OF_KEYS.ok(f"{whose} {source} can be used with {', '.join(algorithms)}.")]
+    if offline:
+        return [_TOPIC_OF_KEYS.note(f"{whose} keys at {variable('jwks_url')} were not fetched.")]
     try:
         fit = {name: bool(await keys.candidates(name, None)) for name in algorithms}
     except Unavailable:
         return [
-            _TOKENS_TOPIC.error(
-                f"The issuer's keys cannot be fetched from {variable('jwks_url')}: "
+            _TOPIC_OF_KEYS.error(
+                f"{whose} keys cannot be fetched from {variable('jwks_url')}: "
                 f"{keys.problem or 'no answer in time'}.",
                 "Check that this machine reaches that address, and that it answers with a JWK set: "
                 "without keys every token is refused.",
             )
         ]
-    finally:
-        fetching.cancel()
-        await asyncio.wait([fetching])
     useless = [name for name, found in fit.items() if not found]
     if len(useless) == len(fit):
         return [
-            _TOKENS_TOPIC.error(
-                f"The issuer publishes no key for {' or '.join(useless)}.",
+            _TOPIC_OF_KEYS.error(
+                f"{who} publishes no key for {' or '.join(useless)}.",
                 f"Set {variable('jwt_algorithms')} to the algorithms that it signs with.",
             )
         ]
-    found = [_TOKENS_TOPIC.ok("The issuer's keys were fetched and can be used.")]
+    found = [_TOPIC_OF_KEYS.ok(f"{whose} keys were fetched and can be used.")]
     if useless:
         found.append(
-            _TOKENS_TOPIC.note(
-                f"The issuer publishes no key for {' or '.join(useless)} now.",
+            _TOPIC_OF_KEYS.note(
+                f"{who} publishes no key for {' or '.join(useless)} now.",
                 f"Remove it from {variable('jwt_algorithms')} if it never will.",
             )
         )
@@ -118,23 +146,24 @@ async def _check_published(keys: JwksKeys, algorithms: tuple[str, ...]) -> list[
 
 def _check_files(settings: Settings, config_file: Path | None) -> list[Finding]:
     """Warnings for files with a secret that every user of this machine may read."""
-    files = {
-        variable("jwt_secret_file"): settings.jwt_secret_file,
-        variable("redis_url_file"): settings.redis_url_file,
-    }
+    secrets = {file for issuer in settings.issuers for file in issuer.jwt_secret_file}
+    files = [(variable("jwt_secret_file"), file) for file in sorted(secrets)]
+    if settings.redis_url_file is not None:
+        files.append((variable("redis_url_file"), settings.redis_url_file))
     if config_file is not None and _holds_a_secret(config_file):
-        files["the configuration, which holds a secret"] = config_file
+        files.append(("the configuration, which holds a secret", config_file))
     return [
-        _TOKENS_TOPIC.warning(
+        _TOPIC_OF_KEYS.warning(
             f"Every user of this machine can read {path} ({name}).",
             f"chmod o-r {path}, or give it to systemd as a credential.",
         )
-        for name, path in files.items()
-        if path is not None and path.stat().st_mode & stat.S_IROTH
+        for name, path in files
+        if path.stat().st_mode & stat.S_IROTH
     ]
 
 
 def _holds_a_secret(config_file: Path) -> bool:
     given = tomllib.loads(config_file.read_text(encoding="utf-8"))
     url = given.get("redis_url", "")
-    return "jwt_secret" in given or shown(url) != url
+    tables = [given, *given.get("jwt_issuers", ())]
+    return any("jwt_secret" in table for table in tables) or shown(url) != url

@@ -1,13 +1,15 @@
 """What a check has found: a level, a sentence, and what to do."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydantic import SecretStr
-from rich.table import Table
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from gateway.harmless import harmless
 from gateway.log import redact
@@ -84,15 +86,13 @@ def shown(value: object) -> str:
     return _PASSWORD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", str(value)))
 
 
-def table(settings: Settings, sources: Mapping[str, tuple[str, Any]]) -> Table:
-    """All settings, for a terminal; *sources* as `gateway.settings.sources` has them."""
-    made = Table(box=None)
-    # Rich would cut long names, and then three limits would look the same.
-    made.add_column("setting", no_wrap=True, overflow="fold")
-    for title in ("value", "from", "meaning"):
-        made.add_column(title, overflow="fold")
+def described(
+    settings: Settings, sources: Mapping[str, tuple[str, Any]]
+) -> Iterator[RenderableType]:
+    """All settings, for a terminal of any width: each with its value and where that comes from, and
+    below what it means; *sources* as `gateway.settings.sources` has them."""
     for name, field in Settings.model_fields.items():
         source = sources[name][0] if name in sources else "default"
-        value = harmless(shown(getattr(settings, name)))
-        made.add_row(variable(name), value, harmless(source), field.description)
-    return made
+        value = harmless(shown(getattr(settings, name))) or "-"
+        yield Text.assemble((variable(name), "bold"), f"  {value}  ", (harmless(source), "dim"))
+        yield Padding(Text(field.description or ""), (0, 0, 0, 4))

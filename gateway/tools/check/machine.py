@@ -106,6 +106,8 @@ def _try_unix(path: Path) -> str | None:
     except OSError as error:
         # The path is too long for a socket's address.
         return str(error)
+    if path.exists() and not path.is_socket():
+        return "there is a file, which is no socket"
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
     if not os.access(path.parent, os.W_OK):

@@ -10,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from redis.asyncio import Redis
 
 from gateway.bus import scripts
+from gateway.bus.cluster import Cluster
 from gateway.contract import keys
 from gateway.contract.registration import Registration
 from gateway.contract.scripts import HistoryLimits, publish_call
@@ -35,14 +36,22 @@ class Probe:
         self.execution_id = f"{keys.PROBE_PREFIX}{secrets.token_hex(8)}"
         self.organization = organization
         self._redis = redis
-        self._channel = keys.channel(settings.channel_prefix, self.execution_id)
+        self._channels = keys.channels_of(
+            settings.publishes_to,
+            settings.channel_prefix,
+            self.execution_id,
+            in_cluster=isinstance(redis, Cluster),
+        )
         self._terminal_type = next(iter(settings.endings))
         self._limits = HistoryLimits(open_ttl_ms=_KEPT_MS, history_ttl_ms=_KEPT_MS)
-        self._written = [keys.meta_key(self.execution_id), keys.events_key(self.execution_id)]
+        self._in_cluster = isinstance(redis, Cluster)
+        made = (keys.meta_key, keys.events_key, keys.memory_key)
+        self._written = [make(self.execution_id) for make in made]
 
     async def register(self) -> None:
         registration = Registration(self.execution_id, self.organization)
-        await scripts.run(self._redis, registration.call(self._limits))
+        call = registration.call(self._limits, in_cluster=self._in_cluster)
+        await scripts.run(self._redis, call)
 
     async def publish(self, number: int) -> None:
         await self._publish(EVENT_TYPE, number, "")
@@ -61,10 +70,11 @@ class Probe:
         call = publish_call(
             self.execution_id,
             orjson.dumps({"type": event_type, "data": {"number": number}}),
-            channel=self._channel,
+            **self._channels._asdict(),
             idempotency_key=once,
             terminal_type=terminal_type,
             limits=self._limits,
+            in_cluster=self._in_cluster,
         )
         await scripts.run(self._redis, call)
 
@@ -152,7 +162,7 @@ class ProbeClient:
                 self.heartbeats += 1
             case "stream:closing":
                 self.closing = str(parse_object(frame.data).get("reason"))
-            case event if frame.id is not None:
+            case event if event and frame.id is not None:
                 number = _number_in(frame.data) if event == EVENT_TYPE else 0
                 if number is not None:
                     self.events[number] = self._now()

@@ -26,6 +26,8 @@ from gateway.tools.check.probe import Probe, ProbeClient
 EVENTS = 5
 _EVENT_WAIT = 2.0
 _END_WAIT = 5.0
+_MARGIN = 1.0
+"""Seconds that a second stream is watched for longer than the first one lived."""
 _ORGANIZATION = "sse-gateway-check"
 _CONNECT_SECONDS = 5.0
 _HEALTH_SECONDS = 10.0
@@ -148,6 +150,12 @@ async def _check_stream(
             client = ProbeClient(stream_url, headers)
             try:
                 probe_log = await _run_probe(session, client, probe, settings, options)
+                probe_log.round_trip = await _round_trip(session, url)
+                if probe_log.ended_early and client.closing is None:
+                    again = ProbeClient(stream_url, headers)
+                    probe_log.cut_when_busy = await _is_cut_when_busy(
+                        session, again, probe, probe_log.silent_seconds
+                    )
             finally:
                 await probe.remove()
     except REDIS_ERRORS as error:
@@ -190,6 +198,31 @@ async def _run_probe(
     return probe_log
 
 
+async def _is_cut_when_busy(
+    session: aiohttp.ClientSession, client: ProbeClient, probe: Probe, seconds: float
+) -> bool:
+    """Whether a stream on which events come all the time is cut too, after so many *seconds*."""
+    loop = asyncio.get_running_loop()
+    reading = asyncio.create_task(client.run(session))
+    deadline = loop.time() + seconds + _MARGIN
+    try:
+        while client.ended_at is None and loop.time() < deadline:
+            await probe.publish(0)
+            await client.wait(lambda: False, seconds / 4)
+        return client.ended_at is not None
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def _round_trip(session: aiohttp.ClientSession, url: str) -> float:
+    """Seconds that a short answer takes, over a connection that is open already if one is kept."""
+    begin = asyncio.get_running_loop().time()
+    async with asyncio.timeout(_HEALTH_SECONDS), session.get(f"{url}{HEALTH}") as answer:
+        await answer.read()
+    return asyncio.get_running_loop().time() - begin
+
+
 async def _publish(client: ProbeClient, probe: Probe, probe_log: ProbeLog) -> None:
     """A few events, each when the one before has arrived; none after one that is too late."""
     loop = asyncio.get_running_loop()
@@ -203,7 +236,7 @@ async def _publish(client: ProbeClient, probe: Probe, probe_log: ProbeLog) -> No
 
 def _credentials(settings: Settings, options: Options) -> tuple[str | None, str | None]:
     """A token and its organization: the given ones, or signed here."""
-    if options.token is not None or settings.jwt_secret is None:
+    if options.token is not None or not settings.secrets:
         return options.token, options.organization
     if settings.ownership == "backend":
         # The backend does not know the probe.
@@ -211,7 +244,7 @@ def _credentials(settings: Settings, options: Options) -> tuple[str | None, str 
     organization = options.organization or _ORGANIZATION
     more = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
     token = issue(
-        settings.jwt_secret.get_secret_value(),
+        settings.secrets[0],
         organization_id=organization,
         subject=_ORGANIZATION,
         ttl_seconds=int(options.silence) + _TOKEN_SECONDS,

@@ -6,7 +6,7 @@ Nothing is changed there, except for the probes of `gateway.tools.check.acl`, wh
 import asyncio
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -15,12 +15,16 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from gateway.bus import presence
+from gateway.bus.cluster import Cluster
 from gateway.bus.connection import create_redis
-from gateway.bus.errors import PROBLEMS, REDIS_ERRORS, describe_redis_error
-from gateway.bus.probe import wrong_server
+from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.settings import EMBEDDED_REDIS, Settings
+from gateway.settings.redis_url import is_sentinel_url, parse_sentinel_url
 from gateway.tools.check.acl import check_rights
+from gateway.tools.check.cluster import Check, check_cluster
 from gateway.tools.check.finding import Finding, Topic
+from gateway.tools.check.sentinels import check_sentinels
+from gateway.tools.check.server_info import judge_info
 
 ROUND_TRIPS = 20
 SLOW_MS = 20.0
@@ -31,8 +35,6 @@ LARGEST_EVENTS = 8
 """The buffer of Redis for a subscription must hold so many events of the largest size."""
 
 _TOPIC = Topic("Redis")
-
-Info = Mapping[str, Any]
 
 
 async def check_redis(settings: Settings) -> list[Finding]:
@@ -45,14 +47,20 @@ async def check_redis(settings: Settings) -> list[Finding]:
             )
         ]
     findings: list[Finding] = []
-    checks = (
+    if is_sentinel_url(settings.redis_url):
+        findings += await check_sentinels(parse_sentinel_url(settings.redis_url))
+    checks: Sequence[Check] = (
         _check_latency,
         partial(_check_info, settings),
-        partial(_check_output_buffer, settings.event_max_bytes),
+        partial(_check_configuration, settings.event_max_bytes),
+        # A cluster is asked once.
         partial(_check_agreement, settings),
     )
     try:
         async with create_redis(settings.redis_url, max_connections=2) as redis:
+            if isinstance(redis, Cluster):
+                findings += await check_cluster(redis, checks[:-1])
+                checks = checks[-1:]
             for check in checks:
                 # `check_rights` finds the refusal too, and names the right.
                 with suppress(NoPermissionError):
@@ -113,85 +121,13 @@ async def _check_agreement(settings: Settings, redis: Redis) -> list[Finding]:
 
 
 async def _check_info(settings: Settings, redis: Redis) -> list[Finding]:
-    info: Info = await redis.info()
-    return [
-        *_check_kind(info),
-        _check_eviction(info),
-        *_check_persistence(settings, info),
-    ]
+    return judge_info(settings, await redis.info())
 
 
-def _check_kind(info: Info) -> list[Finding]:
-    """Whether this is a master that is new enough, outside of a cluster."""
-    name = f"Redis {info.get('redis_version', '?')}"
-    if "valkey_version" in info:
-        name = f"Valkey {info['valkey_version']}"
-    if (code := wrong_server(info)) is not None:
-        problem = PROBLEMS[code]
-        remedy = f"{problem.remedy[0].upper()}{problem.remedy[1:]}."
-        return [_TOPIC.error(f"This is {name}. {problem.what}.", remedy)]
-    found = [_TOPIC.ok(f"{name} is new enough.")]
-    if not info.get("connected_slaves"):
-        found.append(
-            _TOPIC.note(
-                "This Redis has no replica: while it is down, no event arrives.",
-                "With a replica and Sentinels, a failover takes seconds.",
-            )
-        )
-    return found
-
-
-def _check_eviction(info: Info) -> Finding:
-    policy, memory = str(info.get("maxmemory_policy", "")), info.get("maxmemory")
-    remedy = "Set maxmemory-policy noeviction, in a Redis that no cache shares."
-    if policy.startswith("allkeys-"):
-        return _TOPIC.error(
-            f"maxmemory-policy is {policy}: Redis evicts histories, registrations and revocations "
-            "when memory is short.",
-            remedy,
-        )
-    if policy.startswith("volatile-"):
-        return _TOPIC.warning(
-            f"maxmemory-policy is {policy}: all keys of the gateway have an expiry, so Redis may "
-            "evict them when memory is short.",
-            remedy,
-        )
-    if not memory:
-        return _TOPIC.note(
-            "Redis evicts nothing (noeviction), and its memory has no limit (maxmemory 0).",
-            "Set maxmemory below the memory of the machine, so that Redis refuses writes in time.",
-        )
-    return _TOPIC.ok("Redis evicts nothing when memory is short (noeviction).")
-
-
-def _check_persistence(settings: Settings, info: Info) -> list[Finding]:
-    """Whether the data survives a restart of Redis."""
-    found = []
-    if info.get("rdb_last_bgsave_status") == "err":
-        found.append(
-            _TOPIC.warning(
-                "Redis could not save its last snapshot; it then usually refuses writes (MISCONF).",
-                "See its log: the disk is full, or its directory is not writable.",
-            )
-        )
-    if not info.get("aof_enabled"):
-        # Without its registration an execution is unknown, and its streams end.
-        is_registry = settings.ownership == "registry"
-        finding = _TOPIC.warning if is_registry else _TOPIC.note
-        found.append(
-            finding(
-                "Redis writes no append-only file: a restart loses everything since the last "
-                "snapshot, registrations and revocations too.",
-                "Set appendonly yes.",
-            )
-        )
-    return found
-
-
-async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Finding]:
+async def _check_configuration(event_max_bytes: int, redis: Redis) -> list[Finding]:
     name = "client-output-buffer-limit"
     try:
-        answer = await redis.config_get(name, "proto-max-bulk-len")
+        answer = await redis.config_get(name, "proto-max-bulk-len", "append*")
     except ResponseError:
         # NOPERM for the gateway's user, or a hosted Redis without CONFIG.
         return [
@@ -207,6 +143,19 @@ async def _check_output_buffer(event_max_bytes: int, redis: Redis) -> list[Findi
     return [
         judge_output_buffer(hard, soft, event_max_bytes),
         *judge_largest_message(hard, largest, event_max_bytes),
+        *_check_flush(answer),
+    ]
+
+
+def _check_flush(configuration: Mapping[Any, Any]) -> list[Finding]:
+    """Whether a crash of the machine loses much of the append-only file."""
+    if configuration["appendonly"] != "yes" or configuration["appendfsync"] != "no":
+        return []
+    return [
+        _TOPIC.warning(
+            "appendfsync is no: a crash of Redis' machine loses about 30 s of all that is written.",
+            "Set appendfsync everysec, which loses one second at most.",
+        )
     ]
 
 

@@ -1,6 +1,7 @@
 """A small simulated workflow engine: it registers executions and publishes their events.
 
-It does what workers do, through its own connection; the gateway does not know that it exists.
+It does what workers do that use `Publisher`: a restart of the gateway or of Redis loses none of its
+events, and doubles none. The gateway does not know that it exists.
 """
 
 import asyncio
@@ -12,14 +13,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
-from redis.asyncio import Redis
+import orjson
 
-from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
-from gateway.bus.registry import register
-from gateway.contract.keys import channel, meta_key
 from gateway.errors import LimitReached
+from gateway.publisher import Publisher, PublishFailed, RegistrationRefused, RunRestarted
 from gateway.retry import Backoff
 from gateway.tools.dev.simulation import (
     DEMO,
@@ -27,11 +25,9 @@ from gateway.tools.dev.simulation import (
     WORKFLOWS,
     Range,
     Run,
-    SimulationStep,
     Workflow,
     draw,
     simulate,
-    simulate_steps,
 )
 
 log = logging.getLogger(__name__)
@@ -39,21 +35,19 @@ log = logging.getLogger(__name__)
 ORGANIZATION = "dev-org"
 
 DEMO_EXECUTION = "demo"
-"""Never ends, so that the printed commands always have something to show."""
+"""Begins again when it has ended, so that the printed commands always have something to show."""
 
 _AT_ONCE = 4
 """Executions that run beside the demo."""
 
-_REMEMBERED = 12
-"""Ended executions that are still listed."""
-
-_REGISTERED_SECONDS = 24 * 3600
-"""How long a registration stays after the end, since the Redis may be the user's."""
+_COUNTED = 200
+"""Executions whose events are counted."""
 
 _MOST_STARTED = 20
 """Started executions that run at the same time."""
 
 _UNTIL_THE_NEXT: Range = (0.5, 3.0)
+_UNTIL_DEMO_BEGINS_AGAIN: Range = (4.0, 6.0)
 
 Command = Callable[[], Awaitable[object]]
 Action = tuple[Command, float]
@@ -63,25 +57,23 @@ Action = tuple[Command, float]
 class SimulatedEngine:
     """Runs several executions; `run` is its only task."""
 
-    def __init__(self, redis: Redis, *, channel_prefix: str, pace: float = 1.0) -> None:
+    def __init__(self, publisher: Publisher, *, pace: float = 1.0) -> None:
         """*pace*: speed of the executions, above 0; 2 is twice as fast."""
-        self._redis = redis
-        self._prefix = channel_prefix
+        self._publisher = publisher
         self._pace = pace
+        self.published: dict[str, int] = {}
+        """How many events Redis has accepted, by execution: the latest run of each."""
         self._workflows = itertools.cycle(WORKFLOWS)
         self._running: dict[str, Run] = {}
         self._started: deque[Iterator[Action]] = deque()
         self._wake = asyncio.Event()
-        self._ended: deque[Run] = deque(maxlen=_REMEMBERED)
 
-    def executions(self) -> list[dict[str, Any]]:
-        """The demo, the others that run and the last that ended, newest first."""
-        demo = [run for run in self._running.values() if run.execution_id == DEMO_EXECUTION]
-        others = [run for run in self._running.values() if run.execution_id != DEMO_EXECUTION]
-        return [run.document() for run in (*demo, *reversed(others), *reversed(self._ended))]
+    def runs(self, execution_id: str) -> bool:
+        """Whether it runs this execution now, and takes commands for it."""
+        return execution_id in self._running
 
-    def start(self, ending: str) -> str:
-        """Start one more execution, with this *ending* (one of `ENDINGS`); returns its id.
+    def start(self, ending: str) -> Run:
+        """Start one more execution, with this *ending* (one of `ENDINGS`).
 
         Raises:
             LimitReached: too many started executions still run.
@@ -92,7 +84,7 @@ class SimulatedEngine:
         self._running[run.execution_id] = run
         self._started.append(self._once(run, STARTABLE[ending]))
         self._wake.set()
-        return run.execution_id
+        return run
 
     def pause(self, execution_id: str) -> bool:
         """Pause before the next step until `approve`; False if there is no such execution."""
@@ -137,11 +129,12 @@ class SimulatedEngine:
                 heapq.heappush(agenda, (now() + seconds, number, lane))
 
     def _demo(self) -> Iterator[Action]:
-        run = Run(DEMO_EXECUTION, DEMO.workflow_id)
+        begins_again = False
         while True:
-            # In each round, in case Redis has lost its data.
-            yield self._register(run, DEMO)
-            yield from self._actions(run, simulate_steps(run, DEMO, self._pace))
+            run = Run(DEMO_EXECUTION, DEMO.workflow_id)
+            yield from self._once(run, DEMO, begins_again=begins_again)
+            yield _nothing, draw(_UNTIL_DEMO_BEGINS_AGAIN, self._pace)
+            begins_again = True
 
     def _one_after_the_other(self) -> Iterator[Action]:
         while True:
@@ -149,25 +142,47 @@ class SimulatedEngine:
             yield from self._once(Run(str(uuid.uuid4()), workflow.workflow_id), workflow)
             yield _nothing, draw(_UNTIL_THE_NEXT, self._pace)
 
-    def _once(self, run: Run, workflow: Workflow) -> Iterator[Action]:
-        yield self._register(run, workflow)
-        for action in self._actions(run, simulate(run, workflow, self._pace)):
+    def _once(
+        self, run: Run, workflow: Workflow, *, begins_again: bool = False
+    ) -> Iterator[Action]:
+        self._running[run.execution_id] = run
+        yield partial(self._register, run), 0.0
+        if begins_again:
+            yield partial(self._restart, run.execution_id, str(uuid.uuid4())), 0.0
+        for payload, seconds in simulate(run, workflow, self._pace):
             if run.is_over:
                 del self._running[run.execution_id]
-                self._ended.append(run)
-            yield action
-        key = meta_key(run.execution_id)
-        yield partial(self._redis.expire, key, _REGISTERED_SECONDS), 0.0
+            # A retry has the same key, and doubles nothing.
+            key = str(uuid.uuid4())
+            publish = partial(self._publish, run, payload or b"", key)
+            yield publish if payload else _nothing, seconds
 
-    def _register(self, run: Run, workflow: Workflow) -> Action:
-        self._running[run.execution_id] = run
-        execution = (run.execution_id, ORGANIZATION, workflow.workflow_id)
-        return partial(register, self._redis, *execution), 0.0
+    async def _restart(self, execution_id: str, key: str) -> None:
+        await self._publisher.restart(execution_id, idempotency_key=key)
+        self.published[execution_id] = 1
 
-    def _actions(self, run: Run, steps: Iterator[SimulationStep]) -> Iterator[Action]:
-        target = channel(self._prefix, run.execution_id)
-        for payload, seconds in steps:
-            yield partial(self._redis.publish, target, payload) if payload else _nothing, seconds
+    async def _register(self, run: Run) -> None:
+        await self._publisher.register(run.execution_id, ORGANIZATION, run.workflow_id)
+
+    async def _publish(self, run: Run, payload: bytes, key: str) -> None:
+        event, execution_id = orjson.loads(payload), run.execution_id
+        try:
+            event_id = await self._publisher.publish(
+                execution_id,
+                event["type"],
+                event["data"],
+                timestamp=event["timestamp"],
+                idempotency_key=key,
+            )
+        except RunRestarted:
+            # Somebody has restarted or deleted it: no event of this run counts any more.
+            return
+        if event_id.endswith("-1"):
+            # The first one, or Redis was started again, perhaps without its data.
+            await self._register(run)
+        self.published[execution_id] = self.published.pop(execution_id, 0) + 1
+        if len(self.published) > _COUNTED:
+            del self.published[next(iter(self.published))]
 
 
 async def _nothing() -> None:
@@ -181,10 +196,13 @@ async def _retry(command: Command) -> None:
     while True:
         try:
             await command()
-        except REDIS_ERRORS as error:
+        except PublishFailed as error:
             if not is_waiting:
-                log.warning("The simulated engine retries: %s", describe_redis_error(error))
+                log.warning("The simulated engine retries: %s", error)
             is_waiting = True
             await asyncio.sleep(backoff.next())
+        except RegistrationRefused as error:
+            log.warning("The simulated engine continues without a registration: %s", error)
+            return
         else:
             return

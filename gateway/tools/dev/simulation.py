@@ -4,15 +4,23 @@ It neither publishes nor sleeps: `gateway.tools.dev.engine` and `sse-gateway pub
 """
 
 import asyncio
+import heapq
 import random
 import uuid
-from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+
+Range = tuple[float, float]
+"""Seconds from and to, at pace 1."""
+
+_STEP: Range = (1.0, 4.0)
+_BETWEEN_STEPS: Range = (0.2, 0.8)
+_UNTIL_APPROVED: Range = (3.0, 6.0)
+_APPROVAL_POLL: Range = (0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,13 @@ class Step:
     node_type: str
     waits_for: str | None = None
     error: str | None = None
+    retried: bool = False
+    """Its first attempt fails with `error`, the second one succeeds."""
+    items: int = 1
+    """How many times it runs, once for each item."""
+    at_once: int = 1
+    """How many of these run at the same time."""
+    seconds: Range = _STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +50,21 @@ class Workflow:
 
 
 _APPROVAL = Step("approval", waits_for="approval")
+_UNSURE = Step("webhook", error="The shop answered 503 Service Unavailable", retried=True)
 
 DEMO = Workflow(
     "dev-demo",
-    (Step("webhook"), Step("google-docs"), _APPROVAL, Step("signature"), Step("email")),
+    (
+        _UNSURE,
+        Step("google-docs"),
+        Step("render", items=6, at_once=6, seconds=(2.0, 6.0)),
+        _APPROVAL,
+        Step("import", items=150, at_once=4, seconds=(0.4, 1.6)),
+        Step("signature"),
+        Step("email"),
+    ),
 )
+"""Takes about a minute."""
 
 # One after the other, so that the first minute shows everything that can happen.
 WORKFLOWS = (
@@ -49,7 +74,7 @@ WORKFLOWS = (
     ),
     Workflow(
         "dev-report",
-        (Step("spreadsheet"), Step("google-docs"), Step("email"), Step("storage")),
+        (Step("spreadsheet"), Step("chart", items=5, at_once=5), Step("email"), Step("storage")),
     ),
     Workflow(
         "dev-onboarding",
@@ -57,7 +82,7 @@ WORKFLOWS = (
     ),
     Workflow(
         "dev-invoice",
-        (Step("webhook"), Step("google-docs"), _APPROVAL, Step("email")),
+        (_UNSURE, Step("google-docs"), _APPROVAL, Step("email")),
     ),
     Workflow(
         "dev-order",
@@ -70,7 +95,16 @@ WORKFLOWS = (
 )
 
 STARTABLE = {
-    "completed": Workflow("dev-contract", DEMO.steps),
+    "completed": Workflow(
+        "dev-contract",
+        (
+            Step("webhook"),
+            Step("google-docs"),
+            _APPROVAL,
+            Step("signature"),
+            Step("email"),
+        ),
+    ),
     "failed": Workflow(
         "dev-onboarding",
         (
@@ -80,13 +114,11 @@ STARTABLE = {
         ),
     ),
     "canceled": Workflow("dev-report", (Step("spreadsheet"), Step("google-docs")), cancels=True),
+    "long": Workflow("dev-import", DEMO.steps),
 }
-"""What the page can start, by its ending."""
+"""What can be started: by its ending, or a long one that completes."""
 
 ENDINGS = tuple(STARTABLE)
-
-_KEPT_STEPS = 20
-"""Most steps remembered of a run: the demo never ends."""
 
 _MAKES_DOCUMENT = frozenset({"google-docs", "spreadsheet", "signature"})
 
@@ -107,63 +139,58 @@ class Run:
         self.pause_requested = False
         """It pauses before its next step, until it is approved."""
         self.is_approved = False
-        self.status = "running"
+        self.is_over = False
         self._started = datetime.now(UTC)
-        self._completed_at: str | None = None
-        self._step_started = self._started
-        self._steps: deque[dict[str, Any]] = deque(maxlen=_KEPT_STEPS)
+        self._open: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._latest = self._failed_node = ""
         self._document_id: str | None = None
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self._completed_at is not None
-
-    def document(self) -> dict[str, Any]:
-        """What the page lists; `steps` holds the data of each step's newest event."""
-        return {
-            "id": self.execution_id,
-            "workflow_id": self.workflow_id,
-            "status": self.status,
-            "started_at": stamp(self._started),
-            "completed_at": self._completed_at,
-            "steps": list(self._steps),
-        }
-
-    def start_step(self, node_type: str, position: int) -> bytes:
-        """`step:started`; `complete_step` and `fail_step` then end this step."""
-        self.status = "running"
-        now = self._step_started = datetime.now(UTC)
-        step = {
-            "node_id": str(uuid.uuid4()),
-            "node_type": node_type,
-            "position": position,
-            "status": "running",
-            "started_at": stamp(now),
-        }
-        self._steps.append(step)
-        return _payload("step:started", step, now)
-
-    def complete_step(self) -> bytes:
+    def start_step(self, node_type: str, position: int, attempt: int = 1) -> bytes:
+        """`step:started`; `complete_step` and `fail_step` then end this step. A further *attempt*
+        is one of the node that failed last."""
         now = datetime.now(UTC)
+        node_id = self._failed_node if attempt > 1 else str(uuid.uuid4())
+        self._latest = node_id
+        self._open[node_id] = (
+            now,
+            {
+                "node_id": node_id,
+                "node_type": node_type,
+                "position": position,
+                "attempt": attempt,
+                "status": "running",
+                "started_at": stamp(now),
+            },
+        )
+        return _payload("step:started", self._open[node_id][1], now)
+
+    @property
+    def open_nodes(self) -> list[str]:
+        """The ids of the nodes that run, in the order in which they began."""
+        return list(self._open)
+
+    def complete_step(self, node_id: str = "") -> bytes:
+        """The end of the step of *node_id*, or of the one that began last."""
+        now = datetime.now(UTC)
+        began, step = self._open.pop(node_id or self._latest)
         output = {}
-        if self._steps[-1]["node_type"] in _MAKES_DOCUMENT:
+        if step["node_type"] in _MAKES_DOCUMENT:
             self._document_id = str(uuid.uuid4())
-            output = {
-                "document_id": self._document_id,
-                "file_url": f"https://files.example.com/d/{self._document_id}",
-            }
-        duration_ms = _milliseconds(now - self._step_started)
-        step = self._end_step("success", now, duration_ms=duration_ms, output=output)
-        return _payload("step:completed", step, now)
+            # Without an address: nothing is there.
+            output = {"document_id": self._document_id}
+        duration_ms = _milliseconds(now - began)
+        ended = _end_step(step, "success", now, duration_ms=duration_ms, output=output)
+        return _payload("step:completed", ended, now)
 
     def fail_step(self, error: str) -> bytes:
+        """The end of the step that began last."""
         now = datetime.now(UTC)
-        return _payload("step:failed", self._end_step("error", now, error=error), now)
+        self._failed_node = self._latest
+        _, step = self._open.pop(self._latest)
+        return _payload("step:failed", _end_step(step, "error", now, error=error), now)
 
     def pause(self, reason: str) -> bytes:
         """`execution:paused`, until the next step starts."""
-        self.status = "paused"
         data = {"reason": reason, "waiting_for": {"role": _ROLES[reason]}}
         return self._about_execution("execution:paused", datetime.now(UTC), data)
 
@@ -181,19 +208,17 @@ class Run:
     def cancel(self) -> bytes:
         return self._end("canceled", datetime.now(UTC), {})
 
-    def _end_step(self, status: str, now: datetime, **more: Any) -> dict[str, Any]:
-        step = {**self._steps.pop(), "status": status, "completed_at": stamp(now), **more}
-        self._steps.append(step)
-        return step
-
     def _end(self, status: str, now: datetime, more: dict[str, Any]) -> bytes:
-        self.status = status
-        self._completed_at = stamp(now)
-        data = {"status": status, "completed_at": self._completed_at, **more}
+        self.is_over = True
+        data = {"status": status, "completed_at": stamp(now), **more}
         return self._about_execution(f"execution:{status}", now, data)
 
     def _about_execution(self, event_type: str, now: datetime, data: dict[str, Any]) -> bytes:
         return _payload(event_type, {"execution_id": self.execution_id, **data}, now)
+
+
+def _end_step(step: dict[str, Any], status: str, now: datetime, **more: Any) -> dict[str, Any]:
+    return {**step, "status": status, "completed_at": stamp(now), **more}
 
 
 def _payload(event_type: str, data: dict[str, Any], now: datetime) -> bytes:
@@ -203,14 +228,6 @@ def _payload(event_type: str, data: dict[str, Any], now: datetime) -> bytes:
 def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
-
-Range = tuple[float, float]
-"""Seconds from and to, at pace 1."""
-
-_STEP: Range = (1.0, 4.0)
-_BETWEEN_STEPS: Range = (0.2, 0.8)
-_UNTIL_APPROVED: Range = (3.0, 6.0)
-_APPROVAL_POLL: Range = (0.1, 0.2)
 
 _MAX_PAUSED = 600.0
 """Seconds after which a paused execution continues without an approval, at any pace."""
@@ -226,25 +243,46 @@ def draw(seconds: Range, pace: float) -> float:
 
 def simulate(run: Run, workflow: Workflow, pace: float) -> Iterator[SimulationStep]:
     """*run* to its end, *pace* times as fast; needs a running event loop."""
-    error = yield from simulate_steps(run, workflow, pace)
-    yield run.fail(error) if error else run.cancel() if workflow.cancels else run.complete(), 0.0
-
-
-def simulate_steps(
-    run: Run, workflow: Workflow, pace: float
-) -> Generator[SimulationStep, None, str | None]:
-    """The steps of *run* once; returns the error of the step that failed."""
     for position, step in enumerate(workflow.steps, start=1):
         if step.waits_for and not run.pause_requested:
             yield from _wait(run, step.waits_for, draw(_UNTIL_APPROVED, pace), pace)
         elif run.pause_requested:
             yield from _wait(run, step.waits_for or "approval", _MAX_PAUSED, pace)
-        yield run.start_step(step.node_type, position), draw(_STEP, pace)
+        if step.items > 1:
+            yield from _for_each_item(run, step, position, pace)
+            continue
+        yield run.start_step(step.node_type, position), draw(step.seconds, pace)
         if step.error:
-            yield run.fail_step(step.error), 0.0
-            return step.error
+            yield run.fail_step(step.error), draw(_BETWEEN_STEPS, pace) if step.retried else 0.0
+            if not step.retried:
+                yield run.fail(step.error), 0.0
+                return
+            yield run.start_step(step.node_type, position, attempt=2), draw(step.seconds, pace)
         yield run.complete_step(), draw(_BETWEEN_STEPS, pace)
-    return None
+    yield run.cancel() if workflow.cancels else run.complete(), 0.0
+
+
+def _for_each_item(run: Run, step: Step, position: int, pace: float) -> Iterator[SimulationStep]:
+    """As many at once as the step says: one that ends makes room for the next."""
+    # When each of those that run ends, in seconds after the first one's start.
+    ends: list[tuple[float, str]] = []
+    now = 0.0
+    for _ in range(step.items):
+        if len(ends) == step.at_once:
+            now = yield from _until_one_ends(run, ends, now)
+        yield run.start_step(step.node_type, position), 0.0
+        heapq.heappush(ends, (now + draw(step.seconds, pace), run.open_nodes[-1]))
+    while ends:
+        now = yield from _until_one_ends(run, ends, now)
+
+
+def _until_one_ends(
+    run: Run, ends: list[tuple[float, str]], now: float
+) -> Generator[SimulationStep, None, float]:
+    end, node_id = heapq.heappop(ends)
+    yield None, end - now
+    yield run.complete_step(node_id), 0.0
+    return end
 
 
 def _wait(run: Run, reason: str, seconds: float, pace: float) -> Iterator[SimulationStep]:

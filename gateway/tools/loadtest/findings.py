@@ -117,7 +117,8 @@ def sum_up(ledger: Ledger, stats: RunStats, slos: Sequence[Slo] = ()) -> Finding
 def describe_result(findings: Findings) -> str:
     """The result in one sentence."""
     if findings.ok:
-        return "Every tab got each of its events once and in order."
+        met = " Every objective was met." if findings.objectives else ""
+        return f"Every tab got each of its events once and in order.{met}"
     if missed := [text for text, met in findings.objectives.items() if not met]:
         return f"Missed: {', '.join(missed)}."
     return "Not every tab got each of its events once and in order."

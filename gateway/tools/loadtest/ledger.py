@@ -28,15 +28,20 @@ class Sighting(NamedTuple):
     published_ns: int
 
 
+def type_of(n: int, last: int) -> str:
+    """The type of event *n* of *last*."""
+    if n == last:
+        return _TERMINAL_TYPE
+    return "step:completed" if n % 2 == 0 else "step:started"
+
+
 def compose(execution_id: str, n: int, last: int, published_ns: int) -> bytes:
     """Event *n* of *last*; the last one ends the execution."""
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     data: dict[str, object] = {"execution_id": execution_id, "n": n, "published_ns": published_ns}
     if n == last:
-        event_type = _TERMINAL_TYPE
         data |= {"status": "completed", "completed_at": now, "execution_time_ms": n}
     else:
-        event_type = "step:completed" if n % 2 == 0 else "step:started"
         position = (n + 1) // 2
         data |= {
             "node_id": f"{execution_id}-node-{position}",
@@ -44,7 +49,7 @@ def compose(execution_id: str, n: int, last: int, published_ns: int) -> bytes:
             "position": position,
             "started_at": now,
         }
-    return orjson.dumps({"type": event_type, "data": data, "timestamp": now})
+    return orjson.dumps({"type": type_of(n, last), "data": data, "timestamp": now})
 
 
 # Cached, since one event reaches many tabs.

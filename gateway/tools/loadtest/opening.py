@@ -125,6 +125,10 @@ class Disturbance:
         self._tabs = tabs
         self.storm_seconds: float | None = None
         """How long it took until all dropped tabs were back."""
+        self.calm = asyncio.Event()
+        """Set unless a storm is to come, or tabs are not back from it."""
+        if not plan.storm:
+            self.calm.set()
 
     async def run(self) -> None:
         """Returns when the last disturbance is over."""
@@ -161,14 +165,11 @@ class Disturbance:
             tab.drop()
         # A tab hears of an abort only in a later iteration of the event loop.
         await asyncio.sleep(_POLL_INTERVAL)
-        try:
-            # Polling costs less than an event for every tab.
-            while not all(map(_is_back, dropped)):  # noqa: ASYNC110
-                await asyncio.sleep(_POLL_INTERVAL)
-        finally:
-            # The run may end, and cancel this, as soon as the last one is back.
-            if all(map(_is_back, dropped)):
-                self.storm_seconds = round(time.monotonic() - start, 3)
+        # Polling costs less than an event for every tab.
+        while not all(map(_is_back, dropped)):  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_INTERVAL)
+        self.storm_seconds = round(time.monotonic() - start, 3)
+        self.calm.set()
 
 
 def _is_back(tab: Tab) -> bool:

@@ -15,13 +15,17 @@ from gateway.tools.loadtest.findings import Findings, describe_result
 from gateway.tools.loadtest.plan import Plan
 
 
-def render(findings: Findings, plan: Plan, url: str, histogram: list[tuple[float, int]]) -> str:
-    """The page. *histogram*: upper ends in ms and counts of the latency."""
+def render(
+    findings: Findings, plan: Plan, url: str | None, histogram: list[tuple[float, int]]
+) -> str:
+    """The page. *url*: of the gateway, if it is not the load test's own. *histogram*: upper ends in
+    ms and counts of the latency."""
     template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
         result=escape(describe_result(findings)),
         result_class="good" if findings.ok else "bad",
-        where=escape(_without_credentials(url)),
+        title=escape("Load test" if url is None else f"Load test of {_without_credentials(url)}"),
+        columns="five" if findings.storm_seconds is not None else "four",
         plan=escape(_plan(plan)),
         tiles="".join(_tile(*one) for one in _tiles(findings)),
         charts="".join(_charts(findings, histogram)),
@@ -54,11 +58,27 @@ def _tiles(findings: Findings) -> Iterable[tuple[str, str, bool | None]]:
     yield "duplicated", f"{findings.duplicated:,}", not findings.duplicated
     wrong = findings.out_of_order + findings.foreign + findings.misnumbered
     yield "out of order or foreign", f"{wrong:,}", not wrong
-    yield "latency, p99", _ms(findings.latency_ms["p99"]), None
-    yield "time to first event, p99", _ms(findings.first_event_ms["p99"]), None
-    yield "reconnects", f"{findings.reconnects:,}", None
+    for name in ("p50", "p95", "p99"):
+        met = _objectives(findings, f"{name}=")
+        yield f"latency, {name}{_met(met)}", _ms(findings.latency_ms[name]), met
+    met = _objectives(findings, "first=")
+    yield f"time to first event, p99{_met(met)}", _ms(findings.first_event_ms["p99"]), met
     if findings.storm_seconds is not None:
         yield "all back after the storm", f"{findings.storm_seconds:.1f} s", None
+        yield "reconnects", f"{findings.reconnects:,}", None
+
+
+def _objectives(findings: Findings, name: str) -> bool | None:
+    """Whether all objectives of this name were met; None if there are none."""
+    found = [met for text, met in findings.objectives.items() if text.startswith(name)]
+    return all(found) if found else None
+
+
+_MET = {True: "met", False: "missed"}
+
+
+def _met(met: bool | None) -> str:
+    return "" if met is None else f": {_MET[met]}"
 
 
 def _ms(milliseconds: float) -> str:
@@ -101,6 +121,7 @@ def _tables(findings: Findings) -> Iterable[str]:
             "received the end": f"{findings.ended:,} of {findings.tabs - findings.frozen:,}",
             "never read": f"{findings.frozen:,}",
             "reloaded": f"{findings.reloads:,}",
+            "reconnects": f"{findings.reconnects:,}",
             "opening took": f"{findings.opening_seconds:.1f} s",
         },
     )
@@ -118,8 +139,7 @@ def _tables(findings: Findings) -> Iterable[str]:
         },
     )
     if findings.objectives:
-        words = {True: "met", False: "missed"}
-        yield _table("Objectives", {text: words[met] for text, met in findings.objectives.items()})
+        yield _table("Objectives", {text: _MET[met] for text, met in findings.objectives.items()})
     for name, counts in (
         ("Why streams ended early", findings.interruptions),
         ("Problems", findings.troubles),
@@ -157,14 +177,14 @@ class Line:
 
 
 def line_chart(title: str, unit: str, times: Sequence[float], lines: Sequence[Line]) -> str:
-    """*lines* over *times* (seconds), from zero up."""
+    """*lines* over *times* (seconds) from the beginning of the run, where all are zero."""
     top = _ceiling(max((max(line.values, default=0) for line in lines), default=0))
     end = max(times, default=0) or 1
     body = [_grid(top), _seconds(end)]
     for number, line in enumerate(lines):
         points = " ".join(
             f"{_x(time / end):.1f},{_y(value / top):.1f}"
-            for time, value in zip(times, line.values, strict=True)
+            for time, value in zip((0.0, *times), (0.0, *line.values), strict=True)
         )
         body.append(f'<polyline class="line s{number}" points="{points}"/>')
     legend = "".join(

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,6 +27,18 @@ Habit = Literal["reads", "slow", "frozen"]
 
 class BadPlan(GatewayError):
     """The load test cannot run as requested; `str(error)` says what to change."""
+
+
+def check_report(file: Path) -> None:
+    """Whether the report can be written, asked before the test, which may take an hour.
+
+    Raises:
+        BadPlan: it cannot.
+    """
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise BadPlan(f"--report: {file} cannot be written: {error.strerror}.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class Slo:
             ValueError: *text* has another form.
         """
         if (found := _SLO.fullmatch(text)) is None:
-            raise ValueError(f"{text} is no objective: write one like p99=250ms or first=1.5s.")
+            raise ValueError(f"{text} is not an objective: write one like p99=250ms or first=1.5s.")
         factor = 1000.0 if found["unit"] == "s" else 1.0
         return cls(text, found["name"], float(found["number"]) * factor)
 
@@ -65,6 +78,7 @@ class Target:
     organization: str
     token: str = field(repr=False)
     channel_prefix: str = "execution:"
+    publish_to: keys.PublishTo = "pattern"
     insecure: bool = False
     """Do not verify the certificate of an https URL."""
 

@@ -1,15 +1,14 @@
 """One load test from the first connection to the findings.
 
-It registers the executions, opens all tabs, publishes at an even rate (bare PUBLISH), and waits for
-the ends. It needs only the address of the gateway and its Redis, so it can test one behind nginx
-and TLS too.
+It registers the executions, opens all tabs, publishes at an even rate, and waits for the ends. It
+needs only the address of the gateway and its Redis, so it can test one behind nginx and TLS too.
 """
 
 import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import cycle, islice
 from typing import Any
 
@@ -21,9 +20,10 @@ from gateway.bus.registry import register
 from gateway.contract.keys import meta_key
 from gateway.errors import RedisUnavailable
 from gateway.tools.loadtest.findings import Findings, RunStats, sum_up
-from gateway.tools.loadtest.ledger import Account, Ledger, compose
+from gateway.tools.loadtest.ledger import Account, Ledger
 from gateway.tools.loadtest.opening import Disturbance, Opening
 from gateway.tools.loadtest.plan import Plan, Target
+from gateway.tools.loadtest.producer import Producer
 from gateway.tools.loadtest.tab import Tab
 from gateway.tools.loadtest.timeline import Sample
 
@@ -66,6 +66,7 @@ class LoadTest:
 
         Raises:
             RedisUnavailable: Redis did not take the registrations or the events.
+            NobodyListens: no gateway would hear the events.
         """
         peak_before = _peak_kib()
         async with _redis(self._target.publish_url) as redis:
@@ -83,7 +84,7 @@ class LoadTest:
                     opened = time.monotonic()
                     if any(account.opened for account in self.ledger.accounts):
                         async with _beside(disturbance.run()):
-                            await self._publish(redis)
+                            await self._publish(redis, disturbance.calm)
                             published = time.monotonic()
                             await self._wait_for_ends()
                     else:
@@ -123,22 +124,31 @@ class LoadTest:
                 await register(redis, execution_id, self._target.organization)
                 await redis.pexpire(meta_key(execution_id), kept_ms)
 
-    async def _publish(self, redis: Redis) -> None:
-        """Publish at an even rate, one event of each execution in turn."""
+    async def _publish(self, redis: Redis, calm: asyncio.Event) -> None:
+        """Publish at an even rate, one event of each execution in turn.
+
+        The last ones wait for *calm*, when the tabs are back from a storm: no tab comes back to an
+        execution that has ended.
+        """
         plan = self.plan
         executions = plan.execution_ids()
+        producer = Producer(redis, self._target, plan.events)
+        await producer.make_sure(
+            next(one.execution_id for one in self.ledger.accounts if one.opened)
+        )
+        ends_from = plan.total - plan.executions
         start = time.monotonic()
         while self.published < plan.total:
-            due = min(plan.total, int((time.monotonic() - start) * plan.rate) + 1)
-            async with redis.pipeline(transaction=False) as pipeline:
-                for index in range(self.published, min(due, self.published + _BATCH)):
-                    number, which = divmod(index, plan.executions)
-                    event = compose(executions[which], number + 1, plan.events, time.monotonic_ns())
-                    pipeline.publish(self._target.channel(executions[which]), event)
-                async with asyncio.timeout(_REDIS_TIMEOUT):
-                    receivers = await pipeline.execute()
-            self.published += len(receivers)
-            self._unheard += receivers.count(0)
+            if self.published == ends_from:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(plan.idle_timeout):
+                        await calm.wait()
+            most = plan.total if self.published >= ends_from else ends_from
+            due = min(most, int((time.monotonic() - start) * plan.rate) + 1)
+            batch = range(self.published, min(due, self.published + _BATCH))
+            numbered = [divmod(index, plan.executions) for index in batch]
+            self._unheard += await producer.publish([(executions[at], n + 1) for n, at in numbered])
+            self.published += len(batch)
             # Also when it is late: the tabs need time to run.
             await asyncio.sleep(start + self.published / plan.rate - time.monotonic())
 
@@ -162,13 +172,17 @@ def _peak_kib() -> int:
 @asynccontextmanager
 async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run *work* as long as the block runs; an error in it ends the block."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in work]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as several:
+        # The first one has ended the others.
+        raise several.exceptions[0] from None
 
 
 @asynccontextmanager

@@ -156,6 +156,8 @@ class Tab(asyncio.Protocol):
                 self._ledger.resets += 1
             case "heartbeat" | "stream:expiring":
                 pass
+            case "":
+                self.cursor = self.cursor if frame.id is None else frame.id
             case _:
                 if frame.id is not None:
                     self.cursor = frame.id

@@ -1,4 +1,4 @@
-"""Reads one HTTP/1.1 answer with httptools, however its bytes were cut on their way.
+"""Reads one HTTP/1.1 answer with httptools, in pieces of any size.
 
 A client session per tab costs more than the gateway under test: a load test must hold 10,000 tabs
 on one core. There are no redirects and no compression here.

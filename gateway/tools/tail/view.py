@@ -1,6 +1,8 @@
 """What a terminal shows of an execution: one line a step, and the state of the connection."""
 
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
+from typing import Self
 
 from rich.console import Console, ConsoleRenderable, Group
 from rich.live import Live
@@ -13,26 +15,24 @@ from gateway.events.json_edit import parse_object
 from gateway.events.run import RunDocument, RunFold
 from gateway.events.steps import StepLog
 from gateway.harmless import harmless
-from gateway.tools.tail.follow import Connected, Ended, Happened, Update, Waiting
+from gateway.tools.tail.follow import Connected, Happened, Update
+from gateway.tools.tail.stream import Ended, Waiting
 
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red"), "interrupted": ("■", "yellow")}
-_STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
+_OTHER_LINES = 6
+"""Lines beside the steps, at most."""
+STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
 
 
-class View:
-    """The steps of one execution, redrawn on a terminal; elsewhere a line an event."""
+class Redrawn(ABC):
+    """What is drawn again and again where *console* is a terminal."""
 
-    def __init__(self, execution_id: str, console: Console) -> None:
-        self._execution_id = execution_id
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._run = RunFold(STANDARD)
-        self._steps: dict[int, StepLog] = {}
         self._state = Text("connecting …", "dim")
-        self._awaited = ""
-        self._spinner = Spinner("dots")
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8)
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.__enter__()
         return self
@@ -40,6 +40,23 @@ class View:
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.__exit__(None, None, None)
+
+    @abstractmethod
+    def _draw(self) -> ConsoleRenderable:
+        """All that is shown."""
+
+
+class View(Redrawn):
+    """The steps of one execution, redrawn on a terminal; elsewhere a line an event."""
+
+    def __init__(self, execution_id: str, console: Console) -> None:
+        self._execution_id = execution_id
+        self._run = RunFold(STANDARD)
+        self._steps: dict[int, StepLog] = {}
+        self._awaited = ""
+        self._spinner = Spinner("dots")
+        # Last: it draws once.
+        super().__init__(console)
 
     def show(self, update: Update) -> None:
         """Show *update*."""
@@ -65,7 +82,7 @@ class View:
                 self._set_state(f"reconnecting in {seconds:.0f} s: {why}", "yellow")
             case Ended(status):
                 self._summarize()
-                self._set_state(status, _STATUS_COLOURS.get(status, "yellow"))
+                self._set_state(status, STATUS_COLOURS.get(status, "yellow"))
 
     def _set_state(self, state: str, style: str) -> None:
         self._state = Text(harmless(state), style)
@@ -96,7 +113,11 @@ class View:
     def _draw(self) -> ConsoleRenderable:
         run = self._run.document(self._execution_id, "")
         table = Table.grid(padding=(0, 2))
-        for step in self._steps.values():
+        # A terminal shows the first lines of what is too long, and the newest ones matter.
+        room = max(1, self._console.height - _OTHER_LINES)
+        if (earlier := len(self._steps) - room) > 0:
+            table.add_row(Text("…", "dim"), Text(f"{earlier} earlier steps", "dim"))
+        for step in list(self._steps.values())[-room:]:
             table.add_row(*self._row(step))
         state = self._state
         if state.plain == "live":
@@ -113,13 +134,13 @@ class View:
     def _row(self, step: StepLog) -> tuple[ConsoleRenderable, ...]:
         name = Text(harmless(_name(step)))
         if step["status"] == "running":
-            duration = Text(_duration(_since(step["started_at"])), "dim")
-            return self._spinner, name, duration, Text()
+            took = Text(duration(since(step["started_at"])), "dim")
+            return self._spinner, name, took, Text()
         mark, colour = _MARKS[step["status"]]
-        duration = Text(_duration(step["duration_ms"]), "dim")
+        took = Text(duration(step["duration_ms"]), "dim")
         if step["status"] == "interrupted":
-            return Text(mark, colour), name, duration, Text("interrupted", colour)
-        return Text(mark, colour), name, duration, Text(harmless(step["error"] or ""), "red")
+            return Text(mark, colour), name, took, Text("interrupted", colour)
+        return Text(mark, colour), name, took, Text(harmless(step["error"] or ""), "red")
 
 
 def _name(step: StepLog) -> str:
@@ -141,14 +162,15 @@ def _awaited(event_type: str, document: dict[str, object]) -> str:
     return harmless(str(reason or "somebody"))
 
 
-def _since(started_at: str | None) -> float | None:
+def since(started_at: str | None) -> float | None:
     """Milliseconds since a time of a run document."""
     if started_at is None:
         return None
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds() * 1000)
 
 
-def _duration(milliseconds: float | None) -> str:
+def duration(milliseconds: float | None) -> str:
+    """For people; empty where it is not known."""
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000

@@ -4,8 +4,9 @@ import asyncio
 import time
 
 from tests.bench.figures import Figure
+from tests.bench.messages import message
 from tests.bench.processes import is_floor_in_c
-from tests.bench.stage import Stage, message
+from tests.bench.stage import Stage
 
 _RATE = 20
 """Rounds in a second."""

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from tests.bench.figures import Figure, percentile
-from tests.bench.stage import Gateway, Publisher, Stage, message
+from tests.bench.messages import Publisher, message
+from tests.bench.stage import Gateway, Stage
 
 _RATE = 20
 

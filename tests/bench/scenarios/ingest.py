@@ -7,7 +7,8 @@ in a second, and what the gateway alone would take in a second of its core.
 import time
 
 from tests.bench.figures import Figure
-from tests.bench.stage import Gateway, Publisher, Stage, message
+from tests.bench.messages import Publisher, message
+from tests.bench.stage import Gateway, Stage
 from tests.harness.proc import cpu_seconds
 
 _AT_ONCE = 250
@@ -44,7 +45,7 @@ async def _play(
         # The last one tells how far the gateway has come when nobody watches the others.
         await gateway.crowd.open(executions if watched else executions[-1:], replayed=1)
         publisher = await stage.publisher()
-        messages = await _messages(stage, executions, total, with_ids=with_ids)
+        messages = await _messages(stage, gateway, executions, total, with_ids=with_ids)
         redis_pid = int((await stage.redis.info("server"))["process_id"])
         used, redis_used, begin = gateway.cpu, cpu_seconds(redis_pid), time.monotonic()
         await _pump(gateway, publisher, executions, messages, share=1 if watched else 1 / count)
@@ -59,12 +60,12 @@ async def _play(
 
 
 async def _messages(
-    stage: Stage, executions: list[str], total: int, *, with_ids: bool
+    stage: Stage, gateway: Gateway, executions: list[str], total: int, *, with_ids: bool
 ) -> list[bytes]:
     """Made before the clock runs: the publisher shares a core with the tabs."""
     if not with_ids:
         return [message() for _ in range(total)]
-    return (await stage.envelopes(executions)).make(0, total)
+    return (await stage.envelopes(executions, [gateway.crowd])).make(0, total)
 
 
 async def _pump(

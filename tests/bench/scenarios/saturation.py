@@ -1,7 +1,8 @@
 """How much one core delivers when there is always more to deliver."""
 
 from tests.bench.figures import Figure
-from tests.bench.stage import Stage, message
+from tests.bench.messages import message
+from tests.bench.stage import Stage
 
 _AHEAD = 50
 """Events published that have not reached all tabs yet: enough to keep the gateway busy."""

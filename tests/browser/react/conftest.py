@@ -30,8 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [
             *(NODE, MODULES / "esbuild" / "bin" / "esbuild", HERE / "page.jsx", "--bundle"),
-            # The warning is that a classic script has no `import.meta`: the package goes without.
-            *("--jsx=automatic", "--jsx-dev", "--log-level=error", f"--outfile={out}/page.js"),
+            *("--jsx=automatic", "--jsx-dev", "--log-level=warning", f"--outfile={out}/page.js"),
         ],
         env={**os.environ, "NODE_PATH": os.pathsep.join(map(str, (packages, MODULES)))},
         check=True,

@@ -3,7 +3,11 @@
 
 import { memo, StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
-import { useExecutionStream } from "sse-gateway-client/react";
+import {
+  useExecutions,
+  useExecutionSet,
+  useExecutionStream,
+} from "sse-gateway-client/react-executions";
 
 import { useEventSource } from "./native.js";
 
@@ -40,12 +44,23 @@ function Legacy({ name, id, given }) {
   return <Show name={name} about={[id, given[1]]} value={useExecutionStream(id, ...given)} />;
 }
 
+// By a name, and as a new list each time that it renders, as people write it.
+function List({ name, token, ...options }) {
+  window.shown[name] = useExecutions({ ...options, getToken: () => token });
+  return <p>{window.shown[name].executions?.length ?? "loading"}</p>;
+}
+
+function Several({ name, ids, token, ...options }) {
+  window.shown[name] = useExecutionSet(ids && [...ids], { ...options, getToken: () => token });
+  return <p>{window.shown[name].executions.length}</p>;
+}
+
 function Native({ name, url }) {
   return <Show name={name} about={[url]} value={useEventSource(url)} />;
 }
 
 // `Quiet` renders again only with other options.
-const HOOKS = { Options, Quiet: memo(Options), Legacy, Native };
+const HOOKS = { Options, Quiet: memo(Options), Legacy, List, Several, Native };
 
 /** Show these components and no others. */
 window.show = (...components) => {

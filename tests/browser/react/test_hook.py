@@ -1,5 +1,6 @@
 """The React hook in a real React page, under StrictMode: its streams, and what it returns."""
 
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -31,7 +32,8 @@ async def test_whole_run(
     await publish(redis, 4, "execution:completed")
     await app.shows("completed", 1, 2, 3, 4)
     shown = await app.shown()
-    assert set(shown) == {"events", "run", "connection", "status", "error", "lastEventId"}
+    state = {"events", "run", "connection", "status", "error", "lastEventId"}
+    assert set(shown) == {*state, "tryAgain"}
     assert [event["type"] for event in shown["events"]] == [
         *("step:started", "step:completed", "execution:paused", "execution:completed"),
     ]
@@ -56,10 +58,12 @@ async def test_renders(
         await app.shows("live", *range(1, number))
         await publish(redis, number)
     await app.shows("live", *range(1, 6))
-    renders = await app.value("renders.length")
     beside = await gateway.open("run-1")
     for _ in range(5):
         await beside.expect("step:started")
+    # By now nothing that was shown is still to be rendered.
+    await beside.expect("heartbeat")
+    renders = await app.value("renders.length")
     for _ in range(3):
         seen = await beside.next()
         assert seen is not None
@@ -116,6 +120,7 @@ async def test_another_id(
         "lastEventId": None,
         "connection": "closed",
         "status": "closed",
+        "tryAgain": None,  # A function.
     }
     assert app.streams_asked == []
     await publish(redis, 1)
@@ -134,13 +139,47 @@ async def test_another_id(
     assert gateway.components.metrics.streams_opened == 2
 
 
+async def test_token_that_comes_later(
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
+) -> None:
+    """Without a token, as applications render first, it is connecting and asks for no stream; with
+    one, or once it is enabled, the stream opens at once, in both forms."""
+    gateway = await start(start_gateway, react_origin)
+    await publish(redis, 1)
+    await app.show(
+        options("run-1", gateway.url, token="", lastEventId="x"),
+        legacy("run-1", "", "acme", {"baseUrl": gateway.url}, name="two"),
+        options("run-1", gateway.url, name="three", enabled=False),
+    )
+    await app.shows("closed", name="three")
+    for name in ("one", "two"):
+        await app.shows("connecting", name=name)
+    await eventually(lambda: app.value("shown.one.error?.code === 'no_token'"))
+    # Each makes the next wait longer, up to half a minute.
+    for _ in range(8):
+        before = await app.value("asked.length")
+        await app.value("dispatchEvent(new Event('online'))")
+        await eventually(partial(app.value, f"asked.length > {before}"))
+    assert app.streams_asked == []
+    await app.show(
+        options("run-1", gateway.url, lastEventId="x"),
+        legacy("run-1", token(), "acme", {"baseUrl": gateway.url}, name="two"),
+        options("run-1", gateway.url, name="three", enabled=True),
+    )
+    await app.shows("live", 1)
+    await app.shows("connected", 1, name="two")
+    await app.shows("live", 1, name="three")
+    # They share it, as tabs do.
+    assert len(app.streams_asked) == 1
+
+
 async def test_another_organization(
     start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
     """With another organization, in either form, no render shows an event of the first one, not
     even where the execution's id stays."""
     gateway = await start(
-        start_gateway, react_origin, ownership="registry", ownership_wait_seconds=0.1
+        start_gateway, react_origin, ownership="registry", ownership_wait_seconds=0.5
     )
     await register(redis, "run-1", "acme")
     await publish(redis, 1)
@@ -159,7 +198,7 @@ async def test_another_organization(
 
 
 async def test_token_of_who_is_there(
-    start_gateway: StartGateway, react_origin: str, app: App
+    start_gateway: StartGateway, redis: Redis, react_origin: str, app: App
 ) -> None:
     """The token of the component that rendered last is used; after that has left, the token of one
     which is still there, also before that renders again; and always the one given last."""
@@ -176,16 +215,20 @@ async def test_token_of_who_is_there(
     async def asked(one: dict[str, Any]) -> None:
         await eventually(lambda: app.value(f"asked.at(-1)[1] === '{one['token']}'"))
 
-    # A minute before its end another token is asked for, here in 8 s, which what comes before that
-    # may take; near its end, another one for every request.
-    late, early = quiet("late", 68), quiet("early", 9)
+    # Near its end another token is asked for at every request.
+    early = quiet("early", 9)
     await app.show(early)
     await app.shows("live", name="early")
+    # And once a minute before its end, here in 8 s, which what comes before that may take.
+    late = quiet("late", 68)
     await app.show(early, late)
     await app.shows("live", name="late")
     await reconnect()
     await asked(late)
-    await app.shows("live", name="late")
+    # Through the stream that was opened with it: what was to be rendered before that has been.
+    await publish(redis, 1)
+    for name in ("early", "late"):
+        await app.shows("live", 1, name=name)
     renders = await app.value("renders.length")
     await app.show(early)
     await eventually(lambda: app.value("!shown.late"))
@@ -197,7 +240,7 @@ async def test_token_of_who_is_there(
     await app.show(early)
     await reconnect()
     await asked(early)
-    await app.shows("live", name="early")
+    await app.shows("live", 1, name="early")
 
 
 async def test_given_up(

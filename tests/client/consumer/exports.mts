@@ -2,21 +2,29 @@
 // here with the types, and Node with the modules.
 
 import * as client from "sse-gateway-client";
+import * as executions from "sse-gateway-client/executions";
 import * as react from "sse-gateway-client/react";
+import * as reactExecutions from "sse-gateway-client/react-executions";
 
 type Declared<Module> = Record<keyof Module, true>;
 
+const core = {
+  fold: true,
+  Refused: true,
+  StreamError: true,
+  subscribeToExecution: true,
+  TERMINAL_TYPES: true,
+  Unauthorized: true,
+} as const;
+const hook = { subscribeToExecution: true, useExecutionStream: true } as const;
+const more = { subscribeToExecutions: true } as const;
+const hooks = { useExecutions: true, useExecutionSet: true } as const;
+
 const declared: [object, object][] = [
-  [
-    client,
-    {
-      fold: true,
-      Refused: true,
-      subscribeToExecution: true,
-      TERMINAL_TYPES: true,
-    } satisfies Declared<typeof client>,
-  ],
-  [react, { useExecutionStream: true } satisfies Declared<typeof react>],
+  [client, core satisfies Declared<typeof client>],
+  [executions, { ...core, ...more } satisfies Declared<typeof executions>],
+  [react, hook satisfies Declared<typeof react>],
+  [reactExecutions, { ...hook, ...hooks, ...more } satisfies Declared<typeof reactExecutions>],
 ];
 
 for (const [module, names] of declared) {

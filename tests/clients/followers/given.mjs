@@ -10,7 +10,7 @@ export const TYPES = ["step:started", "execution:completed"];
 /** An event, as the gateway sent it. */
 export const say = (data) => console.log(data);
 
-/** It is this program, and not the library, that connects anew. */
+/** It is this program, and not the library, that connects again. */
 export const again = () => console.log('{"again": true}');
 
 /** Nothing will follow: who has noticed? */

@@ -13,7 +13,7 @@ def say(data: str) -> None:
 
 
 def again() -> None:
-    """It is this program, and not the library, that connects anew."""
+    """It is this program, and not the library, that connects again."""
     print('{"again": true}', flush=True)
 
 

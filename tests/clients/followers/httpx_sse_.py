@@ -1,4 +1,4 @@
-"""httpx-sse reads one stream; whoever calls it comes back, with the last id that it tells."""
+"""httpx-sse reads one stream; its caller comes back, with the last id that it knows."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""sseclient-py reads one response of requests; whoever calls it comes back with the last id."""
+"""sseclient-py reads one response of requests; its caller comes back with the last id."""
 
 import time
 

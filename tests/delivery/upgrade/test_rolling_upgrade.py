@@ -9,9 +9,10 @@ import pytest
 from tests.delivery.backends import SentinelRedis
 from tests.delivery.failovers import sentinel_failover
 from tests.delivery.play import play
+from tests.delivery.publishers import present_publisher
 from tests.delivery.reader import Reader
 from tests.delivery.scenarios import ROLLED
-from tests.delivery.stage import Scenario, Stage, insist, present_publisher
+from tests.delivery.stage import Scenario, Stage, insist
 from tests.delivery.upgrade.previous_release import PreviousPublisher, extract
 
 

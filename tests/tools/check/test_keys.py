@@ -3,9 +3,11 @@
 import asyncio
 import re
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from gateway.cli.check import names_a_database
@@ -15,11 +17,12 @@ from gateway.settings import Settings, variable
 from gateway.tools.check.configuration import STOP_TIMEOUT, check_tokens
 from gateway.tools.check.finding import Level, shown
 from gateway.tools.check.machine import check_addresses
+from tests.access.issuers import signed
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
 from tests.harness.gateway_process import run
 from tests.harness.redis_process import RedisProcess
-from tests.support import SECRET
+from tests.support import SECRET, free_port
 
 UNIT = Path(__file__).parents[3] / "systemd" / "sse-gateway.service"
 
@@ -85,6 +88,59 @@ async def test_open_settings(
     assert [one.level for one in await check_tokens(make_settings(), file)] == levels
 
 
+async def test_a_token_is_explained(
+    tmp_path: Path, aiohttp_server: Any, make_settings: MakeSettings
+) -> None:
+    """All that it is refused for, and whom it names; the token itself is not shown. Offline its
+    signature is checked too, where that takes no fetch."""
+    settings: dict[str, str] = {"GATEWAY_JWT_AUDIENCE": "gateway", "GATEWAY_JWT_SECRET": SECRET}
+
+    async def said(token: str, *more: str) -> tuple[int, str]:
+        given = {**settings, "SSE_GATEWAY_TOKEN": token}
+        status, out, err = await run("check", "--offline", *more, **given)
+        assert err == ""
+        assert not any(part in out for part in token.split("."))
+        return status, " ".join(out.split())
+
+    now = int(time.time())
+    claims = {"sub": 7, "organization_id": ["acme"], "aud": "gateway", "exp": now + 60}
+    status, text = await said(jwt.encode(claims, SECRET))
+    assert status == 0
+    assert "The gateway accepts it. It names the subject 7 and the organizations acme." in text
+    assert await said(jwt.encode(claims, SECRET), "--organization", "acme") == (0, text)
+    status, text = await said(jwt.encode(claims, SECRET), "--organization", "other")
+    assert (status, "The gateway refuses it for other." in text) == (1, True)
+    status, text = await said(jwt.encode({**claims, "aud": "x", "exp": now - 60}, SECRET[::-1]))
+    assert status == 1
+    assert "audience: wanted gateway, got x" in text
+    assert "expired: exp was" in text
+    assert "signature: no key that is set has signed it" in text
+    assert "accepts" not in text
+    status, text = await said("nonsense")
+    assert (status, "malformed: it is no JWT" in text) == (1, True)
+
+    issuer = await start_issuer(aiohttp_server)
+    fetched = make_settings(jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",))
+    for offline, expected in ((True, "note"), (False, "error")):
+        findings = await check_tokens(fetched, None, signed("RS256", 1), offline=offline)
+        assert expected in [one.level for one in findings if one.about == "Token"]
+        found = [one.sentence for one in findings if "ignature" in one.sentence]
+        assert found == [
+            "Its signature was not checked: the keys were not fetched."
+            if offline
+            else "The gateway refuses it: signature: no key that is set has signed it."
+        ]
+        assert issuer.requests == (0 if offline else 1)
+
+
+async def test_offline_contacts_nothing() -> None:
+    """It needs no Redis, and takes no URL; wrong settings end it with status 78."""
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    assert (await run("check", "--offline", REDIS_URL=away))[0] == 0
+    assert (await run("check", "--offline", "http://127.0.0.1:1", REDIS_URL=away))[0] == 2
+    assert (await run("check", "--offline", GATEWAY_LOG_LEVEL="lowd"))[0] == 78
+
+
 async def test_full_queue(make_settings: MakeSettings, tmp_path: Path) -> None:
     """Behind a unix socket whose owner hangs, so that nobody can connect, it is still another
     program's: found by the check, and refused at once by a gateway that is started."""
@@ -121,14 +177,15 @@ async def test_addresses(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"unix_socket": Path(__file__)}, "no socket"),
         # Asks no name server.
         ({"host": "::zz"}, "not known"),
         ({"unix_socket": Path(f"/tmp/{'x' * 120}")}, "too long"),
     ],
 )
 async def test_no_address(make_settings: MakeSettings, given: dict[str, Any], words: str) -> None:
-    """A host that has no address, or a path that is too long for a socket, is found; the gateway
-    says as much when it is started."""
+    """A host that has no address, a path that is too long for a socket, or one of a file, is found;
+    the gateway says as much when it is started."""
     settings = make_settings(**given)
     finding = (await check_addresses(settings))[0]
     assert finding.level is Level.ERROR
@@ -177,8 +234,8 @@ async def test_sources(tmp_path: Path) -> None:
 
 
 async def test_narrow_terminal(tmp_path: Path) -> None:
-    """In a pipe or a terminal of 80 columns each setting stands under its whole name, and neither a
-    value nor a finding is cut."""
+    """In a pipe or a terminal of 80 columns each setting stands under its whole name, neither a
+    value nor a finding is cut, and what a setting means is not broken after each word."""
     file = tmp_path / f"{'long' * 20}.toml"
     file.write_text(f'jwt_secret = "{SECRET}"\nadmin_unix_socket = "/{"x" * 50}/{"y" * 50}"\n')
     file.chmod(0o644)
@@ -187,6 +244,10 @@ async def test_narrow_terminal(tmp_path: Path) -> None:
     names = {line.split()[0] for line in out.splitlines() if line.strip()}
     assert names >= {variable(name) for name in Settings.model_fields}
     assert min(out.count("x"), out.count("y")) >= 50
+    short = [field.description or "" for field in Settings.model_fields.values()]
+    assert {f"    {text}" for text in short if len(text) < 70} <= set(
+        map(str.rstrip, out.splitlines())
+    )
     assert "\N{HORIZONTAL ELLIPSIS}" not in out
 
     _, out, _ = await run("check", "--config", str(file), **given)

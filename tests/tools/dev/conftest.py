@@ -1,23 +1,25 @@
 """An embedded Valkey, and a gateway with the page and the engine as `dev` runs them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from gateway.access.tokens import issue
 from gateway.app import COMPONENTS, create_application
 from gateway.embedded import EmbeddedRedis
+from gateway.publisher import Publisher
 from gateway.server import Server
 from gateway.settings import TERMINAL_TYPES, load
 from gateway.tasks import Supervisor
-from gateway.tools.dev.control import add_control
-from gateway.tools.dev.engine import ORGANIZATION, SimulatedEngine
+from gateway.tools.dev.commands import add_commands
+from gateway.tools.dev.control import Offer, add_control
+from gateway.tools.dev.engine import SimulatedEngine
+from gateway.tools.dev.heard import heard_by
 from tests.support import SECRET
 
 
@@ -78,22 +80,29 @@ async def start_viewer(redis_url: str, redis: Redis) -> AsyncIterator[StartViewe
                 heartbeat_seconds=0.2,
                 terminal_types=terminal_types,
             )
+            # What `stop` ends: the engine too, as in `dev`.
+            running = await stack.enter_async_context(AsyncExitStack())
             engine = None
             if pace is not None:
-                engine = SimulatedEngine(redis, channel_prefix="execution:", pace=pace)
+                publisher = await running.enter_async_context(Publisher(redis_url))
+                engine = SimulatedEngine(publisher, pace=pace)
                 supervisor = Supervisor()
                 supervisor.start("engine", engine.run())
-                stack.push_async_callback(supervisor.stop)
+                running.push_async_callback(supervisor.stop)
             application = create_application(settings)
-            token = partial(issue, secret, organization_id=ORGANIZATION)
-            add_control(
-                application, engine, lambda seconds: token(ttl_seconds=seconds), settings.host
-            )
+            components = application[COMPONENTS]
+
+            async def published() -> Mapping[str, int]:
+                return engine.published if engine else {}
+
+            offer = Offer(secrets.token_hex(8), engine is not None, ())
+            runs = heard_by(components)
+            guard = add_control(application, components.hub, runs, settings, offer, published)
+            add_commands(application, engine, {}, guard)
             server = Server(settings, application)
             await server.start()
-            running = await stack.enter_async_context(AsyncExitStack())
             running.push_async_callback(server.stop)
-            await application[COMPONENTS].subscription.confirmed()
+            await components.subscription.confirmed()
             session = await stack.enter_async_context(aiohttp.ClientSession())
             return Principal(server, session, running.aclose)
 

@@ -7,6 +7,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from redis.asyncio import Redis
 
@@ -23,7 +24,7 @@ async def pid_of(url: str) -> int:
 
 
 class Gone:
-    """Waits until the Valkey at a URL and its keeper have ended: `await Gone.of(url)` before."""
+    """Waits until the Valkey at a URL and its parent have ended: `await Gone.of(url)` before."""
 
     def __init__(self, *pids: int) -> None:
         self.pids = pids
@@ -69,9 +70,11 @@ async def dev_of(
 ) -> AsyncIterator[Dev]:
     """As `running_dev`, with the command called as *program*."""
     given = {**environment(GATEWAY_JWT_SECRET="", GATEWAY_PORT=""), **settings}
-    async with running(Dev(*program, "dev", *options, environment=given)) as dev:
-        await dev.says("Ctrl-C")
-        yield dev
+    with TemporaryDirectory() as state:
+        given = {"XDG_STATE_HOME": state, **given}
+        async with running(Dev(*program, "dev", *options, environment=given)) as dev:
+            await dev.says("Ctrl-C")
+            yield dev
 
 
 async def lines_of(process: asyncio.subprocess.Process) -> AsyncIterator[str]:

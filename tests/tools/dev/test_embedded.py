@@ -121,13 +121,13 @@ async def test_killed_starter(tmp_path: Path) -> None:
 
 @pytest.fixture
 def keeps_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A killed keeper leaves its files behind: here, where they are removed with the test's."""
+    """A killed `ValkeyProcess` leaves its files: here, where they are removed with the test's."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 @pytest.mark.usefixtures("keeps_files")
-async def test_killed_keeper(caplog: pytest.LogCaptureFixture) -> None:
-    """`kill -9` of the keeper takes the server along, and the log says that it has ended."""
+async def test_killed_process(caplog: pytest.LogCaptureFixture) -> None:
+    """`kill -9` of `ValkeyProcess` takes the server along, and the log says that it has ended."""
     embedded = await EmbeddedRedis.start()
     server = await pid_of(embedded.url)
     os.kill(parent(server), signal.SIGKILL)
@@ -136,8 +136,8 @@ async def test_killed_keeper(caplog: pytest.LogCaptureFixture) -> None:
     await embedded.stop()
 
 
-async def test_terminated_keeper(caplog: pytest.LogCaptureFixture) -> None:
-    """SIGTERM to the keeper alone stops the server in good order."""
+async def test_terminated_process(caplog: pytest.LogCaptureFixture) -> None:
+    """SIGTERM to `ValkeyProcess` alone stops the server in good order."""
     caplog.set_level(logging.CRITICAL)
     embedded = await EmbeddedRedis.start()
     gone = await Gone.of(embedded.url)
@@ -147,8 +147,8 @@ async def test_terminated_keeper(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("keeps_files")
-async def test_hung_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A keeper and a server that hang are killed by `stop`."""
+async def test_hung_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `ValkeyProcess` and a server that hang are killed by `stop`."""
     monkeypatch.setattr(gateway.embedded, "STOP_TIMEOUT", 0.1)
     embedded = await EmbeddedRedis.start()
     gone = await Gone.of(embedded.url)
@@ -173,25 +173,25 @@ async def test_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_gone_before_the_start() -> None:
-    """A keeper that finds its starter gone stops what it has just started, in silence."""
+    """A process that finds its starter gone stops what it has just started, in silence."""
     read_end, write_end = os.pipe()
     os.close(read_end)
-    keeper = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway.valkey_process"),
         stdin=DEVNULL,
         stdout=write_end,
         stderr=PIPE,
     )
     os.close(write_end)
-    _, err = await asyncio.wait_for(keeper.communicate(), DEADLINE)
-    assert (keeper.returncode, err) == (0, b"")
+    _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert (process.returncode, err) == (0, b"")
 
 
 async def test_failed_start() -> None:
-    """A server that cannot start is one sentence of the keeper's, without a traceback."""
+    """A server that cannot start is one sentence, without a traceback."""
     # Without a measurement of coverage, which would write a file too.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-    keeper = await asyncio.create_subprocess_shell(
+    process = await asyncio.create_subprocess_shell(
         # No file may have a size, so the server's configuration cannot be written.
         f"ulimit -f 0; exec '{sys.executable}' -m gateway.valkey_process",
         env=inherited,
@@ -199,8 +199,8 @@ async def test_failed_start() -> None:
         stdout=PIPE,
         stderr=PIPE,
     )
-    out, err = await asyncio.wait_for(keeper.communicate(), DEADLINE)
-    assert keeper.returncode == 1
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode == 1
     assert out == b""
     assert b"The embedded Valkey: " in err
     assert b"Traceback" not in err

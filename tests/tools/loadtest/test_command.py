@@ -139,6 +139,7 @@ async def until(condition: Callable[[], Any]) -> Any:
         (("--events", "5", "--duration", "5"), "either --events or --duration"),
         (("--tabs", "100000000"), "open files"),
         (("--tabs", "0"), "--tabs"),
+        (("--report", "/proc/report.html"), "/proc/report.html cannot be written"),
         (("--rate", "0"), "--rate"),
     ],
 )

@@ -217,7 +217,7 @@ def test_histogram() -> None:
     ],
 )
 def test_objectives(text: str, latency: float, first: float, met: bool) -> None:
-    """An objective is kept to as far as its figure goes, in ms or s, if there is a figure."""
+    """An objective is met up to its figure, in ms or s, if there is a figure."""
     slo = Slo.parse(text)
     assert slo.is_met({"p99": latency}, {"p99": first}) is met
 

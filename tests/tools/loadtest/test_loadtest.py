@@ -21,14 +21,14 @@ from gateway.tools.loadtest.plan import Plan, Target
 from gateway.tools.loadtest.run import LoadTest
 
 TOKEN = "a-token-that-nobody-may-see"
-PATIENCE = 0.5
+IDLE_TIMEOUT = 0.9
 AWAY = "the stream did not come back"
-"""Within the patience: `retry:` asks for a second."""
+"""Within that time: `retry:` asks for a second."""
 
 
 def plan() -> Plan:
     """Two tabs on each of two executions, whose ids no other test has."""
-    return Plan(tabs=4, executions=2, events=5, rate=500, idle_timeout=PATIENCE)
+    return Plan(tabs=4, executions=2, events=5, rate=500, idle_timeout=IDLE_TIMEOUT)
 
 
 FaultyGateway = Callable[..., AbstractAsyncContextManager[str]]
@@ -79,7 +79,7 @@ async def test_one_wrong_event_is_found(run: Run, fault: str, counts: dict[str, 
         ("closing", 4, 3, f"{AWAY}: the gateway closed the stream early: drain"),
         ("refused", 3, 5, "HTTP 403: Nobody may."),
         ("no stream", 3, 5, "the answer is text/html, not an event stream"),
-        ("mute", 3, 5, f"the stream did not open within {PATIENCE} s"),
+        ("mute", 3, 5, f"the stream did not open within {IDLE_TIMEOUT} s"),
         ("stranger", 3, 5, "the gateway opened the stream of another execution"),
     ],
 )

@@ -1,5 +1,7 @@
 """The report as a page: complete in itself, readable, and without what must not be shown."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +38,12 @@ def test_says_what_was_found() -> None:
     ):  # fmt: skip
         assert words in page
     assert "hush" not in page
+    for name in ("p50", "p95", "p99: met"):
+        assert f"<span>latency, {name}</span>" in page
+    assert 'class="tiles five"' in page
+    assert len(re.findall('<div class="tile[ "]', page)) == 10
+    own = render(findings(), PLAN, None, [])
+    assert "<title>Load test</title>" in own
     assert "<script" not in page
     bad = render(findings(lost=True), PLAN, "http://x", [])
     assert "Not every tab got each of its events once and in order." in bad
@@ -45,7 +53,8 @@ def test_says_what_was_found() -> None:
 def test_lines_are_where_the_values_are() -> None:
     """The highest value touches the highest line, zero the axis, and time runs to the right."""
     chart = line_chart("Tabs", "", [1.0, 2.0], [Line("open", [0, 100])])
-    points = chart.partition('points="')[2].partition('"')[0].split()
+    begin, *points = chart.partition('points="')[2].partition('"')[0].split()
+    assert begin.partition(",")[0] == "62.0"
     (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points)
     assert x1 < x2
     assert y2 < y1

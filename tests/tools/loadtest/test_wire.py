@@ -14,6 +14,7 @@ HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 FRAMES = [
+    Frame("", b"", None, 1000),
     Frame("connected", b'{"execution_id":"a"}', None),
     Frame("step:started", '{"n":1,"text":"olá ☃"}'.encode(), "1795377945746-1"),
     Frame("message", b"two\nlines", None),
@@ -23,8 +24,11 @@ FRAMES = [
 
 def encode(frames: list[Frame], line_end: bytes = b"\n") -> bytes:
     """A stream as a server writes it, comments, `retry:` and blocks without data included."""
-    lines = [b": a comment", b"retry: 1000", b"", b"event: without data", b""]
+    lines = [b": a comment", b"event: without data", b""]
     for frame in frames:
+        if frame.retry_ms is not None:
+            lines += [b"retry: %d" % frame.retry_ms, b""]
+            continue
         if frame.id is not None:
             lines.append(b"id: " + frame.id.encode())
         if frame.event != "message":

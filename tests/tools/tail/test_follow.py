@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from gateway.tools.tail import follow
-from gateway.tools.tail.follow import Connected, Ended, Follower, Happened, Lost, Waiting
+from gateway.tools.tail import stream as streams
+from gateway.tools.tail.follow import Connected, Follower, Happened
+from gateway.tools.tail.stream import Ended, Lost, Waiting
 from tests.support import served
 
 CONNECTED = b'retry: 10\nevent: connected\ndata: {"heartbeat_seconds": 0.5}\n\n'
@@ -16,6 +17,9 @@ HEARTBEAT = b"event: heartbeat\ndata: {}\n\n"
 END = b'id: 1-1\nevent: execution:completed\ndata: {"type": "execution:completed"}\n\n'
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+CLOSING = b'id: 7-1\nevent: stream:closing\ndata: {"reason": "unavailable"}\n\n'
 
 
 @asynccontextmanager
@@ -29,7 +33,7 @@ async def answering(*answers: Answer, give_up_after: float = 60) -> AsyncIterato
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)
     async with served(application) as url:
-        yield Follower(url, "run-1", dict, give_up_after=give_up_after)
+        yield Follower(url, dict, execution_id="run-1", give_up_after=give_up_after)
 
 
 def stream(*pieces: bytes | float) -> Answer:
@@ -57,10 +61,25 @@ async def swallowed(request: web.Request) -> web.Response:
 async def test_silence_is_no_absence() -> None:
     """A stream in which nothing happens for longer than it is sought, but heartbeats, may end and
     is looked for again."""
-    silent = stream(CONNECTED, *(0.1, HEARTBEAT) * 8)
-    async with answering(silent, stream(CONNECTED, END), give_up_after=0.5) as follower:
+    silent = stream(CONNECTED, *(0.2, HEARTBEAT) * 8)
+    async with answering(silent, stream(CONNECTED, END), give_up_after=1.0) as follower:
         updates = [type(update) async for update in follower.follow()]
     assert updates == [Connected, Waiting, Connected, Happened, Ended]
+
+
+async def test_the_gateways_frames_are_no_events() -> None:
+    """An answer that is one `stream:closing` with the reader's own id, as nginx gives it, is no
+    event of the execution; an id without an event is the position at the next request."""
+    sent = []
+
+    async def second(request: web.Request) -> web.StreamResponse:
+        sent.append(request.headers.get("Last-Event-ID"))
+        return await stream(CONNECTED, END)(request)
+
+    async with answering(stream(CONNECTED, b"id: 7-2\n\n", CLOSING), second) as follower:
+        updates = [type(update) async for update in follower.follow()]
+    assert updates == [Connected, Waiting, Connected, Happened, Ended]
+    assert sent == ["7-2"]
 
 
 async def test_mute_counts_as_lost() -> None:
@@ -72,7 +91,7 @@ async def test_mute_counts_as_lost() -> None:
 
 async def test_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is taken and never answered is given up, and made again."""
-    monkeypatch.setattr(follow, "CONNECTED_WITHIN", 0.3)
+    monkeypatch.setattr(streams, "CONNECTED_WITHIN", 0.3)
     async with answering(swallowed, stream(CONNECTED, END)) as follower:
         updates = [type(update) async for update in follower.follow()]
     assert updates == [Waiting, Connected, Happened, Ended]

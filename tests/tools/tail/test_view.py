@@ -10,7 +10,8 @@ from rich.console import Console
 from gateway.access.tokens import issue
 from gateway.bus.forget import forget
 from gateway.publisher import Publisher
-from gateway.tools.tail.follow import Ended, Follower, Happened, Lost
+from gateway.tools.tail.follow import Follower, Happened
+from gateway.tools.tail.stream import Ended, Lost
 from gateway.tools.tail.view import View
 from tests.conftest import StartGateway
 from tests.events.folding import RUNS, terminal_types_of
@@ -29,12 +30,28 @@ async def shown(url: str, execution_id: str) -> list[str]:
     """The lines that a script gets, to the end of the run."""
     console = Console(file=StringIO(), width=200)
     with View(execution_id, console) as view:
-        async for update in Follower(url, execution_id, headers).follow():
+        async for update in Follower(url, headers, execution_id=execution_id).follow():
             view.show(update)
             if isinstance(update, Ended):
                 break
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
+
+
+def test_the_newest_steps_stay_in_a_low_terminal() -> None:
+    """Of more steps than the terminal has lines the last ones are shown, and how many were
+    before."""
+    console = Console(file=StringIO(), width=80, height=12, force_terminal=True)
+    with View("run-1", console) as view:
+        for number in range(30):
+            node = f'"node_id":"n{number}","node_type":"step-{number}."'
+            view.show(
+                Happened("step:started", b'{"type":"step:started","data":{%b}}' % node.encode())
+            )
+    assert isinstance(console.file, StringIO)
+    screen = console.file.getvalue()[-2000:]
+    assert "step-29." in screen
+    assert "24 earlier steps" in screen
 
 
 @pytest.mark.parametrize("has_pairs", [False, True])
@@ -80,7 +97,7 @@ async def test_restarted_and_forgotten(
     assert isinstance(console.file, StringIO)
     async with Publisher(redis_url) as publisher:
         await publisher.publish("run-1", "step:started", {"node_id": "a"})
-        updates = Follower(gateway.url, "run-1", headers).follow()
+        updates = Follower(gateway.url, headers, execution_id="run-1").follow()
         with View("run-1", console) as view:
             async for update in updates:
                 view.show(update)

@@ -1,0 +1,1 @@
+"""Lists of an organization's executions: what is in memory while a list is open."""
