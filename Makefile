@@ -123,6 +123,7 @@ prices: $(VENV)/.dev ## Attack a gateway in each way of SECURITY.md, LOAD times,
 	$(BIN)/python -m pytest tests/prices/test_prices.py -m '' --capture=no --timeout=3600 $(ARGS)
 
 clients: $(VENV)/.dev ## Build and test the Go, Rust and Java programs whose compiler is installed
+	@$(BIN)/python -m tests.clients.compiled.build
 	@BUILD_CLIENTS=yes $(BIN)/python -m pytest tests/clients/test_compiled.py tests/languages $(ARGS)
 
 variants: $(VENV)/.dev ## Try the servers of this machine, or those that SERVERS names, one after the other

@@ -17,11 +17,8 @@ from tests.harness.gateway_process import serving
 from tests.harness.nginx import Nginx
 from tests.support import free_port
 
-_BUILDING = 1800
-"""Seconds that `make clients` may take."""
 
-
-@pytest.mark.timeout(_BUILDING)
+@pytest.mark.timeout(180)
 async def test_compiled_libraries(redis_url: str, tmp_path: Path) -> None:
     """Each library follows one run through nginx, while its gateway is stopped and is away, and
     while it is killed, and gets every event once and in order: also those that forget their

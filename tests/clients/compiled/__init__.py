@@ -1,9 +1,9 @@
-"""Followers that are compiled first: which libraries, how they are built, how they are run."""
+"""Followers that are compiled first: which libraries, and how they are run.
 
-import os
+`make clients` builds them (`build.py`).
+"""
+
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,6 @@ LIBRARIES = {
     "spring-webflux": "Java",
 }
 LANGUAGES = ("Go", "Rust", "Java")
-_NEEDED = {"Go": ("go",), "Rust": ("cargo",), "Java": ("mvn", "javac")}
 _LOCKED = {"Go": "go/go.mod", "Rust": "rust/Cargo.lock", "Java": "java/pom.xml"}
 _COMMANDS = {
     "Go": (str(BUILD / "go" / "followers"),),
@@ -31,21 +30,13 @@ _COMMANDS = {
 
 
 def available() -> dict[str, str]:
-    """The libraries that can be run here, by name, and their language; `make clients` builds those
-    whose toolchain is there first. Without any the test is skipped, with CI set too: compilers of
-    three languages are nothing that this project installs from the distribution."""
-    build = os.environ.get("BUILD_CLIENTS") == "yes"
-    found = {
-        language
-        for language, programs in _NEEDED.items()
-        if all(map(shutil.which, programs)) and (build or (BUILD / language.lower()).exists())
-    }
+    """The libraries that can be run here, by name, and their language. Without any the test is
+    skipped, with CI set too: compilers of three languages are nothing that this project installs
+    from the distribution."""
+    found = {name: one for name, one in LIBRARIES.items() if (BUILD / one.lower()).exists()}
     if not found:
         pytest.skip("no follower is built: `make clients` builds those whose compiler is here")
-    if build:
-        for language in sorted(found):
-            _build(language)
-    return {name: language for name, language in LIBRARIES.items() if language in found}
+    return found
 
 
 def command_of(name: str) -> tuple[str, ...]:
@@ -61,18 +52,3 @@ def version_of(name: str) -> str:
     )
     assert found is not None, f"{name} has no version in {_LOCKED[LIBRARIES[name]]}"
     return found[1]
-
-
-def _build(language: str) -> None:
-    source, target = HERE / language.lower(), BUILD / language.lower()
-    commands = {
-        "Go": [["go", "build", "-o", str(target / "followers"), "."]],
-        "Rust": [["cargo", "build", "--quiet", "--locked", "--target-dir", str(target)]],
-        "Java": [
-            ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies",
-             f"-DoutputDirectory={target}/lib", "-DincludeScope=runtime"],
-            ["javac", "-cp", f"{target}/lib/*", "-d", f"{target}/classes", "Follow.java"],
-        ],
-    }  # fmt: skip
-    for command in commands[language]:
-        subprocess.run(command, cwd=source, check=True, timeout=1200)
