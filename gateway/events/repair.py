@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
-from gateway.events.json_edit import members, name_of, scan
+from gateway.events.json_edit import beginning, is_dear, last_value, members, name_of, scan
 
 PARSED_TIMES = 16
 """A message of more than so many times the limit is not parsed."""
@@ -24,6 +24,9 @@ _LONGEST_KEPT = 512
 
 _FEW_STEPS = 4000
 """Members of data among which a placeholder looks for those that it keeps."""
+
+_MOST_STEPS = 40_000
+"""Members and deep brackets that are looked at in any message."""
 
 _KEPT = frozenset({
     "node_id", "node_type", "position", "attempt", "status", "started_at", "completed_at",
@@ -56,11 +59,12 @@ def repair(payload: bytes, max_bytes: int) -> Repaired:
     text, problem = _decoded(payload)
     if text.startswith(b'"'):
         text, problem = _unwrapped(text)
-    if len(text) > PARSED_TIMES * max_bytes:
-        return _placeholder(text, _too_large(len(text), max_bytes), max_bytes)
+    size = len(text)
+    if size > max_bytes and (size > PARSED_TIMES * max_bytes or is_dear(text)):
+        return _placeholder(text, _too_large(size, max_bytes), max_bytes)
     kind: Kind = "repaired"
     try:
-        if (size := len(text)) > max_bytes:
+        if size > max_bytes:
             problem, kind = _too_large(size, max_bytes), "trimmed"
             text = _trimmed(text, max_bytes)
         document, fixed, wrong = _parsed(text)
@@ -231,7 +235,8 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
     """
     found: dict[str, bytes] = {}
     data: dict[str, bytes] = {}
-    for name, value in _members(text, _steps(text)):
+    readable = beginning(text) if is_dear(text) else text
+    for name, value in _members(readable, _steps(readable)):
         if name == "data":
             data = {
                 one: short
@@ -240,6 +245,8 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
             }
         elif name in ("type", "timestamp", "id", "traceparent") and _is_short(value):
             found[name] = value
+    if readable is not text and (last := last_value(text, "type")) is not None:
+        found["type"] = last
     if "type" not in found:
         raise MessageRefused(f"no type can be read: {problem}")
     inner = b",".join(b'"%b":%b' % (name.encode(), value) for name, value in data.items())
@@ -254,7 +261,7 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
 
 def _steps(text: bytes) -> int:
     """How many members and deep brackets are looked at: many in a large text, few in many small."""
-    return _FEW_STEPS + len(text) // 64
+    return min(_FEW_STEPS + len(text) // 64, _MOST_STEPS)
 
 
 def _members(text: bytes, most: int) -> Iterator[tuple[str, bytes]]:

@@ -84,3 +84,31 @@ def test_whatever_has_a_type_arrives_within_the_limit(value: str, limit: int, cu
 
 def live_like_history(published: bytes, limit: int) -> bool:
     return decode(with_id(published, ID), limit).body == with_id(stored(published, limit).body, ID)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_read"),
+    [
+        (b'{"a":[' + b"[[[]]]," * 600_000 + b"1]}", False),
+        (b'{"a":[' + b'{"id":1},' * 60_000 + b'"' + b"x" * 4_000_000 + b'"]}', True),
+    ],
+)
+def test_a_message_of_too_many_tokens_is_read_at_its_beginning(value: bytes, is_read: bool) -> None:
+    """To read all of it would take so long that other executions' events wait. Its type is found
+    where it comes before the data, as producers write it."""
+    largest = 1024 * 1024
+    event = b'{"type":"execution:completed","data":%b,"timestamp":"2026-01-01T00:00:00Z"}' % value
+    document = parse(decode(event, largest).body)
+    assert document["type"] == "execution:completed"
+    assert document["trimmed"] == (["a"] if is_read else ["data"])
+    assert ("timestamp" in document) == is_read
+    late = b'{"data":%b,"type":"execution:completed","attempt":2}' % value
+    assert parse(decode(late, largest).body)["type"] == "execution:completed"
+
+
+def test_the_type_of_an_inner_object_ends_no_run() -> None:
+    """A message that is cut off behind one, and has too many tokens to be read to its end."""
+    inner = b'{"data":{"a":[%b1],"b":{"a":1,"type":"execution:completed"}' % (b"[[[]]]," * 600_000)
+    for cut_off in (inner, inner + b"}"):
+        with pytest.raises(MessageRefused, match="no type can be read: it has 42000"):
+            decode(cut_off, 1024 * 1024)
