@@ -73,7 +73,7 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
   write(
     age,
     Number.isFinite(began)
-      ? TEXTS.list.ago(shortly(1000 * Math.round((Date.now() - began) / 1000)))
+      ? TEXTS.list.ago(shortly(1000 * Math.max(1, Math.round((Date.now() - began) / 1000))))
       : "",
   );
   const steps = more.steps_completed ?? null;
