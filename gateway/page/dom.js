@@ -125,9 +125,17 @@ export function lasted(milliseconds, inSeconds = digits) {
   return parts.filter(Boolean).join(" ");
 }
 
-/** The same for an age or an axis: whole seconds without a decimal.
+/** The same for an axis: whole seconds without a decimal.
  * @param {number} milliseconds */
 export const shortly = (milliseconds) => lasted(milliseconds, upToOneDigit);
+
+/** How long ago that was, in its largest unit.
+ * @param {number} time milliseconds since 1970 */
+export function ageSince(time) {
+  const seconds = Math.max(1, Math.round((Date.now() - time) / 1000));
+  const [size] = UNITS.find(([one]) => seconds >= one) ?? [1];
+  return shortly(1000 * (seconds - (seconds % size)));
+}
 
 /**
  * A number of bytes for people.

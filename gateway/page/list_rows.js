@@ -2,7 +2,7 @@
 // clicked.
 
 import { MOST_RUNS } from "./address.js";
-import { byId, element, lasted, moment, shortly, write } from "./dom.js";
+import { ageSince, byId, element, lasted, moment, write } from "./dom.js";
 import { TEXTS, textOf } from "./texts.js";
 
 /** @import { Listed } from "./runs.js" */
@@ -70,18 +70,13 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
   const [name, age, facts, code] = button.children;
   const began = moment(more.started_at ?? more.updated_at);
   write(name, workflow || id);
-  write(
-    age,
-    Number.isFinite(began)
-      ? TEXTS.list.ago(shortly(1000 * Math.max(1, Math.round((Date.now() - began) / 1000))))
-      : "",
-  );
+  write(age, Number.isFinite(began) ? TEXTS.list.ago(ageSince(began)) : "");
   const steps = more.steps_completed ?? null;
   const done = steps === null ? "" : TEXTS.list.steps(steps);
   facts.children[0].className = `dot ${status}`;
   write(
     facts.children[1],
-    [named(status), done, lasted(more.duration_ms ?? null), watchers(more)]
+    [named(status), done, lasted(more.duration_ms ?? null), others(id, more)]
       .filter(Boolean)
       .join(" · "),
   );
@@ -98,6 +93,11 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
 /** How many watch a run, as text; empty where nobody does, or nobody knows.
  * @param {Partial<Listed>} [run] */
 export const watchers = (run) => (run?.watching ? TEXTS.list.watching(run.watching) : "");
+
+/** In the list, this page's own stream of the chosen run is none.
+ * @param {string} id
+ * @param {Partial<Listed>} run */
+const others = (id, run) => (run.watching === 1 && id === doings.chosen() ? "" : watchers(run));
 
 /** A status as the page names it.
  * @param {string} status */

@@ -8,7 +8,7 @@ import { endingStatus } from "../../gateway/client/ending.js";
 import { refusalOf } from "../../gateway/client/errors.js";
 import { legacyEvents, legacyState } from "../../gateway/client/legacy.js";
 import { RunState } from "../../gateway/client/run_state.js";
-import { clock, lasted, moment, shortly, shown } from "../../gateway/page/dom.js";
+import { ageSince, clock, lasted, moment, shown } from "../../gateway/page/dom.js";
 
 const deep = (depth) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 const VALUES = [
@@ -130,7 +130,16 @@ for (const [milliseconds, text] of [
   });
 }
 
-test("an age is shown in whole seconds", () => assert.equal(shortly(5 * SECOND), "5 s"));
+for (const [milliseconds, text] of [
+  [-HOUR, "1 s"],
+  [5 * SECOND, "5 s"],
+  [HOUR - SECOND, "59 min"],
+  [DAY + HOUR, "1 d"],
+]) {
+  test(`an age is shown in its largest unit: ${text}`, () => {
+    assert.equal(ageSince(Date.now() - milliseconds), text);
+  });
+}
 
 test("a missing value is shown as an empty text", () => assert.equal(shown(undefined), ""));
 
