@@ -16,7 +16,7 @@ import { TOO_MANY } from "./slots.js";
 
 // A connection that is silent for so many heartbeats is dead, even if the browser does not report it.
 const HEARTBEATS_MISSED = 2.5;
-const SILENT = "The stream is silent: no event and no heartbeat arrives.";
+const SILENT = "The stream is silent: not even a heartbeat arrives.";
 const HELD_BACK = "No stream arrives, and no error. Does a proxy hold it back?";
 const ALONE = " Or do other tabs hold all connections? This one has a stream of its own, since ";
 

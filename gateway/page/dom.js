@@ -106,18 +106,19 @@ const UNITS = [
 ];
 
 /**
- * A duration for people: in its two largest units, without what is zero.
+ * A duration for people: in its largest units, two by default, without what is zero.
  * @param {number | null} milliseconds
  * @param {(seconds: number) => string} [inSeconds] how to write less than a minute
+ * @param {number} [units]
  */
-export function lasted(milliseconds, inSeconds = digits) {
+export function lasted(milliseconds, inSeconds = digits, units = 2) {
   if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 0.1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 59.95) return `${inSeconds(seconds)} s`;
   let rest = Math.max(60, seconds);
   const first = UNITS.findIndex(([size]) => rest >= size);
-  const parts = UNITS.slice(first, first + 2).map(([size, unit]) => {
+  const parts = UNITS.slice(first, first + units).map(([size, unit]) => {
     const count = Math.floor(rest / size);
     rest -= count * size;
     return count && `${number(count)} ${unit}`;
@@ -131,11 +132,8 @@ export const shortly = (milliseconds) => lasted(milliseconds, upToOneDigit);
 
 /** How long ago that was, in its largest unit.
  * @param {number} time milliseconds since 1970 */
-export function ageSince(time) {
-  const seconds = Math.max(1, Math.round((Date.now() - time) / 1000));
-  const [size] = UNITS.find(([one]) => seconds >= one) ?? [1];
-  return shortly(1000 * (seconds - (seconds % size)));
-}
+export const ageSince = (time) =>
+  lasted(Math.max(1, Math.round((Date.now() - time) / 1000)) * 1000, upToOneDigit, 1);
 
 /**
  * A number of bytes for people.

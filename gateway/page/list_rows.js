@@ -51,7 +51,6 @@ export function rowFor(id) {
   const parts = [element("span", "name"), element("small", "age")];
   const facts = element("small", "facts", element("span", "dot"), element("span"));
   const button = element("button", "", ...parts, facts, element("code"));
-  button.type = "button";
   button.addEventListener("click", () => doings.goTo(id));
   const box = element("input");
   box.type = "checkbox";
@@ -76,7 +75,7 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
   facts.children[0].className = `dot ${status}`;
   write(
     facts.children[1],
-    [named(status), done, lasted(more.duration_ms ?? null), others(id, more)]
+    [named(status), done, lasted(more.duration_ms ?? null), watchers(more)]
       .filter(Boolean)
       .join(" · "),
   );
@@ -93,11 +92,6 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
 /** How many watch a run, as text; empty where nobody does, or nobody knows.
  * @param {Partial<Listed>} [run] */
 export const watchers = (run) => (run?.watching ? TEXTS.list.watching(run.watching) : "");
-
-/** In the list, this page's own stream of the chosen run is none.
- * @param {string} id
- * @param {Partial<Listed>} run */
-const others = (id, run) => (run.watching === 1 && id === doings.chosen() ? "" : watchers(run));
 
 /** A status as the page names it.
  * @param {string} status */

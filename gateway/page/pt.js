@@ -113,7 +113,7 @@ export const texts = {
     rate_limit: "São pedidos demais: espere um pouco e tente de novo.",
     unavailable: "O gateway não pode atender agora: tente de novo.",
     lists_unavailable: "Este gateway não tem listas: acompanhe uma execução pelo ID.",
-    redis: "O gateway perdeu o Redis: nenhum evento pode chegar.",
+    redis: "O gateway perdeu o Redis: nenhum evento chega.",
     http: "O servidor respondeu com um erro: tente de novo.",
   },
   badCharacter: "O token ou a organização tem um caractere que nenhum token tem.",
