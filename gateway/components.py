@@ -89,7 +89,10 @@ class Components:
         )
         self.auditor = Auditor(self.history, self.hub)
         self.heartbeat = Heartbeat(
-            settings.heartbeat_seconds, settings.max_stream_seconds, self.auditor.silent
+            settings.heartbeat_seconds,
+            settings.max_stream_seconds,
+            self.auditor.silent,
+            lambda: self.health.status().redis_connected,
         )
         self.expiry = Expiry()
         self.hub.on_left = self.expiry.remove

@@ -101,7 +101,8 @@ def _run(directory: Path) -> None:
     port = _free_port(given.get("port", 0))
     server = _Server(port, password, directory, durable=given.get("durable", False))
     server.start()
-    url = f"redis://:{password}@{HOST}:{server.port}/0\n".encode()
+    # With the user's name: redis-cli 7 takes no name for a user whose name is empty.
+    url = f"redis://default:{password}@{HOST}:{server.port}/0\n".encode()
     try:
         # If the gateway has ended already, nobody reads it.
         with suppress(BrokenPipeError):

@@ -16,9 +16,11 @@ import { TOO_MANY } from "./slots.js";
 
 // A connection that is silent for so many heartbeats is dead, even if the browser does not report it.
 const HEARTBEATS_MISSED = 2.5;
-const SILENT = "The stream is silent: no event and no heartbeat arrives.";
+const SILENT = "The stream is silent: not even a heartbeat arrives.";
 const HELD_BACK = "No stream arrives, and no error. Does a proxy hold it back?";
 const ALONE = " Or do other tabs hold all connections? This one has a stream of its own, since ";
+
+const DEAF = new StreamError("redis", "The gateway has lost Redis: no event can arrive.");
 
 /**
  * What a stream is read into: one run, several, or a list.
@@ -59,6 +61,9 @@ const ALONE = " Or do other tabs hold all connections? This one has a stream of 
 export class StreamAttempt {
   /** The stream has begun and has not ended. */
   connected = false;
+  /** Why nothing can arrive though the stream is open; null while it can.
+   * @type {StreamError | null} */
+  error = null;
   /** The headers of the request.
    * @type {Headers} */
   headers = {};
@@ -190,6 +195,8 @@ export class StreamAttempt {
       // Not from the gateway: each of its messages is a JSON object.
       return null;
     }
+    // In each heartbeat, until the gateway hears Redis again.
+    this.error = event === "heartbeat" && document.redis === "disconnected" ? DEAF : null;
     if (event === "connected") this.#connect(document);
     else if (event === "stream:expiring") this.#listener.expiring();
     // Of one of several executions it closes nothing else.

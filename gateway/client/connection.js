@@ -100,7 +100,8 @@ export class Connection {
 
   /** Why it is not live; null while it is. */
   get error() {
-    return this.connected || this.isRenewing ? null : this.#error;
+    if (this.connected) return this.#attempt.error;
+    return this.isRenewing ? null : this.#error;
   }
 
   /** A stream has begun and has not ended. */

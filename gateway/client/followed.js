@@ -165,15 +165,21 @@ export class Followed {
 
   /** @returns {ConnectionState} */
   #connectionNow() {
-    const { connected, givenUp, isCatchingUp, isPolling, isRenewing } = this.#source;
+    const { connected, givenUp, isPolling, isRenewing } = this.#source;
     if (this.#hasEnded || this.isClosed || givenUp) return "closed";
     this.#hasConnected ||= connected;
-    if (connected) return isCatchingUp ? "catching-up" : "live";
+    if (connected) return this.#openNow();
     if (isRenewing) return this.connection;
     if (isPolling) return "polling";
     // Without a token there is nothing to connect with.
     const hasTried = this.error && this.error.code !== "no_token";
     return this.#hasConnected || hasTried ? "reconnecting" : "connecting";
+  }
+
+  #openNow() {
+    // Such an error of an open stream says that nothing can arrive on it.
+    if (this.error?.retryable) return "reconnecting";
+    return this.#source.isCatchingUp ? "catching-up" : "live";
   }
 }
 

@@ -300,8 +300,8 @@ export const TERMINAL_TYPES: readonly string[];
 /** Why a subscription is not live. */
 export class StreamError extends Error {
   /** The gateway's code of a refusal (`token_expired`, `limit`), or what went wrong: `network`,
-   * `offline`, `silent`, `held_back`, `ended`, `closed`, `token`, `no_token`, `unauthorized`, `http`,
-   * `no_stream`. */
+   * `offline`, `silent`, `held_back`, `redis`, `ended`, `closed`, `token`, `no_token`, `unauthorized`,
+   * `http`, `no_stream`. */
   readonly code: string;
   /** The gateway's reason, where it closed the stream (`drain`, `slow_reader`); else null. */
   readonly reason: string | null;

@@ -76,6 +76,7 @@ class RunFold:
         """*pack* encodes a step's output for the log. *started_at*, *missing*: when the run's first
         event happened, and how many come before the first that is added, where it is known."""
         self.terminal_types = terminal_types
+        self._pack = pack
         self._steps = Steps(pack)
         self._status: RunStatus = "pending"
         self._has_ended = False
@@ -124,6 +125,11 @@ class RunFold:
             if self._position is None and (end := parse_id(event_id)):
                 self._count(end.next())
             self._end(status, {}, at)
+
+    def forget_steps(self) -> None:
+        """Forget the steps so far, which take memory: what is known of the run itself stays."""
+        self._steps = Steps(self._pack)
+        self._events_missing = max(1, self._events_missing or 0)
 
     def document(self, execution_id: str, workflow_id: str) -> RunDocument:
         """The run after the events so far; the caller adds logs and events."""

@@ -89,9 +89,14 @@ def connected(
     return frame("connected", data, retry_ms, cursor)
 
 
-def heartbeat(now: datetime | None = None) -> bytes:
-    """A named event, because JavaScript cannot see comments."""
-    return frame("heartbeat", {"timestamp": stamp(now or datetime.now(UTC))})
+def heartbeat(now: datetime | None = None, *, can_hear: bool = True) -> bytes:
+    """A named event, because JavaScript cannot see comments.
+
+    Unless the gateway *can_hear* Redis it says so, in the word of its health endpoint: else readers
+    would take a stream for live on which nothing can arrive.
+    """
+    redis = {} if can_hear else {"redis": "disconnected"}
+    return frame("heartbeat", {"timestamp": stamp(now or datetime.now(UTC)), **redis})
 
 
 def connected_to_set(

@@ -32,15 +32,18 @@ class Heartbeat:
         interval: float,
         max_age: float = 0.0,
         on_silence: Callable[[str], None] = lambda _: None,
+        can_hear: Callable[[], bool] = lambda: True,
     ) -> None:
         """*interval* and *max_age* in seconds; a *max_age* of 0 lets streams grow old.
 
         *on_silence* is called with the execution of each stream that gets a heartbeat.
+        *can_hear* says whether events can come from Redis; a tick asks it once.
         """
         self.interval = interval
         """Seconds: the longest silence of a stream that is well."""
         self._max_age = max_age
         self._on_silence = on_silence
+        self._can_hear = can_hear
         self.tick_seconds = min(PERIOD, interval / _MIN_SLOTS)
         self._slots: list[list[Stream]] = [[] for _ in range(round(interval / self.tick_seconds))]
         self._hand = 0
@@ -65,7 +68,9 @@ class Heartbeat:
             self._hand = (self._hand + 1) % len(self._slots)
             visited += self._slots[self._hand]
             self._slots[self._hand] = []
-        return in_parts(visited, partial(self._visit, now, heartbeat())) if visited else None
+        if not visited:
+            return None
+        return in_parts(visited, partial(self._visit, now, heartbeat(can_hear=self._can_hear())))
 
     def _visit(self, now: float, beat: bytes, subscriber: Stream) -> None:
         if subscriber.is_ending:

@@ -94,7 +94,7 @@ class RunSummary:
             elif kind != b"heartbeat":
                 self._add_event(event_id, kind, body)
         if self.bytes > _MOST_BYTES:
-            self._forget_steps()
+            self._run.forget_steps()
         return notices
 
     def _add_event(self, event_id: bytes | None, kind: bytes, body: bytes) -> None:
@@ -137,12 +137,6 @@ class RunSummary:
         """Memory that it takes, about."""
         run = self._run
         return _BASE_BYTES + _STEP_BYTES * run.steps_kept + _END_BYTES * run.step_ends
-
-    def _forget_steps(self) -> None:
-        before, position = self.summary(), self.position
-        since, counted, counts = self._since, self._counted_to, self._counts
-        self.begin(RunMeta(first_time=before["started_at"]), position)
-        self._since, self._counted_to, self._counts = since, counted, counts
 
     def summary(self) -> Summary:
         """As it is now."""

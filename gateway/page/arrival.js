@@ -3,7 +3,7 @@
 // It is this page's clock minus the event's own timestamp, which the worker's clock gave. Where the
 // gateway tells its time (`sse-gateway dev`), this page's clock is corrected by the difference.
 
-import { digits, moment } from "./dom.js";
+import { digits, lasted, moment } from "./dom.js";
 import { TEXTS } from "./texts.js";
 
 // Of these many events, the latest, percentiles are counted.
@@ -96,9 +96,6 @@ export function describePage() {
 
 /** @param {number} milliseconds */
 function precise(milliseconds) {
-  if (milliseconds < 0.1) return `${digits(0.1)} ms`;
-  if (milliseconds < 100) return `${digits(milliseconds)} ms`;
-  return milliseconds < 1000
-    ? `${Math.round(milliseconds)} ms`
-    : `${digits(milliseconds / 1000)} s`;
+  if (milliseconds < 100) return `${digits(Math.max(0.1, milliseconds))} ms`;
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : lasted(milliseconds);
 }

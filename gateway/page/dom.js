@@ -96,31 +96,44 @@ export const { format: digits } = new Intl.NumberFormat(LANGUAGE, {
 });
 const { format: upToOneDigit } = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
 
-/**
- * A duration for people.
- * @param {number | null} milliseconds
- */
-export function lasted(milliseconds) {
-  if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
-  const seconds = Math.max(0, milliseconds) / 1000;
-  if (seconds < 0.1) return `${Math.round(milliseconds)} ms`;
-  if (seconds < 60) return `${digits(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-  return `${number(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
-}
+/** With the seconds in each.
+ * @type {[number, string][]} */
+const UNITS = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
 /**
- * The same for an age or an axis: whole seconds, minutes and seconds, or hours and minutes; without
- * what is zero.
- * @param {number} milliseconds
+ * A duration for people: in its largest units, two by default, without what is zero.
+ * @param {number | null} milliseconds
+ * @param {(seconds: number) => string} [inSeconds] how to write less than a minute
+ * @param {number} [units]
  */
-export function shortly(milliseconds) {
+export function lasted(milliseconds, inSeconds = digits, units = 2) {
+  if (milliseconds === null || !Number.isFinite(milliseconds)) return "";
   const seconds = Math.max(0, milliseconds) / 1000;
-  const [large, small, unit] = seconds < 3600 ? [60, 1, "min"] : [3600, 60, "h"];
-  if (seconds < 60) return `${upToOneDigit(seconds)} s`;
-  const rest = Math.floor((seconds % large) / small);
-  return `${number(Math.floor(seconds / large))} ${unit}${rest ? ` ${rest} ${unit === "h" ? "min" : "s"}` : ""}`;
+  if (seconds < 0.1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 59.95) return `${inSeconds(seconds)} s`;
+  let rest = Math.max(60, seconds);
+  const first = UNITS.findIndex(([size]) => rest >= size);
+  const parts = UNITS.slice(first, first + units).map(([size, unit]) => {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    return count && `${number(count)} ${unit}`;
+  });
+  return parts.filter(Boolean).join(" ");
 }
+
+/** The same for an axis: whole seconds without a decimal.
+ * @param {number} milliseconds */
+export const shortly = (milliseconds) => lasted(milliseconds, upToOneDigit);
+
+/** How long ago that was, in its largest unit.
+ * @param {number} time milliseconds since 1970 */
+export const ageSince = (time) =>
+  lasted(Math.max(1, Math.round((Date.now() - time) / 1000)) * 1000, upToOneDigit, 1);
 
 /**
  * A number of bytes for people.

@@ -29,7 +29,7 @@ export const texts = {
   },
   noneChosen: "no run chosen",
   closed: "closed",
-  reconnectingIn: (/** @type {Count} */ seconds) => `reconnecting in ${seconds} s`,
+  reconnectingIn: (/** @type {string} */ wait) => `reconnecting in ${wait}`,
   list: {
     away: "The gateway does not answer. This page continues by itself when it does.",
     polling: "The list is requested every two seconds: no stream of it is possible.",

@@ -240,6 +240,7 @@ function drawState() {
   byId("list-state").classList.toggle("problem", connection === "closed");
   if (connection === "closed") write(byId("list-state"), error ? problemOf(error) : "");
   else if (connection === "polling") write(byId("list-state"), TEXTS.list.polling);
+  else if (error?.code === "redis") write(byId("list-state"), problemOf(error));
   else if (connection === "reconnecting") write(byId("list-state"), away);
   else write(byId("list-state"), isEmpty && runs.isFiltered() ? TEXTS.list.filtered : "");
 }

@@ -2,7 +2,7 @@
 // clicked.
 
 import { MOST_RUNS } from "./address.js";
-import { byId, element, lasted, moment, shortly, write } from "./dom.js";
+import { ageSince, byId, element, lasted, moment, write } from "./dom.js";
 import { TEXTS, textOf } from "./texts.js";
 
 /** @import { Listed } from "./runs.js" */
@@ -51,7 +51,6 @@ export function rowFor(id) {
   const parts = [element("span", "name"), element("small", "age")];
   const facts = element("small", "facts", element("span", "dot"), element("span"));
   const button = element("button", "", ...parts, facts, element("code"));
-  button.type = "button";
   button.addEventListener("click", () => doings.goTo(id));
   const box = element("input");
   box.type = "checkbox";
@@ -70,12 +69,7 @@ export function fillRow(row, { id, status, workflow_id: workflow, ...more }) {
   const [name, age, facts, code] = button.children;
   const began = moment(more.started_at ?? more.updated_at);
   write(name, workflow || id);
-  write(
-    age,
-    Number.isFinite(began)
-      ? TEXTS.list.ago(shortly(1000 * Math.round((Date.now() - began) / 1000)))
-      : "",
-  );
+  write(age, Number.isFinite(began) ? TEXTS.list.ago(ageSince(began)) : "");
   const steps = more.steps_completed ?? null;
   const done = steps === null ? "" : TEXTS.list.steps(steps);
   facts.children[0].className = `dot ${status}`;

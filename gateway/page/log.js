@@ -47,7 +47,6 @@ let passing = 0;
 const log = byId("log");
 const end = stayAtEnd(log);
 const earlier = element("button");
-earlier.type = "button";
 
 /**
  * Show `events`; lines that are there already stay as they are, opened or not. Those that `areNew`

@@ -3,7 +3,7 @@
 import { Refused, subscribeToExecution } from "/api/v1/sse/client/executions.js";
 import { beginArrivals, noteArrival } from "./arrival.js";
 import { besideState, drawBeside } from "./beside.js";
-import { byId, fillTexts, write } from "./dom.js";
+import { byId, fillTexts, shortly, write } from "./dom.js";
 import { beginList, draw as drawList, showStatus } from "./list.js";
 import { drawLog, showAll } from "./log.js";
 import { beginOrders, showOrders } from "./orders.js";
@@ -141,9 +141,10 @@ function connectionWords() {
   if (!one) return TEXTS.noneChosen;
   const { connection, nextTryAt, error } = one;
   if (isRefused()) return error ? problemOf(error) : TEXTS.closed;
+  if (error?.code === "redis") return problemOf(error);
   const left = nextTryAt === null ? 0 : Math.ceil((nextTryAt - Date.now()) / 1000);
   return connection === "reconnecting" && left > 0
-    ? TEXTS.reconnectingIn(left)
+    ? TEXTS.reconnectingIn(shortly(1000 * left))
     : TEXTS.connections[connection];
 }
 

@@ -84,7 +84,7 @@ export const texts = {
   },
   noneChosen: "nenhuma execução escolhida",
   closed: "fechada",
-  reconnectingIn: (seconds) => `reconectando em ${seconds} s`,
+  reconnectingIn: (wait) => `reconectando em ${wait}`,
   list: {
     away: "O gateway não responde. Esta página continua sozinha quando ele responder.",
     polling: "A lista é pedida a cada dois segundos: não há stream dela.",
@@ -113,6 +113,7 @@ export const texts = {
     rate_limit: "São pedidos demais: espere um pouco e tente de novo.",
     unavailable: "O gateway não pode atender agora: tente de novo.",
     lists_unavailable: "Este gateway não tem listas: acompanhe uma execução pelo ID.",
+    redis: "O gateway perdeu o Redis: nenhum evento chega.",
     http: "O servidor respondeu com um erro: tente de novo.",
   },
   badCharacter: "O token ou a organização tem um caractere que nenhum token tem.",

@@ -124,7 +124,8 @@ export function find(id) {
 export function setStatus(id, status) {
   if (watched.has(id)) watched.set(id, status);
   const one = heard.find((other) => other.id === id);
-  if (one) one.status = status;
+  // It has not read its first event: the list knows more.
+  if (one && status !== "pending") one.status = status;
 }
 
 /** @param {string} id */

@@ -30,7 +30,6 @@ export async function beginTrials(subscription) {
   const { restarts } = await (await fetch("/dev/session")).json();
   for (const what of ["cut", ...restarts]) {
     const button = element("button", "", textOf(TEXTS.trials.buttons, what));
-    button.type = "button";
     button.addEventListener("click", () => begin(what));
     byId("trial-buttons").append(button);
   }

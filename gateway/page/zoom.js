@@ -95,7 +95,6 @@ export function beginZoom(draw) {
   redraw = draw;
   for (const [name, text] of Object.entries(TEXTS.zoom)) {
     const button = element("button", "", SIGNS[name] ?? text);
-    button.type = "button";
     if (SIGNS[name]) button.setAttribute("aria-label", text);
     button.addEventListener("click", () => press(name));
     buttons[name] = button;

@@ -182,3 +182,25 @@ async def test_long_names_and_times(start_viewer: StartViewer, tab: Tab, redis: 
         assert "1 min 15 s" in labels or "1 min 30 s" in labels
         assert not [one for one in labels if "." in one]
         await kept(page, "long-names")
+
+
+async def test_nothing_in_a_row_of_the_list_is_cut(
+    start_viewer: StartViewer, tab: Tab, redis: Redis
+) -> None:
+    """Status, steps, duration and id of a run are readable, also where they are long, in the
+    row of the chosen run too."""
+    principal = await start_viewer(pace=None)
+    await register(redis, "my-run", "dev-org", workflow_id="customers")
+    for number in range(120):
+        await publish(redis, "step:completed", node_id=f"n{number}")
+    await publish(redis, "execution:completed", execution_time_ms=42_520_000)
+    async with shown(tab, principal.url) as page:
+        facts = page.locator("#list .facts > :last-child")
+        cut = "one => one.scrollWidth > one.clientWidth"
+        for width in (360, 1280):
+            await page.set_viewport_size({"width": width, "height": 860})
+            await expect(facts).to_have_text("completed · 120 steps · 11 h 48 min")
+            assert not await facts.evaluate(cut)
+            await expect(page.locator("#list code")).to_have_text("my-run")
+        text = "running · 67 steps · 1 watching"
+        assert not await facts.evaluate(f"one => (one.textContent = '{text}', ({cut})(one))")

@@ -97,8 +97,9 @@ async def tab(window: BrowserContext) -> AsyncIterator[Tab]:
 
 
 def words(text: str) -> set[str]:
-    # Types of events, ids and commands are the same in each language.
-    text = re.sub(r"\S+:\S+|my-run|sse-gateway token", " ", text.lower())
+    # Types of events, ids, commands and units are the same in each language.
+    same = r"\S+:\S+|my-run|sse-gateway token|\d (?:d|h|min|s|ms)\b"
+    text = re.sub(same, " ", text.lower())
     return set(re.findall(r"[^\W\d_]+", text))
 
 

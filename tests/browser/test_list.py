@@ -3,13 +3,15 @@
 import re
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from playwright.async_api import Page, expect
 
 from gateway.access.tokens import issue
 from gateway.publisher import Publisher
 from tests.browser.dev_page import kept, shown
+from tests.browser.page.test_timeline import load_axe
 from tests.browser.tab import Tab
 from tests.browser.test_dev_page import found_by_axe
 from tests.browser.test_first_minute import SMALLEST_TARGET, TARGETS
@@ -144,3 +146,22 @@ async def test_a_sign_in_that_is_refused_says_why_and_a_token_for_some_runs_list
         await sign_in(page, more={"executions": ["run-2"]})
         await expect(rows).to_contain_text(["onboarding"])
         await expect(rows).to_have_count(1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_the_first_page_of_serve_is_accessible(
+    start_gateway: StartGateway, tab: Tab, is_on: bool, scheme: Literal["light", "dark"]
+) -> None:
+    """axe finds nothing in the sign-in, after a refusal too, and where the page is switched off."""
+    gateway = await start_gateway(ownership="token", page=is_on)
+    await tab.page.emulate_media(color_scheme=scheme)
+    async with shown(tab, gateway.url, expected_errors="status of 40[134]") as page:
+        await load_axe(page)
+        assert await found_by_axe(page) == []
+        if is_on:
+            await page.fill("#token", "none")
+            await page.fill("#organization", "acme")
+            await page.click("#sign-in button")
+            await expect(page.locator("#sign-in-problem")).not_to_be_empty()
+            assert await found_by_axe(page) == []

@@ -3,7 +3,7 @@ failover or a restart of Redis, and when history has expired. The pictures stay 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from playwright.async_api import BrowserContext, Route, expect
@@ -17,6 +17,7 @@ from tests.browser.tab import Tab
 from tests.conftest import StartGateway
 from tests.delivery.backends import ReplicatedRedis, SingleRedis
 from tests.harness.http_proxy import proxy_before
+from tests.harness.redis_process import RedisProcess
 from tests.tools.dev.conftest import StartViewer
 
 Backend = SingleRedis | ReplicatedRedis
@@ -135,3 +136,23 @@ async def test_a_run_whose_history_has_expired(
         await expect(page.locator("#lasted")).to_have_text("1 min 30 s")
         await expect(page.locator("#no-steps")).to_have_text("None of its steps are kept.")
         await kept(page, "expired")
+
+
+async def test_redis_away(
+    redis_process: Callable[..., RedisProcess], start_viewer: StartViewer, tab: Tab
+) -> None:
+    """Where the gateway has lost Redis, the page says so instead of *live*, also of its list; and
+    it is live again by itself."""
+    process = redis_process()
+    principal = await start_viewer(pace=None, redis_url=process.url)
+    async with shown(tab, principal.url, expected_errors="status of 50") as page:
+        await watch(page, "run-1")
+        words = page.locator("#connection-words")
+        await expect(words).to_have_text("live")
+        process.kill()
+        await expect(words).to_have_text("The gateway has lost Redis: no event can arrive.")
+        await expect(page.locator("#list-state")).to_contain_text("has lost Redis")
+        await kept(page, "redis-away")
+        process.start()
+        await expect(words).to_have_text("live", timeout=15_000)
+        await expect(page.locator("#list-state")).to_have_text("")

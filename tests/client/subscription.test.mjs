@@ -131,6 +131,28 @@ test("a stream with only heartbeats is kept", async () => {
   assert.deepEqual(statuses, ["live", "completed"]);
 });
 
+test("a stream whose gateway has lost Redis is not live, until a heartbeat or an event says else", async () => {
+  const lost = frame("heartbeat", { redis: "disconnected" });
+  for (const back of [frame("heartbeat", {}), happened("5-1")]) {
+    const server = await serve({
+      stream: async (request, response) => {
+        response.begin(connected() + lost);
+        await eventually(() => subscription.connection === "reconnecting");
+        const { code, retryable } = subscription.error;
+        assert.deepEqual([code, retryable], ["redis", true]);
+        response.write(back);
+        await eventually(() => subscription.connection === "live");
+        assert.equal(subscription.error, null);
+        response.end(END);
+      },
+    });
+    const { subscription } = follow(server.baseUrl);
+    await subscription.finished;
+    assert.equal(subscription.status, "completed");
+    assert.equal(server.asked.streams.length, 1);
+  }
+});
+
 test("a stream is kept whose heartbeat came while the page was busy", async () => {
   const server = await serve({
     stream: async (request, response, number) => {

@@ -8,7 +8,7 @@ import { endingStatus } from "../../gateway/client/ending.js";
 import { refusalOf } from "../../gateway/client/errors.js";
 import { legacyEvents, legacyState } from "../../gateway/client/legacy.js";
 import { RunState } from "../../gateway/client/run_state.js";
-import { clock, lasted, moment, shown } from "../../gateway/page/dom.js";
+import { ageSince, clock, lasted, moment, shown } from "../../gateway/page/dom.js";
 
 const deep = (depth) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 const VALUES = [
@@ -108,6 +108,36 @@ for (const value of VALUES) {
     if (isJson) assert.equal(text, JSON.stringify(parsed));
     assert.equal(typeof clock(moment(parsed)), "string");
     assert.equal(typeof lasted(moment(parsed)), "string");
+  });
+}
+
+const [SECOND, MINUTE, HOUR, DAY] = [1000, 60_000, 3_600_000, 86_400_000];
+for (const [milliseconds, text] of [
+  [0, "0 ms"],
+  [99.7, "100 ms"],
+  [SECOND * 1.24, "1.2 s"],
+  [SECOND * 59.94, "59.9 s"],
+  [SECOND * 59.97, "1 min"],
+  [SECOND * 119.9, "1 min 59 s"],
+  [SECOND * 6515.4, "1 h 48 min"],
+  [HOUR, "1 h"],
+  [HOUR - 1, "59 min 59 s"],
+  [HOUR + MINUTE / 2, "1 h"],
+  [2 * DAY + 5 * HOUR + MINUTE, "2 d 5 h"],
+]) {
+  test(`a duration is shown in its two largest units: ${text}`, () => {
+    assert.equal(lasted(milliseconds), text);
+  });
+}
+
+for (const [milliseconds, text] of [
+  [-HOUR, "1 s"],
+  [5 * SECOND, "5 s"],
+  [HOUR - SECOND, "59 min"],
+  [DAY + HOUR, "1 d"],
+]) {
+  test(`an age is shown in its largest unit: ${text}`, () => {
+    assert.equal(ageSince(Date.now() - milliseconds), text);
   });
 }
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import orjson
 import pytest
 
 from gateway.bus.probe import Probe, wrong_server
@@ -10,6 +11,7 @@ from gateway.errors import ConfigurationError
 from gateway.server import serve
 from tests.conftest import MakeSettings, RunningGateway, StartGateway
 from tests.harness.redis_process import RedisProcess
+from tests.harness.sse import SseReader
 from tests.operations.exposition import families
 from tests.support import cancel_task, eventually, free_port, producer_message
 
@@ -26,6 +28,15 @@ async def becomes(gateway: RunningGateway, status: str, why: str = "") -> dict[s
         return document if shown else None
 
     document: dict[str, str] = await eventually(shows, WITHIN)
+    return document
+
+
+async def heartbeat(reader: SseReader) -> dict[str, str]:
+    """What the next frame says, which is a heartbeat."""
+    seen = await reader.next(timeout=2)
+    assert seen is not None
+    assert seen.event == "heartbeat"
+    document: dict[str, str] = orjson.loads(seen.data)
     return document
 
 
@@ -94,23 +105,22 @@ async def test_streams_outlive_redis(
     start_gateway: StartGateway, redis_process: StartRedis
 ) -> None:
     """Under Redis stopped, killed and restarted, open streams stay open and keep their heartbeat,
-    and deliver again what is published after."""
+    which says that Redis is away, and deliver again what is published after."""
     process = redis_process()
     gateway = await start_gateway(ownership="token", redis_url=process.url, heartbeat_seconds=0.3)
     reader = await gateway.open("run-1")
     for end in (process.stop, process.kill):
         end()
         await becomes(gateway, "unhealthy")
-        for _ in range(3):
-            seen = await reader.next(timeout=2)
-            assert seen is not None
-            assert seen.event == "heartbeat"
+        beats = [await heartbeat(reader) for _ in range(3)]
+        assert beats[-1].get("redis") == "disconnected"
         process.start()
         await becomes(gateway, "healthy")
         process.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
         # This Redis keeps nothing over a restart: the reader learns that its history is gone.
         while (seen := await reader.next()) is not None and seen.event != "step:started":
             assert seen.event in ("heartbeat", "stream:reset")
+        assert (await heartbeat(reader)).keys() == {"timestamp"}
     assert gateway.components.metrics.feed_connections == 3
 
 

@@ -93,6 +93,34 @@ async def test_counts_outlive_the_events_that_they_are_of(
     assert tab.shown["run-1"]["duration_ms"] is not None
 
 
+async def test_a_run_of_many_steps_is_in_a_list_what_its_document_says(
+    start_gateway: StartGateway, redis: Redis, redis_url: str
+) -> None:
+    """Of more steps than a list remembers: whether it runs, waits or has ended, and how."""
+    client = ListClient(await start_gateway())
+
+    async def shows(status: str, steps: int) -> dict[str, Any]:
+        async def shown() -> dict[str, Any] | None:
+            [one] = (await client.page())["executions"]
+            return one if (one["status"], one["steps_completed"]) == (status, steps) else None
+
+        found: dict[str, Any] = await eventually(shown)
+        return found
+
+    end = {"execution_time_ms": 7, "error_message": "it broke"}
+    async with Publisher(redis_url) as publisher:
+        await publisher.register("run-1", "acme")
+        for number in range(100):
+            await publisher.publish("run-1", "step:completed", {"node_id": f"n{number}"})
+        await shows("running", 100)
+        await publisher.publish("run-1", "execution:paused", {"reason": "approval"})
+        await shows("paused", 100)
+        await publisher.publish("run-1", "execution:failed", end)
+        shown = await shows("failed", 100)
+    assert (shown["duration_ms"], shown["error_message"]) == (7, "it broke")
+    assert shown["completed_at"] is not None
+
+
 async def test_counts_go_on_through_a_failover_of_a_trimmed_history(
     start_gateway: StartGateway, redis: Redis, redis_url: str
 ) -> None:

@@ -34,7 +34,7 @@ _UNSEEN = (
     (r" ?/?>", ">"),
     (rf" ?(</?(?:{_BLOCKS})\b[^>]*>) ?", r"\1"),
     (r"</(dt|dd|option)>", ""),
-    (r'="([\w-]+)"', r"=\1"),
+    (r'="([\w./#:+-]*\w)"', r"=\1"),
 )
 _FORMS = (
     # What a gateway serves.
@@ -58,7 +58,11 @@ def bundle_page(directory: Path) -> None:
     for name in ("page", "front", *_LANGUAGES):
         external = [f"--external:{other}" for other in others]
         _write(directory, PAGE / f"{name}.js", "--format=esm", *external)
-    _made(directory, PAGE / "page.css", PAGE / "run.css")
+    for style in ("page.css", "run.css"):
+        _made(directory, PAGE / style)
+        made = (directory / style).read_text(encoding="utf-8")
+        # esbuild leaves a space before the value of a variable.
+        (directory / style).write_text(re.sub(r"(--[\w-]+): ", r"\1:", made), encoding="utf-8")
     document = (PAGE / "index.html").read_text(encoding="utf-8")
     document = re.sub(r"<!--.*?-->", "", document, flags=re.DOTALL)
     for found, less in _UNSEEN:

@@ -60,21 +60,25 @@ async def _runs(directory: Path, browser: Browser, redis_url: str, pace: float) 
     async with running(Program(*COMMAND, "dev", *options, environment=given)) as dev:
         await dev.says("Ctrl-C")
         url = f"http://127.0.0.1:{port}"
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_terminal(directory / "tail.svg", url, given, pace))
-            for scheme in COLOUR_SCHEMES:
-                group.create_task(_page(directory / f"page-{scheme}.png", browser, url, scheme))
+        await _terminal(directory / "tail.svg", url, given, pace)
+        # One after the other: a page says how fast events arrive.
+        for scheme in COLOUR_SCHEMES:
+            await _page(directory / f"page-{scheme}.png", browser, url, scheme)
 
 
 async def _page(file: Path, browser: Browser, url: str, scheme: str) -> None:
-    """The page, some steps into the run that it follows or, if it follows none, into the first."""
+    """The page, some steps into a run that it has started: it has seen all of it live."""
     page = await _tab(browser, scheme, height=760)
     await page.goto(url)
-    await page.locator("#list > *").first.wait_for()
-    if not await page.locator("#run").is_visible():
-        await page.locator("#list :is(button, a)").first.click()
+    # Loaded and at rest: what arrives meanwhile would wait for it.
+    await page.locator("#timeline > *").first.wait_for()
+    before = await page.locator("#chosen-id").inner_text()
+    await page.locator("#start button").click()
+    await page.locator("#chosen-id", has_not_text=before).wait_for()
     await page.locator("#timeline > *").nth(_STEPS_SHOWN - 1).wait_for()
+    await page.locator("#latency-note", has_text="p99").wait_for()
     await page.screenshot(path=file)
+    await page.close()
 
 
 async def _report(file: Path, browser: Browser, load: tuple[str, ...]) -> None:

@@ -21,6 +21,8 @@ from gateway.tools.tail.stream import Ended, Waiting
 _MARKS = {"success": ("✓", "green"), "error": ("✗", "red"), "interrupted": ("■", "yellow")}
 _OTHER_LINES = 6
 """Lines beside the steps, at most."""
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+"""With the seconds in each."""
 STATUS_COLOURS = {"completed": "green", "failed": "red", "canceled": "yellow"}
 
 
@@ -170,8 +172,14 @@ def since(started_at: str | None) -> float | None:
 
 
 def duration(milliseconds: float | None) -> str:
-    """For people; empty where it is not known."""
+    """For people, in its two largest units; empty where it is not known."""
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = max(60, int(seconds))
+    first = next(at for at, (size, _) in enumerate(_UNITS) if whole >= size)
+    (large, unit), (small, rest) = _UNITS[first : first + 2]
+    count = whole % large // small
+    return f"{whole // large:,} {unit}" + (f" {count} {rest}" if count else "")

@@ -1,6 +1,7 @@
 """`sse-gateway dev` as a user starts it, with its lines really pasted into a shell."""
 
 import resource
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,6 @@ import aiohttp
 import jwt
 import pytest
 from click.testing import CliRunner
-from redis.asyncio import Redis
 
 from gateway.access.tokens import issue
 from gateway.cli.dev import dev
@@ -30,6 +30,7 @@ async def test_pasted_lines() -> None:
     appear there, and so does a producer at its REDIS_URL; Ctrl-C then ends all of it within 5 s,
     in silence and with nothing left."""
     require("curl")
+    require("redis-cli")
     began = time.monotonic()
     # A narrow terminal must not break the lines, nor REDIS_URL let events into another Redis.
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
@@ -59,8 +60,12 @@ async def test_pasted_lines() -> None:
         publish = await pasted(started.found(r"^ *(REDIS_URL=.* publish .*)$"))
         assert b"Published step:started in demo as" in (await publish.communicate())[0]
         await until("hello", lines)
-        async with Redis.from_url(started.redis_url) as producer:
-            await producer.publish("execution:demo", producer_message("step:mine"))
+        # As README does it.
+        message = shlex.quote(producer_message("step:mine").decode())
+        redis_cli = await pasted(
+            f"redis-cli -u {started.redis_url} PUBLISH execution:demo {message}"
+        )
+        assert int((await redis_cli.communicate())[0]) > 0
         await until("event: step:mine", lines)
         # Only the engine counts the steps.
         await until('"position"', lines)

@@ -12,18 +12,31 @@ from gateway.bus.forget import forget
 from gateway.publisher import Publisher
 from gateway.tools.tail.follow import Follower, Happened
 from gateway.tools.tail.stream import Ended, Lost
-from gateway.tools.tail.view import View
+from gateway.tools.tail.view import View, duration
 from tests.conftest import StartGateway
 from tests.events.folding import RUNS, terminal_types_of
 from tests.http.histories import Producer
 from tests.support import SECRET
 
+DURATIONS = {
+    1240: "1.2 s",
+    59_970: "1 min",
+    119_900: "1 min 59 s",
+    3_600_000: "1 h",
+    6_515_400: "1 h 48 min",
+    190_860_000: "2 d 5 h",
+}
+"""By milliseconds."""
 ENDED = ("completed", "failed", "canceled", "ended")
 
 
 def headers() -> dict[str, str]:
     token = issue(SECRET, organization_id="acme")
     return {"Authorization": f"Bearer {token}", "X-Organization-ID": "acme"}
+
+
+def test_durations_in_their_two_largest_units() -> None:
+    assert {one: duration(one) for one in DURATIONS} == DURATIONS
 
 
 async def shown(url: str, execution_id: str) -> list[str]:
