@@ -60,6 +60,34 @@ async def test_an_end_moves_a_run_to_the_top_while_somebody_looks(
     await tab.until(lambda _: tab.ids == ["run-1", "run-2"])
 
 
+async def test_an_execution_is_updated_four_times_a_second_whatever_others_do(
+    start_gateway: StartGateway, redis: Redis, redis_url: str
+) -> None:
+    """Beside it others end, which is shown at once, and tabs open the list."""
+    client = ListClient(await start_gateway())
+    ends = [f"run-{number}" for number in range(20)]
+    for execution_id in ("busy", *ends):
+        await register(redis, execution_id, "acme")
+    tab = await client.stream()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with Publisher(redis_url, publish_to="both") as publisher:
+        for execution_id in ends:
+            await publisher.publish("busy", "step:started", {"node_id": execution_id})
+            await publisher.publish(execution_id, "execution:completed", {})
+            await client.stream()
+            await publisher.publish("busy", "step:completed", {"node_id": execution_id})
+        await publisher.publish("busy", "execution:completed", {})
+        took = loop.time() - began
+        updates = 0
+        while tab.shown.get("busy", {}).get("status") != "completed":
+            kind = await tab.read()
+            updates += kind == "execution:updated" and tab.last == "busy"
+    assert tab.shown["busy"]["steps_completed"] == len(ends)
+    # The first one and the last one are shown at once.
+    assert updates <= 4 * took + 4, (updates, took)
+
+
 async def test_a_list_is_a_stream_like_any_other(
     start_gateway: StartGateway, redis: Redis, redis_url: str
 ) -> None:
