@@ -50,8 +50,8 @@ NAIVE = {
 async def test_the_documented_proxy_passes_streams_on(
     name: str, tmp_path: Path, start_gateway: StartGateway, make_settings: MakeSettings
 ) -> None:
-    """`check` finds nothing wrong, with TLS and HTTP/2, what is not the gateway's is 404, and no
-    log has the token of a query, with the gateway there or not."""
+    """`check` finds nothing wrong, with TLS and HTTP/2. Runs and lists are passed on too, what is
+    not the gateway's is 404, and no log has the token of a query, with the gateway there or not."""
     gateway = await start_gateway(**SETTINGS)
     token = issue(SECRET, organization_id="acme")
     query = f"?Authorization=Bearer%20{token}&organization_id=acme"
@@ -61,9 +61,15 @@ async def test_the_documented_proxy_passes_streams_on(
         get = gateway.session.get
         async with get(f"{proxy.url}/other{query}", ssl=False) as response:
             assert response.status == 404
-        path = f"{proxy.url}/api/v1/sse/executions/x/stream{query}"
-        async with get(path, ssl=False) as response:
-            assert response.status == 404
+        for path in (
+            "sse/executions/x/stream",
+            "sse/organizations/globex/executions/stream",
+            "organizations/globex/executions",
+            "workflows/-/runs/x",
+        ):
+            async with get(f"{proxy.url}/api/v1/{path}{query}", ssl=False) as response:
+                # An answer of the gateway's own.
+                assert "error" in await response.json(), path
     assert "eyJ" not in proxy.logged()
     nobody = f"http://127.0.0.1:{free_port()}"
     async with other_proxy(name, tmp_path, nobody) as proxy:
