@@ -1,7 +1,7 @@
 """Answers polls and streams of lists from the one list that each organization has.
 
-An event's subscriber (`gateway.lists.fold`) marks the summary as changed; every 250 ms, and at once
-at an end, each window writes to its streams what has changed.
+An event's subscriber (`gateway.lists.fold`) marks the summary as changed; every 250 ms each
+window writes to its streams what has changed, and at once what has ended.
 """
 
 import asyncio
