@@ -110,7 +110,11 @@ async def test_reload(systemd: RealSystemd, port: int) -> None:
 
     for path, text, said in (
         ("gateway.toml", SETTINGS + 'log_level = "lowd"\n', "GATEWAY_LOG_LEVEL: "),
-        ("credentials/jwt_secret", f"{new}\nshort\n", "GATEWAY_JWT_SECRET: the secret is shorter"),
+        (
+            "credentials/jwt_secret",
+            f"{new}\nshort\n",
+            "GATEWAY_JWT_SECRET: secret 2 of 2 is shorter",
+        ),
     ):
         systemd.write(path, text, mode="644")
         done = await asyncio.to_thread(systemd.run, "systemctl", "reload", SERVICE)
