@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.errors import CannotListen
+from gateway.errors import CannotListen, ConfigurationError
 from gateway.settings import Settings, variable
 from gateway.systemd import inherited_sockets
 
@@ -20,6 +20,12 @@ _ADMIN = "admin"
 
 _ADMIN_HOST = "127.0.0.1"
 """Only this machine may see who watches what; a proxy may let others in."""
+
+_WITH_ADMIN_HOST = (_ADMIN_HOST, "localhost", "0.0.0.0", "::")  # noqa: S104 - only compared
+"""Hosts that include it."""
+
+Address = Path | tuple[str, int]
+"""A unix socket, or a host and a port."""
 
 
 class Listeners(NamedTuple):
@@ -44,9 +50,10 @@ def listen(settings: Settings) -> Listeners:
 
     Raises:
         CannotListen: an address is taken or not allowed.
+        ConfigurationError: readers and operators have the same address.
     """
     if settings.is_recorder:
-        return Listeners(None, _listen_admin(settings), is_inherited=False)
+        return Listeners(None, _listen_admin(settings, None), is_inherited=False)
     inherited = inherited_sockets()
     mains = [sock for name, sock in inherited if name != _ADMIN]
     admins = [sock for name, sock in inherited if name == _ADMIN]
@@ -61,21 +68,47 @@ def listen(settings: Settings) -> Listeners:
     try:
         # Accepted connections inherit these.
         set_options(main, settings)
-        admin = admins[0] if admins else _listen_admin(settings)
+        admin = admins[0] if admins else _listen_admin(settings, main)
     except BaseException:
         main.close()
         raise
     return Listeners(main, admin, bool(mains))
 
 
-def _listen_admin(settings: Settings) -> socket.socket | None:
+def admin_address(settings: Settings) -> Address | None:
+    """Where the gateway is to listen for operators, if it is."""
     if settings.admin_unix_socket is None and settings.admin_port is None:
         return None
-    where = settings.admin_unix_socket or (_ADMIN_HOST, settings.admin_port or 0)
-    return _listen(where, "admin_port", "admin_unix_socket")
+    return settings.admin_unix_socket or (_ADMIN_HOST, settings.admin_port or 0)
 
 
-def _listen(where: Path | tuple[str, int], *fields: str) -> socket.socket:
+def same_address(main: Address, settings: Settings) -> str | None:
+    """What is wrong with the settings if operators have no address beside *main*, as a sentence."""
+    admin = admin_address(settings)
+    if isinstance(admin, tuple) and isinstance(main, tuple):
+        is_same = main[0] in _WITH_ADMIN_HOST and main[1] == admin[1] != 0
+        field, shown = "admin_port", str(admin[1])
+    else:
+        is_same = main == admin
+        field, shown = "admin_unix_socket", str(admin)
+    if not is_same:
+        return None
+    return f"{variable(field)}: {shown} is where readers connect: give operators another address."
+
+
+def _listen_admin(settings: Settings, main: socket.socket | None) -> socket.socket | None:
+    if main is not None and (mistake := same_address(_address_of(main), settings)):
+        raise ConfigurationError([mistake])
+    where = admin_address(settings)
+    return None if where is None else _listen(where, "admin_port", "admin_unix_socket")
+
+
+def _address_of(listener: socket.socket) -> Address:
+    name = listener.getsockname()
+    return Path(name) if listener.family == socket.AF_UNIX else (name[0], name[1])
+
+
+def _listen(where: Address, *fields: str) -> socket.socket:
     """*fields*: the settings with which to choose another address."""
     shown = where if isinstance(where, Path) else f"{where[0]}:{where[1]}"
     try:

@@ -62,6 +62,10 @@ class Activity:
         """Whether anything is to be noted, now or in a second."""
         return bool(self._due)
 
+    def __contains__(self, execution_id: str) -> bool:
+        """Whether something is to be noted of it."""
+        return execution_id in self._due
+
     @property
     def is_urgent(self) -> bool:
         """Whether something is to be noted at once."""

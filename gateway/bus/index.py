@@ -72,6 +72,8 @@ class Index:
         self._prefix = channel_prefix
         self._most = most
         self._registered: dict[str, list[Note]] = {}
+        self._under_way: set[str] = set()
+        """Executions of which an event is being noted."""
         self.heard_since_ms = 0
         """Since when all events were heard, by the clock of Redis; 0 before the first one."""
         self._log = RateLimitedLog(60.0)
@@ -103,10 +105,14 @@ class Index:
     # What lists find out.
 
     async def write(self, notes: Mapping[str, Sequence[Note]]) -> None:
-        """Note, by organization, what histories say: corrections and removals. Best effort."""
+        """Note, by organization, what histories say: corrections and removals. Best effort.
+
+        Nothing is corrected whose event is still to be noted: that would not move it any more.
+        """
         for organization_id, some in notes.items():
+            some = [one for one in some if one.kind != "is" or not self._is_due(one.execution_id)]
             for begin in range(0, len(some), AT_ONCE):
-                await self._write([(organization_id, list(some[begin : begin + AT_ONCE]))])
+                await self._write([(organization_id, some[begin : begin + AT_ONCE])])
 
     async def read(self, organization_id: str, since_ms: int = 0, offset: int = 0) -> IndexPage:
         """A page of the executions that were active since then, after the first *offset*.
@@ -135,11 +141,19 @@ class Index:
             rest = {one: notes[AT_ONCE:] for one, notes in self._registered.items()}
             self._registered = {one: notes for one, notes in rest.items() if notes}
             due, is_more = self._activity.collect(now)
-            if not await self._write([*registered, *due.items()]):
-                return
+            self._under_way = {note.execution_id for notes in due.values() for note in notes}
+            try:
+                if not await self._write([*registered, *due.items()]):
+                    return
+            finally:
+                self._under_way = set()
             if not (is_more or self._activity.is_urgent or self._registered):
                 return
             await asyncio.sleep(PAUSE)
+
+    def _is_due(self, execution_id: str) -> bool:
+        """Whether an event of it is still to be noted, or was not noted for certain."""
+        return execution_id in self._activity or execution_id in self._under_way
 
     async def _learn(self, now: float) -> bool:
         """Ask whose executions are, of which that is not known, or not for certain any more. False

@@ -119,8 +119,8 @@ class Publishing:
 
     async def register(
         self, execution_id: str, organization_id: str, workflow_id: str | None
-    ) -> bool:
-        """Register an execution; False if it was registered like this before.
+    ) -> tuple[bool, str | None]:
+        """Register an execution; whether it was not registered before, and its workflow.
 
         Raises:
             RegistrationRefused: an id is not valid.
@@ -131,6 +131,10 @@ class Publishing:
             await self._server.make_sure()
             script = registration.call(self.limits, in_cluster=isinstance(self.redis, Cluster))
             answer: bytes = await self.trips.run(script, changes=True)
+            if workflow_id is None:
+                # Another call may have said it.
+                [known] = await self.trips.ask_meta(execution_id, "workflow_id")
+                workflow_id = known.decode(errors="replace") if known is not None else None
         except REDIS_ERRORS as error:
             self._server.failed()
             raise Unavailable(
@@ -148,7 +152,7 @@ class Publishing:
         if answer == b"forgotten":
             raise _refusal(answer, [])
         self.on_registered(registration)
-        return answer == b"registered"
+        return answer == b"registered", workflow_id
 
     async def look(self, execution_id: str) -> None:
         """Ask Redis about an execution, so that a refusal takes as long as another one."""

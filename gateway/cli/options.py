@@ -134,6 +134,14 @@ def _of_gateway(name: str) -> str:
     return raw(name) or str(Settings.model_fields[name].default)
 
 
+def gateway_url() -> str:
+    """Where the gateway listens on this machine, by its settings."""
+    host = _of_gateway("host")
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - only compared
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{_of_gateway('port')}"
+
+
 class GatewayUrl(click.ParamType[str]):
     """Where a gateway is, without a slash at its end."""
 

@@ -12,6 +12,7 @@ from gateway.cli.options import (
     GatewayUrl,
     Name,
     claim_option,
+    gateway_url,
     secret_option,
     token_option,
     trial_token,
@@ -40,9 +41,9 @@ U = TypeVar("U")
 @click.option(
     "--url",
     type=GatewayUrl(),
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="Where the gateway is.",
+    default=gateway_url,
+    show_default="http://127.0.0.1:8080",
+    help="Where the gateway is; by default where its settings say.",
 )
 @click.option(
     "--organization",

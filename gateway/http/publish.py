@@ -124,7 +124,7 @@ class PublishHandler:
         await self._admit(principal, 1)
         organization_id = principal.organization_id
         try:
-            is_new = await self.publishing.register(
+            is_new, workflow_id = await self.publishing.register(
                 principal.execution_id, organization_id, workflow_id
             )
         except RegistrationRefused as refused:

@@ -26,6 +26,9 @@ in the header or in the query; nginx by default passes on no more either."""
 MAX_HEADERS = 64
 """Most headers of a request: browsers send some 20, and proxies add a few."""
 
+_TOO_MANY_HEADERS = "Too many headers received"
+"""How aiohttp tells this from what is no HTTP: the error has no class of its own."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Most bytes of a request before its body, about: nginx passes on half of it."""
 
@@ -106,7 +109,7 @@ class Fault(Enum):
     TOO_LONG = (
         "431 Request Header Fields Too Large",
         "headers_too_large",
-        "A header exceeds 8 KiB, or all of them 64 KiB: shorten them.",
+        "There are more than 64 headers, or one exceeds 8 KiB, or all of them 64 KiB: send less.",
     )
     # RFC 9110, section 15.5.15.
     URI_TOO_LONG = (
@@ -200,8 +203,9 @@ class Screen:
             messages, upgraded, tail = self._parser.feed_data(piece)
         except LineTooLong:
             return Parsed(0, 0, Fault.URI_TOO_LONG if self._in_first_line else Fault.TOO_LONG)
-        except HttpProcessingError:
-            return Parsed(0, 0, Fault.MALFORMED)
+        except HttpProcessingError as error:
+            is_long = error.message == _TOO_MANY_HEADERS
+            return Parsed(0, 0, Fault.TOO_LONG if is_long else Fault.MALFORMED)
         if any(message.path.partition("?")[0].count("/") > MAX_SLASHES for message, _ in messages):
             return Parsed(0, 0, Fault.NO_ROUTE)
         if messages:

@@ -63,6 +63,8 @@ class Listing:
         self.windows: dict[object, Window] = {}
         self._touched: set[str] = set()
         self._updated: set[str] = set()
+        self.urgent: set[str] = set()
+        """Executions whose updates are to be shown before the next regular tick."""
         self._notes: dict[str, Note] = {}
         """What histories say, for the index."""
         self._version = ""
@@ -70,8 +72,7 @@ class Listing:
         self._noted: dict[str, Entry] = {}
         """What came while the index is read."""
         self.suspects = Suspects(terminal_types, hears_all=hears_all)
-        self.is_loaded = False
-        self.must_compare = False
+        self.is_loaded = self.must_compare = False
         self.asked_at = self.compared_at = asyncio.get_running_loop().time()
 
     # The index.
@@ -84,8 +85,7 @@ class Listing:
         """
         self._noted.clear()
         first = page = await self._index.read(self.organization_id)
-        found = dict(first.entries)
-        read = PAGE
+        found, read = dict(first.entries), PAGE
         while page.entries and read < page.total:
             page = await self._index.read(self.organization_id, offset=read)
             found.update(page.entries)
@@ -124,10 +124,8 @@ class Listing:
             self._touched.add(execution_id)
 
     def _correct(self, execution_id: str, fold: Fold, status: str) -> None:
-        position = fold.run.position if fold.run is not None else None
-        self._notes[execution_id] = Note(
-            "is", execution_id, str(position) if position is not None else "0-0", status
-        )
+        position = (fold.run and fold.run.position) or "0-0"
+        self._notes[execution_id] = Note("is", execution_id, str(position), status)
 
     def remove(self, execution_id: str, *, from_index: bool = False) -> None:
         """It is not this organization's, or not there."""
@@ -265,15 +263,17 @@ class Listing:
 
     # Regularly.
 
-    def tick(self, *, looks_who_watches: bool) -> int:
-        """Give the windows what has changed; returns to how many streams how much was sent."""
+    def tick(self, *, looks_who_watches: bool = False, is_regular: bool = True) -> int:
+        """Give the windows what has changed; returns to how many streams how much was sent. Between
+        regular ticks, updates that are not urgent wait."""
         changed, self.folds.changed = self.folds.changed, set()
         for fold in changed:
             self.fold(fold)
         for execution_id in self.folds if looks_who_watches else list(self._touched):
             self.show(execution_id)
         touched, self._touched = self._touched, set()
-        updated, self._updated = self._updated, set()
+        updated = self._updated if is_regular else self._updated & self.urgent
+        self._updated, self.urgent = self._updated - updated, set()
         return sum(window.update(self, touched, updated) for window in self.windows.values())
 
     def let_go(self, now: float, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Answers polls and streams of lists from the one list that each organization has.
 
-An event's subscriber (`gateway.lists.fold`) marks the summary as changed; every 250 ms, and at once
-at an end, each window writes to its streams what has changed.
+An event's subscriber (`gateway.lists.fold`) marks the summary as changed; every 250 ms each
+window writes to its streams what has changed, and at once what has ended.
 """
 
 import asyncio
@@ -91,13 +91,15 @@ class Lists:
 
     def _changed(self, listing: Listing, fold: Fold, at_once: bool) -> None:
         listing.folds.changed.add(fold)
+        if at_once:
+            listing.urgent.add(fold.execution_id)
         if at_once and not self._is_tick_soon:
             self._is_tick_soon = True
             asyncio.get_running_loop().call_soon(self._tick_now)
 
     def _tick_now(self) -> None:
         self._is_tick_soon = False
-        self._ticker.start("lists", self.tick)
+        self._ticker.start("lists", partial(self.tick, is_regular=False))
 
     async def page(
         self, organization_id: str, asked: Filter, viewer: Viewer, limit: int, after: Place | None
@@ -171,12 +173,12 @@ class Lists:
 
     # Regularly.
 
-    def tick(self) -> Coroutine[Any, Any, None] | None:
+    def tick(self, *, is_regular: bool = True) -> Coroutine[Any, Any, None] | None:
         """Write what has changed."""
-        self._ticks += 1
+        self._ticks += is_regular
         notes = {}
         for listing in self.listings:
-            self._update(listing, looks_who_watches=self._ticks % 4 == 0)
+            self._update(listing, is_regular=is_regular)
             self._openings.add(listing)
             for window in listing.windows.values():
                 if window.must_ask:
@@ -185,8 +187,9 @@ class Lists:
                 notes[listing.organization_id] = found
         return self._index.write(notes) if notes else None
 
-    def _update(self, listing: Listing, *, looks_who_watches: bool = False) -> None:
-        self._metrics.list_updates += listing.tick(looks_who_watches=looks_who_watches)
+    def _update(self, listing: Listing, *, is_regular: bool = False) -> None:
+        looks = is_regular and self._ticks % 4 == 0
+        self._metrics.list_updates += listing.tick(looks_who_watches=looks, is_regular=is_regular)
 
     def compare(self) -> Coroutine[Any, Any, None] | None:
         """Look at what may have changed unheard, and let go of what nobody asks for."""

@@ -202,8 +202,11 @@ def split_secrets(text: str) -> tuple[str, ...]:
 
 def _check_lengths(secrets: SecretStr, algorithm: str) -> None:
     least = MIN_SECRET_BYTES[algorithm]
-    if any(len(one.encode()) < least for one in split_secrets(secrets.get_secret_value()) or ("",)):
-        raise ValueError(
-            f"the secret is shorter than {least} bytes, so {algorithm} can be broken (RFC 7518, "
-            f"section 3.2): make one with `openssl rand -hex {least}`"
-        )
+    given = split_secrets(secrets.get_secret_value()) or ("",)
+    for number, secret in enumerate(given, start=1):
+        if len(secret.encode()) < least:
+            which = "the secret" if len(given) == 1 else f"secret {number} of {len(given)}"
+            raise ValueError(
+                f"{which} is shorter than {least} bytes, so {algorithm} can be broken (RFC 7518, "
+                f"section 3.2): make one with `openssl rand -hex {least}`"
+            )

@@ -66,7 +66,8 @@ def test_a_single_secret_is_used_to_the_letter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secrets", "said"), [(SECRETS, "more than 8"), ([SECRETS[0], "short"], "shorter than 32")]
+    ("secrets", "said"),
+    [(SECRETS, "more than 8"), ([SECRETS[0], "short"], "secret 2 of 2 is shorter than 32")],
 )
 def test_secrets_are_few_and_long(secrets: list[str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=f"GATEWAY_JWT_SECRET: .*{said}") as caught:

@@ -10,7 +10,6 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus import health, subscription
-from gateway.retry import Backoff
 from tests.admin.support import frozen_reader
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.redis_process import RedisProcess
@@ -127,36 +126,42 @@ async def test_feed_after_an_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A batch that had to wait for Redis makes nobody take the feed for stuck in the moment in
-    which Redis answers again."""
-    monkeypatch.setattr(health, "STUCK_AFTER", 2.0)
-    # The subscription is back at once, and the feed a second later.
+    which Redis answers again, and the batch has not been tried again."""
     monkeypatch.setattr(subscription, "_PAUSES", (0.05, 0.05))
-    monkeypatch.setattr(Backoff, "next", lambda _: 1.0)
     redis = redis_process()
     gateway = await start_gateway(ownership="token", admin_port=0, redis_url=redis.url)
-    recorder = gateway.components.intake.recorder
+    components, loop = gateway.components, asyncio.get_running_loop()
+    recorder = components.intake.recorder
     assert recorder is not None
-    away = asyncio.Event()
-    record = recorder.record
+    may_try = asyncio.Event()
+    attempt = recorder._try
+    failures = 0
 
-    async def hold(*given: Any) -> AsyncIterator[Any]:
-        await away.wait()
-        async for settled in record(*given):
-            yield settled
+    async def held(*given: Any, **named: Any) -> bool | None:
+        nonlocal failures
+        await may_try.wait()
+        refuses_all = await attempt(*given, **named)
+        if refuses_all is None:
+            failures += 1
+            may_try.clear()
+        return refuses_all
 
-    monkeypatch.setattr(recorder, "record", hold)
+    monkeypatch.setattr(recorder, "_try", held)
     redis.command("PUBLISH", "execution:run-1", producer_message("step:started").decode())
-    await eventually(lambda: gateway.components.feed.busy_for)
+    await eventually(lambda: components.feed.busy_for)
     redis.kill()
-    away.set()
-    await asyncio.sleep(2.2)
+    may_try.set()
+    await eventually(lambda: failures)
     redis.start()
-
-    async def over() -> bool:
-        assert await ask(gateway, "/live") == (200, {"status": "live"})
-        return gateway.components.metrics.events_received == 1
-
-    await eventually(over)
+    await eventually(lambda: components.health._redis_answers)
+    now = loop.time()
+    with monkeypatch.context() as frozen:
+        frozen.setattr(loop, "time", lambda: now)
+        # The batch has waited for longer than this.
+        frozen.setattr(health, "STUCK_AFTER", now - recorder.found_away_at)
+        assert components.health.stuck() is None
+    may_try.set()
+    await eventually(lambda: components.metrics.events_received == 1)
 
 
 async def test_drain(start_gateway: StartGateway) -> None:

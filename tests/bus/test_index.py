@@ -1,5 +1,7 @@
 """What a gateway notes in the index of executions."""
 
+import pytest
+
 from gateway.bus.connection import create_redis
 from gateway.bus.index import Index
 from gateway.bus.registry import register
@@ -26,6 +28,7 @@ class Cut(TcpProxy):
         return not self.is_cut
 
 
+@pytest.mark.usefixtures("redis_url")
 async def test_what_could_not_be_noted_is_noted_when_redis_is_back(
     redis_server: RedisProcess,
 ) -> None:

@@ -252,21 +252,23 @@ async def test_commands_read_the_settings_of_the_gateway(
     start_gateway: StartGateway, redis_url: str, tmp_path: Path
 ) -> None:
     """Its file and the directory of its credentials: `token` and `tail` as `register` and `status`
-    do, so that nobody has to copy a secret into a command."""
+    do, so that nobody has to copy a secret or an address into a command."""
     asked = {"jwt_issuer": "us", "jwt_audience": "them", "organization_claim": "of.tenant"}
     gateway = await start_gateway(**asked, channel_prefix="run:")
     file = tmp_path / "gateway.toml"
     file.write_text("".join(f'{name} = "{value}"\n' for name, value in asked.items()))
     with file.open("a") as more:
-        more.write('channel_prefix = "run:"\n')
+        port = gateway.url.rpartition(":")[2]
+        more.write(f'channel_prefix = "run:"\nhost = "0.0.0.0"\nport = {port}\n')
     for name, content in (("jwt_secret", SECRET), ("redis_url", redis_url)):
         (tmp_path / name).write_text(content)
     places = {"GATEWAY_CONFIG": str(file), "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    places["GATEWAY_PORT"] = ""  # that of the file
     for words in (
         ("register", "run-1", "--organization", "acme"),
         ("publish", "run-1", "execution:completed"),
         ("status", "run-1"),
-        ("tail", "run-1", "--organization", "acme", "--url", gateway.url),
+        ("tail", "run-1", "--organization", "acme"),
     ):
         status, out, err = await run(*words, **places)
         assert status == 0, (words, out, err)

@@ -40,7 +40,7 @@ UNPARSABLE = {
     "target": (f"GET http://[{SECRETIVE} HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "long target": (f"GET {HEALTH}?{SECRETIVE * 400} HTTP/1.1\r\nHost: x\r\n\r\n", 414),
     "long header": (f"{GET}X: {SECRETIVE * 400}\r\n\r\n", 431),
-    "many headers": (GET + "".join(f"X{n}: {SECRETIVE}\r\n" for n in range(70)) + "\r\n", 400),
+    "many headers": (GET + "".join(f"X{n}: {SECRETIVE}\r\n" for n in range(70)) + "\r\n", 431),
     "expectation": (f"{GET}Expect: {SECRETIVE}\r\n\r\n", 417),
 }
 

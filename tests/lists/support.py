@@ -56,6 +56,8 @@ class ListTab:
         self.reader = reader
         self.shown: dict[str, dict[str, Any]] = {}
         self.kinds: list[str] = []
+        self.last = ""
+        """The execution of the last frame."""
         self.seen: set[str] = set()
 
     async def read(self) -> str:
@@ -64,6 +66,7 @@ class ListTab:
         assert frame is not None, "the stream has ended"
         kind, data = frame.event, frame.json()
         self.kinds.append(kind)
+        self.last = data.get("execution_id", "")
         if kind == "executions:snapshot":
             self.shown = {one["execution_id"]: one for one in data["executions"]}
         elif kind in ("execution:added", "execution:updated"):

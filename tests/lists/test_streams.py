@@ -9,11 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.registry import register
+from gateway.contract.keys import list_order_key
 from gateway.lists.stream import ListStream
 from gateway.publisher import Publisher
 from gateway.ticker import PERIOD
 from tests.conftest import StartGateway
-from tests.lists.support import ListClient, play
+from tests.lists.support import ListClient, listed, play
 from tests.support import eventually
 
 
@@ -39,6 +40,52 @@ async def test_a_stream_shows_a_run_from_its_registration_to_its_end(
     assert tab.ids == ["run-1", "run-0"]
     assert tab.shown["run-1"]["steps_failed"] == 1
     assert "execution:added" in tab.kinds
+
+
+async def test_an_end_moves_a_run_to_the_top_while_somebody_looks(
+    start_gateway: StartGateway, redis: Redis, redis_url: str, subscription: str
+) -> None:
+    """What an open list finds out by itself, before the event is noted in the index, does not keep
+    the run in its place."""
+    client = ListClient(await start_gateway(subscription=subscription))
+    for execution_id in ("run-1", "run-2"):
+        await register(redis, execution_id, "acme")
+    await redis.zincrby(list_order_key("acme"), -10_000, "run-1")
+    tab = await client.stream()
+    assert await tab.read() == "executions:snapshot"
+    async with Publisher(redis_url, publish_to="both") as publisher:
+        await publisher.publish("run-1", "execution:completed", {})
+        await tab.until(lambda shown: shown["run-1"]["status"] == "completed")
+        await listed(client, "run-1", "run-2")
+    await tab.until(lambda _: tab.ids == ["run-1", "run-2"])
+
+
+async def test_an_execution_is_updated_four_times_a_second_whatever_others_do(
+    start_gateway: StartGateway, redis: Redis, redis_url: str
+) -> None:
+    """Beside it others end, which is shown at once, and tabs open the list."""
+    client = ListClient(await start_gateway())
+    ends = [f"run-{number}" for number in range(20)]
+    for execution_id in ("busy", *ends):
+        await register(redis, execution_id, "acme")
+    tab = await client.stream()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with Publisher(redis_url, publish_to="both") as publisher:
+        for execution_id in ends:
+            await publisher.publish("busy", "step:started", {"node_id": execution_id})
+            await publisher.publish(execution_id, "execution:completed", {})
+            await client.stream()
+            await publisher.publish("busy", "step:completed", {"node_id": execution_id})
+        await publisher.publish("busy", "execution:completed", {})
+        took = loop.time() - began
+        updates = 0
+        while tab.shown.get("busy", {}).get("status") != "completed":
+            kind = await tab.read()
+            updates += kind == "execution:updated" and tab.last == "busy"
+    assert tab.shown["busy"]["steps_completed"] == len(ends)
+    # The first one and the last one are shown at once.
+    assert updates <= 4 * took + 4, (updates, took)
 
 
 async def test_a_list_is_a_stream_like_any_other(

@@ -103,7 +103,7 @@ ANSWERS = {
     "long line": 414,
     "long header": 431,
     "long headers": 431,
-    "many headers": 400,
+    "many headers": 431,
     "method": 400,
     "NUL": 400,
     "lines": 431,

@@ -18,7 +18,7 @@ from tests.conftest import StartGateway, credentials
 from tests.harness.gateway_process import measured, run, serving
 from tests.harness.proc import alive, descendants
 from tests.harness.sse import SseReader
-from tests.support import SECRET, eventually, producer_message
+from tests.support import SECRET, eventually, free_port, producer_message
 
 EX_CONFIG = 78
 
@@ -106,6 +106,27 @@ async def test_a_busy_port_is_named(redis_url: str) -> None:
     assert f"already listens on 127.0.0.1:{port}" in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"GATEWAY_PORT": "{port}", "GATEWAY_ADMIN_PORT": "{port}"},
+        {"GATEWAY_PORT": "{port}", "GATEWAY_ADMIN_PORT": "{port}", "GATEWAY_HOST": "::"},
+        {"GATEWAY_UNIX_SOCKET": "{file}", "GATEWAY_ADMIN_UNIX_SOCKET": "{file}"},
+    ],
+)
+async def test_readers_and_operators_need_two_addresses(
+    redis_url: str, tmp_path: Path, given: dict[str, str]
+) -> None:
+    """One address for both is a mistake in the settings, for `serve` and for `check`."""
+    places = {"port": free_port(), "file": tmp_path / "gateway.sock"}
+    settings = {name: value.format_map(places) for name, value in given.items()}
+    [mistake] = [f"{name}: {settings[name]} is" for name in settings if "ADMIN" in name]
+    status, _, err = await run("serve", REDIS_URL=redis_url, **settings)
+    assert (status, mistake in err) == (EX_CONFIG, True)
+    status, out, _ = await run("check", "--json", REDIS_URL=redis_url, **settings)
+    assert (status, mistake in out) == (1, True)
 
 
 async def test_a_foreign_address_is_named() -> None:

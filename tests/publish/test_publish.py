@@ -192,11 +192,15 @@ async def test_restart(gateway: RunningGateway, producer: Producer, redis: Redis
 
 
 async def test_register(producer: Producer, redis: Redis) -> None:
-    """201, then 200; another workflow is refused, and nothing is written."""
+    """201, then 200, with the workflow that is registered; another one is refused, and nothing is
+    written."""
+    answers = [
+        await producer.call("PUT", "run-1", body)
+        for body in (None, {"workflow_id": "flow"}, {"workflow_id": "flow"}, None, {})
+    ]
+    assert [status for status, *_ in answers] == [201, 200, 200, 200, 200]
+    assert [document["workflow_id"] for _, document, _ in answers] == [None, *["flow"] * 4]
     for body, status, code in (
-        ({"workflow_id": "flow"}, 201, None),
-        ({"workflow_id": "flow"}, 200, None),
-        (None, 200, None),
         ({"workflow_id": "other"}, 409, "workflow_differs"),
         ({"workflow_id": 7}, 400, "malformed_request"),
         ({"workflow_id": "a\n"}, 400, "malformed_workflow_id"),

@@ -13,9 +13,10 @@ from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
-from tests.conftest import RunningGateway, credentials
+from tests.conftest import MakeSettings, RunningGateway, StartGateway, credentials
 from tests.harness.nginx import SITE, Nginx
 from tests.harness.sse import SseReader, parse_sse
+from tests.sidecars.routes import answers
 from tests.support import eventually, free_port, producer_message
 
 MakeNginx = Callable[[str], Nginx]
@@ -167,6 +168,20 @@ async def test_refusals_pass(gateway: RunningGateway, make_nginx: MakeNginx) -> 
     ) as response:
         assert response.status == 401
         assert (await response.json())["error"] == "token_missing"
+
+
+async def test_every_route_passes(
+    start_gateway: StartGateway, make_settings: MakeSettings, make_nginx: MakeNginx
+) -> None:
+    """What the gateway does not serve is nginx's own 404."""
+    gateway, settings = await start_gateway(publish=True), make_settings(publish=True)
+    nginx = make_nginx(gateway.url)
+    nginx.start()
+    own = await answers(gateway.session, gateway.url, settings)
+    assert len(own) > 10
+    assert await answers(gateway.session, nginx.url, settings) == own
+    async with gateway.session.get(f"{nginx.url}/other") as response:
+        assert (response.status, response.content_type) == (404, "text/html")
 
 
 def _application(handler: Handler) -> web.Application:

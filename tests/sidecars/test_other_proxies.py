@@ -9,6 +9,7 @@ from gateway.tools.check.finding import Level, worst
 from gateway.tools.check.proxy import Options, check_url
 from tests.conftest import MakeSettings, StartGateway
 from tests.harness.other_proxies import other_proxy
+from tests.sidecars.routes import answers
 from tests.support import SECRET, free_port
 
 SETTINGS = {"ownership": "registry", "heartbeat_seconds": 0.5, "ownership_wait_seconds": 0.2}
@@ -50,13 +51,14 @@ NAIVE = {
 async def test_the_documented_proxy_passes_streams_on(
     name: str, tmp_path: Path, start_gateway: StartGateway, make_settings: MakeSettings
 ) -> None:
-    """`check` finds nothing wrong, with TLS and HTTP/2, what is not the gateway's is 404, and no
-    log has the token of a query, with the gateway there or not."""
-    gateway = await start_gateway(**SETTINGS)
+    """`check` finds nothing wrong, with TLS and HTTP/2. Every route is passed on, what is not the
+    gateway's is 404, and no log has the token of a query, with the gateway there or not."""
+    gateway = await start_gateway(**SETTINGS, publish=True)
+    settings = make_settings(**SETTINGS, publish=True)
     token = issue(SECRET, organization_id="acme")
     query = f"?Authorization=Bearer%20{token}&organization_id=acme"
     async with other_proxy(name, tmp_path, gateway.url) as proxy:
-        findings = await check_url(proxy.url, make_settings(**SETTINGS), OPTIONS)
+        findings = await check_url(proxy.url, settings, OPTIONS)
         assert worst(findings) is Level.OK, findings
         get = gateway.session.get
         async with get(f"{proxy.url}/other{query}", ssl=False) as response:
@@ -64,6 +66,8 @@ async def test_the_documented_proxy_passes_streams_on(
         path = f"{proxy.url}/api/v1/sse/executions/x/stream{query}"
         async with get(path, ssl=False) as response:
             assert response.status == 404
+        own = await answers(gateway.session, gateway.url, settings)
+        assert await answers(gateway.session, proxy.url, settings) == own
     assert "eyJ" not in proxy.logged()
     nobody = f"http://127.0.0.1:{free_port()}"
     async with other_proxy(name, tmp_path, nobody) as proxy:

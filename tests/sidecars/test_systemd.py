@@ -106,8 +106,9 @@ def test_a_recorder_gets_no_secret() -> None:
     assert unit["ExecStart"][0].endswith(
         "sse-gateway recorder --config /etc/sse-gateway/gateway.toml"
     )
-    [port] = unit["Environment"]
-    assert int(port.removeprefix("GATEWAY_ADMIN_PORT=")) != sample().get("admin_port", 8081)
+    variables = dict(setting.split("=") for setting in unit["Environment"])
+    assert variables["GATEWAY_RECORD_BARE_EVENTS"] == "only"
+    assert int(variables["GATEWAY_ADMIN_PORT"]) != sample().get("admin_port", 8081)
 
 
 @pytest.mark.parametrize("unit", [*SERVICES, RECORDER])

@@ -110,7 +110,11 @@ async def test_reload(systemd: RealSystemd, port: int) -> None:
 
     for path, text, said in (
         ("gateway.toml", SETTINGS + 'log_level = "lowd"\n', "GATEWAY_LOG_LEVEL: "),
-        ("credentials/jwt_secret", f"{new}\nshort\n", "GATEWAY_JWT_SECRET: the secret is shorter"),
+        (
+            "credentials/jwt_secret",
+            f"{new}\nshort\n",
+            "GATEWAY_JWT_SECRET: secret 2 of 2 is shorter",
+        ),
     ):
         systemd.write(path, text, mode="644")
         done = await asyncio.to_thread(systemd.run, "systemctl", "reload", SERVICE)
@@ -194,7 +198,8 @@ async def test_wrong_settings(systemd: RealSystemd) -> None:
 
 async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
     """The commands of README.md, pasted one block after the other into the shell of root, bring a
-    healthy gateway that starts with the machine, then two that do in its place, and a recorder."""
+    healthy gateway that starts with the machine, then two that do in its place, and a recorder,
+    whose reload fails with a mistake in the settings."""
     for program in ("curl", "openssl"):
         require(program)
     on_redis.run("rm", f"{CONFIG}/gateway.toml", f"{CONFIG}/credentials/jwt_secret")
@@ -219,6 +224,10 @@ async def test_ten_minutes(on_redis: RealSystemd, port: int) -> None:
             asked = found[0]
         await eventually(partial(is_healthy, on_redis, asked))
     assert is_enabled(on_redis, ONE) == ["disabled"] * 2
+    await asyncio.to_thread(on_redis.ctl, "reload", *RECORDER)
+    on_redis.write("gateway.toml", 'log_level = "lowd"\n', mode="644")
+    done = await asyncio.to_thread(on_redis.run, "systemctl", "reload", *RECORDER)
+    assert done.returncode != 0
 
 
 def is_enabled(systemd: RealSystemd, units: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from gateway.listener import Address, admin_address, same_address
 from gateway.process import other_files
 from gateway.settings import Settings, variable
 from gateway.tools.check.finding import Finding, Topic
@@ -50,9 +51,10 @@ def judge_files(hard: int, wanted: int, others: int) -> Finding:
 
 async def check_addresses(settings: Settings) -> list[Finding]:
     """Whether the gateway could listen, or listens already."""
-    where: Path | tuple[str, int] = settings.unix_socket or (settings.host, settings.port)
+    where: Address = settings.unix_socket or (settings.host, settings.port)
     found = [await _check_address(where, HEALTH, variable("port"))]
-    if settings.admin_unix_socket is None and settings.admin_port is None:
+    admin = admin_address(settings)
+    if admin is None:
         return [
             *found,
             _PORTS.note(
@@ -60,11 +62,12 @@ async def check_addresses(settings: Settings) -> list[Finding]:
                 f"Set {variable('admin_port')} or {variable('admin_unix_socket')}.",
             ),
         ]
-    admin = settings.admin_unix_socket or ("127.0.0.1", settings.admin_port or 0)
+    if not settings.is_recorder and (mistake := same_address(where, settings)):
+        return [*found, _PORTS.error(mistake, "Correct it: the gateway does not start before.")]
     return [*found, await _check_address(admin, _LIVE, variable("admin_port"))]
 
 
-async def _check_address(where: Path | tuple[str, int], path: str, name: str) -> Finding:
+async def _check_address(where: Address, path: str, name: str) -> Finding:
     shown = str(where) if isinstance(where, Path) else f"{where[0]}:{where[1]}"
     problem = _try_unix(where) if isinstance(where, Path) else _try_tcp(*where)
     if problem is None:
@@ -123,7 +126,7 @@ def _answers(family: int, address: str | tuple[str, int]) -> bool:
     return failure == 0 or (failure == errno.EAGAIN and family == socket.AF_UNIX)
 
 
-async def _is_gateway(where: Path | tuple[str, int], path: str) -> bool:
+async def _is_gateway(where: Address, path: str) -> bool:
     """Whether a gateway answers there, healthy or not."""
     connector, host = None, "localhost"
     if isinstance(where, Path):

@@ -67,6 +67,7 @@ def _bearer(
             settings.organization_claim,
             reads_executions=settings.ownership == "token",
             digest=b"",
+            publish_right=settings.publish_right,
         )
     except Invalid as invalid:
         return [_refused(invalid)]
@@ -80,7 +81,18 @@ def _bearer(
         return [_TOPIC.error(f"The gateway refuses it for {organization}. {sentence}", remedy)]
     if read.executions is not None:
         sentence += f" It is for {len(read.executions)} executions only."
+    if settings.publish:
+        sentence += f" {_publishing(settings, read.publishes)}"
     return [_TOPIC.ok(f"The gateway accepts it. {sentence}") if valid else _TOPIC.note(sentence)]
+
+
+def _publishing(settings: Settings, publishes: frozenset[str] | None) -> str:
+    """Whether a worker may publish with it, and so whether a browser may not have it."""
+    if publishes is not None and not publishes:
+        right = f"{settings.publish_scope} in the claim {settings.publish_claim}"
+        return f"It may not publish: that takes {right}."
+    where = "" if publishes is None else f" in {len(publishes)} executions"
+    return f"It may publish{where}, so only a worker may have it."
 
 
 def _refused(invalid: Invalid) -> Finding:

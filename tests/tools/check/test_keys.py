@@ -3,11 +3,9 @@
 import asyncio
 import re
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 
 from gateway.cli.check import names_a_database
@@ -17,7 +15,6 @@ from gateway.settings import Settings, variable
 from gateway.tools.check.configuration import STOP_TIMEOUT, check_tokens
 from gateway.tools.check.finding import Level, shown
 from gateway.tools.check.machine import check_addresses
-from tests.access.issuers import signed
 from tests.access.jwks_server import start_issuer
 from tests.conftest import MakeSettings, StartGateway
 from tests.harness.gateway_process import run
@@ -86,51 +83,6 @@ async def test_open_settings(
     file.write_text(line)
     file.chmod(0o644)
     assert [one.level for one in await check_tokens(make_settings(), file)] == levels
-
-
-async def test_a_token_is_explained(
-    tmp_path: Path, aiohttp_server: Any, make_settings: MakeSettings
-) -> None:
-    """All that it is refused for, and whom it names; the token itself is not shown. Offline its
-    signature is checked too, where that takes no fetch."""
-    settings: dict[str, str] = {"GATEWAY_JWT_AUDIENCE": "gateway", "GATEWAY_JWT_SECRET": SECRET}
-
-    async def said(token: str, *more: str) -> tuple[int, str]:
-        given = {**settings, "SSE_GATEWAY_TOKEN": token}
-        status, out, err = await run("check", "--offline", *more, **given)
-        assert err == ""
-        assert not any(part in out for part in token.split("."))
-        return status, " ".join(out.split())
-
-    now = int(time.time())
-    claims = {"sub": 7, "organization_id": ["acme"], "aud": "gateway", "exp": now + 60}
-    status, text = await said(jwt.encode(claims, SECRET))
-    assert status == 0
-    assert "The gateway accepts it. It names the subject 7 and the organizations acme." in text
-    assert await said(jwt.encode(claims, SECRET), "--organization", "acme") == (0, text)
-    status, text = await said(jwt.encode(claims, SECRET), "--organization", "other")
-    assert (status, "The gateway refuses it for other." in text) == (1, True)
-    status, text = await said(jwt.encode({**claims, "aud": "x", "exp": now - 60}, SECRET[::-1]))
-    assert status == 1
-    assert "audience: wanted gateway, got x" in text
-    assert "expired: exp was" in text
-    assert "signature: no key that is set has signed it" in text
-    assert "accepts" not in text
-    status, text = await said("nonsense")
-    assert (status, "malformed: it is no JWT" in text) == (1, True)
-
-    issuer = await start_issuer(aiohttp_server)
-    fetched = make_settings(jwt_secret=None, jwks_url=issuer.url, jwt_algorithms=("RS256",))
-    for offline, expected in ((True, "note"), (False, "error")):
-        findings = await check_tokens(fetched, None, signed("RS256", 1), offline=offline)
-        assert expected in [one.level for one in findings if one.about == "Token"]
-        found = [one.sentence for one in findings if "ignature" in one.sentence]
-        assert found == [
-            "Its signature was not checked: the keys were not fetched."
-            if offline
-            else "The gateway refuses it: signature: no key that is set has signed it."
-        ]
-        assert issuer.requests == (0 if offline else 1)
 
 
 async def test_offline_contacts_nothing() -> None:
