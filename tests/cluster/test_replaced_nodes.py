@@ -39,3 +39,17 @@ async def test_what_waits_for_it_is_asked_of_the_new_primary(
         async with ticking(client.nodes.tick_seconds, client.nodes.tick):
             await waiting
         assert time.monotonic() - began < COMMAND_TIMEOUT / 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_failover_is_over_when_another_node_serves(
+    redis_cluster: Callable[..., RedisCluster], hangs: bool
+) -> None:
+    """What other tests wait for."""
+    cluster = redis_cluster(replicas=1)
+    lost = cluster.owner(KEY)
+    replica = cluster.replica_of(lost)
+    await asyncio.to_thread(lost.suspend if hangs else lost.kill)
+    await asyncio.to_thread(cluster.promoted, lost.port)
+    assert replica.is_primary
+    assert replica.raw("HLEN", KEY) == 0
