@@ -32,6 +32,10 @@ ASKED_WITHIN = 1.0
 _LOOKS_EVERY = 1.0
 """Seconds between two looks who serves what, while all nodes answer."""
 
+_FORMER = 16
+"""Most nodes that are remembered though they serve nothing any more: where nodes are replaced, each
+new one may have another address."""
+
 LEASE_KEY = "sse:{!node}:subscription"
 """The id of the node where all gateways subscribe; `gateway.bus.agreed` writes it."""
 
@@ -254,7 +258,10 @@ class Nodes(Server):
 
     async def _look_around(self) -> None:
         serving = self.primaries()
-        for node in [one for one in self._nodes.values() if one not in serving]:
+        former = [one for one in self._nodes.values() if one not in serving]
+        for node in former[: max(0, len(former) - _FORMER)]:
+            del self._nodes[node.address]
+        for node in former:
             await node.client.connection_pool.disconnect(inuse_connections=False)
         await asyncio.gather(*(self._look(node) for node in serving if node.problem is not None))
         with suppress(TimeoutError):
