@@ -198,7 +198,7 @@ class Log:
             return
         self._session = max(self._session, session)
         begin = cursor if page.cursor_status == "valid" else None
-        self._keep(Kept(begin, page.first_kept, [*page.events, *newer]))
+        self._keep(Kept(begin, page.first_kept, [*page.events, *newer], page.former))
         if page.is_last or page.is_over_for(cursor):
             self._end(page.ending)
         if self.repairing is None:

@@ -47,5 +47,5 @@ async def test_what_came_with_an_execution_that_waits_goes_on() -> None:
         await run(5, "other")
         assert delivered["other"][-1] == 5
         lanes._reap()
-        assert not (lanes._lanes or lanes._own or lanes._waiting or lanes._parts or lanes._bytes)
+        assert not any((lanes._lanes, lanes._own, lanes._waiting, lanes._parts, lanes._bytes))
         await lanes.stop()
