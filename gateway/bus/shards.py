@@ -112,7 +112,7 @@ class Shards:
         self.canary = Canaries(prefix, self._shards)
         self.watched = Placed(cluster, prefix)
         self.watched.on_due = self._due.set
-        cluster.on_moved = self.watched.moved
+        cluster.nodes.on_moved = self.watched.moved
         self.on_confirmed: Callable[[], None] = lambda: None
         """Called whenever a link begins."""
         self.on_moving: Callable[[list[str]], None] = lambda _: None

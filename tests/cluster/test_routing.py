@@ -83,7 +83,7 @@ async def test_a_slot_that_has_moved_is_followed_and_its_listener_is_called(
     slot, target = moving
     await scripts.run(client, publish("run-0", "first"))
     heard: list[frozenset[int]] = []
-    client.on_moved = heard.append
+    client.nodes.on_moved = heard.append
     cluster.begin_migration(slot, target)
     cluster.end_migration(slot, target)
     assert await client.xlen(events_key("run-0")) == 1
