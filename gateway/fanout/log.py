@@ -257,8 +257,8 @@ class Log:
             self.start_over()
             return
         self._run = page.run
-        notices = page.notices(tip)
-        if notices:
+        if notices := page.notices(tip):
+            self.let_go()  # What is kept has no hole.
             self.hub.metrics.gaps += sum(one.is_counted for one in self.streams.live)
         if data := notices + page.frames:
             self._write(page.events, data, as_chunk(data), page.end)
