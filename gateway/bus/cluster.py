@@ -31,7 +31,7 @@ from gateway.bus.errors import REDIS_ERRORS, is_loss
 from gateway.bus.exchange import ask
 from gateway.bus.node import Node
 from gateway.bus.nodes import Nodes
-from gateway.bus.slots import Command, slot_of, target_of
+from gateway.bus.slots import Command, slot_of, slot_of_key, target_of
 from gateway.bus.under_way import UnderWay
 from gateway.retry import Backoff
 from gateway.settings.redis_url import ClusterUrl
@@ -53,9 +53,7 @@ class Cluster(Redis):
         self, url: ClusterUrl, *, retries: int, command_timeout: float, **options: Any
     ) -> None:
         """*options*: of the bounded pool of each node."""
-        self.on_moved: Callable[[frozenset[int]], None] = lambda _: None
-        """Called with the slots that another node serves now."""
-        self.nodes = Nodes(url, options, lambda slots: self.on_moved(slots))
+        self.nodes = Nodes(url, options)
         self._retries = retries
         self._follows = self._waits = True
         self._split: dict[int, float] = {}
@@ -72,7 +70,7 @@ class Cluster(Redis):
 
     def is_split(self, key: str) -> bool:
         """Whether a script of the slot of *key* had its keys at two nodes, a moment ago."""
-        at = self._split.get(slot_of(("GET", key)) or 0)
+        at = self._split.get(slot_of_key(key))
         return at is not None and time.monotonic() - at < _SPLIT_FOR
 
     def primaries(self) -> list[Node]:
@@ -81,7 +79,7 @@ class Cluster(Redis):
 
     def node_of(self, key: str) -> Node | None:
         """The node of *key*, as last known; None where nobody serves its slot."""
-        return self.nodes.owner(slot_of(("GET", key)) or 0)
+        return self.nodes.owner(slot_of_key(key))
 
     def place_of(self, command: Command) -> Node | None:
         """Where *command* goes first, as last known; None for any node."""

@@ -4,7 +4,7 @@ It answers from Redis each time; sharing one read among many streams is `gateway
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -63,6 +63,8 @@ class Page:
     entries: list[Entry]
     run: int | None = None
     """The epoch with which the run began, of one that was restarted."""
+    former: Sequence[EventId] = ()
+    """See `RunMeta.former`."""
 
     def status(self, terminal_types: TerminalTypes) -> EndingStatus:
         """How the execution ended, of one that has."""
@@ -178,6 +180,8 @@ def envelope_of(
 
 def _page(answer: Any) -> Page:
     cursor_status, first, terminal, ended_as, terminal_kept, more, last, run, *rest = answer
+    former, counts, *entries = rest
+    epoch, _, seq = last.partition(b"-")
     terminal_type, status = read_with_status(ended_as.decode())
     return Page(
         cursor_status=cast(CursorStatus, cursor_status.decode()),
@@ -191,8 +195,9 @@ def _page(answer: Any) -> Page:
         run=int(run) if run.isdigit() else None,
         entries=[
             Entry(_id(event_id), payload)
-            for event_id, payload in zip(rest[::2], rest[1::2], strict=True)
+            for event_id, payload in zip(entries[::2], entries[1::2], strict=True)
         ],
+        former=read_meta([epoch, seq, former, counts, None, None, None]).former if former else (),
     )
 
 

@@ -8,7 +8,7 @@ its own lane: that may take minutes, and its node has other executions.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,13 +36,14 @@ class _Part:
     arrived: Arrived
     deliver: Deliver
     names: list[str] = field(init=False)
+    """Of the executions that wait because of it."""
     size: int = field(init=False)
     work: asyncio.Task[None] | None = None
     """Once it is begun."""
 
     def __post_init__(self) -> None:
         self.names = list(self.arrived)
-        self.size = _size(self.arrived)
+        self.size = sum(len(one.body) for some in self.arrived.values() for one in some)
 
     def without(self, names: Collection[str]) -> "_Part | None":
         """Take *names* out of it, which is not begun; returns what that was."""
@@ -87,16 +88,17 @@ class Lanes:
                 begun.add(lane.task)
         if begun:
             await asyncio.wait(begun, timeout=WAITED)
-        while self._bytes > MOST_BYTES and (running := self._running()):
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        while self._bytes > MOST_BYTES and (tasks := self._tasks()):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._reap()
         self._reap()
 
     def _reap(self) -> None:
-        for lane in [*self._lanes.values(), *self._own]:
-            if lane.task is not None and lane.task.done():
-                self._own.discard(lane)
-                lane.task.result()
-                lane.task = None
+        ended = [task for task in self._tasks() if task.done()]
+        self._lanes = {node: one for node, one in self._lanes.items() if one.task not in ended}
+        self._own = {one for one in self._own if one.task not in ended}
+        for task in ended:
+            task.result()
 
     def _split(self, arrived: Arrived) -> Mapping[_Lane, Arrived]:
         parts: dict[_Lane, Arrived] = {}
@@ -122,7 +124,8 @@ class Lanes:
                 else:
                     work.result()
                     lane.parts.popleft()
-                    self._delivered(part)
+                    self._bytes -= part.size
+                    self._do_not_wait(part.names)
             except asyncio.CancelledError:
                 await cancel_all([work])
                 raise
@@ -133,28 +136,26 @@ class Lanes:
     def _give_own_lane(self, lane: _Lane) -> None:
         """To what is left of the first part of *lane*, and to what follows it."""
         first = lane.parts.popleft()
-        own, names = _Lane(), set(first.arrived)
+        own, names = _Lane(), list(first.arrived)
+        self._do_not_wait(one for one in first.names if one not in first.arrived)
+        first.names = names
         own.parts.append(first)
         own.parts.extend(part for one in lane.parts if (part := one.without(names)) is not None)
         self._waiting.update(dict.fromkeys(names, own))
         self._own.add(own)
         own.task = asyncio.create_task(self._deliver(own))
 
-    def _delivered(self, part: _Part) -> None:
-        self._bytes -= part.size
-        for execution_id in part.names:
+    def _do_not_wait(self, execution_ids: Iterable[str]) -> None:
+        """One part fewer has something of each of these."""
+        for execution_id in execution_ids:
             self._parts[execution_id] -= 1
             if not self._parts[execution_id]:
                 del self._parts[execution_id], self._waiting[execution_id]
 
-    def _running(self) -> set[asyncio.Task[None]]:
-        tasks = (lane.task for lane in [*self._lanes.values(), *self._own])
-        return {task for task in tasks if task is not None and not task.done()}
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        lanes = [*self._lanes.values(), *self._own]
+        return {lane.task for lane in lanes if lane.task is not None}
 
     async def stop(self) -> None:
         """Cancel what is under way."""
-        await cancel_all(self._running())
-
-
-def _size(arrived: Arrived) -> int:
-    return sum(len(one.body) for some in arrived.values() for one in some)
+        await cancel_all(self._tasks())

@@ -12,13 +12,20 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.crc import key_slot
 from redis.exceptions import ClusterDownError
 
 from gateway.bus.errors import REDIS_ERRORS, describe_redis_error
 from gateway.bus.node import Node
 from gateway.bus.server import Server, ServerPool
-from gateway.bus.slots import NO_SLOTS, Address, MovedLog, Primary, Slots, read_slots
+from gateway.bus.slots import (
+    NO_SLOTS,
+    Address,
+    MovedLog,
+    Primary,
+    Slots,
+    read_slots,
+    slot_of_key,
+)
 from gateway.bus.subscription_pool import SubscriptionPool
 from gateway.dataloader import SingleFlight
 from gateway.settings.redis_url import ClusterUrl
@@ -32,6 +39,10 @@ ASKED_WITHIN = 1.0
 _LOOKS_EVERY = 1.0
 """Seconds between two looks who serves what, while all nodes answer."""
 
+_FORMER = 16
+"""Most nodes that are remembered though they serve nothing any more: where nodes are replaced, each
+new one may have another address."""
+
 LEASE_KEY = "sse:{!node}:subscription"
 """The id of the node where all gateways subscribe; `gateway.bus.agreed` writes it."""
 
@@ -41,18 +52,13 @@ class Nodes(Server):
 
     tick_seconds = 0.25
 
-    def __init__(
-        self,
-        url: ClusterUrl,
-        options: Mapping[str, Any],
-        on_moved: Callable[[frozenset[int]], None],
-    ) -> None:
-        """*options*: of the pool of each node. *on_moved* is called with the slots whose node is
-        another one."""
+    def __init__(self, url: ClusterUrl, options: Mapping[str, Any]) -> None:
+        """*options*: of the pool of each node."""
         self._url = url
         self._options = {**options, **url.options}
         super().__init__(SubscriptionPool(self, tls=url.tls, **self._options))
-        self._tell_moved = on_moved
+        self.on_moved: Callable[[frozenset[int]], None] = lambda _: None
+        """Called with the slots that another node serves now."""
         self._moved_log = MovedLog()
         self._nodes: dict[Address, Node] = {}
         self._slots = NO_SLOTS
@@ -95,9 +101,7 @@ class Nodes(Server):
     ) -> str | None:
         """The first of *names* whose key, by *key_of*, is in a slot of *node*. Its slots may
         be few: give thousands."""
-        return next(
-            (one for one in names if self.owner(key_slot(key_of(one).encode())) is node), None
-        )
+        return next((one for one in names if self.owner(slot_of_key(key_of(one))) is node), None)
 
     def owners(self) -> list[Primary | None]:
         """Who serves each slot now, as last known."""
@@ -157,7 +161,7 @@ class Nodes(Server):
             self.agreed = node.id
 
     def _lease_owner(self) -> Node | None:
-        return self.owner(key_slot(LEASE_KEY.encode()))
+        return self.owner(slot_of_key(LEASE_KEY))
 
     def moved(self, slot: int, address: Address) -> None:
         """A node has said that the one at *address* serves *slot* now."""
@@ -165,7 +169,7 @@ class Nodes(Server):
         if before is None or before.address != address:
             known = self._slots.primaries.get(address)
             self._slots.owners[slot] = known or Primary("", address)
-            self._on_moved(frozenset([slot]))
+            self._have_moved(frozenset([slot]))
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self.look_again())
 
@@ -223,11 +227,11 @@ class Nodes(Server):
             self.node(primary.address).id = primary.id
         moved = slots.moved_from(before)
         if moved and before is not NO_SLOTS:
-            self._on_moved(moved)
+            self._have_moved(moved)
 
-    def _on_moved(self, slots: frozenset[int]) -> None:
+    def _have_moved(self, slots: frozenset[int]) -> None:
         self._moved_log.add(slots)
-        self._tell_moved(slots)
+        self.on_moved(slots)
 
     async def tick(self) -> None:
         """Each second, and at once while a node does not answer, since it may be replaced now: look
@@ -254,7 +258,10 @@ class Nodes(Server):
 
     async def _look_around(self) -> None:
         serving = self.primaries()
-        for node in [one for one in self._nodes.values() if one not in serving]:
+        former = [one for one in self._nodes.values() if one not in serving]
+        for node in former[: max(0, len(former) - _FORMER)]:
+            del self._nodes[node.address]
+        for node in former:
             await node.client.connection_pool.disconnect(inuse_connections=False)
         await asyncio.gather(*(self._look(node) for node in serving if node.problem is not None))
         with suppress(TimeoutError):

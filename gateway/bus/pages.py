@@ -50,7 +50,8 @@ class Pages:
             is not None
         ]
         return HistoryPage(
-            page.cursor_status, events, page.first, ending, more, page.last, end, page.run
+            *(page.cursor_status, events, page.first, ending, more),
+            *(page.last, end, page.run, page.former),
         )
 
 

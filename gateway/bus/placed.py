@@ -20,7 +20,7 @@ from gateway.bus.node import Node
 from gateway.bus.nodes import Nodes
 from gateway.bus.questions import Question
 from gateway.bus.server import AnotherServer
-from gateway.bus.slots import target_of
+from gateway.bus.slots import slot_of_key, target_of
 from gateway.bus.watched import Command, Watched
 from gateway.contract.keys import CANARY_MARK, execution_of_live, live_channel
 
@@ -204,7 +204,7 @@ class Placed:
 
     def unheard(self, execution_id: str) -> None:
         """As of `Watched`."""
-        moved = self._moved.get(key_slot(live_channel(execution_id).encode()), float("-inf"))
+        moved = self._moved.get(slot_of_key(live_channel(execution_id)), float("-inf"))
         if time.monotonic() - moved > _MOVED_SECONDS:
             self._holder(live_channel(execution_id).encode()).unheard(execution_id)
 

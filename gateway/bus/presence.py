@@ -167,7 +167,8 @@ class Presence:
                 names = (f"sse:{{!gateways:{number}}}:{self._name}" for number in _NUMBERS)
                 if (found := self._cluster.nodes.first_at(node, names)) is not None:
                     self._marks[node] = found
-        return [self._marks[node] for node in others if node in self._marks]
+        self._marks = {node: key for node, key in self._marks.items() if node in others}
+        return list(self._marks.values())
 
     def _written(self, key: str, answer: object) -> None:
         if isinstance(answer, Exception):

@@ -147,6 +147,8 @@ class ClusterQuestions(Questions):
                 part += waiting
                 waiting.clear()
             self._give(part, answers)
+        # The node may be gone.
+        del self._waiting[node]
 
     async def _ask_at(self, node: Node | None, part: Sequence[tuple[str, Question]]) -> list[Any]:
         commands = [question.command for _, question in part]

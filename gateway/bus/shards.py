@@ -103,6 +103,7 @@ class Shards:
         self.inbox = Inbox()
         self._shards: dict[Node, Shard] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        """Of nodes that are gone."""
         self._due = asyncio.Event()
         self._pauses = Backoff(*_PAUSES)
         self._confirmed = asyncio.Event()
@@ -111,7 +112,7 @@ class Shards:
         self.canary = Canaries(prefix, self._shards)
         self.watched = Placed(cluster, prefix)
         self.watched.on_due = self._due.set
-        cluster.on_moved = self.watched.moved
+        cluster.nodes.on_moved = self.watched.moved
         self.on_confirmed: Callable[[], None] = lambda: None
         """Called whenever a link begins."""
         self.on_moving: Callable[[list[str]], None] = lambda _: None
@@ -223,6 +224,9 @@ class Shards:
         """As of `Subscription`."""
         for one in self._shards.values():
             one.subscription.tick()
+        for task in self._ending:
+            # Again and again: a library that is connecting may swallow a cancellation.
+            task.cancel()
         if self.watched.has_homeless or self.watched.home not in self._heard():
             self._due.set()
 
@@ -238,7 +242,8 @@ class Shards:
         ]
 
     def _said(self, node: Node, answer: Any) -> None:
-        if not isinstance(answer, str | bytes):
+        # Its link may be gone by now.
+        if not isinstance(answer, str | bytes) or node not in self._shards:
             return
         text = answer.encode() if isinstance(answer, str) else answer
         known = self._moving.pop(node, frozenset())

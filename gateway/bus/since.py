@@ -25,7 +25,7 @@ from redis.exceptions import ClusterDownError
 from gateway.bus.cluster import Cluster
 from gateway.bus.errors import REDIS_ERRORS
 from gateway.bus.node import Node
-from gateway.bus.slots import Address, slot_of
+from gateway.bus.slots import Address, slot_of_key
 from gateway.contract.keys import meta_key
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class ClusterSince(Since):
 
 
 def _slot(execution_id: str) -> int:
-    return slot_of(("GET", meta_key(execution_id))) or 0
+    return slot_of_key(meta_key(execution_id))
 
 
 async def begin_session(redis: Redis, connection: AbstractConnection, channel: str) -> Since:

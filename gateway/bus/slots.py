@@ -39,6 +39,11 @@ def slot_of(command: Command) -> int | None:
     return int(key_slot(key if isinstance(key, bytes) else str(key).encode()))
 
 
+def slot_of_key(key: str) -> int:
+    """The slot of *key*."""
+    return int(key_slot(key.encode()))
+
+
 def new_keys(command: Command) -> Command | None:
     """*command* as it is sent again after TRYAGAIN: of a script of ours, its second key alone is
     declared, since keys that do not exist yet are refused while their slot moves; see

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, TryAgainError
@@ -86,13 +87,14 @@ class _Loaders:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster.without_waits(follows=True)
-        self._loaders: dict[Node | None, _Loader] = {}
+        self._loaders = WeakKeyDictionary[Node | _Loaders, _Loader]()
+        """By node; what belongs to none has that of this object."""
 
     def ask(self, asked: _Asked) -> "asyncio.Future[Any]":
-        node = self._cluster.place_of(asked[1])
-        loader = self._loaders.get(node)
+        place = self._cluster.place_of(asked[1]) or self
+        loader = self._loaders.get(place)
         if loader is None:
-            loader = self._loaders[node] = _Loader(self._load, _AT_ONCE, _STEPS)
+            loader = self._loaders[place] = _Loader(self._load, _AT_ONCE, _STEPS)
         return loader.ask(asked)
 
     async def _load(self, asked: Sequence[_Asked]) -> dict[_Asked, Any]:

@@ -53,6 +53,19 @@ class RunMeta:
     runs: Mapping[int, str] = field(default_factory=dict)
     """The names of former runs that are kept, by their last epoch."""
 
+    @property
+    def former(self) -> tuple[EventId, ...]:
+        """The last ids of the former epochs of the present history, oldest first, as far as they
+        are known. What was before a flush is of another history."""
+        left, found = self.before or 0, list[EventId]()
+        for epoch in list(reversed(self.epochs))[1:]:
+            last = self.epochs[epoch]
+            if last > left:
+                break
+            left -= last
+            found.insert(0, EventId(epoch, last))
+        return tuple(found)
+
     def run_of(self, epoch: int) -> str | None:
         """The name of the former run that *epoch* was of; empty: the present one; None: it is not
         known, or no longer kept."""

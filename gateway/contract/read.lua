@@ -5,9 +5,9 @@
 -- organization that must own the execution ('' for any).
 -- Returns: cursor status, first kept id, terminal id, terminal type (and `=<status>`), whether the
 -- terminal event is kept (1/0), whether more follows (1/0), last id, the epoch with which a
--- restarted run began (else empty), then id and payload of each entry. The status is
--- `start` (no cursor), `valid` (the entries follow it), `gap` (it is before what is kept), or
--- `reset` (it is of another epoch). A page never goes beyond the terminal event. Where another
+-- restarted run began (else empty), `former` and `counts` of `meta`, then id and payload of each
+-- entry. The status is `start` (no cursor), `valid` (the entries follow it), `gap` (it is before
+-- what is kept of its epoch), or `reset`. A page never goes beyond the terminal event. Where another
 -- organization, or none, owns the execution, the answer is `foreign` and nothing is read.
 --
 -- XRANGE copies whole payloads, while all other clients wait. So ids are found by counting: those
@@ -23,7 +23,7 @@ local function parts(id)
 end
 
 local known = redis.call('HMGET', meta, 'terminal', 'terminal_type', 'epoch', 'seq', 'bytes',
-  'organization_id', 'terminal_status', 'run', 'forgotten', 'history_until')
+  'organization_id', 'terminal_status', 'run', 'forgotten', 'history_until', 'former', 'counts')
 if organization ~= '' and known[6] ~= organization then return { 'foreign' } end
 if known[9] then return redis.error_reply('FORGOTTEN this execution was deleted') end
 -- That of an ended run has expired, so no other node has it either.
@@ -73,7 +73,7 @@ local valid = cursor ~= '' and is_kept(cursor)
 local page = { valid and 'valid' or 'start', '', terminal,
   (known[2] or '') .. (known[7] and '=' .. known[7] or ''),
   terminal_kept and 1 or 0, 0, known[3] and known[4] and known[3] .. '-' .. known[4] or '',
-  known[8] or '' }
+  known[8] or '', known[11] or '', known[12] or '' }
 
 local function payload_of(entry)
   local fields = entry[2]
@@ -134,6 +134,6 @@ if cursor ~= '' and only_valid then
   return page
 end
 read('-')
-page[2] = page[9] or ''
+page[2] = page[11] or ''
 if cursor ~= '' then page[1] = has_come_before(page[2]) and 'gap' or 'reset' end
 return page

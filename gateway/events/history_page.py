@@ -32,7 +32,7 @@ class HistoryPage:
 
     cursor_status: CursorStatus
     """`start`: no cursor; `valid`: the events follow it; `gap`: it lies before what is kept;
-    `reset`: it belongs to another epoch of the history."""
+    `reset`: it belongs to another history."""
     events: Sequence[Event]
     first_kept: EventId | None
     ending: Ending | None
@@ -44,6 +44,8 @@ class HistoryPage:
     """Where a reader stands that has got this: the last entry, else the cursor if it is kept."""
     run: int | None = None
     """The epoch with which the run began, of one that was restarted."""
+    former: Sequence[EventId] = ()
+    """The last ids of the former epochs of this history, oldest first, where they are known."""
 
     _joined: list[bytes] = field(default_factory=list, repr=False, compare=False)
 
@@ -88,8 +90,7 @@ class HistoryPage:
 
     def started_over(self, cursor: EventId) -> "HistoryPage":
         """This page of a start for a reader whose *cursor* is not valid."""
-        first = self.first_kept
-        is_gap = first is not None and first.epoch == cursor.epoch and cursor.seq < first.seq
+        is_gap = missing_after(cursor, self.first_kept, self.former) is not None
         return replace(self, cursor_status="gap" if is_gap else "reset")
 
     def notices(self, cursor: EventId | None) -> bytes:
@@ -105,12 +106,37 @@ class HistoryPage:
         if self.ending is not None and is_end_lost:
             is_same_epoch = cursor is not None and cursor.epoch == self.ending.id.epoch
             return reset + _gap_until(self.ending.id, cursor if is_same_epoch else None)
-        if self.first_kept is None or self.first_kept.seq == 1:
+        if self.first_kept is None:
             return reset
-        before = self.first_kept._replace(seq=self.first_kept.seq - 1)
-        return reset + _gap_until(before, None if reset else cursor)
+        if not reset and cursor is not None:
+            missing = missing_after(cursor, self.first_kept, self.former)
+            return sse_encoder.gap(*missing) if missing else b""
+        return reset + _gap_until(self.first_kept._replace(seq=self.first_kept.seq - 1))
 
 
-def _gap_until(last: EventId, seen: EventId | None) -> bytes:
+Missing = Sequence[tuple[EventId, EventId]]
+"""The first and the last one of each epoch."""
+
+
+def missing_after(
+    cursor: EventId, first_kept: EventId | None, former: Sequence[EventId]
+) -> Missing | None:
+    """What lay between *cursor* and the first event that is kept; None if *cursor* is not of this
+    history, or not before that. *former*: see `HistoryPage`."""
+    if first_kept is None:
+        return None
+    ends = [one for one in former if cursor.epoch <= one.epoch < first_kept.epoch]
+    ends.append(first_kept._replace(seq=first_kept.seq - 1))
+    if ends[0].epoch != cursor.epoch or cursor.seq > ends[0].seq:
+        return None
+    begins = [cursor.seq + 1, *[1 for _ in ends[1:]]]
+    return [
+        (EventId(end.epoch, begin), end)
+        for begin, end in zip(begins, ends, strict=True)
+        if begin <= end.seq
+    ]
+
+
+def _gap_until(last: EventId, seen: EventId | None = None) -> bytes:
     first = EventId(last.epoch, seen.seq + 1 if seen is not None else 1)
-    return sse_encoder.gap(first, last) if first.seq <= last.seq else b""
+    return sse_encoder.gap((first, last)) if first.seq <= last.seq else b""

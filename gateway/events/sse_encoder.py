@@ -138,12 +138,14 @@ def expiring(expires_at: float, now: float) -> bytes:
     return frame("stream:expiring", data)
 
 
-def gap(first: EventId, last: EventId) -> bytes:
-    """Events *first* to *last*, of one epoch, are missing: they are no longer kept."""
-    missed = last.seq - first.seq + 1
+def gap(*missing: tuple[EventId, EventId]) -> bytes:
+    """Events are missing, of one epoch after the other from a first to a last one: they are no
+    longer kept."""
+    missed = sum(last.seq - first.seq + 1 for first, last in missing)
+    first, last = missing[0][0], missing[-1][1]
     return frame("stream:gap", {"from": str(first), "to": str(last), "missed": missed})
 
 
 def reset(reason: ResetReason = "history_lost") -> bytes:
-    """The cursor belongs to another epoch of the history; all that is kept follows."""
+    """The cursor belongs to another history; all that is kept follows."""
     return frame("stream:reset", {"reason": reason})

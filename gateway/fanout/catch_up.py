@@ -227,7 +227,7 @@ class CatchUp:
         if before is None or self._stream.is_ending:
             return False
         if not page.events:
-            return page.cursor_status == "reset"
+            return page.cursor_status in ("reset", "gap")
         return any(one.id is not None and one.id.epoch != before.epoch for one in page.events)
 
     async def _readmit(self, *, again: bool) -> None:

@@ -8,7 +8,7 @@ keep too much: then the least recently used goes first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.events.batch import EventBatch
@@ -35,14 +35,20 @@ _EVENT_BYTES = 200
 class Kept:
     """The end of one history: all that follows `begin`, without a hole."""
 
-    __slots__ = ("_shared", "begin", "events", "first", "size")
+    __slots__ = ("_former", "_shared", "begin", "events", "first", "size")
 
     def __init__(
-        self, begin: EventId | None, first: EventId | None, events: Iterable[Event] = ()
+        self,
+        begin: EventId | None,
+        first: EventId | None,
+        events: Iterable[Event] = (),
+        former: Sequence[EventId] = (),
     ) -> None:
-        """*begin* None: all that history keeps; its *first* entry is known then."""
+        """*begin* None: all that history keeps; its *first* entry is known then. *former*: see
+        `HistoryPage`."""
         self.begin = begin
         self.first = first
+        self._former = former
         self.events: list[Event] = []
         self.size = 0
         self._shared: tuple[EventId | None, HistoryPage] | None = None
@@ -83,8 +89,9 @@ class Kept:
             return None
         status: CursorStatus = "start" if cursor is None else "valid"
         page = HistoryPage(
-            status, rest, self.first, ending, more=False, last=None, end=tip, run=run
-        )
+            *(status, rest, self.first, ending),
+            more=False, last=None, end=tip, run=run, former=self._former,
+        )  # fmt: skip
         self._shared = cursor, page
         return page
 

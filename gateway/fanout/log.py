@@ -198,7 +198,7 @@ class Log:
             return
         self._session = max(self._session, session)
         begin = cursor if page.cursor_status == "valid" else None
-        self._keep(Kept(begin, page.first_kept, [*page.events, *newer]))
+        self._keep(Kept(begin, page.first_kept, [*page.events, *newer], page.former))
         if page.is_last or page.is_over_for(cursor):
             self._end(page.ending)
         if self.repairing is None:
@@ -257,8 +257,8 @@ class Log:
             self.start_over()
             return
         self._run = page.run
-        notices = page.notices(tip)
-        if notices:
+        if notices := page.notices(tip):
+            self.let_go()  # What is kept has no hole.
             self.hub.metrics.gaps += sum(one.is_counted for one in self.streams.live)
         if data := notices + page.frames:
             self._write(page.events, data, as_chunk(data), page.end)

@@ -58,12 +58,12 @@ class Part(InternalSubscriber):
 
     @property
     def most_kept(self) -> int:
-        """The same for all parts together."""
+        """See `Subscriber.most_kept`: of all parts together."""
         others = sum(one.waiting[1] for one in self.whole.parts if one is not self)
         return self.hub.bounds.bytes - others - (self.queue.bytes if self.queue is not None else 0)
 
     def has_room(self, events: int, size: int) -> bool:
-        """The same for all parts together."""
+        """See `Subscriber.has_room`: of all parts together."""
         waiting = [one.waiting for one in self.whole.parts]
         bounds = self.hub.bounds
         return (

@@ -5,7 +5,7 @@ script whose keys do not exist yet (TRYAGAIN) is sent in another form. If a node
 command now (TRYAGAIN to that form too, CLUSTERDOWN), or is lost, the publisher retries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from redis import Connection, ConnectionPool, Redis, SSLConnection
@@ -113,8 +113,15 @@ class SyncNodes:
                 failure = error
                 continue
             if slots.primaries:
+                self._forget_all_but({*slots.primaries, *self._url.nodes})
                 return slots
         raise failure
+
+    def _forget_all_but(self, known: Container[Address]) -> None:
+        """Where nodes are replaced, each new one may have another address."""
+        for address in [one for one in list(self._pools) if one not in known]:
+            if (pool := self._pools.pop(address, None)) is not None:
+                pool.disconnect(inuse_connections=False)
 
     def _pool(self, address: Address) -> ConnectionPool:
         pool = self._pools.get(address)

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from gateway.bus import scripts
 from gateway.bus.cluster import Cluster
 from gateway.bus.connection import create_redis
+from gateway.bus.node import Node
 from gateway.bus.slots import read_slots, slot_of
 from gateway.contract.keys import events_key, meta_key
 from gateway.contract.scripts import Call, HistoryLimits, publish_call, read_call
@@ -82,7 +83,7 @@ async def test_a_slot_that_has_moved_is_followed_and_its_listener_is_called(
     slot, target = moving
     await scripts.run(client, publish("run-0", "first"))
     heard: list[frozenset[int]] = []
-    client.on_moved = heard.append
+    client.nodes.on_moved = heard.append
     cluster.begin_migration(slot, target)
     cluster.end_migration(slot, target)
     assert await client.xlen(events_key("run-0")) == 1
@@ -143,7 +144,7 @@ async def test_a_slot_that_moves_now_serves_all_its_keys(
     again = await scripts.run(client, publish("run-0", "second"))
     assert again == await second
     page = await scripts.run(client, read_call("run-0", "", 1000))
-    assert len(page[8:]) == 4, page
+    assert len(page[10:]) == 4, page
 
 
 def _stats(cluster: RedisCluster) -> str:
@@ -171,6 +172,32 @@ async def test_threads_follow_a_slot_that_moves_now(
         nodes.close()
 
 
+async def test_few_nodes_are_remembered_that_serve_nothing(client: Cluster) -> None:
+    """Those that were known last; the ones that serve are not forgotten."""
+    await client.nodes.known()
+    serving = client.primaries()
+    former = [client.nodes.node(("127.0.0.1", port)) for port in range(1, 200)]
+    await client.nodes.tick()
+
+    def known() -> list[Node]:
+        return [*client.nodes._nodes.values()]
+
+    await eventually(lambda: len(known()) < 30)
+    assert {*serving} < {*known()}
+    assert former[-1] in known()
+
+
+async def test_threads_remember_no_node_that_serves_nothing(cluster: RedisCluster) -> None:
+    nodes = SyncNodes(parse_cluster_url(cluster.gateway_url), {"protocol": 2, "driver_info": None})
+    try:
+        for port in range(1, 20):
+            nodes._pool(("127.0.0.1", port))
+        nodes.run(("HGET", meta_key("run-0"), "seq"))
+        assert {*nodes._pools} <= {("127.0.0.1", node.port) for node in cluster.nodes}
+    finally:
+        nodes.close()
+
+
 async def test_one_name_of_one_node_is_enough(cluster: RedisCluster) -> None:
     """As a configuration endpoint; and a name where nothing listens does not matter."""
     node = cluster.primaries[-1]
@@ -178,6 +205,19 @@ async def test_one_name_of_one_node_is_enough(cluster: RedisCluster) -> None:
     async with create_redis(url, max_connections=1) as client:
         await asyncio.gather(*(client.set(meta_key(one), one) for one in RUNS))
         assert [await client.get(meta_key(one)) for one in RUNS] == [one.encode() for one in RUNS]
+
+
+async def test_where_no_known_node_answers_the_names_in_the_url_are_asked_again(
+    cluster: RedisCluster,
+) -> None:
+    """All nodes have been replaced meanwhile, and the name leads to new ones."""
+    async with create_redis(
+        f"redis+cluster://localhost:{cluster.primaries[0].port}", max_connections=1
+    ) as client:
+        assert isinstance(client, Cluster)
+        client.nodes._learn(read_slots([[0, 16383, [b"127.0.0.1", 1, b"former"]]], ("", 0)))
+        await client.set(meta_key("run-0"), "one")
+        assert await client.get(meta_key("run-0")) == b"one"
 
 
 def test_a_command_belongs_to_the_slot_of_its_first_key() -> None:

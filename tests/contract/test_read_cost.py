@@ -45,7 +45,7 @@ async def cost_of(redis: Redis, script: Script, cursor: str, *, only_valid: bool
     _, keys, arguments = read_call("run-1", cursor, PAGE_BYTES, only_valid=only_valid)
     text = COUNTING % script.text
     copied, page = await redis.eval(text, len(keys), *keys, *arguments)
-    return Cost(copied, sum(map(len, page[8:])), page[0])
+    return Cost(copied, sum(map(len, page[10:])), page[0])
 
 
 async def fill(redis: Redis, sizes: list[int]) -> list[EventId]:

@@ -74,7 +74,7 @@ MUTATIONS = [
     Mutation(
         "a gap is not told",
         "gateway/events/history_page.py",
-        'return sse_encoder.gap(first, last) if first.seq <= last.seq else b""',
+        'return sse_encoder.gap(*missing) if missing else b""',
         'return b""',
     ),
     Mutation(

@@ -180,12 +180,19 @@ class WatchingModel(Model):
     @rule(
         data=st.data(),
         fates=FATES,
-        then=st.sampled_from(["somebody comes", "somebody comes, and Redis is late", "later"]),
+        then=st.sampled_from(
+            ["somebody comes", "somebody comes, and Redis is late", "somebody is in time", "later"]
+        ),
     )
     def nobody_watches_for_a_while(self, data: st.DataObject, fates: list[str], then: str) -> None:
         self.do(self._all_leave())
         if then == "later":
             self.do(self._unheard(fates))
+        elif then == "somebody is in time":
+            self.came(self.do(self._is_in_time(self.cursor(data))))
+            if not self.over:
+                self.do(self.happen(["arrives"]))
+                self.all_settles()
         else:
             is_late = then == "somebody comes, and Redis is late"
             self.came(self.do(self._comes(self.cursor(data), fates, is_late=is_late)))
@@ -220,6 +227,12 @@ class WatchingModel(Model):
     async def _is_given_up(self) -> bool:
         [(_, subscribers)] = await self.edge.redis.pubsub_numsub(self.channel)
         return subscribers == 0
+
+    async def _is_in_time(self, cursor: str | None) -> Tab:
+        """Somebody comes before the channel is given up, so it is not."""
+        tab = await self.edge.ask(self.execution, cursor)
+        await self._give_up()
+        return tab
 
     async def _comes(self, cursor: str | None, fates: list[str], *, is_late: bool) -> Tab:
         """Events come before Redis has confirmed that they are heard again."""

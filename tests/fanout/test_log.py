@@ -132,6 +132,10 @@ async def test_a_trimmed_hole_is_told_to_all_and_ends_none() -> None:
         assert b'"missed":2' in one.data
         assert one.state is State.LIVE
     assert (hub.metrics.gaps, hub.metrics.queue_overruns) == (2, 0)
+    for cursor, missed in ((None, b'"missed":3'), (1, b'"missed":2')):
+        late = await open_stream(hub, cursor=cursor)
+        assert missed in late.data, "who comes later is told of it too"
+        assert late.data.endswith(b"<4><5>")
 
 
 async def test_only_what_history_holds_moves_the_tip() -> None:

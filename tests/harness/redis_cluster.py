@@ -209,12 +209,9 @@ class RedisCluster:
         return found
 
     def promoted(self, port: int) -> None:
-        """Wait until another node serves what the one at *port* did."""
-        _wait(lambda: port not in {one.port for one in self.primaries} and self._are_all_served())
-
-    def _are_all_served(self) -> bool:
-        info = self.primaries[0].raw("CLUSTER", "INFO").decode()
-        return "cluster_state:ok" in info and f"cluster_slots_ok:{SLOTS}" in info
+        """Wait until a node says that another one serves what the one at *port* did: that one
+        knows it first."""
+        _wait(lambda: any(_serves_without(node, port) for node in self.running))
 
     def fail_over(self, primary: ClusterNode) -> ClusterNode:
         """A planned failover to a replica of *primary*, which is returned."""
@@ -278,9 +275,18 @@ def _knows(node: ClusterNode, nodes: int) -> bool:
     return len(lines) == nodes and not any("handshake" in line for line in lines)
 
 
-def _is_well(node: ClusterNode) -> bool:
+def _serves_all(node: ClusterNode) -> bool:
     info = node.raw("CLUSTER", "INFO").decode()
-    if "cluster_state:ok" not in info or f"cluster_slots_ok:{SLOTS}" not in info:
+    return "cluster_state:ok" in info and f"cluster_slots_ok:{SLOTS}" in info
+
+
+def _serves_without(node: ClusterNode, port: int) -> bool:
+    owners = {primary[1] for _, _, primary, *_ in node.raw("CLUSTER", "SLOTS")}
+    return port not in owners and _serves_all(node)
+
+
+def _is_well(node: ClusterNode) -> bool:
+    if not _serves_all(node):
         return False
     role = node.raw("ROLE")
     return bool(role[0] == b"master" or role[3] == b"connected")

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.bus.registry import register
+from gateway.contract.keys import meta_key
 from gateway.events.ids import EventId
 from tests.conftest import RunningGateway, StartGateway, credentials
 from tests.harness.history import append, flush, ids_of, read
@@ -101,6 +102,61 @@ async def test_gap(gateway: RunningGateway, redis: Redis) -> None:
         assert (gap.event, gap.id) == ("stream:gap", None)
         assert gap.json() == {"from": f"{epoch}-{first}", "to": f"{epoch}-7", "missed": 8 - first}
         assert ids_of(events) == [str(one) for one in past[7:]]
+
+
+async def another_server(redis: Redis, *lasts: int) -> list[list[EventId]]:
+    """Histories of so many events each, one after the other as of another server."""
+    found = []
+    for last in lasts:
+        found.append([await append(redis, "run-1", n=n) for n in range(last)])
+        await redis.hset(meta_key("run-1"), "replid", "of another server")
+    return found
+
+
+@pytest.mark.parametrize("seen", [3, 5])
+@pytest.mark.parametrize("kept", [0, 2])
+async def test_a_gap_over_epochs(
+    gateway: RunningGateway, redis: Redis, seen: int, kept: int
+) -> None:
+    """A cursor of a former epoch that is gone as a whole, as after a failover: what was in between
+    is counted, and no stream starts over. A reader that polls does: clients of earlier releases
+    count what is missing within one epoch alone."""
+    first, second, third = await another_server(redis, 5, 2, 4)
+    await redis.xtrim(EVENTS, minid=str(third[kept]), approximate=False)
+    missed = [*first[seen:], *second, *third[:kept]]
+    cursor = str(first[seen - 1])
+    for _ in range(2):
+        gap, *events = await read(await gateway.open("run-1", Last_Event_ID=cursor), 5 - kept)
+        assert gap.event == "stream:gap"
+        expected = {"from": str(missed[0]), "to": str(missed[-1]), "missed": len(missed)}
+        assert gap.json() == expected
+        assert ids_of(events) == [str(one) for one in third[kept:]]
+    url = f"{gateway.url}/api/v1/workflows/-/runs/run-1?include_logs=true&after={cursor}"
+    async with gateway.session.get(url, headers=credentials()) as response:
+        assert (await response.json())["cursor"] == "reset"
+
+
+async def test_where_nothing_is_missing_between_two_epochs_nothing_is_said(
+    gateway: RunningGateway, redis: Redis
+) -> None:
+    first, second = await another_server(redis, 5, 2)
+    await redis.xtrim(EVENTS, minid=str(second[0]), approximate=False)
+    reader = await gateway.open("run-1", Last_Event_ID=str(first[-1]))
+    assert ids_of(await read(reader, 2)) == [str(one) for one in second]
+
+
+async def test_what_was_before_a_flush_is_another_history(
+    gateway: RunningGateway, redis: Redis
+) -> None:
+    """And so is what no epoch has given."""
+    [first] = await another_server(redis, 5)
+    await redis.delete(EVENTS)
+    [second] = await another_server(redis, 2)
+    third = await append(redis, "run-1")
+    await redis.xtrim(EVENTS, minid=str(third), approximate=False)
+    for cursor in (first[1], EventId(second[0].epoch, 3)):
+        reader = await gateway.open("run-1", Last_Event_ID=str(cursor))
+        assert [one.event for one in await read(reader, 2)] == ["stream:reset", "step:started"]
 
 
 async def test_reset(gateway: RunningGateway, redis: Redis) -> None:
