@@ -172,7 +172,10 @@ def beginning(text: bytes) -> bytes:
 def last_value(text: bytes, name: str) -> bytes | None:
     """The string that a member *name* of the outermost object has, if no nested value comes after
     it; found without the rest of *text*, so only in its last KiB."""
-    if any(text.count(opening) != text.count(closing) for opening, closing in ((b"{", b"}"), (b"[", b"]"))):
+    if any(
+        text.count(opening) != text.count(closing)
+        for opening, closing in ((b"{", b"}"), (b"[", b"]"))
+    ):
         # It is cut off, and that member could be one of an object within.
         return None
     last = re.search(
