@@ -25,7 +25,7 @@ from tests.harness.redis_process import RedisProcess
 from tests.prices.bystander import BystanderProcess
 from tests.prices.gateways import ATTACKER, outside
 from tests.prices.readings import Readings
-from tests.prices.row import Figures, Row
+from tests.prices.row import Figures, Row, pace
 from tests.support import DEADLINE, SECRET, eventually, served
 
 _NGINX_KEEPS = 40
@@ -226,14 +226,14 @@ class Stage:
         self._most_connections = self._read.connections() + _NGINX_KEEPS * row.through_nginx
         traces, resident = self.gateway.tracebacks, self._read.resident()
         self._read.forget_highest()
-        spent = [await self._run(row, *small)]
+        before, spent = pace(), [await self._run(row, *small)]
         large = await self._run(row, *row.large())
         grew: list[int] = []
         # A heap may grow once, by what it does not give back; what is kept grows each time.
         while not grew or (len(grew) < 2 and grew[0] >= row.keeps):
-            before = self._read.own() + await self._stored()
+            own = self._read.own() + await self._stored()
             spent.append(await self._run(row, *small))
-            grew.append(self._read.own() + await self._stored() - before)
+            grew.append(self._read.own() + await self._stored() - own)
         seen = await self._bystander.seen()
         broken = seen["broken"] + await self._troubles(traces)
         return Figures(
@@ -243,6 +243,7 @@ class Stage:
             peak=self._read.highest() - resident,
             event_wait=seen["event_wait"],
             poll_wait=seen["poll_wait"],
+            pace=max(before, pace()),
             broken=broken,
         )
 
