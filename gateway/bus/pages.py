@@ -50,9 +50,9 @@ class Pages:
             is not None
         ]
         return HistoryPage(
-            *(page.cursor_status, events, page.first, ending, more),
-            *(page.last, end, page.run, page.former),
-        )
+            page.cursor_status, events, page.first, ending, more,
+            page.last, end, page.run, page.former,
+        )  # fmt: skip
 
 
 def _ending(page: Page, rules: EventRules) -> Ending | None:

@@ -89,7 +89,7 @@ class Kept:
             return None
         status: CursorStatus = "start" if cursor is None else "valid"
         page = HistoryPage(
-            *(status, rest, self.first, ending),
+            status, rest, self.first, ending,
             more=False, last=None, end=tip, run=run, former=self._former,
         )  # fmt: skip
         self._shared = cursor, page
