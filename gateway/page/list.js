@@ -208,15 +208,14 @@ async function startAgain() {
   location.reload();
 }
 
-/** Go to the newest execution, if the user wants that: at once to one that is not simulated, else
- * when the one that is shown has ended. */
+/** Go to the newest execution, if the user wants that: at once to one that is not simulated, also
+ * if simulated ones have begun since; else when the one that is shown has ended. */
 function followNewest() {
   const listed = runs.allHeard();
   if (!follow.checked || listed.length === 0) return;
   const own = listed.find((one) => !one.simulated);
-  const at = listed.findIndex((one) => one.id === chosen);
-  if (own && (at === -1 || listed.indexOf(own) < at)) open(own.id);
-  else if (at === -1 || (listed[at].simulated && Date.now() - endedAt > DWELL_MS)) {
+  if (own) open(own.id);
+  else if (!listed.some((one) => one.id === chosen) || Date.now() - endedAt > DWELL_MS) {
     open((listed.find((one) => !one.completed_at && one.id !== DEMO) ?? listed[0]).id);
   }
 }

@@ -76,6 +76,21 @@ async def test_first_minute(start_viewer: StartViewer, tab: Tab, redis: Redis, w
             assert 844 - 30 <= await page.evaluate(bottom) <= 844
 
 
+async def test_ones_own_run_is_followed_though_a_simulated_one_begins_after_it(
+    start_viewer: StartViewer, tab: Tab, redis: Redis
+) -> None:
+    principal = await start_viewer(pace=0.5)
+    async with shown(tab, principal.url) as page:
+        await page.locator("#follow").uncheck()
+        await publish(redis, "step:started", node_id="n1")
+        await expect(page.locator("#list")).to_contain_text("my-run")
+        await page.click("#start button")
+        await expect(page.locator("#list li").first).to_contain_text("dev-contract")
+        await expect(page.locator("#chosen-title")).to_have_text("dev-contract")
+        await page.locator("#follow").check()
+        await expect(page.locator("#chosen-id")).to_have_text("my-run")
+
+
 async def test_first_paint(start_viewer: StartViewer, tab: Tab) -> None:
     """The page and the client that it loads are at most 100 kB, before they are compressed. The
     first of it is painted within half a second: the best of three, since the machine may be
