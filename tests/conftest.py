@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -33,6 +34,11 @@ hypothesis.settings.register_profile(
 # An example may wait for a core while other tests run beside it; each test has its timeout.
 hypothesis.settings.register_profile("ordinary", deadline=None)
 hypothesis.settings.load_profile("ordinary")
+
+
+# A script that runs the tests in the background may have had SIGINT ignored, and programs would
+# inherit that: they could not be ended as by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
