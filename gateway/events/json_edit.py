@@ -153,7 +153,7 @@ _PART = 256 * 1024
 _LAST_PART = 1024
 
 
-def is_dear(text: bytes) -> bool:
+def is_costly(text: bytes) -> bool:
     """Whether it would take long to read all of it."""
     tokens = 0
     for at in range(0, len(text), _PART):

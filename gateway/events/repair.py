@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from gateway.errors import MessageRefused
-from gateway.events.json_edit import beginning, is_dear, last_value, members, name_of, scan
+from gateway.events.json_edit import beginning, is_costly, last_value, members, name_of, scan
 
 PARSED_TIMES = 16
 """A message of more than so many times the limit is not parsed."""
@@ -60,7 +60,7 @@ def repair(payload: bytes, max_bytes: int) -> Repaired:
     if text.startswith(b'"'):
         text, problem = _unwrapped(text)
     size = len(text)
-    if size > max_bytes and (size > PARSED_TIMES * max_bytes or is_dear(text)):
+    if size > max_bytes and (size > PARSED_TIMES * max_bytes or is_costly(text)):
         return _placeholder(text, _too_large(size, max_bytes), max_bytes)
     kind: Kind = "repaired"
     try:
@@ -171,7 +171,7 @@ def _parsed(text: bytes) -> tuple[Any, bytes, str | None]:
 
 def _without_controls(text: bytes) -> bytes:
     """*text* with its control characters escaped; those that are white space, only in strings."""
-    # Strings first: the escapes of the others make them dear to read.
+    # Strings first: the escapes of the others make them slow to read.
     text = _ANY_STRING.sub(_without_line_ends, text)
     for code in range(0x20):
         if code not in b"\t\n\r":
@@ -235,7 +235,7 @@ def _placeholder(text: bytes, problem: str, max_bytes: int) -> Repaired:
     """
     found: dict[str, bytes] = {}
     data: dict[str, bytes] = {}
-    readable = beginning(text) if is_dear(text) else text
+    readable = beginning(text) if is_costly(text) else text
     for name, value in _members(readable, _steps(readable)):
         if name == "data":
             data = {

@@ -104,7 +104,7 @@ class Figures:
     """What was measured."""
 
     small: float
-    """CPU seconds of the smaller run: of two, the dearer one."""
+    """CPU seconds of the smaller run: of two, the larger one."""
     large: float
     kept: int
     """Bytes, also what Redis keeps."""
